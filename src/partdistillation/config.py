@@ -1,0 +1,336 @@
+"""Settings: one frozen dataclass a stage, the recipe that holds them, and a run's inputs. No torch here.
+
+A field's docstring is its help text on the command line. Types and ranges are checked whenever an
+instance is made (settings.py says how); what contradicts something else is refused by the class itself.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from partdistillation.errors import ConfigError
+from partdistillation.settings import (
+    NaturalInt,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    Range,
+    Settings,
+    Share,
+    read_yaml,
+    write_yaml,
+)
+
+Freeze = Literal["official", "pixel_level", "backbone", "none"]
+Device = Literal["auto", "cpu", "cuda"]
+ImageSize = Annotated[int, Range(16, 8192)]
+CONFIG_FILE = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Inputs(Settings):
+    """What a run reads and where it writes: everything that isn't part of the recipe."""
+
+    section: ClassVar[str] = "inputs"
+
+    out: Path
+    """Folder of the run; every stage writes its own folder in it."""
+    images: Path | None = None
+    """Folder of photographs, best with one sub-folder an object class."""
+    objects: Path | None = None
+    """Object masks: COCO instances (.json) or a folder of mask images."""
+    parts: Path | None = None
+    """Ground-truth parts in the COCO layout (.json); only evaluation reads them."""
+    device: Device = "auto"
+    """Where networks run; auto takes a GPU if there is one."""
+    workers: PositiveInt = 1
+    """Processes that label images side by side; the result doesn't depend on it."""
+
+    def need(self, name: Literal["images", "objects", "parts"]) -> Path:
+        """The path given for `name`.
+
+        Raises:
+            ConfigError: it wasn't given, or doesn't exist.
+        """
+        path: Path | None = getattr(self, name)
+        if path is None:
+            raise ConfigError(
+                f"--{name} is missing: give it on the command line (a run that has begun remembers it in "
+                f"{self.out / CONFIG_FILE})"
+            )
+        if not path.exists():
+            raise ConfigError(f"--{name}: expected a file or folder, found nothing at {path}")
+        return path
+
+
+@dataclass(frozen=True)
+class CrfConfig(Settings):
+    """Dense CRF that smooths the segments' borders (supplement, section 2)."""
+
+    section: ClassVar[str] = "segments.crf"
+
+    enabled: bool = True
+    """Smooth the segments with the CRF; without it they are the raw clusters."""
+    gt_prob: Annotated[float, Range(0, 0.999, open_low=True)] = 0.7
+    """p_gt: how sure the CRF is of the clustering's label at a pixel."""
+    gaussian_sxy: Positive = 3.0
+    """Width of the smoothness kernel, in pixels."""
+    gaussian_weight: NonNegative = 3.0
+    """Weight of the smoothness kernel."""
+    bilateral_sxy: Positive = 20.0
+    """Spatial width of the appearance kernel (theta_alpha), in pixels."""
+    bilateral_srgb: Positive = 13.0
+    """Colour width of the appearance kernel (theta_beta), in grey levels."""
+    bilateral_weight: NonNegative = 10.0
+    """Weight of the appearance kernel."""
+    iterations: PositiveInt = 10
+    """Mean-field steps."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Settings):
+    """Optimisation and augmentation, shared by every stage that trains."""
+
+    section: ClassVar[str] = "training"
+
+    steps: PositiveInt = 50_000
+    """Optimiser steps in all."""
+    batch_size: PositiveInt = 128
+    """Images a step, over all processes."""
+    learning_rate: Positive = 1e-4
+    """AdamW's learning rate after the warm-up."""
+    weight_decay: NonNegative = 0.05
+    """AdamW's decoupled weight decay (none on norms and embeddings)."""
+    backbone_multiplier: NonNegative = 0.1
+    """Learning rate of the encoder, relative to the rest (only where it isn't frozen)."""
+    warmup_steps: NaturalInt = 10
+    """Steps over which the learning rate rises linearly from zero."""
+    schedule: Literal["step", "cosine", "constant"] = "step"
+    """`step` divides the rate by 10 at 90 % and 95 % of the steps."""
+    clip_norm: Positive = 0.01
+    """Largest norm of a step's gradient; a longer one is scaled down to it."""
+    image_size: ImageSize = 640
+    """Longest side of an image, and the side of the square training canvas, in pixels."""
+    scale_min: Positive = 0.1
+    """Smallest scale of the large-scale jitter, relative to the canvas."""
+    scale_max: Positive = 2.0
+    """Largest scale of the large-scale jitter, relative to the canvas."""
+    flip: Share = 0.5
+    """Probability of a horizontal flip."""
+    points: PositiveInt = 12_544
+    """Points a mask at which the losses and the matcher's costs are evaluated."""
+    importance_sampling: bool = False
+    """Sample points where the prediction is uncertain (Mask2Former) instead of at random (the paper)."""
+    class_weight: NonNegative = 2.0
+    """Lambda of the classification loss, and of its cost in the matcher."""
+    mask_weight: NonNegative = 5.0
+    """Lambda of the masks' binary cross-entropy, and of its cost in the matcher."""
+    dice_weight: NonNegative = 5.0
+    """Lambda of the dice loss, and of its cost in the matcher."""
+    no_object_weight: NonNegative = 0.1
+    """Weight of the no-object class in the classification loss."""
+    freeze: Freeze = "official"
+    """What isn't trained: `official` (names with backbone or encoder), `pixel_level`, `backbone` or `none`."""
+    min_object_area: Share = 0.0
+    """Objects smaller than this share of the image are left out."""
+    min_mask_area: Share = 0.0
+    """Segments or parts smaller than this share of their object are left out."""
+    checkpoint_every: PositiveInt = 1_000
+    """Steps between checkpoints, from which a stopped run goes on."""
+    keep_checkpoints: PositiveInt = 1
+    """Checkpoints kept, newest first."""
+    log_every: PositiveInt = 20
+    """Steps between lines in metrics.jsonl."""
+    data_workers: NaturalInt = 0
+    """Processes that read and augment images; 0 reads in the training process."""
+    seed: NaturalInt = 0
+    """Decides weights, order and augmentation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scale_min > self.scale_max:
+            raise ConfigError(
+                f"{self.section}.scale_min: expected at most scale_max ({self.scale_max}), found {self.scale_min}"
+            )
+        if self.class_weight == self.mask_weight == self.dice_weight == 0:
+            raise ConfigError(
+                f"{self.section}: expected at least one of class_weight, mask_weight and dice_weight above 0, "
+                "found all 0: nothing would be learned"
+            )
+
+
+@dataclass(frozen=True)
+class PretrainConfig(TrainingConfig):
+    """Stage 0: the instance segmentation model (users normally load a published one)."""
+
+    section: ClassVar[str] = "pretrain"
+
+    importance_sampling: bool = True
+    """Sample points where the prediction is uncertain (Mask2Former) instead of at random."""
+    freeze: Freeze = "none"
+    """What isn't trained: `official` (names with backbone or encoder), `pixel_level`, `backbone` or `none`."""
+    warmup_classification_steps: NaturalInt = 0
+    """Steps of encoder warm-up by classification of masked-pooled features, before mask training."""
+    num_queries: PositiveInt = 200
+    """Queries of the decoder: the most instances an image can have."""
+
+
+@dataclass(frozen=True)
+class ObjectsConfig(Settings):
+    """Stage 1: which instances are kept."""
+
+    section: ClassVar[str] = "objects"
+
+    source: Literal["annotations", "masks", "mask2former"] = "annotations"
+    """COCO annotations, a folder of masks, or the instance segmentation model's own predictions."""
+    max_objects: PositiveInt = 10
+    """Objects kept an image, best score first."""
+    min_score: Share = 0.3
+    """Lowest score of a predicted instance (only for segmenters that predict)."""
+    min_area: Share = 0.0
+    """Smallest object, as a share of the image."""
+
+
+@dataclass(frozen=True)
+class SegmentsConfig(Settings):
+    """Stage 2: pixel grouping inside every object mask."""
+
+    section: ClassVar[str] = "segments"
+
+    features: Literal["encoder", "random", "rgb_xy"] = "encoder"
+    """`random` (same encoder, untrained) and `rgb_xy` (colour and position) are controls."""
+    levels: tuple[int, ...] = (3, 4)
+    """Encoder levels, res2 = 2 ... res5 = 5; coarser ones are upsampled to the finest and concatenated."""
+    k: PositiveInt = 4
+    """Segments an object (clusters of k-means)."""
+    restarts: PositiveInt = 10
+    """k-means runs with different starts, of which the best is taken."""
+    metric: Literal["dot", "l2", "cosine"] = "dot"
+    """How a pixel is compared with the centroids; `dot` as in the released recipes."""
+    image_size: ImageSize = 640
+    """Longest side of the image that the encoder sees, in pixels."""
+    crf: CrfConfig = field(default_factory=CrfConfig)
+    """Dense CRF that smooths the segments' borders."""
+    seed: NaturalInt = 0
+    """Decides k-means' starts, together with the image's and the object's id."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.levels or list(self.levels) != sorted(set(self.levels) & {2, 3, 4, 5}):
+            raise ConfigError(
+                f"segments.levels: expected some of 2 3 4 5 in rising order, found {list(self.levels)}"
+            )
+
+
+@dataclass(frozen=True)
+class ProposalsConfig(TrainingConfig):
+    """Stage 3: the class-agnostic proposal model learns the segments."""
+
+    section: ClassVar[str] = "proposals"
+
+    min_object_area: Share = 0.05
+    """Objects smaller than this share of the image are left out."""
+    min_mask_area: Share = 0.05
+    """Segments smaller than this share of their object are left out."""
+
+
+@dataclass(frozen=True)
+class RankingConfig(Settings):
+    """Stage 4: proposals, made unique per pixel and filtered, are clustered per object class."""
+
+    section: ClassVar[str] = "ranking"
+
+    image_size: ImageSize = 640
+    """Longest side of the image that the proposal model sees, in pixels."""
+    per_pixel: bool = True
+    """Give every pixel to its best proposal, so that proposals don't overlap."""
+    min_ratio: Share = 0.05
+    """tau_r: smallest share of the object's area."""
+    min_score: Share = 0.3
+    """tau_s: lowest proposal score."""
+    keep_all_if_none: bool = False
+    """Where no proposal passes a filter, skip the filter (the released code) instead of dropping all (the paper)."""
+    num_parts: PositiveInt = 8
+    """K: part classes an object class."""
+    distance: Literal["l2", "released_21k", "dot"] = "l2"
+    """Equation 4's distance; the others are the released code's."""
+    normalize: bool = True
+    """L2-normalize the queries' features before clustering."""
+    restarts: PositiveInt = 10
+    """k-means runs with different starts, of which the best is taken."""
+    seed: NaturalInt = 0
+    """Decides k-means' starts."""
+
+
+@dataclass(frozen=True)
+class DistillationConfig(TrainingConfig):
+    """Stage 5: the part model learns the ranked parts, with K class rows an object class."""
+
+    section: ClassVar[str] = "distillation"
+
+    steps: PositiveInt = 120_000
+    """Optimiser steps in all."""
+    learning_rate: Positive = 1e-4
+    """AdamW's learning rate after the warm-up."""
+
+
+@dataclass(frozen=True)
+class Recipe(Settings):
+    """Everything that decides a run's result, besides its inputs."""
+
+    encoder: str = "facebook/mask2former-swin-large-coco-instance"
+    """Instance segmentation model: a hub name, a directory, or `builtin:part-shapes`."""
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    """Stage 0: the instance segmentation model."""
+    objects: ObjectsConfig = field(default_factory=ObjectsConfig)
+    """Stage 1: which instances are kept."""
+    segments: SegmentsConfig = field(default_factory=SegmentsConfig)
+    """Stage 2: pixel grouping inside every object mask."""
+    proposals: ProposalsConfig = field(default_factory=ProposalsConfig)
+    """Stage 3: the class-agnostic proposal model."""
+    ranking: RankingConfig = field(default_factory=RankingConfig)
+    """Stage 4: part classes."""
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    """Stage 5: the part model."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.encoder.strip():
+            raise ConfigError("encoder: expected a hub name or a directory, found empty text")
+
+
+def to_yaml(recipe: Recipe, inputs: Inputs | None = None) -> str:
+    """The recipe as YAML, and the inputs' paths (made absolute) where given; equal values, equal text."""
+    if inputs is None:
+        return write_yaml(recipe.to_dict())
+    paths = {"images": inputs.images, "objects": inputs.objects, "parts": inputs.parts}
+    given = {name: str(path.absolute()) for name, path in paths.items() if path is not None}
+    return write_yaml({"inputs": given, **recipe.to_dict()})
+
+
+def from_yaml(path: Path, default: Recipe) -> Recipe:
+    """The recipe in a YAML file; what the file doesn't say is as in `default`.
+
+    Raises:
+        ConfigError: not YAML, an unknown name (with the section and the nearest known name), a value
+            of the wrong type or out of range.
+    """
+    values = read_yaml(path)
+    values.pop("inputs", None)
+    try:
+        return default.updated(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def remembered_inputs(path: Path, inputs: Inputs) -> Inputs:
+    """The inputs that a run's YAML file remembers, in place of those that `inputs` has.
+
+    Raises:
+        ConfigError: as `from_yaml`.
+    """
+    values = read_yaml(path).get("inputs") or {}
+    try:
+        return inputs.updated(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error

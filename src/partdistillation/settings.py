@@ -1,0 +1,192 @@
+"""How settings are checked, written and read; what they are stands in config.py. No torch here.
+
+A settings class is a frozen dataclass derived from `Settings`. Its field types say what is allowed:
+`int`, `float`, `bool`, `str`, a `Literal`, `tuple[int, ...]`, another settings class, or one of these
+with a range (`Annotated[float, Range(0, 1)]`). Values of the wrong type or out of range raise
+ConfigError with the setting's dotted name, as it is written in a YAML file and on the command line.
+"""
+
+import difflib
+import math
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from partdistillation.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers from `low` to `high`, both included unless `open_low`."""
+
+    low: float
+    high: float | None = None
+    open_low: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        return above and (self.high is None or value <= self.high)
+
+    def __str__(self) -> str:
+        if self.high is None:
+            return f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
+        return f"above {self.low:g}, up to {self.high:g}" if self.open_low else f"from {self.low:g} to {self.high:g}"
+
+
+PositiveInt = Annotated[int, Range(1)]
+NaturalInt = Annotated[int, Range(0)]
+Positive = Annotated[float, Range(0, open_low=True)]
+NonNegative = Annotated[float, Range(0)]
+Share = Annotated[float, Range(0, 1)]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base class: checks every field's type and range when an instance is made."""
+
+    section: ClassVar[str] = ""
+    """The dotted name in front of the fields, as in `segments.crf`; empty for the outermost class."""
+
+    def __post_init__(self) -> None:
+        hints = field_types(type(self))
+        for entry in fields(self):
+            _check(_dotted(self.section, entry.name), hints[entry.name], getattr(self, entry.name))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values: what YAML and JSON can hold, in the order of the fields."""
+        return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self)}
+
+    def updated(self, values: Mapping[str, Any]) -> Self:
+        """A copy with `values` (nested, as `to_dict` gives them) in place of its own.
+
+        Raises:
+            ConfigError: an unknown name (with the nearest known one), or a value that isn't allowed.
+        """
+        names = [entry.name for entry in fields(self)]
+        for name in values:
+            if name not in names:
+                where = f"section {self.section!r}" if self.section else "the outermost level"
+                raise ConfigError(f"unknown setting {name!r} in {where}.{did_you_mean(str(name), names)}")
+        hints = field_types(type(self))
+        own = {name: getattr(self, name) for name in names}
+        new = {name: self._read(name, hints[name], own[name], value) for name, value in values.items()}
+        return type(self)(**(own | new))
+
+    def _read(self, name: str, hint: Any, own: Any, value: Any) -> Any:
+        if not isinstance(own, Settings):
+            return _from_yaml(hint, value)
+        if not isinstance(value, Mapping):
+            raise ConfigError(
+                f"{_dotted(self.section, name)}: expected a section with settings in it, found {value!r}"
+            )
+        return own.updated(value)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the known word nearest to `word`; else the known words."""
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        ConfigError: the file can't be read, isn't YAML, or holds something else than a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected a YAML file that can be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: expected YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected settings as `name: value` lines, found {content!r:.60}")
+    return content
+
+
+def write_yaml(values: Mapping[str, Any]) -> str:
+    """YAML in the order given: the same values always give the same text."""
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
+
+
+@cache
+def field_types(settings: type) -> dict[str, Any]:
+    """The declared type of each field, ranges included (looked up once a class: it is slow)."""
+    return get_type_hints(settings, include_extras=True)
+
+
+def _dotted(section: str, name: str) -> str:
+    return f"{section}.{name}" if section else name
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Settings):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _from_yaml(hint: Any, value: Any) -> Any:
+    """A YAML value as the field's type where nothing is lost; otherwise as it is, to be refused by `_check`."""
+    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if hint is float and isinstance(value, int | str) and not isinstance(value, bool):
+        try:  # YAML 1.1 takes 1e-4 for a string
+            return float(value)
+        except ValueError:
+            return value
+    if get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, str) and Path in get_args(hint):
+        return Path(value)
+    return value
+
+
+def _check(name: str, hint: Any, value: Any) -> None:
+    limits = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Range)]
+    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if not _is_a(hint, value):
+        raise ConfigError(f"{name}: expected {_describe(hint)}, found {value!r}{_choice_hint(hint, value)}")
+    for limit in limits:
+        if value not in limit:
+            raise ConfigError(f"{name}: expected {_describe(hint)} {limit}, found {value!r}")
+
+
+def _is_a(hint: Any, value: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_is_a(get_args(hint)[0], item) for item in value)
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(_is_a(option, value) for option in get_args(hint))
+    if hint in (int, float) and isinstance(value, bool):
+        return False
+    if hint is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, hint)
+
+
+def _describe(hint: Any) -> str:
+    match get_origin(hint):
+        case origin if origin is Literal:
+            return "one of " + ", ".join(map(str, get_args(hint)))
+        case origin if origin is tuple:
+            return "a list of integers"
+        case origin if origin in (Union, types.UnionType):
+            return " or ".join(_describe(option) for option in get_args(hint))
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+    return f"a section ({hint.__name__})" if is_dataclass(hint) else names.get(hint, "nothing")
+
+
+def _choice_hint(hint: Any, value: Any) -> str:
+    near = difflib.get_close_matches(str(value), map(str, get_args(hint)), n=1) if get_origin(hint) is Literal else []
+    return f". Did you mean {near[0]!r}?" if near else ""
