@@ -1,0 +1,1 @@
+"""Networks: the encoder, Mask2Former with our heads, and their optimizer."""

@@ -1,0 +1,260 @@
+"""The ONE network of stages 0, 3 and 5 and of the supervised baselines: Mask2Former with a head of ours.
+
+The weights are transformers' `Mask2FormerModel`; the transformer decoder's loop is written here, because it
+needn't compute a full mask a query and layer. Resizing is linear, so an attention mask is the dot product of
+a query with *downsized* mask features; full masks are computed on demand, by `mask_logits`.
+"""
+
+import copy
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import Mask2FormerConfig, Mask2FormerModel
+
+from partdistillation.config import Freeze
+from partdistillation.errors import CheckpointError
+from partdistillation.models.heads import ClassHead, Head, PartHead
+from partdistillation.models.pretrained import Metadata, ModelInfo, Network, load, save
+
+Levels = tuple[Float[Tensor, "batch channel height width"], ...]
+
+
+class DecoderOutput(NamedTuple):
+    """What the decoder knows of each query, before its first layer and after each; the last layer predicts."""
+
+    queries: Float[Tensor, "layer batch query dim"]
+    """After the final layer norm: what the heads read, and the proposals' features."""
+    mask_embeddings: Float[Tensor, "layer batch query channel"]
+    mask_features: Float[Tensor, "batch channel height width"]
+    """Pixel embeddings at 1/4 of the image's size."""
+
+
+def mask_logits(output: DecoderOutput, layer: int = -1) -> Float[Tensor, "batch query height width"]:
+    """Mask logits of every query at 1/4 scale; a pixel is in the mask where its logit is positive."""
+    return torch.einsum("bqc,bchw->bqhw", output.mask_embeddings[layer], output.mask_features)
+
+
+class PartMask2Former(nn.Module):
+    """Mask2Former with a class head or a part head. State-dict keys are transformers' (see `pretrained`)."""
+
+    def __init__(self, model: Mask2FormerModel, head: Head, info: ModelInfo) -> None:
+        super().__init__()
+        _check_supported(model.config)
+        self.model = model
+        self.class_predictor = head
+        self.info = info
+        self.frozen: Freeze = "none"
+        # Convolutions are about twice as fast this way on a CPU; nothing is slower.
+        self.model.pixel_level_module.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def create(cls, config: Mask2FormerConfig, info: ModelInfo, *, seed: int) -> Self:
+        """A network with random weights, drawn from `seed`; PyTorch's generators aren't touched."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = Mask2FormerModel(config)
+            if info.num_parts:
+                head: Head = PartHead(config.hidden_dim, len(info.class_names), info.num_parts)
+            else:
+                head = ClassHead(config.hidden_dim, len(info.class_names))
+        return cls(model, head, info)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path) -> Self:
+        """Load a model directory, or a published Mask2Former by its hub name, in float32 and `eval()` mode.
+
+        Raises CheckpointError where files are missing, pickled, not Mask2Former's, or their weights don't fit.
+        """
+        network = cls(*load(source))
+        return network.eval()
+
+    def save_pretrained(
+        self, directory: str | Path, *, metadata: Metadata | None = None, dtype: torch.dtype = torch.float32
+    ) -> None:
+        """Write a model directory, atomically. `metadata` is added to the model card's table.
+
+        `dtype` is that of the weights on disk (float16 halves them; they load as float32).
+        """
+        network = Network(self.model, self.class_predictor, self.info)
+        save(Path(directory), network, metadata or {}, dtype)
+
+    def with_head(
+        self, class_names: Sequence[str], *, num_parts: int = 0, num_queries: int | None = None, seed: int
+    ) -> Self:
+        """A copy with a new, random head: from stage 0 to a proposal model ("part",) or a part model.
+
+        With `num_queries`, the first of the old queries are kept and any others drawn anew.
+        """
+        info = replace(self.info, class_names=tuple(class_names), num_parts=num_parts)
+        fresh = type(self).create(_with_queries(self.model.config, num_queries), info, seed=seed)
+        state = self.model.state_dict()
+        for name in ("queries_embedder", "queries_features"):
+            key = f"transformer_module.{name}.weight"
+            queries = getattr(fresh.model.transformer_module, name).weight.detach().clone()
+            kept = min(len(queries), len(state[key]))
+            queries[:kept] = state[key][:kept]
+            state[key] = queries
+        fresh.model.load_state_dict(state)
+        fresh.set_frozen(self.frozen)
+        return fresh.train(self.training)
+
+    # ------------------------------------------------------------------ freezing
+
+    def set_frozen(self, freeze: Freeze) -> None:
+        """Choose what is trained. A frozen backbone stays in `eval()` mode and runs under `no_grad`.
+
+        `official` freezes what the released code does: modules whose name there holds "backbone" or
+        "encoder", which are the backbone and the pixel decoder's transformer encoder, but not the pixel
+        decoder's projections. `pixel_level` freezes all before the transformer decoder.
+        """
+        self.frozen = freeze
+        pixel_level = self.model.pixel_level_module
+        frozen: dict[Freeze, list[nn.Module]] = {
+            "official": [pixel_level.encoder, pixel_level.decoder.encoder],
+            "pixel_level": [pixel_level],
+            "backbone": [pixel_level.encoder],
+            "none": [],
+        }
+        self.requires_grad_(True)
+        for module in frozen[freeze]:
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As nn.Module's, but frozen modules stay in `eval()` (batch norm, stochastic depth)."""
+        super().train(mode)
+        if self.frozen != "none":
+            self.model.pixel_level_module.encoder.eval()
+        if self.frozen == "pixel_level":
+            self.model.pixel_level_module.eval()
+        return self
+
+    # ------------------------------------------------------------------ forward
+
+    def forward(self, pixel_values: Float[Tensor, "batch 3 height width"]) -> DecoderOutput:
+        """Encode and decode normalised images (see `encoder.normalize_images`)."""
+        return self.decode(self.encode(pixel_values))
+
+    def encode(self, pixel_values: Float[Tensor, "batch 3 height width"]) -> Levels:
+        """The backbone's maps res2 ... res5, at 1/4 ... 1/32 of the image's size for a usual backbone."""
+        with torch.no_grad() if self.frozen != "none" else nullcontext():
+            images = pixel_values.contiguous(memory_format=torch.channels_last)
+            return tuple(self.model.pixel_level_module.encoder(images).feature_maps)
+
+    def decode(self, levels: Levels) -> DecoderOutput:
+        """Pixel decoder and transformer decoder, from the backbone's maps."""
+        with torch.no_grad() if self.frozen == "pixel_level" else nullcontext():
+            pixels = self.model.pixel_level_module.decoder(levels)
+        return self._decode_queries(pixels.mask_features, pixels.multi_scale_features)
+
+    def class_logits(
+        self, output: DecoderOutput, object_classes: Sequence[Sequence[int]] | None = None
+    ) -> list[Float[Tensor, "layer group query logits"]]:
+        """The head's logits, image by image, as `functional.matching.criterion` reads them.
+
+        A class head has one group. A part head has a group for each entry of the image's `object_classes`:
+        the logits of that class's parts. The last logit is "no object".
+        """
+        if isinstance(self.class_predictor, ClassHead):
+            return list(self.class_predictor(output.queries)[:, :, None].unbind(1))
+        if object_classes is None:
+            raise ValueError("a part head needs the object classes of every image")
+        counts = [len(classes) for classes in object_classes]
+        flat = [one for classes in object_classes for one in classes]
+        device = output.queries.device
+        image = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(device)
+        logits = self.class_predictor(output.queries[:, image], torch.tensor(flat, device=device).long())
+        return list(logits.split(counts, dim=1))
+
+    def _decode_queries(self, mask_features: Tensor, levels: Sequence[Tensor]) -> DecoderOutput:
+        module = self.model.transformer_module
+        batch = mask_features.shape[0]
+        memory = [self._memory(level, index) for index, level in enumerate(levels)]
+        small = [_resize(mask_features.detach(), level.shape[-2:]) for level in levels]
+        position = module.queries_embedder.weight.expand(batch, -1, -1)
+        hidden = module.queries_features.weight.expand(batch, -1, -1)
+        predictions = [self._predict(hidden)]
+        for index, layer in enumerate(module.decoder.layers):
+            level = index % len(levels)
+            attend = _attention_mask(predictions[-1][1], small[level])
+            hidden = _decoder_layer(layer, hidden, position, *memory[level], attend)
+            predictions.append(self._predict(hidden))
+        queries, embeddings = (torch.stack(values) for values in zip(*predictions, strict=True))
+        return DecoderOutput(queries, embeddings, mask_features)
+
+    def _memory(self, level: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        """Keys (with positions) and values of a pixel decoder level: "batch pixel dim"."""
+        module = self.model.transformer_module
+        values = module.input_projections[index](level).flatten(2).transpose(1, 2)
+        values = values + module.level_embed.weight[index]
+        positions = module.position_embedder(level.shape, level.device, level.dtype, None)
+        return values + positions.flatten(2).transpose(1, 2), values
+
+    def _predict(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        decoder = self.model.transformer_module.decoder
+        queries = decoder.layernorm(hidden)
+        if self.info.normalize_queries:
+            queries = F.normalize(queries, dim=-1)
+        return queries, decoder.mask_predictor.mask_embedder(queries)
+
+
+def _decoder_layer(
+    layer: Any,  # noqa: ANN401 (transformers' decoder layer, whose parts are untyped)
+    hidden: Float[Tensor, "batch query dim"],
+    position: Float[Tensor, "batch query dim"],
+    keys: Float[Tensor, "batch pixel dim"],
+    values: Float[Tensor, "batch pixel dim"],
+    attend: Bool[Tensor, "batch query pixel"],
+) -> Float[Tensor, "batch query dim"]:
+    """Masked cross attention, self attention, feed-forward; each followed by its layer norm."""
+    cross, heads = layer.cross_attn, layer.cross_attn.num_heads
+    inputs = zip(
+        (hidden + position, keys, values), cross.in_proj_weight.chunk(3), cross.in_proj_bias.chunk(3), strict=True
+    )
+    attended = _attention(*(F.linear(*one) for one in inputs), heads, attend[:, None])
+    hidden = layer.cross_attn_layer_norm(hidden + cross.out_proj(attended))
+    own, placed = layer.self_attn, hidden + position
+    attended = _attention(own.q_proj(placed), own.k_proj(placed), own.v_proj(hidden), heads, None)
+    hidden = layer.self_attn_layer_norm(hidden + own.out_proj(attended))
+    fed = layer.fc2(layer.activation_fn(layer.fc1(hidden)))
+    return layer.final_layer_norm(hidden + fed)  # type: ignore[no-any-return]
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, heads: int, attend: Tensor | None) -> Tensor:
+    split = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    return F.scaled_dot_product_attention(*split, attn_mask=attend).transpose(1, 2).flatten(2)
+
+
+@torch.no_grad()
+def _attention_mask(
+    embeddings: Float[Tensor, "batch query channel"], features: Float[Tensor, "batch channel h w"]
+) -> Bool[Tensor, "batch query pixel"]:
+    """Where a query may look: inside its mask of the layer before; everywhere, if that is empty."""
+    attend = embeddings @ features.flatten(2) >= 0
+    return attend | ~attend.any(dim=-1, keepdim=True)
+
+
+def _resize(features: Tensor, size: Iterable[int]) -> Tensor:
+    return F.interpolate(features, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def _with_queries(config: Mask2FormerConfig, num_queries: int | None) -> Mask2FormerConfig:
+    config = copy.deepcopy(config)
+    if num_queries is not None:
+        config.num_queries = num_queries
+    return config
+
+
+def _check_supported(config: Mask2FormerConfig) -> None:
+    if config.pre_norm or config.dropout:
+        raise CheckpointError(
+            "expected a Mask2Former with pre_norm=false and dropout=0, as all published ones are; found"
+            f" pre_norm={config.pre_norm}, dropout={config.dropout}."
+        )

@@ -1,0 +1,275 @@
+"""Model directories: `config.json`, `model.safetensors`, `README.md`.
+
+The files are those of transformers' Mask2Former, so that either loads what the other saved: the head is one
+linear layer `class_predictor` (a part head's rows one after the other, "no object" last). What transformers
+doesn't know is in `config.json` under `partdistillation`.
+"""
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import nn
+from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, Mask2FormerModel
+from transformers.utils import logging as transformers_logging
+
+from partdistillation.errors import CheckpointError
+from partdistillation.models.heads import ClassHead, Head, PartHead
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Metadata = Mapping[str, str | int | float]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a network's weights don't tell."""
+
+    class_names: tuple[str, ...]
+    """Names of the head's classes; of its object classes, for a part head."""
+    num_parts: int = 0
+    """Parts an object class (K); 0 for a head without parts."""
+    image_size: int = 640
+    """Longest side, in pixels, of the images the network was trained on."""
+    pixel_mean: tuple[float, float, float] = IMAGENET_MEAN
+    """Mean of the RGB channels, scaled to 0..1, that is subtracted from an image."""
+    pixel_std: tuple[float, float, float] = IMAGENET_STD
+    normalize_queries: bool = False
+    """Whether queries are scaled to unit length before the heads read them."""
+
+    @property
+    def head(self) -> Literal["classes", "parts"]:
+        return "parts" if self.num_parts else "classes"
+
+
+class Network(NamedTuple):
+    model: Mask2FormerModel
+    head: Head
+    info: ModelInfo
+
+
+class _UnsupportedBackboneFilter(logging.Filter):
+    """Drops transformers' remark that only Swin is a tested backbone; the tests here cover others."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        return not (message.startswith("Backbone ") and "is not a supported model" in message)
+
+
+logging.getLogger("transformers.models.mask2former.configuration_mask2former").addFilter(
+    _UnsupportedBackboneFilter()
+)
+
+
+def load(source: str | Path) -> Network:
+    """Read a model directory, or a published model by its hub name, as float32.
+
+    Raises CheckpointError where files are missing or not Mask2Former's, or keys or shapes don't fit.
+    """
+    config = _read_config(source)
+    with _quiet_transformers():
+        try:
+            shell, report = Mask2FormerForUniversalSegmentation.from_pretrained(
+                source,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        except Exception as error:  # transformers, safetensors and the hub client each have their own
+            raise CheckpointError(f"{source}: the weights can't be read: {error}") from error
+    _check_report(source, report)
+    info = _read_info(source, config)
+    return Network(shell.model, _make_head(source, shell.class_predictor, info), info)
+
+
+def save(directory: Path, network: Network, metadata: Metadata, dtype: torch.dtype) -> None:
+    """Write a model directory: into a temporary one beside it first, which then takes its place."""
+    directory = directory.absolute()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        new = temporary / "new"
+        _write_files(new, network, metadata, dtype)
+        if directory.exists():
+            directory.rename(temporary / "old")
+        new.rename(directory)
+    finally:
+        shutil.rmtree(temporary)
+
+
+def _write_files(directory: Path, network: Network, metadata: Metadata, dtype: torch.dtype) -> None:
+    weight, bias = network.head.to_linear()
+    config = Mask2FormerConfig.from_dict(network.model.config.to_dict())
+    config.id2label = dict(enumerate(_row_names(network.info)))
+    config.label2id = {name: row for row, name in config.id2label.items()}
+    with torch.device("meta"):
+        shell = Mask2FormerForUniversalSegmentation(config)
+    state = {f"model.{name}": value for name, value in network.model.state_dict().items()}
+    state |= {"class_predictor.weight": weight, "class_predictor.bias": bias}
+    state = {
+        name: (value.to(dtype) if value.is_floating_point() else value).contiguous()
+        for name, value in state.items()
+    }
+    with _quiet_transformers():
+        shell.save_pretrained(directory, state_dict=state, max_shard_size="1TB")
+    _add_section(directory / "config.json", network.info)
+    (directory / "README.md").write_text(_model_card(network, metadata), encoding="utf-8")
+    for path in directory.iterdir():
+        _fsync(path)
+
+
+def _read_config(source: str | Path) -> Mask2FormerConfig:
+    if _is_path(source):
+        _check_files(Path(source))
+    try:
+        values, _ = Mask2FormerConfig.get_config_dict(source)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{source}: expected a model directory or the hub name of a Mask2Former model; {error}"
+        ) from error
+    if values.get("model_type") != "mask2former":
+        raise CheckpointError(
+            f"{source}: expected a Mask2Former model, config.json says {values.get('model_type')!r}."
+        )
+    try:
+        return Mask2FormerConfig.from_dict(values)
+    except Exception as error:  # strict configurations raise their own classes
+        raise CheckpointError(f"{source}/config.json can't be used: {error}") from error
+
+
+def _is_path(source: str | Path) -> bool:
+    text = str(source)
+    return isinstance(source, Path) or Path(text).exists() or text.startswith((".", "/", "~")) or text.count("/") != 1
+
+
+def _check_files(directory: Path) -> None:
+    if not directory.is_dir():
+        raise CheckpointError(f"{directory}: expected a model directory, there is none. Check the path.")
+    names = {path.name for path in directory.iterdir()}
+    if "config.json" not in names:
+        raise CheckpointError(f"{directory}: expected config.json, found {sorted(names) or 'nothing'}.")
+    if not names & {"model.safetensors", "model.safetensors.index.json"}:
+        pickles = sorted(name for name in names if name.endswith((".bin", ".pth", ".pkl", ".pt")))
+        hint = (
+            f" {pickles[0]} is a pickle, which is never loaded; convert it with"
+            " partdistillation.convert.mask2former.convert_checkpoint."
+            if pickles
+            else " Is the directory complete?"
+        )
+        raise CheckpointError(f"{directory}: expected model.safetensors, found {sorted(names)}.{hint}")
+
+
+def _check_report(source: str | Path, report: Mapping[str, Any]) -> None:
+    missing = sorted(set(report["missing_keys"]) - {"criterion.empty_weight"})
+    problems = [
+        *(f"missing {name}" for name in missing),
+        *(f"unexpected {name}" for name in sorted(report["unexpected_keys"])),
+        *(
+            f"{name} has shape {tuple(found)}, expected {tuple(expected)}"
+            for name, found, expected in sorted(report["mismatched_keys"])
+        ),
+    ]
+    if problems:
+        shown = "; ".join(problems[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
+        raise CheckpointError(f"{source}: the weights aren't those of its config.json: {shown}.")
+
+
+def _read_info(source: str | Path, config: Mask2FormerConfig) -> ModelInfo:
+    section = getattr(config, "partdistillation", None)
+    if section is None:  # a published Mask2Former
+        return ModelInfo(class_names=tuple(config.id2label[row] for row in range(config.num_labels)))
+    try:
+        values = {name: tuple(v) if isinstance(v, list) else v for name, v in section.items() if name != "head"}
+        return ModelInfo(**values)
+    except (AttributeError, TypeError) as error:
+        raise CheckpointError(f"{source}/config.json: section partdistillation: {error}") from error
+
+
+def _make_head(source: str | Path, linear: nn.Linear, info: ModelInfo) -> Head:
+    expected = len(_row_names(info)) + 1
+    if linear.out_features != expected:
+        raise CheckpointError(
+            f"{source}: expected {expected} rows of class_predictor for {len(info.class_names)} classes with"
+            f" {info.num_parts} parts, found {linear.out_features}."
+        )
+    if info.head == "parts":
+        return PartHead.from_linear(linear.weight.detach(), linear.bias.detach(), info.num_parts)
+    return ClassHead.from_linear(linear.weight.detach(), linear.bias.detach())
+
+
+def _row_names(info: ModelInfo) -> tuple[str, ...]:
+    if info.head == "classes":
+        return info.class_names
+    return tuple(f"{name}/{part}" for name in info.class_names for part in range(info.num_parts))
+
+
+def _add_section(path: Path, info: ModelInfo) -> None:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values["partdistillation"] = {"head": info.head, **asdict(info)}
+    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _model_card(network: Network, metadata: Metadata) -> str:
+    info = network.info
+    parameters = sum(p.numel() for p in [*network.model.parameters(), *network.head.parameters()])
+    what = {
+        "classes": f"{len(info.class_names)} classes",
+        "parts": f"{info.num_parts} part classes for each of {len(info.class_names)} object classes",
+    }[info.head]
+    shown = ", ".join(info.class_names[:20]) + (", ..." if len(info.class_names) > 20 else "")
+    rows = {
+        "Predicts": what,
+        "Classes": shown,
+        "Backbone": network.model.config.backbone_config.model_type,
+        "Queries": network.model.config.num_queries,
+        "Parameters": f"{parameters:,}",
+        "Image size": f"{info.image_size} px",
+        **metadata,
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    return f"""---
+library_name: partdistillation
+pipeline_tag: image-segmentation
+---
+# PartMask2Former
+
+A Mask2Former network as used by PartDistillation.
+
+| | |
+|---|---|
+{table}
+
+Load it with `PartMask2Former.from_pretrained(directory)`, or as a plain Mask2Former with transformers'
+`Mask2FormerForUniversalSegmentation.from_pretrained(directory)`.
+"""
+
+
+def _fsync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Without transformers' load report and progress bars: problems are raised as errors here."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
