@@ -8,7 +8,6 @@ only those of the objects at hand are read, and so only they get a gradient.
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class ClassHead(nn.Linear):
@@ -55,7 +54,7 @@ class PartHead(nn.Module):
 
         The values are the official ones (all N x K + 1 logits, then sliced) without computing the others.
         """
-        rows = F.embedding(object_classes, self.rows, sparse=True)
+        rows = nn.functional.embedding(object_classes, self.rows, sparse=True)
         rows = rows.view(-1, self.num_parts, self.dim + 1)
         rows = torch.cat([rows, self.no_object.expand(len(rows), 1, -1)], dim=1)
         logits = torch.einsum("...bqd,bkd->...bqk", queries, rows[..., :-1])

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, Self
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import Mask2FormerConfig, Mask2FormerModel
 
 from partdistillation.config import Freeze
@@ -27,7 +26,7 @@ Levels = tuple[Float[Tensor, "batch channel height width"], ...]
 
 
 class DecoderOutput(NamedTuple):
-    """What the decoder knows of each query, before its first layer and after each; the last layer predicts."""
+    """What the decoder knows of each query: before its first layer, and after each. The last one predicts."""
 
     queries: Float[Tensor, "layer batch query dim"]
     """After the final layer norm: what the heads read, and the proposals' features."""
@@ -52,7 +51,7 @@ class PartMask2Former(nn.Module):
         self.info = info
         self.frozen: Freeze = "none"
         # Convolutions are about twice as fast this way on a CPU; nothing is slower.
-        self.model.pixel_level_module.to(memory_format=torch.channels_last)
+        nn.Module.to(self.model.pixel_level_module, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def create(cls, config: Mask2FormerConfig, info: ModelInfo, *, seed: int) -> Self:
@@ -68,9 +67,9 @@ class PartMask2Former(nn.Module):
 
     @classmethod
     def from_pretrained(cls, source: str | Path) -> Self:
-        """Load a model directory, or a published Mask2Former by its hub name, in float32 and `eval()` mode.
+        """Load a model directory, or a published Mask2Former by its hub name: float32, in `eval()` mode.
 
-        Raises CheckpointError where files are missing, pickled, not Mask2Former's, or their weights don't fit.
+        Raises CheckpointError where files are missing, pickled or not Mask2Former's, or weights don't fit.
         """
         network = cls(*load(source))
         return network.eval()
@@ -201,7 +200,7 @@ class PartMask2Former(nn.Module):
         decoder = self.model.transformer_module.decoder
         queries = decoder.layernorm(hidden)
         if self.info.normalize_queries:
-            queries = F.normalize(queries, dim=-1)
+            queries = nn.functional.normalize(queries, dim=-1)
         return queries, decoder.mask_predictor.mask_embedder(queries)
 
 
@@ -215,10 +214,10 @@ def _decoder_layer(
 ) -> Float[Tensor, "batch query dim"]:
     """Masked cross attention, self attention, feed-forward; each followed by its layer norm."""
     cross, heads = layer.cross_attn, layer.cross_attn.num_heads
-    inputs = zip(
-        (hidden + position, keys, values), cross.in_proj_weight.chunk(3), cross.in_proj_bias.chunk(3), strict=True
-    )
-    attended = _attention(*(F.linear(*one) for one in inputs), heads, attend[:, None])
+    weights, biases = cross.in_proj_weight.chunk(3), cross.in_proj_bias.chunk(3)
+    inputs = (hidden + position, keys, values)
+    query, key, value = (nn.functional.linear(*one) for one in zip(inputs, weights, biases, strict=True))
+    attended = _attention(query, key, value, heads, attend[:, None])
     hidden = layer.cross_attn_layer_norm(hidden + cross.out_proj(attended))
     own, placed = layer.self_attn, hidden + position
     attended = _attention(own.q_proj(placed), own.k_proj(placed), own.v_proj(hidden), heads, None)
@@ -228,8 +227,9 @@ def _decoder_layer(
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, heads: int, attend: Tensor | None) -> Tensor:
-    split = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
-    return F.scaled_dot_product_attention(*split, attn_mask=attend).transpose(1, 2).flatten(2)
+    query, key, value = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query, key, value))
+    attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=attend)
+    return attended.transpose(1, 2).flatten(2)
 
 
 @torch.no_grad()
@@ -242,7 +242,7 @@ def _attention_mask(
 
 
 def _resize(features: Tensor, size: Iterable[int]) -> Tensor:
-    return F.interpolate(features, size=tuple(size), mode="bilinear", align_corners=False)
+    return nn.functional.interpolate(features, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def _with_queries(config: Mask2FormerConfig, num_queries: int | None) -> Mask2FormerConfig:

@@ -78,7 +78,7 @@ def load(source: str | Path) -> Network:
     config = _read_config(source)
     with _quiet_transformers():
         try:
-            shell, report = Mask2FormerForUniversalSegmentation.from_pretrained(
+            loaded: Any = Mask2FormerForUniversalSegmentation.from_pretrained(
                 source,
                 config=config,
                 dtype=torch.float32,
@@ -88,6 +88,7 @@ def load(source: str | Path) -> Network:
             )
         except Exception as error:  # transformers, safetensors and the hub client each have their own
             raise CheckpointError(f"{source}: the weights can't be read: {error}") from error
+    shell, report = loaded
     _check_report(source, report)
     info = _read_info(source, config)
     return Network(shell.model, _make_head(source, shell.class_predictor, info), info)
@@ -149,8 +150,10 @@ def _read_config(source: str | Path) -> Mask2FormerConfig:
 
 
 def _is_path(source: str | Path) -> bool:
+    """Hub names are "owner/name"; a Path, or what else looks like one or is there, is a path."""
     text = str(source)
-    return isinstance(source, Path) or Path(text).exists() or text.startswith((".", "/", "~")) or text.count("/") != 1
+    looks_like_one = text.startswith((".", "/", "~")) or text.count("/") != 1
+    return isinstance(source, Path) or looks_like_one or Path(text).exists()
 
 
 def _check_files(directory: Path) -> None:
@@ -186,14 +189,21 @@ def _check_report(source: str | Path, report: Mapping[str, Any]) -> None:
 
 
 def _read_info(source: str | Path, config: Mask2FormerConfig) -> ModelInfo:
-    section = getattr(config, "partdistillation", None)
+    section: Any = getattr(config, "partdistillation", None)
     if section is None:  # a published Mask2Former
-        return ModelInfo(class_names=tuple(config.id2label[row] for row in range(config.num_labels)))
+        names: Any = config.id2label
+        return ModelInfo(class_names=tuple(names[row] for row in range(len(names))))
     try:
-        values = {name: tuple(v) if isinstance(v, list) else v for name, v in section.items() if name != "head"}
-        return ModelInfo(**values)
-    except (AttributeError, TypeError) as error:
-        raise CheckpointError(f"{source}/config.json: section partdistillation: {error}") from error
+        return ModelInfo(
+            class_names=tuple(section["class_names"]),
+            num_parts=int(section["num_parts"]),
+            image_size=int(section["image_size"]),
+            pixel_mean=tuple(section["pixel_mean"]),
+            pixel_std=tuple(section["pixel_std"]),
+            normalize_queries=bool(section["normalize_queries"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{source}/config.json: section partdistillation: {error!r}") from error
 
 
 def _make_head(source: str | Path, linear: nn.Linear, info: ModelInfo) -> Head:
@@ -222,6 +232,7 @@ def _add_section(path: Path, info: ModelInfo) -> None:
 
 def _model_card(network: Network, metadata: Metadata) -> str:
     info = network.info
+    config: Any = network.model.config
     parameters = sum(p.numel() for p in [*network.model.parameters(), *network.head.parameters()])
     what = {
         "classes": f"{len(info.class_names)} classes",
@@ -231,8 +242,8 @@ def _model_card(network: Network, metadata: Metadata) -> str:
     rows = {
         "Predicts": what,
         "Classes": shown,
-        "Backbone": network.model.config.backbone_config.model_type,
-        "Queries": network.model.config.num_queries,
+        "Backbone": config.backbone_config.model_type,
+        "Queries": config.num_queries,
         "Parameters": f"{parameters:,}",
         "Image size": f"{info.image_size} px",
         **metadata,
@@ -265,11 +276,11 @@ def _quiet_transformers() -> Iterator[None]:
     """Without transformers' load report and progress bars: problems are raised as errors here."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
         if bars:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
