@@ -1,0 +1,296 @@
+"""How good are the parts? Average recall of masks, and mean IoU after mapping part ids to true parts.
+
+All numbers are fractions in 0..1 (the paper prints percent); NaN = not defined (nothing to measure).
+A confusion matrix has one row a predicted part id and one column a true part, in pixels; the last row and
+the last column are the background.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num
+from scipy.optimize import linear_sum_assignment
+
+from partdistillation.functional.masks import pairwise_iou
+
+Protocol = Literal["strict", "paper"]
+
+IOU_THRESHOLDS: Float[np.ndarray, " threshold"] = np.linspace(0.5, 0.95, 10)
+"""0.5, 0.55, ..., 0.95, bit for bit those of pycocotools."""
+
+DEFAULT_KS = (1, 10, 50, 100, 200)
+
+
+class ImageMasks(NamedTuple):
+    """One image's true parts and its proposals, classes ignored."""
+
+    truth: Bool[np.ndarray, "truth height width"]
+    proposals: Bool[np.ndarray, "proposal height width"]
+    scores: Float[np.ndarray, " proposal"]
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Recall of true parts; `recalls[k]` holds one value for each of `IOU_THRESHOLDS`."""
+
+    recalls: Mapping[int, tuple[float, ...]]
+    positives: int
+    """True parts that were looked for."""
+    images: int
+    """Images that counted."""
+
+    @property
+    def average(self) -> dict[int, float]:
+        """AR@k for every k: the mean over the IoU thresholds."""
+        return {k: float(np.mean(values)) for k, values in self.recalls.items()}
+
+
+class RecallCounter:
+    """Average recall, image by image, in constant memory.
+
+    `strict` matches as pycocotools does: proposals, best score first, each take the free true part that they
+    overlap most, at every threshold anew; every image counts. `paper` matches as the released code does: the
+    largest overlap of all is paired first, in single precision, and an image without proposals is left out.
+    """
+
+    def __init__(self, ks: Sequence[int] = DEFAULT_KS, *, protocol: Protocol = "strict") -> None:
+        if not ks or min(ks) < 1:
+            raise ValueError(
+                f"expected numbers of proposals k >= 1, found {tuple(ks)}; pass for example (1, 10)"
+            )
+        self.ks = tuple(ks)
+        self.protocol = protocol
+        self._found = {k: np.zeros(len(IOU_THRESHOLDS), dtype=np.int64) for k in self.ks}
+        self._positives = 0
+        self._images = 0
+
+    def add(
+        self, overlaps: Float[np.ndarray, "truth proposal"], scores: Float[np.ndarray, " proposal"]
+    ) -> None:
+        """Count one image, from the IoU of each true part with each proposal."""
+        if self.protocol == "paper" and 0 in overlaps.shape:
+            return
+        self._images += 1
+        self._positives += len(overlaps)
+        if 0 in overlaps.shape:
+            return
+        ranked = overlaps[:, np.argsort(-np.asarray(scores), kind="stable")[: max(self.ks)]]
+        count = _count_by_score if self.protocol == "strict" else _count_by_overlap
+        for k, found in count(ranked, self.ks).items():
+            self._found[k] += found
+
+    def result(self) -> Recall:
+        """The recalls of all images so far; NaN where no true part was counted."""
+        recalls = {
+            k: tuple((found / (self._positives or np.nan)).tolist()) for k, found in self._found.items()
+        }
+        return Recall(recalls, self._positives, self._images)
+
+
+def average_recall(
+    images: Iterable[ImageMasks], ks: Sequence[int] = DEFAULT_KS, *, protocol: Protocol = "strict"
+) -> Recall:
+    """Recall of class-agnostic masks by the k best proposals of each image (AR@k), over IoU 0.5:0.05:0.95.
+
+    Equal to pycocotools' COCOeval with `useCats = 0`, no crowds and the area range "all", where `protocol` is
+    "strict"; "paper" gives the numbers of the released code (see `RecallCounter`).
+
+    Args:
+        images: `(truth, proposals, scores)` an image: bool masks n x H x W and m x H x W, m scores.
+        ks: how many proposals an image may use, best scores first.
+        protocol: how proposals are matched, and whether images without proposals count.
+
+    """
+    counter = RecallCounter(ks, protocol=protocol)
+    for truth, proposals, scores in images:
+        counter.add(pairwise_iou(truth, proposals), scores)
+    return counter.result()
+
+
+def _count_by_score(
+    ranked: Float[np.ndarray, "truth proposal"], ks: Sequence[int]
+) -> dict[int, Int[np.ndarray, " threshold"]]:
+    """True parts found at each threshold. Matches don't depend on worse proposals: one pass serves all k."""
+    limits = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)[:, None]
+    rows = np.arange(len(limits))
+    free = np.ones((len(limits), len(ranked)), dtype=bool)
+    hits = np.zeros((ranked.shape[1], len(limits)), dtype=np.int64)
+    for j in np.flatnonzero(ranked.max(axis=0) >= limits[0]):
+        candidates = np.where(free & (ranked[:, j] >= limits), ranked[:, j], -1.0)
+        best = len(ranked) - 1 - candidates[:, ::-1].argmax(axis=1)  # of equals the last, as pycocotools
+        found = candidates[rows, best] >= 0
+        free[rows[found], best[found]] = False
+        hits[j] = found
+    total = hits.cumsum(axis=0)
+    return {k: total[min(k, len(total)) - 1] for k in ks}
+
+
+def _count_by_overlap(
+    ranked: Float[np.ndarray, "truth proposal"], ks: Sequence[int]
+) -> dict[int, Int[np.ndarray, " threshold"]]:
+    """True parts found at each threshold where the largest overlap is paired first."""
+    limits = IOU_THRESHOLDS.astype(np.float32)[:, None]
+    return {k: (_greedy_overlaps(ranked[:, :k]).astype(np.float32) >= limits).sum(axis=1) for k in ks}
+
+
+def _greedy_overlaps(overlaps: Float[np.ndarray, "truth proposal"]) -> Float[np.ndarray, " pair"]:
+    """The IoU of pairs of a true part and a proposal, largest first, each used once."""
+    left = overlaps.copy()
+    pairs = np.zeros(min(left.shape))
+    for i in range(len(pairs)):
+        truth, proposal = np.unravel_index(left.argmax(), left.shape)
+        pairs[i] = left[truth, proposal]
+        left[truth, :] = -1
+        left[:, proposal] = -1
+    return pairs
+
+
+def label_map(
+    masks: Bool[np.ndarray, "mask height width"], ids: Sequence[int]
+) -> Int[np.ndarray, "height width"]:
+    """Paint masks in order, so that the later one wins: 0 = background, `ids[i] + 1` inside mask i."""
+    painted = np.zeros(masks.shape[1:], dtype=np.int64)
+    for mask, part in zip(masks, ids, strict=True):
+        painted[mask] = part + 1
+    return painted
+
+
+def confusion_matrix(
+    predicted: Int[np.ndarray, "height width"],
+    truth: Int[np.ndarray, "height width"],
+    *,
+    num_predicted: int,
+    num_truth: int,
+) -> Int[np.ndarray, "rows columns"]:
+    """Count pixels by predicted part (rows) and true part (columns), the background last.
+
+    The label maps hold 0 for the background and 1..n for parts 0..n-1; ValueError for labels out of range.
+    """
+    for name, labels, parts in (("predicted", predicted, num_predicted), ("truth", truth, num_truth)):
+        if labels.size and not 0 <= labels.min() <= labels.max() <= parts:
+            found = f"{labels.min()}..{labels.max()}"
+            raise ValueError(f"expected {name} labels 0..{parts}, found {found}; renumber them")
+    rows, columns = num_predicted + 1, num_truth + 1
+    cells = (predicted.astype(np.int64) - 1) % rows * columns + (truth.astype(np.int64) - 1) % columns
+    return np.bincount(cells.ravel(), minlength=rows * columns).reshape(rows, columns)
+
+
+def majority_vote(confusion: Num[np.ndarray, "rows columns"]) -> Int[np.ndarray, " rows-1"]:
+    """Map every part id to the true part that it covers most (supplement, section 4); several may share one.
+
+    The background has no vote and the first of equals wins, so an id that never touches a true part goes to
+    part 0, as in the released code: its pixels count as errors. All -1 (background) if there is no true part.
+    """
+    votes = confusion[:-1, :-1]
+    if votes.shape[1] == 0:
+        return np.full(len(votes), -1, dtype=np.int64)
+    mapping: Int[np.ndarray, " rows-1"] = votes.argmax(axis=1)
+    return mapping
+
+
+def hungarian_match(confusion: Num[np.ndarray, "rows columns"]) -> Int[np.ndarray, " rows-1"]:
+    """Map part ids to true parts one to one, sharing the most pixels in all; -1 (background) = no partner."""
+    votes = confusion[:-1, :-1]
+    mapping = np.full(len(votes), -1, dtype=np.int64)
+    rows, columns = linear_sum_assignment(votes, maximize=True)
+    shared = votes[rows, columns] > 0
+    mapping[rows[shared]] = columns[shared]
+    return mapping
+
+
+def apply_mapping(
+    confusion: Num[np.ndarray, "rows columns"], mapping: Int[np.ndarray, " rows-1"]
+) -> Num[np.ndarray, "columns columns"]:
+    """The confusion matrix after part ids were replaced by true parts (-1 = background)."""
+    columns = confusion.shape[1]
+    mapped = np.zeros((columns, columns), dtype=confusion.dtype)
+    np.add.at(mapped, np.append(mapping, -1), confusion)
+    return mapped
+
+
+@dataclass(frozen=True, eq=False)
+class IouScores:
+    """Scores of a class's parts; NaN where a part isn't in the ground truth (precision: prediction)."""
+
+    iou: Float[np.ndarray, " part"]
+    accuracy: Float[np.ndarray, " part"]
+    """Share of the part's pixels that were found (recall)."""
+    precision: Float[np.ndarray, " part"]
+    """Share of the pixels predicted as the part that are right (the released code's IoPred)."""
+    pixels: Num[np.ndarray, " part"]
+    """The part's pixels in the ground truth."""
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean over the parts that are in the ground truth."""
+        return nan_mean(self.iou)
+
+    @property
+    def mean_accuracy(self) -> float:
+        return nan_mean(self.accuracy)
+
+    @property
+    def mean_precision(self) -> float:
+        return nan_mean(self.precision)
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of all parts' pixels that were found."""
+        return self._weighted(self.accuracy)
+
+    @property
+    def frequency_weighted_iou(self) -> float:
+        return self._weighted(self.iou)
+
+    def _weighted(self, values: Float[np.ndarray, " part"]) -> float:
+        total = self.pixels.sum()
+        return float(np.nansum(values * self.pixels) / total) if total else float("nan")
+
+
+def mean_iou(confusion: Num[np.ndarray, "columns columns"]) -> IouScores:
+    """Per-part IoU, accuracy and precision of a mapped confusion matrix; `.mean_iou` is the class's mIoU.
+
+    The background isn't a class, but parts predicted on it and parts missed count. ValueError if not square:
+    map the part ids first (`apply_mapping(confusion, majority_vote(confusion))`).
+    """
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
+        raise ValueError(f"expected a square matrix, found {confusion.shape}; use apply_mapping first")
+    right = np.diag(confusion)[:-1].astype(np.float64)
+    truth = confusion.sum(axis=0)[:-1]
+    predicted = confusion.sum(axis=1)[:-1]
+    present = np.where(truth > 0, truth, np.nan)
+    return IouScores(
+        iou=right / (present + predicted - right),
+        accuracy=right / present,
+        precision=right / np.where(predicted > 0, predicted, np.nan),
+        pixels=truth,
+    )
+
+
+class Averages(NamedTuple):
+    """Scores over object classes: `c_`, mean of the classes' means; `a_`, mean over all parts of all classes."""
+
+    c_miou: float
+    a_miou: float
+    c_macc: float
+    a_macc: float
+    c_precision: float
+    a_precision: float
+
+
+def average_over_classes(classes: Sequence[IouScores]) -> Averages:
+    """Average per-class scores in both ways that the released code prints (C-mIoU, A-mIoU, ...)."""
+
+    def both(kind: Literal["iou", "accuracy", "precision"]) -> tuple[float, float]:
+        values: list[Float[np.ndarray, " part"]] = [getattr(scores, kind) for scores in classes]
+        return nan_mean([nan_mean(v) for v in values]), nan_mean([x for v in values for x in v])
+
+    return Averages(*both("iou"), *both("accuracy"), *both("precision"))
+
+
+def nan_mean(values: Iterable[float]) -> float:
+    """Mean of the numbers that are defined; NaN (without a warning) if none is."""
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")
