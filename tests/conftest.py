@@ -1,4 +1,4 @@
-"""What all tests share: no network, one thread, and the optional folder of reference material beside the clone."""
+"""What all tests share: no network, one thread, and where to find the reference material."""
 
 import os
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from partdistillation.inference import PartSegmenter, Result
@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 __version__ = version("partdistillation")
 __all__ = ["PartSegmenter", "Result", "__version__"]
 
+if not TYPE_CHECKING:
 
-def __getattr__(name: str) -> Any:
-    # Loaded on first use: `import partdistillation` and the command line's help stay quick, without torch.
-    if name in ("PartSegmenter", "Result"):
-        return getattr(import_module("partdistillation.inference"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        # On first use: `import partdistillation` and the command line's help stay quick, without torch.
+        if name in ("PartSegmenter", "Result"):
+            return getattr(import_module("partdistillation.inference"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,7 @@ A field's docstring is its help text on the command line. Types and ranges are c
 instance is made (settings.py says how); what contradicts something else is refused by the class itself.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -33,7 +33,7 @@ class Inputs(Settings):
 
     section: ClassVar[str] = "inputs"
 
-    out: Path
+    out: Path = Path("out")
     """Folder of the run; every stage writes its own folder in it."""
     images: Path | None = None
     """Folder of photographs, best with one sub-folder an object class."""
@@ -130,7 +130,7 @@ class TrainingConfig(Settings):
     no_object_weight: NonNegative = 0.1
     """Weight of the no-object class in the classification loss."""
     freeze: Freeze = "official"
-    """What isn't trained: `official` (names with backbone or encoder), `pixel_level`, `backbone` or `none`."""
+    """What isn't trained; `official`: modules with backbone or encoder in their name."""
     min_object_area: Share = 0.0
     """Objects smaller than this share of the image are left out."""
     min_mask_area: Share = 0.0
@@ -150,12 +150,13 @@ class TrainingConfig(Settings):
         super().__post_init__()
         if self.scale_min > self.scale_max:
             raise ConfigError(
-                f"{self.section}.scale_min: expected at most scale_max ({self.scale_max}), found {self.scale_min}"
+                f"{self.section}.scale_min: expected at most scale_max ({self.scale_max}), "
+                f"found {self.scale_min}"
             )
         if self.class_weight == self.mask_weight == self.dice_weight == 0:
             raise ConfigError(
-                f"{self.section}: expected at least one of class_weight, mask_weight and dice_weight above 0, "
-                "found all 0: nothing would be learned"
+                f"{self.section}: expected class_weight, mask_weight or dice_weight above 0, found all 0: "
+                "nothing would be learned"
             )
 
 
@@ -168,7 +169,7 @@ class PretrainConfig(TrainingConfig):
     importance_sampling: bool = True
     """Sample points where the prediction is uncertain (Mask2Former) instead of at random."""
     freeze: Freeze = "none"
-    """What isn't trained: `official` (names with backbone or encoder), `pixel_level`, `backbone` or `none`."""
+    """What isn't trained; `official`: modules with backbone or encoder in their name."""
     warmup_classification_steps: NaturalInt = 0
     """Steps of encoder warm-up by classification of masked-pooled features, before mask training."""
     num_queries: PositiveInt = 200
@@ -245,11 +246,15 @@ class RankingConfig(Settings):
     per_pixel: bool = True
     """Give every pixel to its best proposal, so that proposals don't overlap."""
     min_ratio: Share = 0.05
-    """tau_r: smallest share of the object's area."""
+    """tau_r: smallest share of the object's area, for the proposals that are clustered."""
     min_score: Share = 0.3
-    """tau_s: lowest proposal score."""
+    """tau_s: lowest proposal score, for the proposals that are clustered."""
+    label_min_ratio: Share = 0.05
+    """tau_r for the proposals that become parts (the paper: the same)."""
+    label_min_score: Share = 0.3
+    """tau_s for the proposals that become parts (the paper: the same)."""
     keep_all_if_none: bool = False
-    """Where no proposal passes a filter, skip the filter (the released code) instead of dropping all (the paper)."""
+    """Skip a filter that no proposal passes (the released code) instead of dropping all (the paper)."""
     num_parts: PositiveInt = 8
     """K: part classes an object class."""
     distance: Literal["l2", "released_21k", "dot"] = "l2"
@@ -299,6 +304,14 @@ class Recipe(Settings):
             raise ConfigError("encoder: expected a hub name or a directory, found empty text")
 
 
+@dataclass(frozen=True)
+class Document(Recipe):
+    """What a YAML file may hold: a recipe's settings and, in a section of their own, the inputs."""
+
+    inputs: Inputs = field(default_factory=Inputs)
+    """What a run reads and where it writes."""
+
+
 def to_yaml(recipe: Recipe, inputs: Inputs | None = None) -> str:
     """The recipe as YAML, and the inputs' paths (made absolute) where given; equal values, equal text."""
     if inputs is None:
@@ -308,29 +321,26 @@ def to_yaml(recipe: Recipe, inputs: Inputs | None = None) -> str:
     return write_yaml({"inputs": given, **recipe.to_dict()})
 
 
-def from_yaml(path: Path, default: Recipe) -> Recipe:
-    """The recipe in a YAML file; what the file doesn't say is as in `default`.
+def from_yaml(path: Path, inputs: Inputs, recipe: Recipe) -> tuple[Inputs, Recipe]:
+    """The inputs and the recipe in a YAML file; what the file doesn't say is as given.
 
     Raises:
-        ConfigError: not YAML, an unknown name (with the section and the nearest known name), a value
+        ConfigError: not YAML, an unknown name (with its section and the nearest known name), a value
             of the wrong type or out of range.
     """
     values = read_yaml(path)
-    values.pop("inputs", None)
     try:
-        return default.updated(values)
+        found = Document(inputs=inputs, **vars(recipe)).updated(values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    return found.inputs, Recipe(**{entry.name: getattr(found, entry.name) for entry in fields(Recipe)})
 
 
-def remembered_inputs(path: Path, inputs: Inputs) -> Inputs:
-    """The inputs that a run's YAML file remembers, in place of those that `inputs` has.
-
-    Raises:
-        ConfigError: as `from_yaml`.
-    """
-    values = read_yaml(path).get("inputs") or {}
-    try:
-        return inputs.updated(values)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+def save(inputs: Inputs, recipe: Recipe) -> Path:
+    """Write `config.yaml` into the run's folder, whole or not at all; every later command starts from it."""
+    inputs.out.mkdir(parents=True, exist_ok=True)
+    path = inputs.out / CONFIG_FILE
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(to_yaml(recipe, inputs), encoding="utf-8")
+    temporary.replace(path)
+    return path

@@ -10,8 +10,7 @@ import difflib
 import math
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
@@ -35,7 +34,8 @@ class Range:
     def __str__(self) -> str:
         if self.high is None:
             return f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
-        return f"above {self.low:g}, up to {self.high:g}" if self.open_low else f"from {self.low:g} to {self.high:g}"
+        low = f"above {self.low:g}, up" if self.open_low else f"from {self.low:g}"
+        return f"{low} to {self.high:g}"
 
 
 PositiveInt = Annotated[int, Range(1)]
@@ -53,7 +53,7 @@ class Settings:
     """The dotted name in front of the fields, as in `segments.crf`; empty for the outermost class."""
 
     def __post_init__(self) -> None:
-        hints = field_types(type(self))
+        hints = _field_types(type(self))
         for entry in fields(self):
             _check(_dotted(self.section, entry.name), hints[entry.name], getattr(self, entry.name))
 
@@ -72,12 +72,12 @@ class Settings:
             if name not in names:
                 where = f"section {self.section!r}" if self.section else "the outermost level"
                 raise ConfigError(f"unknown setting {name!r} in {where}.{did_you_mean(str(name), names)}")
-        hints = field_types(type(self))
+        hints = _field_types(type(self))
         own = {name: getattr(self, name) for name in names}
         new = {name: self._read(name, hints[name], own[name], value) for name, value in values.items()}
         return type(self)(**(own | new))
 
-    def _read(self, name: str, hint: Any, own: Any, value: Any) -> Any:
+    def _read(self, name: str, hint: object, own: object, value: object) -> object:
         if not isinstance(own, Settings):
             return _from_yaml(hint, value)
         if not isinstance(value, Mapping):
@@ -118,9 +118,18 @@ def write_yaml(values: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
 
 
-@cache
-def field_types(settings: type) -> dict[str, Any]:
-    """The declared type of each field, ranges included (looked up once a class: it is slow)."""
+_WORDS: Mapping[object, str] = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    Path: "a path",
+    type(None): "nothing",
+}
+
+
+def _field_types(settings: type) -> dict[str, object]:
+    """The declared type of each field, ranges included."""
     return get_type_hints(settings, include_extras=True)
 
 
@@ -128,7 +137,7 @@ def _dotted(section: str, name: str) -> str:
     return f"{section}.{name}" if section else name
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, Settings):
         return value.to_dict()
     if isinstance(value, tuple):
@@ -136,8 +145,8 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _from_yaml(hint: Any, value: Any) -> Any:
-    """A YAML value as the field's type where nothing is lost; otherwise as it is, to be refused by `_check`."""
+def _from_yaml(hint: object, value: object) -> object:
+    """A YAML value as the field's type where nothing is lost; else as it is, for `_check` to refuse."""
     hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if hint is float and isinstance(value, int | str) and not isinstance(value, bool):
         try:  # YAML 1.1 takes 1e-4 for a string
@@ -151,17 +160,17 @@ def _from_yaml(hint: Any, value: Any) -> Any:
     return value
 
 
-def _check(name: str, hint: Any, value: Any) -> None:
+def _check(name: str, hint: object, value: object) -> None:
     limits = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Range)]
     hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if not _is_a(hint, value):
         raise ConfigError(f"{name}: expected {_describe(hint)}, found {value!r}{_choice_hint(hint, value)}")
     for limit in limits:
-        if value not in limit:
+        if isinstance(value, int | float) and value not in limit:
             raise ConfigError(f"{name}: expected {_describe(hint)} {limit}, found {value!r}")
 
 
-def _is_a(hint: Any, value: Any) -> bool:
+def _is_a(hint: object, value: object) -> bool:
     if get_origin(hint) is Literal:
         return value in get_args(hint)
     if get_origin(hint) is tuple:
@@ -172,21 +181,24 @@ def _is_a(hint: Any, value: Any) -> bool:
         return False
     if hint is float:
         return isinstance(value, int | float) and math.isfinite(value)
-    return isinstance(value, hint)
+    return isinstance(hint, type) and isinstance(value, hint)
 
 
-def _describe(hint: Any) -> str:
-    match get_origin(hint):
-        case origin if origin is Literal:
-            return "one of " + ", ".join(map(str, get_args(hint)))
-        case origin if origin is tuple:
-            return "a list of integers"
-        case origin if origin in (Union, types.UnionType):
-            return " or ".join(_describe(option) for option in get_args(hint))
-    names = {int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "a path"}
-    return f"a section ({hint.__name__})" if is_dataclass(hint) else names.get(hint, "nothing")
+def _describe(hint: object) -> str:
+    origin = get_origin(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, get_args(hint)))
+    if origin is tuple:
+        return "a list of integers"
+    if origin in (Union, types.UnionType):
+        return " or ".join(_describe(option) for option in get_args(hint))
+    if isinstance(hint, type) and issubclass(hint, Settings):
+        return f"a section ({hint.__name__})"
+    return _WORDS[hint]
 
 
-def _choice_hint(hint: Any, value: Any) -> str:
-    near = difflib.get_close_matches(str(value), map(str, get_args(hint)), n=1) if get_origin(hint) is Literal else []
+def _choice_hint(hint: object, value: object) -> str:
+    if get_origin(hint) is not Literal:
+        return ""
+    near = difflib.get_close_matches(str(value), [str(choice) for choice in get_args(hint)], n=1)
     return f". Did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,328 @@
+"""The command line: one subcommand a stage, and run, demo, predict, evaluate, report, doctor, convert.
+
+No logic and no torch here: a command is parsed into a dataclass, then calls one function, imported only then.
+Settings come, later over earlier, from the recipe `paper`, the run's own config.yaml (unless a recipe or a
+file is named), `--recipe`, `--config`, and the dotted flags.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import FlagConversionOff, FlagCreatePairsOff, Positional, arg
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from partdistillation import config
+from partdistillation.config import Device, Inputs, Recipe
+from partdistillation.errors import ConfigError, PartDistillationError
+from partdistillation.recipes import PAPER, RECIPES, recipe
+from partdistillation.settings import did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What every command takes."""
+
+    debug: Annotated[bool, FlagCreatePairsOff] = False
+    """Show the traceback of an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageArguments(Arguments):
+    """What every stage, and all of them in a row, takes."""
+
+    inputs: Annotated[Inputs, arg(name="")] = field(default_factory=Inputs)
+    settings: Annotated[Recipe, arg(name=""), FlagConversionOff] = PAPER
+    recipe: Annotated[str | None, arg(metavar="|".join(RECIPES))] = None
+    """Named settings to start from."""
+    config: Path | None = None
+    """YAML file with settings to start from, over the recipe's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictArguments(Arguments):
+    model: Positional[Path]
+    """Folder of a part model, as in OUT/part_model."""
+    images: Path
+    """Folder of photographs, or one photograph."""
+    objects: Path | None = None
+    """Object masks (COCO .json, or a folder of masks); without them the model finds the objects itself."""
+    out: Path = Path("out/predictions")
+    """Folder to write to."""
+    device: Device = "auto"
+    """Where networks run; auto takes a GPU if there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateArguments(Arguments):
+    predictions: Path
+    """Folder of a run, or one that `partdistill predict` wrote."""
+    parts: Path
+    """Ground-truth parts in the COCO layout (.json)."""
+    protocol: Literal["both", "paper", "strict"] = "both"
+    """`paper` drops predictions that miss the ground truth before scoring; `strict` never looks at it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoArguments(Arguments):
+    out: Path = Path("out/demo")
+    """Folder of the run."""
+    seed: int = 0
+    """Decides the drawings and everything learned from them."""
+    from_scratch: Annotated[bool, FlagCreatePairsOff] = False
+    """Train stage 0 too, instead of starting from the weights in the package."""
+    device: Device = "auto"
+    """Where networks run; auto takes a GPU if there is one."""
+    workers: int = 1
+    """Processes that label images side by side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorArguments(Arguments):
+    out: Path | None = None
+    """Folder of a run whose files are to be verified."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertArguments(Arguments):
+    checkpoint: Positional[Path]
+    """Checkpoint of the authors' released code (.pkl or .pth)."""
+    out: Path
+    """Folder of the model to write."""
+    trust_pickle: Annotated[bool, FlagCreatePairsOff] = False
+    """The checkpoint is a pickle, which can run any code: only say so if you trust where it comes from."""
+
+
+def pretrain(arguments: StageArguments) -> None:
+    """Stage 0: train an instance segmentation model on object masks (or load a published one instead)."""
+    from partdistillation import pipeline
+
+    pipeline.pretrain(arguments.inputs, arguments.settings)
+
+
+def objects(arguments: StageArguments) -> None:
+    """Stage 1: collect the object masks of every image."""
+    from partdistillation import pipeline
+
+    pipeline.objects(arguments.inputs, arguments.settings)
+
+
+def segments(arguments: StageArguments) -> None:
+    """Stage 2: group the pixels of every object into segments."""
+    from partdistillation import pipeline
+
+    pipeline.segments(arguments.inputs, arguments.settings)
+
+
+def proposals(arguments: StageArguments) -> None:
+    """Stage 3: train the class-agnostic proposal model on the segments."""
+    from partdistillation import pipeline
+
+    pipeline.proposals(arguments.inputs, arguments.settings)
+
+
+def rank(arguments: StageArguments) -> None:
+    """Stage 4: cluster the proposals of every object class into part classes."""
+    from partdistillation import pipeline
+
+    pipeline.rank(arguments.inputs, arguments.settings)
+
+
+def distill(arguments: StageArguments) -> None:
+    """Stage 5: train the part model on the ranked parts."""
+    from partdistillation import pipeline
+
+    pipeline.distill(arguments.inputs, arguments.settings)
+
+
+def run(arguments: StageArguments) -> None:
+    """Stages 1 to 5 and the report: from photographs to labelled parts."""
+    from partdistillation import pipeline
+
+    pipeline.run(arguments.inputs, arguments.settings)
+
+
+def report(arguments: StageArguments) -> None:
+    """Write OUT/report/index.html: what ran, tables, curves and pictures."""
+    from partdistillation import pipeline
+
+    pipeline.report(arguments.inputs, arguments.settings)
+
+
+def predict(arguments: PredictArguments) -> None:
+    """Find the parts in new photographs with a part model."""
+    from partdistillation import inference
+
+    inference.predict(
+        arguments.model, arguments.images, arguments.objects, out=arguments.out, device=arguments.device
+    )
+
+
+def evaluate(arguments: EvaluateArguments) -> None:
+    """Compare predictions with ground-truth parts: AR@k and mIoU."""
+    from partdistillation import pipeline
+
+    pipeline.evaluate(arguments.predictions, arguments.parts, protocol=arguments.protocol)
+
+
+def demo(arguments: DemoArguments) -> None:
+    """The whole pipeline on PartShapes, the data set in the package."""
+    from partdistillation import demo
+
+    demo.run(
+        arguments.out,
+        seed=arguments.seed,
+        from_scratch=arguments.from_scratch,
+        device=arguments.device,
+        workers=arguments.workers,
+    )
+
+
+def doctor(arguments: DoctorArguments) -> None:
+    """Print versions, device, memory and disk, and verify a run's files."""
+    from partdistillation import doctor
+
+    doctor.run(arguments.out)
+
+
+def convert(arguments: ConvertArguments) -> None:
+    """Turn a checkpoint of the authors' released code into a model folder."""
+    from partdistillation.convert import mask2former
+
+    mask2former.convert(arguments.checkpoint, arguments.out, trust_pickle=arguments.trust_pickle)
+
+
+STAGES = (run, pretrain, objects, segments, proposals, rank, distill, report)
+COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
+    **{stage.__name__: (StageArguments, stage) for stage in STAGES},
+    "predict": (PredictArguments, predict),
+    "evaluate": (EvaluateArguments, evaluate),
+    "demo": (DemoArguments, demo),
+    "doctor": (DoctorArguments, doctor),
+    "convert": (ConvertArguments, convert),
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, 2 (an error that the message explains) or 130 (stopped)."""
+    args = list(sys.argv[1:] if args is None else args)
+    try:
+        return _dispatch(args)
+    except PartDistillationError as error:
+        if "--debug" in args:
+            traceback.print_exc()
+        print(f"partdistill: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # as in `partdistill run --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _dispatch(args: Sequence[str]) -> int:
+    if not args or args[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if args[0] == "--version":
+        from partdistillation import __version__
+
+        print(f"partdistill {__version__}")
+        return 0
+    if args[0] not in COMMANDS:
+        raise ConfigError(f"unknown command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
+    arguments_type, command = COMMANDS[args[0]]
+    command(_parse(arguments_type, args[0], args[1:]))
+    return 0
+
+
+def _overview() -> str:
+    commands = "\n".join(f"  {name:10} {command.__doc__}" for name, (_, command) in COMMANDS.items())
+    return f"""usage: partdistill COMMAND [options]
+
+From photographs and object class names to labelled parts, and a model that segments them.
+
+commands:
+{commands}
+
+`partdistill COMMAND --help` lists a command's options; `partdistill --version` prints the version."""
+
+
+def _parse(arguments_type: type[Arguments], name: str, args: Sequence[str]) -> Arguments:
+    return tyro.cli(
+        arguments_type,
+        prog=f"partdistill {name}",
+        description=COMMANDS[name][1].__doc__,
+        args=args,
+        default=_starting_point(args) if arguments_type is StageArguments else tyro.MISSING,
+        registry=_REGISTRY,
+    )
+
+
+def _starting_point(args: Sequence[str]) -> StageArguments:
+    """The defaults of the flags: a look ahead at those flags that decide where settings start from."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--out", "--recipe", "--config"):
+        parser.add_argument(flag, nargs="?")  # a missing value is reported by the full parser
+    ahead, _ = parser.parse_known_args(list(args))
+    inputs = Inputs(out=Path(ahead.out)) if ahead.out else Inputs()
+    settings = recipe(ahead.recipe) if ahead.recipe else PAPER
+    remembered = inputs.out / config.CONFIG_FILE
+    if remembered.is_file():
+        inputs, settings_then = config.from_yaml(remembered, inputs, PAPER)
+        if not (ahead.recipe or ahead.config):
+            settings = settings_then
+    if ahead.config:
+        inputs, settings = config.from_yaml(Path(ahead.config), inputs, settings)
+    return StageArguments(inputs=inputs, settings=settings)
+
+
+_REGISTRY = ConstructorRegistry()
+
+
+@_REGISTRY.primitive_rule
+def _boolean(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[bool] | None:
+    """Booleans as YAML writes them."""
+    if info.type is not bool:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="{true,false}",
+        instance_from_str=_read_boolean,
+        is_instance=lambda value: isinstance(value, bool),
+        str_from_instance=lambda value: [str(value).lower()],
+    )
+
+
+def _read_boolean(words: list[str]) -> bool:
+    match words[0].lower():
+        case "true":
+            return True
+        case "false":
+            return False
+    raise ValueError(f"expected true or false, found {words[0]!r}")
+
+
+@_REGISTRY.primitive_rule
+def _optional_path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path | None] | None:
+    """Paths that may be left out: shown as PATH; nobody writes None."""
+    if info.type != Path | None:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: Path(words[0]),
+        is_instance=lambda value: value is None or isinstance(value, Path),
+        str_from_instance=lambda value: ["none" if value is None else str(value)],
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Recipes: named settings for a whole run, as plain values. No torch here.
+
+PAPER follows the paper. RELEASED_1K and RELEASED_21K make the choices of the authors' released code where
+it differs, so that its checkpoints and labels can be used and compared. DEMO is the method at the size of
+PartShapes' small drawings and of a laptop.
+"""
+
+from partdistillation.config import (
+    DistillationConfig,
+    PretrainConfig,
+    ProposalsConfig,
+    RankingConfig,
+    Recipe,
+    SegmentsConfig,
+)
+from partdistillation.errors import ConfigError
+from partdistillation.settings import did_you_mean
+
+PAPER = Recipe()
+
+RELEASED_1K = Recipe(
+    proposals=ProposalsConfig(steps=90_000, batch_size=64, learning_rate=1e-5),
+    ranking=RankingConfig(
+        min_ratio=0.0,
+        min_score=0.7,
+        label_min_ratio=0.0,
+        label_min_score=0.0,
+        keep_all_if_none=True,
+        distance="dot",
+        normalize=False,
+    ),
+    distillation=DistillationConfig(steps=90_000, batch_size=32, learning_rate=1e-5),
+)
+
+RELEASED_21K = Recipe(
+    proposals=ProposalsConfig(batch_size=512),
+    ranking=RankingConfig(label_min_score=0.1, keep_all_if_none=True, distance="released_21k"),
+    distillation=DistillationConfig(batch_size=256),
+)
+
+_DEMO_STEPS = 600
+_DEMO_SIZE = 256
+
+DEMO = Recipe(
+    encoder="builtin:part-shapes",
+    pretrain=PretrainConfig(
+        steps=3_000,
+        batch_size=16,
+        learning_rate=5e-4,
+        image_size=_DEMO_SIZE,
+        scale_min=0.5,
+        points=1_024,
+        class_weight=4.0,
+        warmup_classification_steps=1_000,
+        num_queries=20,
+    ),
+    segments=SegmentsConfig(image_size=_DEMO_SIZE),
+    proposals=ProposalsConfig(
+        steps=_DEMO_STEPS,
+        batch_size=16,
+        learning_rate=5e-4,
+        image_size=_DEMO_SIZE,
+        scale_min=0.5,
+        points=1_024,
+        checkpoint_every=100,
+    ),
+    ranking=RankingConfig(image_size=_DEMO_SIZE),
+    distillation=DistillationConfig(
+        steps=_DEMO_STEPS,
+        batch_size=16,
+        learning_rate=5e-4,
+        image_size=_DEMO_SIZE,
+        scale_min=0.5,
+        points=1_024,
+        checkpoint_every=100,
+    ),
+)
+
+RECIPES = {"paper": PAPER, "released_1k": RELEASED_1K, "released_21k": RELEASED_21K, "demo": DEMO}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        ConfigError: there is none; the message names the nearest.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"unknown recipe {name!r}.{did_you_mean(name, RECIPES)}")
+    return RECIPES[name]
