@@ -261,7 +261,7 @@ def _parse(arguments_type: type[Arguments], name: str, args: Sequence[str]) -> A
         prog=f"partdistill {name}",
         description=COMMANDS[name][1].__doc__,
         args=args,
-        default=_starting_point(args) if arguments_type is StageArguments else tyro.MISSING,
+        default=_starting_point(args) if arguments_type is StageArguments else tyro.MISSING_NONPROP,
         registry=_REGISTRY,
     )
 
