@@ -7,7 +7,8 @@ predictions before it chooses its points, needs the masks of the matched queries
 
 Class logits come image by image as "layer group query logit", "no object" last. A group is an object class of
 the image: a part is classified among the parts of its own object's class (stage 5). Where there is but one
-set of classes (stages 0 and 3) there is one group.
+set of classes (stages 0 and 3) there is one group. In shapes, `_` marks an axis whose length differs from
+image to image.
 """
 
 from collections.abc import Sequence
@@ -26,10 +27,10 @@ from partdistillation.errors import PartDistillationError
 class Targets(NamedTuple):
     """What is to be found in one image. Masks cover the whole input canvas, padding included."""
 
-    masks: Bool[Tensor, "target height width"]
-    labels: Int[Tensor, " target"]
+    masks: Bool[Tensor, "_target height width"]
+    labels: Int[Tensor, " _target"]
     """Class, in 0 ... number of logits - 2."""
-    groups: Int[Tensor, " target"]
+    groups: Int[Tensor, " _target"]
     """Index into the image's groups of class logits; zeros where there is one group."""
 
 
@@ -53,8 +54,8 @@ class Points(NamedTuple):
 class Match(NamedTuple):
     """Matched pairs of one image: min(queries, targets) in every layer, in the targets' order."""
 
-    queries: Int[Tensor, "layer pair"]
-    targets: Int[Tensor, "layer pair"]
+    queries: Int[Tensor, "layer _pair"]
+    targets: Int[Tensor, "layer _pair"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Losses(NamedTuple):
 def criterion(
     mask_embeddings: Float[Tensor, "layer image query channel"],
     mask_features: Float[Tensor, "image channel height width"],
-    class_logits: Sequence[Float[Tensor, "layer group query logit"]],
+    class_logits: Sequence[Float[Tensor, "layer _group query logit"]],
     targets: Sequence[Targets],
     points: Points,
     weights: LossWeights = LossWeights(),
@@ -174,9 +175,9 @@ def sample_masks(
 def match(
     mask_embeddings: Float[Tensor, "layer image query channel"],
     features: Float[Tensor, "image channel point"],
-    class_logits: Sequence[Float[Tensor, "layer group query logit"]],
+    class_logits: Sequence[Float[Tensor, "layer _group query logit"]],
     targets: Sequence[Targets],
-    point_targets: Sequence[Float[Tensor, "target point"]],
+    point_targets: Sequence[Float[Tensor, "_target point"]],
     weights: LossWeights,
 ) -> list[Match]:
     """Cheapest one-to-one assignment of queries to targets: image by image, every layer for itself.
@@ -231,7 +232,7 @@ def _assign(costs: np.ndarray, device: torch.device) -> Match:
 
 
 def classification_loss(
-    class_logits: Sequence[Float[Tensor, "layer group query logit"]],
+    class_logits: Sequence[Float[Tensor, "layer _group query logit"]],
     targets: Sequence[Targets],
     matches: Sequence[Match],
     no_object_weight: float,
