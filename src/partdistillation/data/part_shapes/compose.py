@@ -1,0 +1,202 @@
+"""A scene's plan: what is where, of which material and colour, in which light. Nothing is drawn here."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from partdistillation.data.part_shapes.colors import Color, Pair, ground_pair, object_pair, oklch
+from partdistillation.data.part_shapes.draw import Draw
+from partdistillation.data.part_shapes.kind import Kind
+from partdistillation.data.part_shapes.living import BIRD, HORSE, PERSON
+from partdistillation.data.part_shapes.materials import Material as M
+from partdistillation.data.part_shapes.shapes import Piece, bounds, ellipse, limb, polygon, wheel
+from partdistillation.data.part_shapes.things import AXE, TREE
+from partdistillation.data.part_shapes.vehicles import BICYCLE, CAR, TRUCK
+
+KINDS: tuple[Kind, ...] = (CAR, TRUCK, BICYCLE, HORSE, BIRD, PERSON, TREE, AXE)
+EYE_COLORS: Pair = ((0.95, 0.95, 0.95), (0.02, 0.02, 0.03))
+Affine = tuple[float, float, float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pieces that move together: an object (`kind` is its class), a piece of clutter, or the background.
+
+    `materials` and `colors`: one for each part. `place` maps the pieces' coordinates to the image's
+    (0..1). `unit` is the size of the texture's finest detail in the pieces' coordinates.
+    """
+
+    pieces: Sequence[Piece]
+    materials: Sequence[M]
+    colors: Sequence[Pair]
+    place: Affine
+    unit: float
+    seed: int
+    kind: Kind | None = None
+    variety: int = 0
+    casts_shadow: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """Where the light comes from (x, y, z, towards it) and how the photograph is exposed."""
+
+    direction: tuple[float, float, float]
+    shadow: float
+    exposure: float
+    contrast: float
+    cast: Color
+    slope: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Groups in painting order: the background's first."""
+
+    groups: list[Group]
+    light: Light
+
+
+def plan_scene(draw: Draw) -> Plan:
+    groups = [*backdrop(draw), *(lone_part(draw) for _ in range(draw.integer(5)))]
+    count = draw.choice((1, 1, 1, 2, 2, 3))
+    groups += [place_object(draw, count) for _ in range(count)]
+    if draw.chance(0.3):
+        groups += occluders(draw)
+    return Plan(groups, light(draw))
+
+
+def place_object(draw: Draw, count: int) -> Group:
+    """An object of any class in any pose: its longest side is 35 to 95 % of the image, less where there are several."""
+    kind = draw.choice(KINDS)
+    number = draw.integer(len(kind.varieties))
+    pieces = kind.build(draw, kind.varieties[number])
+    longest = draw.uniform(0.5, 0.95) if count == 1 else draw.uniform(0.35, 0.75)
+    place = _placed(draw, pieces, draw.angle(kind.tilt), longest)
+    scale = math.hypot(place[0], place[3])
+    unit = max(0.03 * longest, 0.014) * draw.near(1.0, 0.25) / scale
+    colors = part_colors(draw, len(kind.parts))
+    seed = draw.integer(1 << 20)
+    return Group(pieces, kind.varieties[number].materials, colors, place, unit, seed, kind, number)
+
+
+def _placed(draw: Draw, pieces: Sequence[Piece], angle: float, longest: float) -> Affine:
+    """Turn, flip, foreshorten, then scale and move so that the bounding box lies (almost) inside the image."""
+    flip = draw.choice((-1.0, 1.0))
+    wide = draw.uniform(0.8, 1.1)
+    c, s = math.cos(angle), math.sin(angle)
+    xx, xy, yx, yy = flip * wide * c, -s, flip * wide * s, c
+    x0, y0, x1, y1 = bounds(pieces)
+    xs = [xx * x + xy * y for x in (x0, x1) for y in (y0, y1)]
+    ys = [yx * x + yy * y for x in (x0, x1) for y in (y0, y1)]
+    width, height = max(xs) - min(xs), max(ys) - min(ys)
+    scale = longest / max(width, height)
+    left = _offset(draw, scale * width)
+    top = _offset(draw, scale * height)
+    return (scale * xx, scale * xy, left - scale * min(xs), scale * yx, scale * yy, top - scale * min(ys))
+
+
+def _offset(draw: Draw, extent: float) -> float:
+    slack = 0.04
+    return draw.uniform(-slack, 1.0 + slack - extent)
+
+
+def part_colors(draw: Draw, count: int) -> list[Pair]:
+    """Colours for parts that say nothing about the parts: each takes one of the object's one to three pairs."""
+    palette = [object_pair(draw) for _ in range(draw.choice((1, 2, 2, 3, 3)))]
+    return [draw.choice(palette) for _ in range(count)]
+
+
+def backdrop(draw: Draw) -> list[Group]:
+    """Two textured fields with a ragged, slanted border, or one."""
+    top = draw.choice(
+        (M.CLOUDS, M.CLOUDS, M.BRICK, M.LEAVES, M.STRIPES, M.SAND, M.WATER, M.PLANKS, M.NEEDLES, M.STONE)
+    )
+    low = draw.choice((M.GRASS, M.GRASS, M.SAND, M.WATER, M.TILES, M.STONE, M.PLANKS, M.BRICK))
+    horizon = draw.choice((2.0, draw.uniform(0.3, 0.85), draw.uniform(0.3, 0.85)))
+    slant, rough = draw.uniform(-0.12, 0.12), draw.choice((0.0, 0.01, 0.03))
+    field = [(-1.0, -1.0), (2.0, -1.0), (2.0, 2.0), (-1.0, 2.0)]
+    ground = [(-0.5, horizon - slant), (1.5, horizon + slant), (2.0, 3.0), (-1.0, 3.0)]
+    return [
+        _field(draw, top, polygon(0, field, angle=draw.angle(12))),
+        _field(draw, low, polygon(0, ground, rough=rough, angle=slant)),
+    ]
+
+
+def _field(draw: Draw, material: M, piece: Piece) -> Group:
+    identity = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    unit = draw.uniform(0.018, 0.04)
+    return Group(
+        [piece], [material], [ground_pair(draw)], identity, unit, draw.integer(1 << 20), casts_shadow=False
+    )
+
+
+def lone_part(draw: Draw) -> Group:
+    """A wheel, a tuft, a plank, a pane or a patch of cloth: a part's material, but no object."""
+    kind = draw.choice(KINDS)
+    material = draw.choice(draw.choice(kind.varieties).materials)
+    if material in (M.SPOKES, M.DISC):
+        piece = wheel(0, (0.0, 0.0), 0.5, draw.uniform(0.0, 6.3))
+    else:
+        piece = draw.choice(
+            (
+                ellipse(0, (0.0, 0.0), 0.5, draw.uniform(0.25, 0.5), rough=draw.choice((0.0, 0.03))),
+                limb(0, (-0.4, 0.0), (0.4, 0.0), draw.uniform(0.06, 0.16), draw.uniform(0.06, 0.2)),
+                polygon(0, [(-0.5, -0.3), (0.5, -0.3), (0.4, 0.3), (-0.4, 0.3)], dome=0.1),
+            )
+        )
+    longest = draw.uniform(0.12, 0.4)
+    place = _placed(draw, [piece], draw.angle(180), longest)
+    unit = draw.uniform(0.014, 0.026) / math.hypot(place[0], place[3])
+    return Group([piece], [material], part_colors(draw, 1), place, unit, draw.integer(1 << 20))
+
+
+def occluders(draw: Draw) -> list[Group]:
+    """What stands in front: a pole, bars, or leaves in a corner."""
+    colors, unit = part_colors(draw, 1), draw.uniform(0.014, 0.024)
+    lean, form = draw.uniform(-0.15, 0.15), draw.integer(3)
+    if form == 0:
+        x = draw.uniform(0.15, 0.85)
+        pieces = [
+            limb(0, (x - lean, -0.1), (x + lean, 1.1), draw.uniform(0.025, 0.05), draw.uniform(0.025, 0.05))
+        ]
+        material = draw.choice((M.METAL, M.WOOD, M.BARK, M.BIRCH, M.ROPE))
+    elif form == 1:
+        gap, shift = draw.uniform(0.17, 0.26), draw.unit()
+        pieces = [
+            limb(0, (gap * (i + shift), -0.1), (gap * (i + shift) + lean, 1.1), 0.014, 0.014)
+            for i in range(-1, 6)
+        ]
+        material = draw.choice((M.METAL, M.WOOD, M.ROPE))
+    else:
+        x, y = draw.choice((0.0, 1.0)), draw.choice((0.0, 1.0, 1.0))
+        pieces = [
+            ellipse(
+                0,
+                (x + draw.uniform(-0.2, 0.2), y + draw.uniform(-0.2, 0.2)),
+                0.16,
+                0.1,
+                draw.uniform(0.0, 6.3),
+                rough=0.02,
+            )
+            for _ in range(4)
+        ]
+        material = draw.choice((M.LEAVES, M.NEEDLES, M.GRASS))
+    return [Group(pieces, [material], colors, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), unit, draw.integer(1 << 20))]
+
+
+def light(draw: Draw) -> Light:
+    angle, height = draw.uniform(-math.pi, 0.0), draw.uniform(0.5, 0.85)
+    flat = math.sqrt(1.0 - height * height)
+    tint = oklch(0.95, draw.uniform(0.0, 0.05), draw.unit())
+    mean = sum(tint) / 3.0
+    cast = (tint[0] / mean, tint[1] / mean, tint[2] / mean)
+    slope = (draw.uniform(-0.5, 0.5), draw.uniform(-0.5, 0.5))
+    return Light(
+        (flat * math.cos(angle), flat * math.sin(angle), height),
+        draw.uniform(0.25, 0.75),
+        draw.uniform(0.8, 1.35),
+        draw.uniform(0.85, 1.15),
+        cast,
+        slope,
+    )
