@@ -249,7 +249,7 @@ class IouScores:
         return float(np.nansum(values * self.pixels) / total) if total else float("nan")
 
 
-def mean_iou(confusion: Num[np.ndarray, "columns columns"]) -> IouScores:
+def mean_iou(confusion: Num[np.ndarray, "rows columns"]) -> IouScores:
     """Per-part IoU, accuracy and precision of a mapped confusion matrix; `.mean_iou` is the class's mIoU.
 
     The background isn't a class, but parts predicted on it and parts missed count. ValueError if not square:
@@ -270,7 +270,7 @@ def mean_iou(confusion: Num[np.ndarray, "columns columns"]) -> IouScores:
 
 
 class Averages(NamedTuple):
-    """Scores over object classes: `c_`, mean of the classes' means; `a_`, mean over all parts of all classes."""
+    """Scores over object classes: `c_`, mean of the classes' means; `a_`, mean over all their parts."""
 
     c_miou: float
     a_miou: float

@@ -1,0 +1,135 @@
+"""Evaluation of parts: a stream of images with their true and predicted parts in, one table out.
+
+Stages, controls and baselines share this. Every image is reduced to counts at once, so that memory doesn't
+grow with the number of images.
+
+Average recall: all parts of an image against all its predictions, classes ignored. mIoU: per object class,
+part ids are mapped to true parts by majority vote on this very set (the paper's "mapped"; for its
+"clustered", pass re-clustered ids), Hungarian matching beside it.
+
+- `strict` never looks at the ground truth before scoring, and every image counts. Where predictions overlap,
+  the higher score has the pixel.
+- `paper` is the released code's protocol, which is optimistic: predictions of a part class in an object are
+  merged, those that overlap no true part by more than `PAPER_MIN_IOU` are dropped, and images left without
+  predictions don't count in the recall. Where predictions overlap, the later one has the pixel.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float64
+
+from partdistillation.evaluation.counts import ClassCounts
+from partdistillation.evaluation.parts import ImageParts, PredictedPart, TruePart
+from partdistillation.evaluation.scores import Evaluation
+from partdistillation.functional.masks import pairwise_iou
+from partdistillation.functional.metrics import Protocol, RecallCounter, average_over_classes
+
+PAPER_MIN_IOU = 0.1
+"""Protocol "paper": predictions with part ids must overlap a true part by more than this."""
+PAPER_MIN_IOU_AGNOSTIC = 0.001
+"""The same for predictions without part ids."""
+
+KS = (1, 10, 20, 50, 100, 200)
+
+
+def evaluate(images: Iterable[ImageParts], *, protocol: Protocol, ks: Sequence[int] = KS) -> Evaluation:
+    """Score predictions against the ground truth; `images` is read once, one image at a time."""
+    evaluator = Evaluator(protocol, ks)
+    for image in images:
+        evaluator.add(image)
+    return evaluator.result()
+
+
+class Evaluator:
+    """`evaluate`, image by image: where predictions are costly, feed both protocols in one pass."""
+
+    def __init__(self, protocol: Protocol, ks: Sequence[int] = KS) -> None:
+        self.protocol = protocol
+        self._recall = RecallCounter(ks, protocol=protocol)
+        self._classes: defaultdict[str, ClassCounts] = defaultdict(ClassCounts)
+        self._images = 0
+        self._predictions = 0
+
+    def add(self, image: ImageParts) -> None:
+        """Count one image."""
+        if self.protocol == "paper":
+            image = _as_released(image)
+        overlaps = _overlaps(image.ground_truth, image.predictions)
+        self._images += 1
+        self._predictions += len(image.predictions)
+        self._recall.add(overlaps, np.array([part.score for part in image.predictions], dtype=np.float64))
+        for part, best in zip(image.ground_truth, overlaps.max(axis=1, initial=0.0), strict=True):
+            self._classes[part.category].add_occurrence(part.name, float(best))
+        self._add_pixels(image)
+
+    def _add_pixels(self, image: ImageParts) -> None:
+        painted = [part for part in image.predictions if part.part is not None]
+        if self.protocol == "strict":
+            painted.sort(key=lambda part: part.score)  # what is painted last stays visible
+        for category in {part.category for part in image.ground_truth} | {part.category for part in painted}:
+            self._classes[category].add_pixels(
+                [part for part in image.ground_truth if part.category == category],
+                [part for part in painted if part.category == category],
+            )
+
+    def result(self) -> Evaluation:
+        """The scores of all images so far; mIoU is NaN where no prediction has a part id."""
+        counts = {name: counts for name, counts in sorted(self._classes.items()) if counts.occurrences}
+        has_part_ids = any(counted.has_part_ids for counted in self._classes.values())
+        scores = [counted.scores(name, measured=has_part_ids) for name, counted in counts.items()]
+        majority = average_over_classes([score.majority for score in scores])
+        hungarian = average_over_classes([score.hungarian for score in scores])
+        true_parts = sum(counted.occurrences.total() for counted in counts.values())
+        overlap = sum(sum(counted.overlap_sums.values()) for counted in counts.values())
+        return Evaluation(
+            protocol=self.protocol,
+            images=self._images,
+            true_parts=true_parts,
+            predictions=self._predictions,
+            average_recall=self._recall.result().average,
+            best_overlap=overlap / true_parts if true_parts else float("nan"),
+            c_miou=majority.c_miou,
+            a_miou=majority.a_miou,
+            c_macc=majority.c_macc,
+            a_macc=majority.a_macc,
+            c_miou_hungarian=hungarian.c_miou,
+            a_miou_hungarian=hungarian.a_miou,
+            categories=tuple(score.category for score in scores),
+        )
+
+
+def _overlaps(
+    truth: Sequence[TruePart], predictions: Sequence[PredictedPart]
+) -> Float64[np.ndarray, "truth prediction"]:
+    if not truth or not predictions:
+        return np.zeros((len(truth), len(predictions)))
+    return pairwise_iou(
+        np.stack([part.mask for part in truth]), np.stack([part.mask for part in predictions])
+    )
+
+
+def _as_released(image: ImageParts) -> ImageParts:
+    """The image as the released code scores it: part classes merged, far-off predictions dropped."""
+    predictions = _merged(image.predictions)
+    best = _overlaps(image.ground_truth, predictions).max(axis=0, initial=0.0)
+    least = [PAPER_MIN_IOU_AGNOSTIC if part.part is None else PAPER_MIN_IOU for part in predictions]
+    kept = [part for part, iou, limit in zip(predictions, best, least, strict=True) if iou > limit]
+    return replace(image, predictions=kept)
+
+
+def _merged(predictions: Sequence[PredictedPart]) -> list[PredictedPart]:
+    """One prediction for each part class of an object, with the best score; without part ids, as they are."""
+    groups: dict[object, list[PredictedPart]] = defaultdict(list)
+    for i, part in enumerate(predictions):
+        groups[i if part.part is None else (part.object_id, part.category, part.part)].append(part)
+    return [
+        replace(
+            group[0],
+            mask=np.logical_or.reduce([part.mask for part in group]),
+            score=max(part.score for part in group),
+        )
+        for group in groups.values()
+    ]
