@@ -1,0 +1,58 @@
+"""Progress of a long task: a bar with the time left on a terminal, one line a minute elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_SECONDS_BETWEEN_LINES = 60.0
+
+
+class Advance(Protocol):
+    """Report that `count` more units are done, with a few words on how it goes (a loss, say)."""
+
+    def __call__(self, count: int = 1, note: str = "") -> None: ...
+
+
+@contextmanager
+def progress(label: str, total: int, *, done: int = 0, unit: str = "shards") -> Iterator[Advance]:
+    """Show on standard error how far a task has come. `done` units were done by an earlier run."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(label, total, done, unit)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(label, total=total, completed=done, note="")
+        yield lambda count=1, note="": bar.update(task, advance=count, note=note)
+
+
+class _Lines:
+    def __init__(self, label: str, total: int, done: int, unit: str) -> None:
+        self._label, self._total, self._unit = label, total, unit
+        self._first = self._done = done
+        self._start = self._shown = time.monotonic()
+
+    def __call__(self, count: int = 1, note: str = "") -> None:
+        self._done += count
+        now = time.monotonic()
+        if now - self._shown >= _SECONDS_BETWEEN_LINES or self._done == self._total:
+            self._shown = now
+            print(self._line(now, note), file=sys.stderr, flush=True)
+
+    def _line(self, now: float, note: str) -> str:
+        seconds = (now - self._start) / (self._done - self._first) * (self._total - self._done)
+        left = f", {timedelta(seconds=round(seconds))} left" if seconds else ""
+        return f"{self._label}: {self._done}/{self._total} {self._unit}{left}{', ' if note else ''}{note}"
