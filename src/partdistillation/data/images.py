@@ -119,8 +119,15 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     # struct.error, EOFError, ... have all been seen), and one bad file must not end a run.
     except Exception as error:
         raise InputError(
-            f"{path}: expected a complete image, found damaged data ({error}); replace the file"
+            f"{path}: expected a whole, readable image, found {_said(error)}; replace the file"
         ) from error
+
+
+def _said(error: Exception) -> str:
+    """What happened, without the path that the system's own errors repeat."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"damaged data ({error})"
 
 
 def _check_size(width: int, height: int, path: Path) -> None:

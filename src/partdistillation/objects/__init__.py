@@ -1,0 +1,67 @@
+"""Object segmenters (stage 1): each finds the objects of images and gives one row an image.
+
+A segmenter reads its images itself, since not all need the pixels. Whatever it does, an input ends as a
+row: `accept` for an image with its objects, `reject` for one that can't be used, with the reason.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool
+
+from partdistillation.data.images import ImageInput
+from partdistillation.functional.masks import box, encode
+from partdistillation.records import Object, ObjectRow
+
+
+class ObjectSegmenter(Protocol):
+    """Finds the objects of a batch of images.
+
+    Class names, models and devices are the constructor's business; a class name of an object is free text.
+    """
+
+    def __call__(self, images: Sequence[ImageInput]) -> Sequence[ObjectRow]:
+        """One row an image, in order; never raises for what is wrong with a single image."""
+        ...
+
+
+def to_object(mask: Bool[np.ndarray, "height width"], category: str, score: float) -> Object:
+    """An object from its mask; `accept` numbers it."""
+    return Object(0, category, score, int(np.count_nonzero(mask)), box(mask), encode(mask))
+
+
+def accept(
+    image: ImageInput,
+    *,
+    height: int,
+    width: int,
+    objects: Iterable[Object],
+    max_objects: int,
+    min_area: float,
+    notes: Iterable[str] = (),
+) -> ObjectRow:
+    """The row of an image: its best objects by score, then area, numbered in that order.
+
+    Objects without pixels or under `min_area` (a share of the image) and those after the best `max_objects`
+    are left out. The row's reason says what was left out, `notes` (what the segmenter left out) first; where
+    no object remains, the row is rejected.
+    """
+    found = sorted(objects, key=lambda one: (-one.score, -one.area))
+    large = [one for one in found if one.area >= max(1, min_area * height * width)]
+    kept = tuple(replace(one, object_id=number) for number, one in enumerate(large[:max_objects]))
+    reasons = list(notes)
+    if len(large) < len(found):
+        reasons.append(f"{len(found) - len(large)} empty or smaller than {min_area:g} of the image")
+    if len(kept) < len(large):
+        reasons.append(f"{len(large) - len(kept)} after the best {max_objects}")
+    if not kept:
+        return reject(image, "; ".join(["no objects", *reasons]), height=height, width=width)
+    reason = f"left out: {'; '.join(reasons)}" if reasons else ""
+    return ObjectRow(image.image_id, image.file_name, width, height, "ok", reason, kept)
+
+
+def reject(image: ImageInput, reason: str, *, height: int = 0, width: int = 0) -> ObjectRow:
+    """The row of an image that can't be used; the size is 0 where it isn't known."""
+    return ObjectRow(image.image_id, image.file_name, width, height, "rejected", reason, ())
