@@ -180,10 +180,12 @@ def test_sizes_that_are_refused(tmp_path: Path, size: tuple[Any, Any]) -> None:
         ({"score": float("nan")}, "score"),
         ({"score": float("inf")}, "score"),
         ({"score": -1}, "score"),
+        ({"score": 10**400}, "score"),
         ({"score": "high"}, "score"),
         ({"score": True}, "score"),
         ({"object_id": 1.5}, "object_id"),
         ({"id": []}, "id"),
+        ({"id": "\ud800"}, "id"),
     ],
 )
 def test_unusable_annotations_are_kept_with_their_reason(
@@ -195,6 +197,7 @@ def test_unusable_annotations_are_kept_with_their_reason(
     assert dataset.of(1) == ()
     (reason,) = dataset.unusable["1"]
     assert reason.startswith("annotation ")
+    assert reason.encode()
     assert f"expected {'a ' if found in ('segmentation', 'category_id', 'score') else ''}{found}" in reason
     assert len(dataset.of(2)) == 1
 

@@ -8,52 +8,26 @@ Ids may be integers or strings and stay as they are; they are compared as string
 """
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import TypeVar
 
-from partdistillation.data.images import MAX_PIXELS, ImageInput
+from partdistillation.data.coco_entries import (
+    CocoAnnotation,
+    CocoCategory,
+    CocoImage,
+    Id,
+    read_annotation,
+    read_category,
+    read_image,
+)
+from partdistillation.data.images import ImageInput
 from partdistillation.errors import InputError
 
-Id = int | str
-
-
-@dataclass(frozen=True)
-class CocoImage:
-    """An entry of `images`. With a `problem`, its other fields but `id` may be empty or 0."""
-
-    id: Id
-    file_name: str
-    width: int
-    height: int
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class CocoCategory:
-    """An entry of `categories`: an object class, or a part whose `supercategory` is its object class."""
-
-    id: Id
-    name: str
-    supercategory: str = ""
-
-
-@dataclass(frozen=True)
-class CocoAnnotation:
-    """A well-formed entry of `annotations`, except that `segmentation` is as in the file, unchecked."""
-
-    id: Id | None
-    image_id: Id
-    category: CocoCategory
-    segmentation: object
-    crowd: bool = False
-    score: float | None = None
-    object_id: Id | None = None
-    """On a part: the `id` of its object's annotation, where the file says it."""
+__all__ = ["CocoAnnotation", "CocoCategory", "CocoDataset", "CocoImage", "Id", "read_instances", "read_parts"]
 
 
 @dataclass(frozen=True)
@@ -107,8 +81,10 @@ def read_instances(path: Path) -> CocoDataset:
     """
     document = _document(path)
     try:
-        categories = _unique("categories", [_category(e, i) for i, e in enumerate(document["categories"])])
-        images = _unique("images", [_image(e, i) for i, e in enumerate(document["images"])])
+        categories = _unique(
+            "categories", [read_category(e, i) for i, e in enumerate(document["categories"])]
+        )
+        images = _unique("images", [read_image(e, i) for i, e in enumerate(document["images"])])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     annotations, unusable, notes = _annotations(document["annotations"], images, categories)
@@ -165,59 +141,6 @@ def _unique(key: str, entries: Sequence[_Entry]) -> dict[str, _Entry]:
     return by_id
 
 
-def _category(entry: object, index: int) -> CocoCategory:
-    match entry:
-        case {"id": identity, "name": str(name), **rest} if name.strip():
-            supercategory = rest.get("supercategory")
-            return CocoCategory(
-                _id(identity, f"categories[{index}].id"),
-                _text(name, f"categories[{index}].name"),
-                _text(supercategory, "supercategory") if isinstance(supercategory, str) else "",
-            )
-    raise InputError(f'expected categories[{index}] as {{"id", "name"}}, found {entry!r:.80}')
-
-
-def _image(entry: object, index: int) -> CocoImage:
-    """An entry without an id can't have a row of its own and raises; anything else is the image's problem."""
-    if not isinstance(entry, dict) or "id" not in entry:
-        raise InputError(f'expected images[{index}] as {{"id", "file_name", ...}}, found {entry!r:.80}')
-    identity = _id(entry["id"], f"images[{index}].id")
-    try:
-        name = _file_name(entry.get("file_name"))
-    except InputError as error:
-        return CocoImage(identity, "", 0, 0, str(error))
-    width, height = entry.get("width"), entry.get("height")
-    if type(width) is not int or type(height) is not int or not 0 < width * height <= MAX_PIXELS or width < 1:
-        found = f"{width!r:.30} x {height!r:.30}"
-        problem = f"expected width and height as integers, 1 to {MAX_PIXELS} pixels in all, found {found}"
-        return CocoImage(identity, name, 0, 0, problem)
-    return CocoImage(identity, name, width, height)
-
-
-def _file_name(value: object) -> str:
-    """A relative path with forward slashes that can't leave the images directory, on any system."""
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise InputError(f"expected a file name, found {value!r:.80}")
-    _text(value, "file_name")
-    forms = (PurePosixPath(value), PureWindowsPath(value))
-    if any(form.anchor or ".." in form.parts for form in forms):
-        raise InputError(f"expected a file name inside the images directory, found {value!r:.80}")
-    return str(PurePosixPath(value))
-
-
-def _id(value: object, where: str) -> Id:
-    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
-        raise InputError(f"expected {where} as an integer or a string, found {value!r:.80}")
-    return _text(value, where) if isinstance(value, str) else value
-
-
-def _text(value: str, where: str) -> str:
-    """Refuse lone surrogates, which JSON can spell but no UTF-8 file can hold."""
-    if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
-        raise InputError(f"expected {where} as Unicode text, found {value!r:.80}")
-    return value
-
-
 def _annotations(
     entries: Sequence[object], images: Mapping[str, CocoImage], categories: Mapping[str, CocoCategory]
 ) -> tuple[dict[str, tuple[CocoAnnotation, ...]], dict[str, tuple[str, ...]], tuple[str, ...]]:
@@ -231,9 +154,10 @@ def _annotations(
             continue
         image = images[str(entry["image_id"])]
         try:
-            annotation = _annotation(entry, image, categories)
+            annotation = read_annotation(entry, image, categories)
         except InputError as error:
-            unusable[str(image.id)].append(f"annotation {entry.get('id', f'[{index}]')!s:.40}: {error}")
+            name = f"{entry['id']!r:.40}" if "id" in entry else f"[{index}]"
+            unusable[str(image.id)].append(f"annotation {name}: {error}")
         else:
             usable[str(image.id)].append(annotation)
             crowds += annotation.crowd
@@ -247,37 +171,3 @@ def _annotations(
         {key: tuple(reasons) for key, reasons in unusable.items()},
         tuple(notes),
     )
-
-
-def _annotation(
-    entry: Mapping[str, object], image: CocoImage, categories: Mapping[str, CocoCategory]
-) -> CocoAnnotation:
-    category = categories.get(str(entry.get("category_id")))
-    if category is None:
-        raise InputError(f"expected a category_id of `categories`, found {entry.get('category_id')!r:.80}")
-    if entry.get("segmentation") is None:
-        raise InputError("expected a segmentation, found none")
-    crowd = entry.get("iscrowd", 0)
-    if crowd not in (0, 1):
-        raise InputError(f"expected iscrowd as 0 or 1, found {crowd!r:.80}")
-    return CocoAnnotation(
-        id=_optional_id(entry, "id"),
-        image_id=image.id,
-        category=category,
-        segmentation=entry["segmentation"],
-        crowd=bool(crowd),
-        score=_score(entry.get("score")),
-        object_id=_optional_id(entry, "object_id"),
-    )
-
-
-def _optional_id(entry: Mapping[str, object], key: str) -> Id | None:
-    return None if entry.get(key) is None else _id(entry[key], key)
-
-
-def _score(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise InputError(f"expected a score as a finite number >= 0, found {value!r:.80}")
-    return float(value)
