@@ -1,6 +1,7 @@
 """What all tests share: no network, one thread, and where to find the reference material."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before anything imports numpy, torch or transformers: they read these once.
@@ -8,7 +9,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
-import pytest  # noqa: E402  (after the environment is set)
+import jaxtyping  # noqa: E402  (after the environment is set)
+import pytest  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +29,11 @@ def fixtures(shared: Path) -> Path:
     if not path.is_dir():
         pytest.skip(f"needs the golden fixtures in {path}")
     return path
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """No run-time shape checks, as users run the package: for what it says itself about wrong arguments."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -21,7 +21,7 @@ def run(out: Path | None) -> None:
     """Print versions, device, threads, memory and disk; verify the stages in `out`.
 
     Raises:
-        StoreError: a stage of `out` is damaged (said after everything has been printed).
+        StoreError: a stage of `out` isn't whole (raised after everything has been printed).
     """
     table = Table(show_header=False, box=None)
     for name, value in (*_software(), *_machine(out or Path())):
@@ -30,11 +30,11 @@ def run(out: Path | None) -> None:
     console.print(table)
     if out is None:
         return
-    damaged = [stage.name for stage in _stages(out) if not _verify(stage, console)]
-    if damaged:
+    broken = [stage.name for stage in _stages(out) if not _is_whole(stage, console)]
+    if broken:
         raise StoreError(
-            f"{out}: expected whole stages, found damage in {', '.join(damaged)}: "
-            "delete what is damaged and run the same command again"
+            f"{out}: expected whole stages, found missing or damaged files in {', '.join(broken)}: "
+            "run the command that made them again"
         )
 
 
@@ -77,11 +77,13 @@ def _stages(out: Path) -> list[Path]:
     return sorted(manifest.parent for manifest in out.glob("*/manifest.json"))
 
 
-def _verify(stage: Path, console: Console) -> bool:
+def _is_whole(stage: Path, console: Console) -> bool:
     try:
-        store.verify(stage)
+        problems = store.verify(stage)
     except StoreError as error:
-        console.print(f"{stage.name}: damaged: {error}", style="red", markup=False)
-        return False
-    console.print(f"{stage.name}: whole", style="green")
-    return True
+        problems = [str(error)]
+    for problem in problems:
+        console.print(f"{stage.name}: {problem}", style="red", markup=False)
+    if not problems:
+        console.print(f"{stage.name}: whole", style="green", markup=False)
+    return not problems

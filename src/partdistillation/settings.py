@@ -12,11 +12,13 @@ import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from partdistillation.errors import ConfigError
+
+S = TypeVar("S", bound="Settings")
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Settings:
         """The settings as plain values: what YAML and JSON can hold, in the order of the fields."""
         return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self)}
 
-    def updated(self, values: Mapping[str, Any]) -> Self:
+    def updated(self: S, values: Mapping[str, Any]) -> S:
         """A copy with `values` (nested, as `to_dict` gives them) in place of its own.
 
         Raises:
@@ -70,8 +72,8 @@ class Settings:
         names = [entry.name for entry in fields(self)]
         for name in values:
             if name not in names:
-                where = f"section {self.section!r}" if self.section else "the outermost level"
-                raise ConfigError(f"unknown setting {name!r} in {where}.{did_you_mean(str(name), names)}")
+                where = f"in section {self.section!r}" if self.section else "at the top"
+                raise ConfigError(f"unknown setting {name!r} {where}.{did_you_mean(str(name), names)}")
         hints = _field_types(type(self))
         own = {name: getattr(self, name) for name in names}
         new = {name: self._read(name, hints[name], own[name], value) for name, value in values.items()}

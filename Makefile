@@ -1,0 +1,36 @@
+# Everything runs in .venv, which each target sets up first; the second time that takes no time.
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test test-slow lint clean
+
+demo: $(READY)
+	$(BIN)/partdistill demo --out out/demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf out build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# The stamp comes last, so that an installation that was stopped is done again. Debian's Python may lack
+# ensurepip (package python3-venv): then the interpreter's own pip fills the environment.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "expected Python 3.11 or newer, found $$($(PYTHON) --version 2>&1): run make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { \
+		rm -rf $(VENV) && $(PYTHON) -m venv --without-pip $(VENV) && \
+		$(PYTHON) $(PIP) --python $(BIN)/python install pip; }
+	$(BIN)/python $(PIP) install --editable '.[dev]' --constraint constraints.txt
+	@touch $@

@@ -1,0 +1,63 @@
+import dataclasses
+
+import pytest
+
+from partdistillation.config import TrainingConfig
+from partdistillation.errors import ConfigError
+from partdistillation.recipes import DEMO, PAPER, RECIPES, RELEASED_1K, RELEASED_21K, recipe
+
+
+def schedule(settings: TrainingConfig) -> tuple[int, int, float]:
+    return settings.steps, settings.batch_size, settings.learning_rate
+
+
+def test_paper_has_the_papers_numbers() -> None:
+    assert schedule(PAPER.proposals) == (50_000, 128, 1e-4)
+    assert schedule(PAPER.distillation) == (120_000, 128, 1e-4)
+    assert (PAPER.segments.k, PAPER.segments.restarts, PAPER.segments.levels) == (4, 10, (3, 4))
+    crf = PAPER.segments.crf
+    assert (crf.gt_prob, crf.iterations) == (0.7, 10)
+    assert (crf.gaussian_sxy, crf.gaussian_weight) == (3, 3)
+    assert (crf.bilateral_sxy, crf.bilateral_srgb, crf.bilateral_weight) == (20, 13, 10)
+    ranking = PAPER.ranking
+    assert (ranking.min_ratio, ranking.min_score, ranking.num_parts) == (0.05, 0.3, 8)
+    assert (ranking.label_min_ratio, ranking.label_min_score) == (ranking.min_ratio, ranking.min_score)
+    assert (ranking.distance, ranking.normalize, ranking.keep_all_if_none) == ("l2", True, False)
+    assert PAPER.objects.max_objects == 10
+    assert not PAPER.proposals.importance_sampling
+
+
+def test_released_1k() -> None:
+    assert schedule(RELEASED_1K.proposals) == (90_000, 64, 1e-5)
+    assert schedule(RELEASED_1K.distillation) == (90_000, 32, 1e-5)
+    ranking = RELEASED_1K.ranking
+    assert (ranking.min_ratio, ranking.min_score) == (0.0, 0.7)
+    assert (ranking.label_min_ratio, ranking.label_min_score) == (0.0, 0.0)
+    assert (ranking.distance, ranking.normalize, ranking.keep_all_if_none) == ("dot", False, True)
+
+
+def test_released_21k() -> None:
+    assert schedule(RELEASED_21K.proposals) == (50_000, 512, 1e-4)
+    assert schedule(RELEASED_21K.distillation) == (120_000, 256, 1e-4)
+    ranking = RELEASED_21K.ranking
+    assert (ranking.min_ratio, ranking.min_score) == (0.05, 0.3)
+    assert (ranking.label_min_ratio, ranking.label_min_score) == (0.05, 0.1)
+    assert (ranking.distance, ranking.normalize, ranking.keep_all_if_none) == ("released_21k", True, True)
+
+
+def test_demo_keeps_the_method() -> None:
+    assert DEMO.encoder == "builtin:part-shapes"
+    same = dataclasses.replace(DEMO.ranking, image_size=PAPER.ranking.image_size)
+    assert same == PAPER.ranking
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_survives_its_own_values(name: str) -> None:
+    assert recipe(name) == PAPER.updated(RECIPES[name].to_dict())
+
+
+def test_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"unknown recipe 'released-1k'. Did you mean 'released_1k'\?"):
+        recipe("released-1k")
+    with pytest.raises(ConfigError, match="Known: paper, released_1k, released_21k, demo"):
+        recipe("xyzzy")
