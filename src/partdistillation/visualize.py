@@ -1,0 +1,189 @@
+"""Pictures of parts: colours over photographs, rows of panels with captions, contact sheets.
+
+Images are uint8 H x W x 3 RGB, label maps int H x W with 0 = background. Everything is deterministic.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num, UInt8
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+_BASE = ("0072B2", "E69F00", "009E73", "D55E00", "56B4E9", "CC79A7", "F0E442", "882255")
+
+
+def _palette() -> UInt8[np.ndarray, "color 3"]:
+    base = np.array([tuple(bytes.fromhex(color)) for color in _BASE], dtype=np.float64)
+    light, dark = base + 0.5 * (255 - base), 0.55 * base
+    return np.concatenate([base, light, dark]).round().astype(np.uint8)
+
+
+PALETTE: UInt8[np.ndarray, "color 3"] = _palette()
+"""Okabe and Ito's eight colours (wine instead of black), which also colour-blind people can tell apart; then
+the same eight lighter, then darker. Label i has `PALETTE[(i - 1) % 24]`."""
+
+
+def overlay(
+    image: UInt8[np.ndarray, "height width 3"],
+    label_map: Int[np.ndarray, "height width"],
+    palette: UInt8[np.ndarray, "color 3"] = PALETTE,
+    alpha: float = 0.6,
+    contours: int = 1,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Colour the labels 1, 2, ... over an image, whose own colours fade there so that a label's is clear.
+
+    Args:
+        image: what is seen through the colours.
+        label_map: 0 leaves the image as it is; label i takes colour (i - 1) modulo the palette's length.
+        palette: the colours.
+        alpha: how opaque the colours are, 0..1.
+        contours: width in pixels of the white lines between labels; 0 = none.
+
+    """
+    colors = palette[(label_map - 1) % len(palette)]
+    faded = _blend(image, _grey(image), 0.8 * (label_map > 0))
+    blended = _blend(faded, colors, alpha * (label_map > 0))
+    return _blend(blended, np.full(3, 255), 0.9 * _borders(label_map, contours)) if contours else blended
+
+
+def spotlight(
+    image: UInt8[np.ndarray, "height width 3"],
+    mask: Bool[np.ndarray, "height width"],
+    color: UInt8[np.ndarray, " 3"] | None = None,
+    contours: int = 1,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Show a mask and dim the rest to a dark grey; `color` outlines the mask and tints it slightly."""
+    lit = _blend(0.4 * _grey(image) + 0.13 * 255, image, mask.astype(np.float64))
+    if color is None:
+        return lit
+    return _blend(lit, color, np.maximum(0.15 * mask, _borders(mask.astype(np.int64), contours)))
+
+
+def enlarge(
+    image: UInt8[np.ndarray, "height width 3"], shorter_side: int
+) -> UInt8[np.ndarray, "new_height new_width 3"]:
+    """Upscale a small image (Lanczos) so that its shorter side has at least this many pixels.
+
+    Larger images are returned as they are.
+    """
+    height, width = enlarged_size(image.shape[0], image.shape[1], shorter_side)
+    if (height, width) == image.shape[:2]:
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def enlarge_labels(
+    label_map: Int[np.ndarray, "height width"], shorter_side: int
+) -> Int[np.ndarray, "new_height new_width"]:
+    """Upscale a label map as `enlarge` its image; borders stay smooth, as the strongest label wins."""
+    height, width = enlarged_size(label_map.shape[0], label_map.shape[1], shorter_side)
+    if (height, width) == label_map.shape:
+        return label_map
+    labels = np.unique(label_map)
+    best = np.full((height, width), -1.0, dtype=np.float32)
+    enlarged = np.zeros((height, width), dtype=label_map.dtype)
+    for label in labels:
+        plane = Image.fromarray((label_map == label).astype(np.float32))
+        strength = np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC))
+        stronger = strength > best
+        enlarged[stronger], best[stronger] = label, strength[stronger]
+    return enlarged
+
+
+def enlarged_size(height: int, width: int, shorter_side: int) -> tuple[int, int]:
+    """Height and width after `enlarge`."""
+    scale = max(1.0, shorter_side / min(height, width))
+    return round(height * scale), round(width * scale)
+
+
+def square_crop(mask: Bool[np.ndarray, "height width"], margin: float = 0.12) -> tuple[slice, slice]:
+    """Rows and columns of the square around a mask, with a margin, moved and cut to fit into the image."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return slice(0, mask.shape[0]), slice(0, mask.shape[1])
+    side = 1 + int(max(np.ptp(rows), np.ptp(columns)))
+    side += 2 * round(margin * side)
+    return _window(rows, side, mask.shape[0]), _window(columns, side, mask.shape[1])
+
+
+def _window(positions: Int[np.ndarray, " n"], side: int, length: int) -> slice:
+    side = min(side, length)
+    start = (int(positions[0]) + int(positions[-1]) + 1 - side) // 2
+    start = min(max(start, 0), length - side)
+    return slice(start, start + side)
+
+
+def side_by_side(
+    panels: Sequence[UInt8[np.ndarray, "_ _ 3"]], captions: Sequence[str], *, height: int = 256, gap: int = 8
+) -> Image.Image:
+    """Panels in a row on white, scaled to one height, each with its caption underneath."""
+    scaled = [_fit_height(panel, height) for panel in panels]
+    font = caption_font(max(12, height // 16))
+    line = round(1.8 * font.size)
+    row = Image.new(
+        "RGB", (sum(p.width for p in scaled) + gap * (len(scaled) + 1), height + 2 * gap + line), "white"
+    )
+    draw = ImageDraw.Draw(row)
+    left = gap
+    for panel, caption in zip(scaled, captions, strict=True):
+        row.paste(panel, (left, gap))
+        draw.text(
+            (left + panel.width / 2, height + gap + line / 2), caption, fill="#30343b", font=font, anchor="mm"
+        )
+        left += panel.width + gap
+    return row
+
+
+def contact_sheet(
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]], *, columns: int = 3, side: int = 128, gap: int = 4
+) -> Image.Image:
+    """Images in a grid of square cells on white, each scaled to fit its cell and centered in it."""
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * (side + gap) + gap, rows * (side + gap) + gap), "white")
+    for i, image in enumerate(images):
+        scale = side / max(image.shape[:2])
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        cell = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
+        left, top = gap + i % columns * (side + gap), gap + i // columns * (side + gap)
+        sheet.paste(cell, (left + (side - size[0]) // 2, top + (side - size[1]) // 2))
+    return sheet
+
+
+def caption_font(size: int) -> ImageFont.FreeTypeFont:
+    """The font for captions; it comes with Pillow, so that pictures are alike on every machine."""
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's wheels have FreeType
+    return font
+
+
+def _fit_height(image: UInt8[np.ndarray, "_ _ 3"], height: int) -> Image.Image:
+    width = max(1, round(image.shape[1] * height / image.shape[0]))
+    return Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _grey(image: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width 1"]:
+    luma: Float[np.ndarray, "height width 1"] = image.astype(np.float64) @ np.array(
+        [[0.299], [0.587], [0.114]]
+    )
+    return luma
+
+
+def _blend(
+    below: Num[np.ndarray, "height width _"],
+    above: Num[np.ndarray, "*_"],
+    weight: Num[np.ndarray, "height width"],
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Mix two images (or an image and a color), `weight` being the share of the second."""
+    mixed = (1.0 - weight[:, :, None]) * below + weight[:, :, None] * above
+    return mixed.round().clip(0, 255).astype(np.uint8)
+
+
+def _borders(label_map: Int[np.ndarray, "height width"], width: int) -> Bool[np.ndarray, "height width"]:
+    """Pixels within about `width` / 2 of a change of label; the image's edge is none."""
+    edges = np.zeros(label_map.shape, dtype=bool)
+    edges[1:] |= label_map[1:] != label_map[:-1]
+    edges[:, 1:] |= label_map[:, 1:] != label_map[:, :-1]
+    if width > 1:
+        ndimage.maximum_filter(edges.copy(), size=width, output=edges)
+    return edges
