@@ -1,11 +1,15 @@
 """PartShapes: the same scene always, and masks that fit each other."""
 
+import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from pycocotools.coco import COCO
 
-from partdistillation.data.part_shapes import PartShapes, Scene
+from partdistillation.data.part_shapes import PartShapes, Scene, write_coco
 
 COUNT = 60
 
@@ -83,3 +87,36 @@ def test_every_class_part_and_most_varieties_occur(scenes: list[Scene]) -> None:
 def test_images_use_the_range_of_brightness(scenes: list[Scene]) -> None:
     assert np.mean([scene.image.std() for scene in scenes]) > 25
     assert 60 < np.mean([scene.image.mean() for scene in scenes]) < 190
+
+
+def test_there_is_no_last_scene() -> None:
+    with pytest.raises(IndexError, match="at least 0"):
+        PartShapes(0)[-1]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # inside pycocotools
+def test_written_files_hold_the_scenes(tmp_path: Path) -> None:
+    write_coco(tmp_path, "val", seed=2, count=6, size=64)
+    judge = COCO(str(tmp_path / "objects_val.json"))
+    data = PartShapes(2, 64)
+    for number, entry in judge.imgs.items():
+        scene = data[number - 1]
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "val" / entry["file_name"])), scene.image)
+        annotations = judge.imgToAnns[number]
+        assert [judge.cats[a["category_id"]]["name"] for a in annotations] == [
+            o.category for o in scene.objects
+        ]
+        pairs = zip(annotations, scene.objects, strict=True)
+        assert all(np.array_equal(judge.annToMask(a), o.mask) for a, o in pairs)
+
+
+def test_written_parts_belong_to_their_objects(tmp_path: Path) -> None:
+    write_coco(tmp_path, "train", seed=2, count=6, size=64)
+    objects = json.loads((tmp_path / "objects_train.json").read_text())
+    parts = json.loads((tmp_path / "parts_train.json").read_text())
+    area = {a["id"]: 0 for a in objects["annotations"]}
+    for part in parts["annotations"]:
+        area[part["object_id"]] += part["area"]
+    assert area == {a["id"]: a["area"] for a in objects["annotations"]}
+    names = {(c["supercategory"], c["name"]) for c in parts["categories"]}
+    assert names <= {(k, f"{k} {p}") for k, parts in PartShapes.PART_NAMES.items() for p in parts}

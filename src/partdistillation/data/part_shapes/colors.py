@@ -30,11 +30,10 @@ def object_pair(draw: Draw) -> Pair:
     return light, dark
 
 
-def ground_pair(draw: Draw) -> Pair:
-    """Like `object_pair`, but calmer."""
-    hue, middle, spread = draw.unit(), draw.uniform(0.42, 0.82), draw.uniform(0.06, 0.2)
-    turn = draw.uniform(-0.12, 0.12)
-    chroma = draw.uniform(0.02, 0.11)
+def ground_pair(draw: Draw, hue: float) -> Pair:
+    """Like `object_pair`, but calmer and about `hue`."""
+    middle, spread = draw.uniform(0.42, 0.82), draw.uniform(0.05, 0.16)
+    turn, chroma = draw.uniform(-0.06, 0.06), draw.uniform(0.02, 0.11)
     return oklch(min(middle + spread, 0.98), chroma, hue), oklch(
         max(middle - spread, 0.15), chroma, hue + turn
     )

@@ -8,13 +8,23 @@ from partdistillation.data.part_shapes.colors import Color, Pair, ground_pair, o
 from partdistillation.data.part_shapes.draw import Draw
 from partdistillation.data.part_shapes.kind import Kind
 from partdistillation.data.part_shapes.living import BIRD, HORSE, PERSON
-from partdistillation.data.part_shapes.materials import Material as M
-from partdistillation.data.part_shapes.shapes import Piece, bounds, ellipse, limb, polygon, wheel
+from partdistillation.data.part_shapes.materials import Material
+from partdistillation.data.part_shapes.shapes import Piece, ellipse, limb, polygon, wheel
 from partdistillation.data.part_shapes.things import AXE, TREE
 from partdistillation.data.part_shapes.vehicles import BICYCLE, CAR, TRUCK
 
 KINDS: tuple[Kind, ...] = (CAR, TRUCK, BICYCLE, HORSE, BIRD, PERSON, TREE, AXE)
 EYE_COLORS: Pair = ((0.95, 0.95, 0.95), (0.02, 0.02, 0.03))
+GROUND_HUES = {
+    Material.CLOUDS: (0.62, 0.74),
+    Material.WATER: (0.52, 0.7),
+    Material.GRASS: (0.31, 0.4),
+    Material.LEAVES: (0.3, 0.42),
+    Material.NEEDLES: (0.3, 0.45),
+    Material.SAND: (0.17, 0.25),
+    Material.BRICK: (0.07, 0.14),
+    Material.PLANKS: (0.12, 0.2),
+}
 Affine = tuple[float, float, float, float, float, float]
 
 
@@ -27,7 +37,7 @@ class Group:
     """
 
     pieces: Sequence[Piece]
-    materials: Sequence[M]
+    materials: Sequence[Material]
     colors: Sequence[Pair]
     place: Affine
     unit: float
@@ -67,28 +77,28 @@ def plan_scene(draw: Draw) -> Plan:
 
 
 def place_object(draw: Draw, count: int) -> Group:
-    """An object of any class in any pose: its longest side is 35 to 95 % of the image, less where there are several."""
+    """An object of any class in any pose: its longest side is 40 to 95 % of the image's."""
     kind = draw.choice(KINDS)
     number = draw.integer(len(kind.varieties))
     pieces = kind.build(draw, kind.varieties[number])
-    longest = draw.uniform(0.5, 0.95) if count == 1 else draw.uniform(0.35, 0.75)
-    place = _placed(draw, pieces, draw.angle(kind.tilt), longest)
+    longest = draw.uniform(0.5, 0.95) if count == 1 else draw.uniform(0.4, 0.8)
+    tilt = 0.5 * (draw.angle(kind.tilt) + draw.angle(kind.tilt))
+    place = _placed(draw, pieces, tilt, longest)
     scale = math.hypot(place[0], place[3])
-    unit = max(0.03 * longest, 0.014) * draw.near(1.0, 0.25) / scale
+    unit = max(0.03 * longest, 0.016) * draw.near(1.0, 0.25) / scale
     colors = part_colors(draw, len(kind.parts))
     seed = draw.integer(1 << 20)
     return Group(pieces, kind.varieties[number].materials, colors, place, unit, seed, kind, number)
 
 
 def _placed(draw: Draw, pieces: Sequence[Piece], angle: float, longest: float) -> Affine:
-    """Turn, flip, foreshorten, then scale and move so that the bounding box lies (almost) inside the image."""
+    """Turn, flip and foreshorten, then scale and move the bounding box (almost) inside the image."""
     flip = draw.choice((-1.0, 1.0))
     wide = draw.uniform(0.8, 1.1)
     c, s = math.cos(angle), math.sin(angle)
     xx, xy, yx, yy = flip * wide * c, -s, flip * wide * s, c
-    x0, y0, x1, y1 = bounds(pieces)
-    xs = [xx * x + xy * y for x in (x0, x1) for y in (y0, y1)]
-    ys = [yx * x + yy * y for x in (x0, x1) for y in (y0, y1)]
+    corners = [(x, y) for x0, y0, x1, y1 in (p.box() for p in pieces) for x in (x0, x1) for y in (y0, y1)]
+    xs, ys = [xx * x + xy * y for x, y in corners], [yx * x + yy * y for x, y in corners]
     width, height = max(xs) - min(xs), max(ys) - min(ys)
     scale = longest / max(width, height)
     left = _offset(draw, scale * width)
@@ -102,7 +112,7 @@ def _offset(draw: Draw, extent: float) -> float:
 
 
 def part_colors(draw: Draw, count: int) -> list[Pair]:
-    """Colours for parts that say nothing about the parts: each takes one of the object's one to three pairs."""
+    """Colours that say nothing about the parts: each takes one of the object's one to three pairs."""
     palette = [object_pair(draw) for _ in range(draw.choice((1, 2, 2, 3, 3)))]
     return [draw.choice(palette) for _ in range(count)]
 
@@ -110,9 +120,31 @@ def part_colors(draw: Draw, count: int) -> list[Pair]:
 def backdrop(draw: Draw) -> list[Group]:
     """Two textured fields with a ragged, slanted border, or one."""
     top = draw.choice(
-        (M.CLOUDS, M.CLOUDS, M.BRICK, M.LEAVES, M.STRIPES, M.SAND, M.WATER, M.PLANKS, M.NEEDLES, M.STONE)
+        (
+            Material.CLOUDS,
+            Material.CLOUDS,
+            Material.BRICK,
+            Material.LEAVES,
+            Material.STRIPES,
+            Material.SAND,
+            Material.WATER,
+            Material.PLANKS,
+            Material.NEEDLES,
+            Material.STONE,
+        )
     )
-    low = draw.choice((M.GRASS, M.GRASS, M.SAND, M.WATER, M.TILES, M.STONE, M.PLANKS, M.BRICK))
+    low = draw.choice(
+        (
+            Material.GRASS,
+            Material.GRASS,
+            Material.SAND,
+            Material.WATER,
+            Material.TILES,
+            Material.STONE,
+            Material.PLANKS,
+            Material.BRICK,
+        )
+    )
     horizon = draw.choice((2.0, draw.uniform(0.3, 0.85), draw.uniform(0.3, 0.85)))
     slant, rough = draw.uniform(-0.12, 0.12), draw.choice((0.0, 0.01, 0.03))
     field = [(-1.0, -1.0), (2.0, -1.0), (2.0, 2.0), (-1.0, 2.0)]
@@ -123,19 +155,20 @@ def backdrop(draw: Draw) -> list[Group]:
     ]
 
 
-def _field(draw: Draw, material: M, piece: Piece) -> Group:
+def _field(draw: Draw, material: Material, piece: Piece) -> Group:
+    """A part of the background, in the hue that it has in nature or in any other."""
     identity = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    low, high = GROUND_HUES.get(material, (0.0, 1.0)) if draw.chance(0.65) else (0.0, 1.0)
+    colors = ground_pair(draw, draw.uniform(low, high))
     unit = draw.uniform(0.018, 0.04)
-    return Group(
-        [piece], [material], [ground_pair(draw)], identity, unit, draw.integer(1 << 20), casts_shadow=False
-    )
+    return Group([piece], [material], [colors], identity, unit, draw.integer(1 << 20), casts_shadow=False)
 
 
 def lone_part(draw: Draw) -> Group:
     """A wheel, a tuft, a plank, a pane or a patch of cloth: a part's material, but no object."""
     kind = draw.choice(KINDS)
     material = draw.choice(draw.choice(kind.varieties).materials)
-    if material in (M.SPOKES, M.DISC):
+    if material in (Material.SPOKES, Material.DISC):
         piece = wheel(0, (0.0, 0.0), 0.5, draw.uniform(0.0, 6.3))
     else:
         piece = draw.choice(
@@ -160,14 +193,14 @@ def occluders(draw: Draw) -> list[Group]:
         pieces = [
             limb(0, (x - lean, -0.1), (x + lean, 1.1), draw.uniform(0.025, 0.05), draw.uniform(0.025, 0.05))
         ]
-        material = draw.choice((M.METAL, M.WOOD, M.BARK, M.BIRCH, M.ROPE))
+        material = draw.choice((Material.METAL, Material.WOOD, Material.BARK, Material.BIRCH, Material.ROPE))
     elif form == 1:
         gap, shift = draw.uniform(0.17, 0.26), draw.unit()
         pieces = [
             limb(0, (gap * (i + shift), -0.1), (gap * (i + shift) + lean, 1.1), 0.014, 0.014)
             for i in range(-1, 6)
         ]
-        material = draw.choice((M.METAL, M.WOOD, M.ROPE))
+        material = draw.choice((Material.METAL, Material.WOOD, Material.ROPE))
     else:
         x, y = draw.choice((0.0, 1.0)), draw.choice((0.0, 1.0, 1.0))
         pieces = [
@@ -181,7 +214,7 @@ def occluders(draw: Draw) -> list[Group]:
             )
             for _ in range(4)
         ]
-        material = draw.choice((M.LEAVES, M.NEEDLES, M.GRASS))
+        material = draw.choice((Material.LEAVES, Material.NEEDLES, Material.GRASS))
     return [Group(pieces, [material], colors, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), unit, draw.integer(1 << 20))]
 
 

@@ -10,7 +10,7 @@ from partdistillation.data.part_shapes.shapes import Piece
 
 @dataclass(frozen=True, slots=True)
 class Variety:
-    """A breed or model: a material for each part, and two proportions in 0..1 whose meaning is the class's."""
+    """A breed or model: a material for each part; `a` and `b`, two proportions in 0..1 (see `build`)."""
 
     materials: tuple[Material, ...]
     a: float

@@ -32,7 +32,7 @@ def blur_rows(a: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
 def cast_shadow(
     owners: NDArray[np.int32], casts: NDArray[np.bool_], dx: float, dy: float, radius: int
 ) -> NDArray[np.float32]:
-    """Soft shadow of the groups that cast one, moved by (dx, dy) (share of the image), at half the samples."""
+    """Soft shadow of the groups that cast one, moved by (dx, dy) (in 0..1), at half the samples."""
     size = owners.shape[0] // 2
     out = np.zeros((size, size), np.float32)
     for y in range(size):

@@ -4,7 +4,7 @@ import math
 
 from partdistillation.data.part_shapes.draw import Draw
 from partdistillation.data.part_shapes.kind import Kind, Variety
-from partdistillation.data.part_shapes.materials import Material as M
+from partdistillation.data.part_shapes.materials import Material
 from partdistillation.data.part_shapes.shapes import (
     Piece,
     Point,
@@ -87,10 +87,10 @@ def bird(draw: Draw, variety: Variety) -> list[Piece]:
     face = along((0.12, -0.03), nod, lift)
     look = draw.uniform(-0.35, 0.45)
     fan = _fan(draw, tail, (-long + 0.05, 0.0), math.pi + draw.angle(35), draw.near(0.26), 0.2)
-    spread = draw.chance(0.6)
+    spread = draw.chance(0.7)
     pieces = []
     if spread and draw.chance(0.7):
-        pieces += [_wing(draw, wing, (0.06, -0.06), -draw.uniform(0.7, 1.6), 0.42, 0.7)]
+        pieces.append(_wing(draw, wing, (0.06, -0.06), -draw.uniform(0.9, 1.8), 0.46, 0.75))
     pieces += [
         fan,
         blob(
@@ -101,18 +101,15 @@ def bird(draw: Draw, variety: Variety) -> list[Piece]:
     ]
     pieces += [limb(body, (0.13, -0.02), face, 0.09, 0.075)]
     size = draw.near(0.1 + 0.02 * variety.a)
-    bill = draw.near(0.12 + 0.12 * variety.b)
+    bill = draw.near(0.15 + 0.12 * variety.b)
     tip = along(face, look, size + bill)
     pieces += [
-        limb(beak, along(face, look, 0.6 * size), tip, 0.05 + 0.03 * variety.b, 0.01),
+        limb(beak, along(face, look, 0.6 * size), tip, 0.065 + 0.025 * variety.b, 0.012),
         ellipse(head, face, size, 0.92 * size, look),
         eye(head, along(face, look - 0.6, 0.5 * size), 0.024),
     ]
-    angle = -math.pi + draw.uniform(0.3, 1.3) if spread else math.pi + draw.angle(14)
-    return [
-        *pieces,
-        _wing(draw, wing, (0.1, -0.02), angle if not spread else angle, 0.42 if spread else 0.36, 1.0),
-    ]
+    angle, length = (-math.pi + draw.uniform(0.3, 1.2), 0.48) if spread else (math.pi + draw.angle(14), 0.36)
+    return [*pieces, _wing(draw, wing, (0.1, -0.02), angle, length, 1.0)]
 
 
 def _fan(draw: Draw, part: int, root: Point, angle: float, length: float, width: float) -> Piece:
@@ -129,21 +126,24 @@ def _fan(draw: Draw, part: int, root: Point, angle: float, length: float, width:
 
 
 def _wing(draw: Draw, part: int, root: Point, angle: float, length: float, dim: float) -> Piece:
-    wide = draw.near(0.15)
-    shape = [
-        (-0.06, -wide * 0.5),
-        (length * 0.5, -wide * 0.75),
-        (length, -wide * 0.35),
-        (length * 0.95, 0.0),
-        (length * 0.7, wide * 0.5),
-        (length * 0.3, wide * 0.8),
-        (-0.04, wide * 0.6),
+    """A wing with a smooth leading edge and feather tips behind."""
+    wide = draw.near(0.19)
+    outline = [(-0.05, 0.05), (0.4, 0.09), (0.8, 0.07), (1.0, 0.0)]
+    tips = [
+        (1.02, -0.2),
+        (0.88, -0.24),
+        (0.86, -0.5),
+        (0.68, -0.5),
+        (0.62, -0.78),
+        (0.42, -0.72),
+        (0.3, -0.95),
     ]
-    return blob(part, turned(shape, root, angle), dome=0.05, angle=angle, dim=dim)
+    shape = [(length * x, wide * y) for x, y in (*outline, *tips, (0.12, -0.75), (-0.08, -0.3))]
+    return polygon(part, turned(shape, root, angle), rounding=0.014, dome=0.05, angle=angle, dim=dim)
 
 
 def person(draw: Draw, variety: Variety) -> list[Piece]:
-    """Hair (and a fringe), skin (face, hands), shirt with sleeves, trousers, two shoes. a: long hair; b: build."""
+    """Hair, skin (face, hands), shirt with sleeves, trousers, two shoes. a: long hair; b: build."""
     hair, skin, shirt, trousers, shoe = range(5)
     broad, hip = draw.near(0.11 + 0.035 * variety.b), draw.near(0.1 + 0.02 * variety.b)
     lean = draw.angle(14)
@@ -188,10 +188,10 @@ def _human_leg(draw: Draw, trousers: int, shoe: int, hip: Point, side: int) -> l
     angle = DOWN - side * draw.uniform(-0.25, 0.75)
     knee = along(hip, angle, 0.2)
     ankle = along(knee, angle + draw.uniform(-0.1, 0.8), 0.19)
-    toe = along(ankle, draw.angle(25), 0.09)
+    toe = along(ankle, draw.angle(25), 0.1)
     dim = 0.75 if side < 0 else 1.0
     return [
-        limb(shoe, along(ankle, DOWN, 0.02), toe, 0.042, 0.032, dim=dim),
+        limb(shoe, along(ankle, DOWN, 0.02), toe, 0.052, 0.042, dim=dim),
         *chain(trousers, [hip, knee, ankle], [0.075, 0.058, 0.046], dim=dim),
     ]
 
@@ -225,12 +225,28 @@ HORSE = Kind(
     "horse",
     ("torso", "head", "leg", "mane", "tail"),
     (
-        Variety((M.FUR, M.FUR, M.STRIPED_FUR, M.HAIR, M.HAIR), 0.8, 0.3),
-        Variety((M.SPOTTED_FUR, M.FUR, M.FUR, M.HAIR, M.HAIR), 0.4, 0.6),
-        Variety((M.STRIPED_FUR, M.STRIPED_FUR, M.STRIPED_FUR, M.NEEDLES, M.HAIR), 0.3, 0.4),
-        Variety((M.PLAID, M.FUR, M.FUR, M.HAIR, M.HAIR), 0.7, 0.5),
-        Variety((M.KNIT, M.SPOTTED_FUR, M.STRIPED_FUR, M.HAIR, M.HAIR), 0.1, 0.9),
-        Variety((M.SPOTTED_FUR, M.SPOTTED_FUR, M.FUR, M.ROPE, M.ROPE), 0.2, 0.8),
+        Variety((Material.FUR, Material.FUR, Material.STRIPED_FUR, Material.HAIR, Material.HAIR), 0.8, 0.3),
+        Variety((Material.SPOTTED_FUR, Material.FUR, Material.FUR, Material.HAIR, Material.HAIR), 0.4, 0.6),
+        Variety(
+            (
+                Material.STRIPED_FUR,
+                Material.STRIPED_FUR,
+                Material.STRIPED_FUR,
+                Material.NEEDLES,
+                Material.HAIR,
+            ),
+            0.3,
+            0.4,
+        ),
+        Variety((Material.PLAID, Material.FUR, Material.FUR, Material.HAIR, Material.HAIR), 0.7, 0.5),
+        Variety(
+            (Material.KNIT, Material.SPOTTED_FUR, Material.STRIPED_FUR, Material.HAIR, Material.HAIR),
+            0.1,
+            0.9,
+        ),
+        Variety(
+            (Material.SPOTTED_FUR, Material.SPOTTED_FUR, Material.FUR, Material.ROPE, Material.ROPE), 0.2, 0.8
+        ),
     ),
     horse,
     60.0,
@@ -239,12 +255,24 @@ BIRD = Kind(
     "bird",
     ("head", "beak", "body", "wing", "tail"),
     (
-        Variety((M.FUR, M.PEEL, M.FEATHERS, M.BARBS, M.BARBS), 0.2, 0.2),
-        Variety((M.SKIN, M.LEATHER, M.FEATHERS, M.BARBS, M.BARBS), 0.1, 0.9),
-        Variety((M.FEATHERS, M.PEEL, M.FUR, M.BARBS, M.STRIPED_FUR), 0.8, 0.4),
-        Variety((M.SPOTTED_FUR, M.PEEL, M.SPOTTED_FUR, M.FEATHERS, M.BARBS), 0.5, 0.6),
-        Variety((M.HAIR, M.LEATHER, M.FEATHERS, M.FEATHERS, M.BARBS), 0.9, 0.1),
-        Variety((M.FUR, M.WOOD, M.STRIPED_FUR, M.BARBS, M.FEATHERS), 0.4, 0.8),
+        Variety((Material.FUR, Material.PEEL, Material.FEATHERS, Material.BARBS, Material.BARBS), 0.2, 0.2),
+        Variety(
+            (Material.SKIN, Material.LEATHER, Material.FEATHERS, Material.BARBS, Material.BARBS), 0.1, 0.9
+        ),
+        Variety(
+            (Material.FEATHERS, Material.PEEL, Material.FUR, Material.BARBS, Material.STRIPED_FUR), 0.8, 0.4
+        ),
+        Variety(
+            (Material.SPOTTED_FUR, Material.PEEL, Material.SPOTTED_FUR, Material.FEATHERS, Material.BARBS),
+            0.5,
+            0.6,
+        ),
+        Variety(
+            (Material.HAIR, Material.LEATHER, Material.FEATHERS, Material.FEATHERS, Material.BARBS), 0.9, 0.1
+        ),
+        Variety(
+            (Material.FUR, Material.WOOD, Material.STRIPED_FUR, Material.BARBS, Material.FEATHERS), 0.4, 0.8
+        ),
     ),
     bird,
     80.0,
@@ -253,12 +281,12 @@ PERSON = Kind(
     "person",
     ("hair", "skin", "shirt", "trousers", "shoe"),
     (
-        Variety((M.HAIR, M.SKIN, M.PLAID, M.TWILL, M.LEATHER), 0.1, 0.5),
-        Variety((M.HAIR, M.SKIN, M.KNIT, M.TWILL, M.LEATHER), 0.9, 0.2),
-        Variety((M.HAIR, M.SKIN, M.HOOPS, M.TWILL, M.KNIT), 0.2, 0.9),
-        Variety((M.HAIR, M.SKIN, M.HOOPS, M.LEATHER, M.LEATHER), 0.8, 0.6),
-        Variety((M.KNIT, M.SKIN, M.PLAID, M.TWILL, M.LEATHER), 0.3, 0.3),
-        Variety((M.WICKER, M.SKIN, M.TWILL, M.PLAID, M.LEATHER), 0.7, 0.8),
+        Variety((Material.HAIR, Material.SKIN, Material.PLAID, Material.TWILL, Material.LEATHER), 0.1, 0.5),
+        Variety((Material.HAIR, Material.SKIN, Material.KNIT, Material.TWILL, Material.LEATHER), 0.9, 0.2),
+        Variety((Material.HAIR, Material.SKIN, Material.HOOPS, Material.TWILL, Material.KNIT), 0.2, 0.9),
+        Variety((Material.HAIR, Material.SKIN, Material.HOOPS, Material.LEATHER, Material.LEATHER), 0.8, 0.6),
+        Variety((Material.KNIT, Material.SKIN, Material.PLAID, Material.TWILL, Material.LEATHER), 0.3, 0.3),
+        Variety((Material.WICKER, Material.SKIN, Material.TWILL, Material.PLAID, Material.LEATHER), 0.7, 0.8),
     ),
     person,
     70.0,

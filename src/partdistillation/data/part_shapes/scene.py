@@ -61,6 +61,9 @@ class PartShapes:
         self.size = size
 
     def __getitem__(self, index: int) -> Scene:
+        """Draw a scene. Raises IndexError for a negative index: there is no last scene."""
+        if index < 0:
+            raise IndexError(f"expected an index of at least 0, found {index}; there is no last scene")
         draw = Draw(self.seed, index)
         return render(plan_scene(draw), self.size, draw)
 
@@ -159,7 +162,7 @@ def render(plan: Plan, size: int, draw: Draw) -> Scene:
         contrast=light.contrast,
         cast=light.cast,
         slope=light.slope,
-        grain=0.05 * (noise.random((size, size), np.float32) - 0.5),
+        grain=0.035 * (noise.random((size, size), np.float32) - 0.5),
     )
     return Scene(image, find_objects(groups, raster.vote(top, table.label), seen))
 

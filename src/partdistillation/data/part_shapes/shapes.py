@@ -1,4 +1,4 @@
-"""The pieces that objects are put together from, in an object's own coordinates (x right, y down, about 1 long)."""
+"""The pieces of objects, in an object's own coordinates (x right, y down, the object about 1 long)."""
 
 import math
 from collections.abc import Sequence
@@ -135,13 +135,3 @@ def turned(points: Sequence[Point], origin: Point, angle: float) -> list[Point]:
     """Points given relative to `origin`, turned about it."""
     c, s = math.cos(angle), math.sin(angle)
     return [(origin[0] + c * x - s * y, origin[1] + s * x + c * y) for x, y in points]
-
-
-def bounds(pieces: Sequence[Piece]) -> tuple[float, float, float, float]:
-    boxes = [piece.box() for piece in pieces]
-    return (
-        min(b[0] for b in boxes),
-        min(b[1] for b in boxes),
-        max(b[2] for b in boxes),
-        max(b[3] for b in boxes),
-    )

@@ -96,13 +96,14 @@ def metal(u: float, v: float, seed: int) -> Look:
 @compiled
 def glass(u: float, v: float, seed: int) -> Look:
     slant = (u + 0.8 * v) * 0.16 + lattice(1, 2, seed)
-    glare = step(0.62, 0.72, slant - math.floor(slant)) + 0.6 * step(0.3, 0.34, wave(slant * 3.0) * 0.34)
+    x = slant - math.floor(slant)
+    glare = step(0.42, 0.46, x) * step(0.72, 0.68, x) + 0.8 * step(0.8, 0.83, x) * step(0.93, 0.9, x)
     fade = 0.5 + 0.5 * math.sin(v * 0.35 + 6.0 * lattice(3, 4, seed))
     return min(0.75 * glare + 0.35 * fade, 1.0), 0.55 + 0.6 * min(glare, 1.0), 0.5
 
 
 @compiled
-def tyre(r: float, angle: float, seed: int) -> Look:
+def tyre(r: float, angle: float) -> Look:
     tread = step(0.3, 0.6, wave(angle * 24.0 / (2.0 * math.pi) + 2.0 * r))
     wall = step(0.03, 0.0, abs(r - 0.78))
     return 0.12 * tread + 0.5 * wall, 0.45 + 0.25 * tread, 0.1
@@ -112,7 +113,7 @@ def tyre(r: float, angle: float, seed: int) -> Look:
 def spokes(u: float, v: float, reach: float, seed: int) -> Look:
     r, angle = math.hypot(u, v) / reach, math.atan2(v, u)
     if r > 0.74:
-        return tyre(r, angle, seed)
+        return tyre(r, angle)
     count = 7.0 + math.floor(lattice(5, 5, seed) * 5.0)
     near = abs((angle * count / (2.0 * math.pi)) % 1.0 - 0.5) * 2.0 * math.pi * r / count
     bright = max(step(0.085, 0.03, near), step(0.24, 0.18, r), step(0.6, 0.66, r))
@@ -123,7 +124,7 @@ def spokes(u: float, v: float, reach: float, seed: int) -> Look:
 def disc(u: float, v: float, reach: float, seed: int) -> Look:
     r, angle = math.hypot(u, v) / reach, math.atan2(v, u)
     if r > 0.7:
-        return tyre(r, angle, seed)
+        return tyre(r, angle)
     count = 5.0 + math.floor(lattice(5, 5, seed) * 2.0)
     turn = ((angle * count / (2.0 * math.pi)) % 1.0 - 0.5) * 2.0 * math.pi / count
     hole = step(0.16, 0.11, math.hypot(r * math.cos(turn) - 0.42, r * math.sin(turn)))
@@ -163,7 +164,7 @@ def hair(u: float, v: float, seed: int) -> Look:
 
 
 @compiled
-def feathers(u: float, v: float, seed: int) -> Look:
+def feathers(u: float, v: float) -> Look:
     row = math.floor(u * 0.62)
     across = v * 0.55 + 0.5 * (row % 2.0)
     a, b = u * 0.62 - row, across - math.floor(across) - 0.5
@@ -184,13 +185,22 @@ def barbs(u: float, v: float, seed: int) -> Look:
 
 
 @compiled
-def leaves(u: float, v: float, seed: int) -> Look:
-    near, far, dx, dy, name = cells(u * 0.42, v * 0.42, seed)
+def leaf(u: float, v: float, seed: int) -> tuple[float, float]:
+    """One layer of leaves: how much of a leaf is here, and its tone (one half is lit, the rib is dark)."""
+    _, _, dx, dy, name = cells(u, v, seed)
     turn = 6.3 * name
     along, off = dx * math.cos(turn) + dy * math.sin(turn), dy * math.cos(turn) - dx * math.sin(turn)
-    rib = step(0.1, 0.03, abs(off)) * step(0.5, 0.3, abs(along))
-    lit = step(0.05, 0.3, far - near)
-    return lit * (0.25 + 0.75 * step(-0.15, 0.15, off)) * (1.0 - 0.5 * rib), 0.25 + 0.85 * lit, 0.2
+    body = step(1.0, 0.75, (along / 0.62) ** 2 + (off / 0.34) ** 2)
+    return body, (0.4 + 0.6 * step(-0.06, 0.06, off)) * (1.0 - 0.6 * step(0.07, 0.02, abs(off)))
+
+
+@compiled
+def leaves(u: float, v: float, seed: int) -> Look:
+    near, tone = leaf(u * 0.34, v * 0.34, seed)
+    if near > 0.5:
+        return tone, 0.55 + 0.6 * near * tone, 0.2
+    far, tone = leaf(u * 0.34 + 0.5, v * 0.34 + 0.5, seed + 31)
+    return 0.5 * far * tone, 0.22 + 0.33 * far, 0.05
 
 
 @compiled
@@ -234,7 +244,7 @@ def planks(u: float, v: float, seed: int) -> Look:
 
 
 @compiled
-def knit(u: float, v: float, seed: int) -> Look:
+def knit(u: float, v: float) -> Look:
     column = v * 0.46
     a = abs(column - math.floor(column) - 0.5)
     stitch = wave(u * 0.55 + 1.3 * a)
@@ -282,7 +292,7 @@ def leather(u: float, v: float, seed: int) -> Look:
 
 
 @compiled
-def wicker(u: float, v: float, seed: int) -> Look:
+def wicker(u: float, v: float) -> Look:
     a, b = u * 0.45, v * 0.45
     over = (math.floor(a) + math.floor(b)) % 2.0
     a, b = a - math.floor(a) - 0.5, b - math.floor(b) - 0.5
@@ -402,7 +412,7 @@ def texture(material: int, u: float, v: float, reach: float, seed: int) -> Look:
     if material == Material.HAIR:
         return hair(u, v, seed)
     if material == Material.FEATHERS:
-        return feathers(u, v, seed)
+        return feathers(u, v)
     if material == Material.BARBS:
         return barbs(u, v, seed)
     if material == Material.LEAVES:
@@ -418,7 +428,7 @@ def texture(material: int, u: float, v: float, reach: float, seed: int) -> Look:
     if material == Material.PLANKS:
         return planks(u, v, seed)
     if material == Material.KNIT:
-        return knit(u, v, seed)
+        return knit(u, v)
     if material == Material.PLAID:
         return plaid(u, v, seed)
     if material == Material.HOOPS:
@@ -430,7 +440,7 @@ def texture(material: int, u: float, v: float, reach: float, seed: int) -> Look:
     if material == Material.LEATHER:
         return leather(u, v, seed)
     if material == Material.WICKER:
-        return wicker(u, v, seed)
+        return wicker(u, v)
     if material == Material.ROPE:
         return rope(u, v, seed)
     if material == Material.BRICK:
@@ -466,7 +476,7 @@ def looks(
     group: Ints,
     inverse: Floats,
 ) -> NDArray[np.float32]:
-    """The look of every sample's top piece: (size, size, 3). `frame`: origin x and y, cos and sin over the unit."""
+    """The look of every sample's top piece, (size, size, 3). `frame`: origin, cos and sin over the unit."""
     size = top.shape[0]
     out = np.empty((size, size, 3), np.float32)
     for row in range(size):

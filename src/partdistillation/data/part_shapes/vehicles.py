@@ -2,7 +2,7 @@
 
 from partdistillation.data.part_shapes.draw import Draw
 from partdistillation.data.part_shapes.kind import Kind, Variety
-from partdistillation.data.part_shapes.materials import Material as M
+from partdistillation.data.part_shapes.materials import Material
 from partdistillation.data.part_shapes.shapes import (
     Piece,
     along,
@@ -71,7 +71,7 @@ def truck(draw: Draw, variety: Variety) -> list[Piece]:
     """Cab, window, cargo (it may tip up), wheels. a: length of the cargo; b: its height."""
     cab, window, cargo, rim = range(4)
     r, floor = draw.near(0.095), draw.near(0.12)
-    joint = 0.3 - 0.18 * variety.a * draw.uniform(0.7, 1.0)
+    joint = 0.26 - 0.2 * variety.a * draw.uniform(0.7, 1.0)
     height, top = draw.near(0.26 + 0.14 * variety.b), draw.near(-0.24)
     bonnet = draw.choice((0.0, 0.0, 0.12))
     tip = draw.choice((0.0, 0.0, draw.uniform(0.1, 0.5)))
@@ -91,10 +91,10 @@ def truck(draw: Draw, variety: Variety) -> list[Piece]:
         polygon(cab, nose, rounding=0.015, dome=0.05),
     ]
     pane = [
-        (left + 0.035, -0.03),
-        (left + 0.035, top + 0.035),
-        (right - bonnet - 0.1, top + 0.035),
-        (right - bonnet - 0.02, -0.03),
+        (left + 0.025, 0.005),
+        (left + 0.025, top + 0.025),
+        (right - bonnet - 0.1, top + 0.025),
+        (right - bonnet - 0.012, 0.005),
     ]
     pieces.append(polygon(window, pane, dome=0.015))
     turn, axles = draw.uniform(0.0, 6.3), [-0.36, -0.36 + 2.2 * r, 0.36][draw.integer(2) :]
@@ -104,7 +104,7 @@ def truck(draw: Draw, variety: Variety) -> list[Piece]:
 
 
 def bicycle(draw: Draw, variety: Variety) -> list[Piece]:
-    """Wheels, frame with fork and handlebar (steering), seat, basket in front or behind. a: wheel size; b: frame height."""
+    """Wheels, frame (fork, handlebar), seat, basket before or behind. a: wheel size; b: frame height."""
     rim, frame, seat, basket = range(4)
     r = draw.near(0.2 + 0.05 * variety.a, 0.06)
     base, steer, tube = draw.near(0.58, 0.08), draw.uniform(-0.12, 0.12), 0.026
@@ -125,16 +125,8 @@ def bicycle(draw: Draw, variety: Variety) -> list[Piece]:
     )
     pieces += [limb(frame, a, b, tube, tube) for a, b in tubes]
     pieces += chain(frame, [head, grip, along(grip, draw.uniform(-0.6, 0.6), 0.09)], [tube, tube, tube])
-    pieces.append(
-        blob(
-            seat,
-            turned(
-                [(-0.09, -0.02), (0.0, -0.03), (0.11, 0.0), (0.02, 0.035), (-0.08, 0.045)],
-                saddle,
-                draw.angle(12),
-            ),
-        )
-    )
+    cushion = [(-0.12, -0.03), (0.0, -0.045), (0.14, 0.0), (0.03, 0.045), (-0.11, 0.06)]
+    pieces.append(blob(seat, turned(cushion, saddle, draw.angle(12))))
     place = (head[0] + 0.11, head[1] - 0.01) if draw.chance(0.5) else (rear[0] - 0.02, -0.09)
     w, h = draw.near(0.09), draw.near(0.075)
     corners = turned([(-w, -h), (w, -h), (0.75 * w, h), (-0.75 * w, h)], place, draw.angle(10))
@@ -146,12 +138,12 @@ CAR = Kind(
     "car",
     ("body", "window", "wheel", "bumper"),
     (
-        Variety((M.PAINT, M.GLASS, M.SPOKES, M.METAL), 0.1, 0.9),
-        Variety((M.PAINT, M.GLASS, M.DISC, M.LEATHER), 0.9, 0.2),
-        Variety((M.PLANKS, M.GLASS, M.SPOKES, M.METAL), 0.4, 0.8),
-        Variety((M.PAINT, M.GLASS, M.DISC, M.METAL), 0.4, 0.4),
-        Variety((M.PLANKS, M.GLASS, M.DISC, M.LEATHER), 0.1, 0.5),
-        Variety((M.PAINT, M.GLASS, M.SPOKES, M.LEATHER), 0.7, 0.7),
+        Variety((Material.PAINT, Material.GLASS, Material.SPOKES, Material.METAL), 0.1, 0.9),
+        Variety((Material.PAINT, Material.GLASS, Material.DISC, Material.LEATHER), 0.9, 0.2),
+        Variety((Material.PLANKS, Material.GLASS, Material.SPOKES, Material.METAL), 0.4, 0.8),
+        Variety((Material.PAINT, Material.GLASS, Material.DISC, Material.METAL), 0.4, 0.4),
+        Variety((Material.PLANKS, Material.GLASS, Material.DISC, Material.LEATHER), 0.1, 0.5),
+        Variety((Material.PAINT, Material.GLASS, Material.SPOKES, Material.LEATHER), 0.7, 0.7),
     ),
     car,
     50.0,
@@ -160,12 +152,12 @@ TRUCK = Kind(
     "truck",
     ("cab", "window", "cargo", "wheel"),
     (
-        Variety((M.PAINT, M.GLASS, M.PLANKS, M.DISC), 0.2, 0.2),
-        Variety((M.PAINT, M.GLASS, M.CORRUGATED, M.DISC), 0.3, 0.9),
-        Variety((M.PAINT, M.GLASS, M.TWILL, M.SPOKES), 0.5, 0.7),
-        Variety((M.METAL, M.GLASS, M.CORRUGATED, M.SPOKES), 0.8, 0.4),
-        Variety((M.METAL, M.GLASS, M.PLANKS, M.SPOKES), 0.6, 0.8),
-        Variety((M.PAINT, M.GLASS, M.STONE, M.DISC), 0.9, 0.1),
+        Variety((Material.PAINT, Material.GLASS, Material.PLANKS, Material.DISC), 0.2, 0.2),
+        Variety((Material.PAINT, Material.GLASS, Material.CORRUGATED, Material.DISC), 0.3, 0.9),
+        Variety((Material.PAINT, Material.GLASS, Material.TWILL, Material.SPOKES), 0.5, 0.7),
+        Variety((Material.METAL, Material.GLASS, Material.CORRUGATED, Material.SPOKES), 0.8, 0.4),
+        Variety((Material.METAL, Material.GLASS, Material.PLANKS, Material.SPOKES), 0.6, 0.8),
+        Variety((Material.PAINT, Material.GLASS, Material.STONE, Material.DISC), 0.9, 0.1),
     ),
     truck,
     50.0,
@@ -174,12 +166,12 @@ BICYCLE = Kind(
     "bicycle",
     ("wheel", "frame", "seat", "basket"),
     (
-        Variety((M.SPOKES, M.METAL, M.LEATHER, M.WICKER), 0.8, 0.8),
-        Variety((M.SPOKES, M.PAINT, M.LEATHER, M.WICKER), 0.4, 0.3),
-        Variety((M.DISC, M.METAL, M.LEATHER, M.PLANKS), 0.6, 0.4),
-        Variety((M.DISC, M.PAINT, M.KNIT, M.WICKER), 0.1, 0.9),
-        Variety((M.SPOKES, M.METAL, M.KNIT, M.PLANKS), 0.2, 0.5),
-        Variety((M.SPOKES, M.WOOD, M.LEATHER, M.WICKER), 0.9, 0.2),
+        Variety((Material.SPOKES, Material.METAL, Material.LEATHER, Material.WICKER), 0.8, 0.8),
+        Variety((Material.SPOKES, Material.PAINT, Material.LEATHER, Material.WICKER), 0.4, 0.3),
+        Variety((Material.DISC, Material.METAL, Material.LEATHER, Material.PLANKS), 0.6, 0.4),
+        Variety((Material.DISC, Material.PAINT, Material.KNIT, Material.WICKER), 0.1, 0.9),
+        Variety((Material.SPOKES, Material.METAL, Material.KNIT, Material.PLANKS), 0.2, 0.5),
+        Variety((Material.SPOKES, Material.WOOD, Material.LEATHER, Material.WICKER), 0.9, 0.2),
     ),
     bicycle,
     50.0,

@@ -1,0 +1,39 @@
+"""PartShapes as files: PNG images and COCO JSON, for the ordinary readers."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from partdistillation.data.coco import CocoImage
+from partdistillation.data.coco_writer import InstanceLabel, PartLabel, write_instances, write_parts
+from partdistillation.data.part_shapes.scene import PartShapes, SceneObject
+from partdistillation.functional.masks import encode
+
+
+def write_coco(root: Path, split: str, *, seed: int, count: int, size: int = 96) -> None:
+    """Write scenes 0..count-1 of a seed: images, and `objects_{split}.json`, `parts_{split}.json` in `root`.
+
+    Images are `root/split/000123.png`, named in the JSON relative to `root/split`. A part annotation's
+    `object_id` is the id of its object's annotation.
+    """
+    folder = root / split
+    folder.mkdir(parents=True, exist_ok=True)
+    data = PartShapes(seed, size)
+    images: list[CocoImage] = []
+    objects: list[InstanceLabel] = []
+    parts: list[PartLabel] = []
+    for index in range(count):
+        scene = data[index]
+        image = CocoImage(index + 1, f"{index:06d}.png", size, size)
+        Image.fromarray(scene.image).save(folder / image.file_name)
+        images.append(image)
+        for found in scene.objects:
+            identity = len(objects) + 1
+            objects.append(InstanceLabel(image.id, identity, found.category, encode(found.mask)))
+            parts += part_labels(image, identity, found)
+    write_instances(root / f"objects_{split}.json", images, objects)
+    write_parts(root / f"parts_{split}.json", images, parts)
+
+
+def part_labels(image: CocoImage, object_id: int, found: SceneObject) -> list[PartLabel]:
+    return [PartLabel(image.id, object_id, found.category, p.name, encode(p.mask)) for p in found.parts]
