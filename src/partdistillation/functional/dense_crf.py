@@ -39,7 +39,6 @@ def dense_crf(
 
     Raises:
         InputError: shapes that differ, labels or settings out of range.
-
     """
     marginals = dense_crf_marginals(
         image,
@@ -86,7 +85,6 @@ def dense_crf_marginals(
 
     Raises:
         InputError: shapes that differ, labels or settings out of range.
-
     """
     _check_arrays(image, labels, num_labels)
     _check_settings(gt_prob, gaussian_weight, bilateral_weight, iterations)
@@ -134,8 +132,7 @@ def _positions(height: int, width: int) -> Int64[np.ndarray, "pixels 2"]:
 
     The order matters a little, since the lattice treats no two axes alike: this one is the authors'.
     """
-    y, x = np.mgrid[:height, :width]
-    return np.stack((y.reshape(-1), x.reshape(-1)), axis=1)
+    return np.indices((height, width)).reshape(2, -1).T
 
 
 def _kernel(*parts: tuple[np.ndarray, float]) -> "Lattice":

@@ -1,22 +1,17 @@
 """Binary masks: COCO run-length encoding, polygons, boxes, resizing and overlap.
 
-A mask is bool, height x width. Its run-length encoding holds the lengths of alternating runs of False and
-True down the columns, False first; compressed, these lengths are packed into ASCII characters. Whatever comes
-from a file is checked before it is used: pycocotools reads uninitialized memory where runs fall short.
+A mask is bool, height x width. Whatever comes from a file is checked before it is used.
 """
 
-import math
 from collections.abc import Sequence
-from numbers import Integral
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from pycocotools import mask as coco
 
 from partdistillation.errors import InputError
+from partdistillation.functional.run_lengths import check_size, checked, fill, parse, unpack
 
-# 7 characters of 5 bits hold any run length below 2^34; longer numbers would only overflow.
-_MOST_CHARACTERS = 7
 # Sums of ones are exact in float32 up to here.
 _EXACT_FLOAT32 = 2**24
 
@@ -27,14 +22,13 @@ def encode(mask: Bool[np.ndarray, "height width"]) -> bytes:
     return counts
 
 
-def decode(counts: bytes, height: int, width: int) -> Bool[np.ndarray, "height width"]:
+def decode(counts: bytes, height: int, width: int) -> Bool[np.ndarray, "{height} {width}"]:
     """The mask of a compressed run-length encoding.
 
     Raises:
         InputError: `counts` isn't such an encoding, or doesn't fill exactly height x width pixels.
-
     """
-    return _fill(_checked(_unpack(counts), height, width), height, width)
+    return fill(unpack(counts), height, width)
 
 
 def area(counts: bytes, height: int, width: int) -> int:
@@ -42,12 +36,11 @@ def area(counts: bytes, height: int, width: int) -> int:
 
     Raises:
         InputError: as `decode`.
-
     """
-    return int(_checked(_unpack(counts), height, width)[1::2].sum())
+    return int(checked(unpack(counts), height, width)[1::2].sum())
 
 
-def from_coco(segmentation: object, height: int, width: int) -> Bool[np.ndarray, "height width"]:
+def from_coco(segmentation: object, height: int, width: int) -> Bool[np.ndarray, "{height} {width}"]:
     """The mask of an annotation's `segmentation` as COCO's JSON has it.
 
     Args:
@@ -58,7 +51,6 @@ def from_coco(segmentation: object, height: int, width: int) -> Bool[np.ndarray,
 
     Raises:
         InputError: anything else, another size than the image's, runs that don't fill it, bad polygons.
-
     """
     match segmentation:
         case [*polygons]:
@@ -69,7 +61,7 @@ def from_coco(segmentation: object, height: int, width: int) -> Bool[np.ndarray,
                     f"Expected a run-length encoding of the image's size, [{height}, {width}] (height, "
                     f"width), found {size!r}; check the image's height and width in the annotation file."
                 )
-            return _fill(_checked(_runs(counts), height, width), height, width)
+            return fill(parse(counts), height, width)
         case {}:
             found = f"the keys {sorted(map(str, segmentation))}"
         case _:
@@ -79,20 +71,20 @@ def from_coco(segmentation: object, height: int, width: int) -> Bool[np.ndarray,
     )
 
 
-def polygons_to_mask(polygons: Sequence[object], height: int, width: int) -> Bool[np.ndarray, "height width"]:
+def polygons_to_mask(
+    polygons: Sequence[object], height: int, width: int
+) -> Bool[np.ndarray, "{height} {width}"]:
     """The union of polygons, each [x0, y0, x1, y1, ...] in pixels; drawn by pycocotools' rule.
 
     Raises:
         InputError: no polygon, fewer than 3 points, an odd number of coordinates, a coordinate that isn't a
             finite number or lies farther outside the image than its longer side.
-
     """
-    _check_size(height, width)
+    check_size(height, width)
     if not polygons:
         raise InputError("Expected at least one polygon, found none; leave out annotations without a region.")
-    checked = [_coordinates(polygon, max(height, width)) for polygon in polygons]
-    drawn = coco.decode(coco.merge(coco.frPyObjects(checked, height, width)))
-    return np.ascontiguousarray(drawn, dtype=np.bool_)
+    outlines = [_coordinates(polygon, max(height, width)) for polygon in polygons]
+    return decode(coco.merge(coco.frPyObjects(outlines, height, width))["counts"], height, width)
 
 
 def box(mask: Bool[np.ndarray, "height width"]) -> tuple[float, float, float, float]:
@@ -111,7 +103,7 @@ def resize_mask(
     mask: Bool[np.ndarray, "_ _"], height: int, width: int
 ) -> Bool[np.ndarray, "{height} {width}"]:
     """The mask at another size: each new pixel takes the old pixel under its center."""
-    _check_size(height, width)
+    check_size(height, width)
     if mask.size == 0:
         raise InputError(f"Expected a mask of at least one pixel, found {mask.shape}.")
     rows = _nearest(mask.shape[0], height)
@@ -138,97 +130,25 @@ def pairwise_iou(
     return iou
 
 
-def _check_size(height: int, width: int) -> None:
-    for name, side in (("height", height), ("width", width)):
-        if not isinstance(side, Integral) or isinstance(side, bool) or side < 1:
-            raise InputError(f"Expected a {name} of at least 1 pixel, as an integer; found {side!r}.")
-
-
-def _unpack(counts: bytes) -> Int64[np.ndarray, " runs"]:
-    """Run lengths from their compressed form, as they are: they may be negative.
-
-    A number is a sequence of characters, least significant first: code - 48 holds 5 bits of it and, as 6th
-    bit, that another character follows; the 5th bit of the last character is the sign. From the fourth run
-    on, the number is the difference from the last run but one.
-    """
-    codes = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
-    if len(codes) == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
-        raise InputError(
-            f"Expected compressed run lengths (characters '0' to 'o', the last of them '0' to 'O'), "
-            f"found {counts[:40]!r}{'...' if len(counts) > 40 else ''}."
-        )
-    last = np.flatnonzero(codes & 32 == 0)
-    first = np.concatenate(([0], last[:-1] + 1))
-    lengths = last - first + 1
-    if lengths.max() > _MOST_CHARACTERS:
-        raise InputError(
-            f"Expected run lengths of at most {_MOST_CHARACTERS} characters, found one of {lengths.max()}."
-        )
-    place = np.arange(len(codes)) - np.repeat(first, lengths)
-    runs = np.add.reduceat((codes & 31) << (5 * place), first)
-    runs -= np.where(codes[last] & 16, np.int64(1) << (5 * lengths), 0)
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
-    return runs
-
-
-def _runs(counts: object) -> Int64[np.ndarray, " runs"]:
-    """Run lengths from either form of `counts`."""
-    match counts:
-        case bytes():
-            return _unpack(counts)
-        case str() if counts.isascii():
-            return _unpack(counts.encode("ascii"))
-        case [*runs] if all(type(run) is int and abs(run) < 2**34 for run in runs):
-            return np.array(runs, dtype=np.int64)
-    raise InputError(
-        f"Expected counts as an ASCII string, bytes or a list of integers, found {counts!r:.80}."
-    )
-
-
-def _checked(runs: Int64[np.ndarray, " runs"], height: int, width: int) -> Int64[np.ndarray, " runs"]:
-    """The runs, if they fill an image of this size exactly."""
-    _check_size(height, width)
-    if len(runs) and runs.min() < 0:
-        raise InputError(f"Expected run lengths of at least 0, found {runs.min()}; the encoding is damaged.")
-    total = int(runs.sum())
-    if total != height * width:
-        raise InputError(
-            f"Expected run lengths that fill {height} x {width} = {height * width} pixels, found {total}; "
-            "the encoding is damaged or belongs to an image of another size."
-        )
-    return runs
-
-
-def _fill(runs: Int64[np.ndarray, " runs"], height: int, width: int) -> Bool[np.ndarray, "height width"]:
-    values = np.arange(len(runs)) % 2 == 1
-    return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
-
-
 def _coordinates(polygon: object, longer_side: int) -> list[float]:
     """A polygon's coordinates as floats.
 
     Far-away points are refused: drawing takes memory in proportion to the outline, and only mistakes are
     that long.
     """
-    match polygon:
-        case [*numbers] if all(type(number) in (int, float) for number in numbers):
-            coordinates = [float(number) for number in numbers if isinstance(number, int | float)]
-        case _:
-            raise InputError(
-                f"Expected a polygon as a list of numbers [x0, y0, x1, y1, ...], found {polygon!r:.80}."
-            )
-    if len(coordinates) < 6 or len(coordinates) % 2:
+    if not isinstance(polygon, Sequence) or any(type(number) not in (int, float) for number in polygon):
         raise InputError(
-            f"Expected a polygon of at least 3 points (x, y), found {len(coordinates)} coordinates."
+            f"Expected a polygon as a list of numbers [x0, y0, x1, y1, ...], found {polygon!r:.80}."
         )
-    for coordinate in coordinates:
-        if not math.isfinite(coordinate) or not -longer_side <= coordinate <= 2 * longer_side:
+    if len(polygon) < 6 or len(polygon) % 2:
+        raise InputError(f"Expected a polygon of at least 3 points (x, y), found {len(polygon)} coordinates.")
+    for coordinate in polygon:
+        if not -longer_side <= coordinate <= 2 * longer_side:  # refuses NaN too
             raise InputError(
                 f"Expected polygon coordinates in pixels, {-longer_side} to {2 * longer_side} at most for an "
                 f"image of this size, found {coordinate}."
             )
-    return coordinates
+    return [float(coordinate) for coordinate in polygon]
 
 
 def _nearest(old: int, new: int) -> Int64[np.ndarray, " new"]:

@@ -7,6 +7,7 @@ vertices by barycentric weight (splat), blurs along the lattice's d + 1 directio
 The work is compiled by numba, which takes most of a second to import: import this module where it is needed.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar, cast
@@ -29,6 +30,7 @@ _Result = TypeVar("_Result")
 
 def _compiled(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
     """`function` compiled at its first call, and cached on disk unless no place for it can be written to."""
+    function = inspect.unwrap(function)  # numba compiles only plain functions, no run-time type checker's
     try:
         compiled: object = numba.njit(cache=True)(function)
     except RuntimeError:  # neither the package's directory nor the user's cache is writable
@@ -40,9 +42,9 @@ def _compiled(function: Callable[_Parameters, _Result]) -> Callable[_Parameters,
 class Lattice:
     """The lattice vertices around a set of points. Vertex 0 stands for "none" and always holds zero."""
 
-    vertices: Int32[np.ndarray, "points dim+1"]
-    weights: Float32[np.ndarray, "points dim+1"]
-    neighbors: Int32[np.ndarray, "dim+1 vertices 2"]
+    vertices: Int32[np.ndarray, "points corners"]
+    weights: Float32[np.ndarray, "points corners"]
+    neighbors: Int32[np.ndarray, "corners vertices 2"]
 
     @classmethod
     def around(cls, features: Float32[np.ndarray, "points dim"]) -> "Lattice":
@@ -50,7 +52,6 @@ class Lattice:
 
         Raises:
             InputError: a feature is not finite, or so large that float32 can't place it on the lattice.
-
         """
         largest = float(np.abs(features).max(initial=0.0))
         if not largest <= _LARGEST_FEATURE:
