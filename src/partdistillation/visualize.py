@@ -4,6 +4,7 @@ Images are uint8 H x W x 3 RGB, label maps int H x W with 0 = background. Everyt
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num, UInt8
@@ -44,7 +45,14 @@ def overlay(
     colors = palette[(label_map - 1) % len(palette)]
     faded = _blend(image, _grey(image), 0.8 * (label_map > 0))
     blended = _blend(faded, colors, alpha * (label_map > 0))
-    return _blend(blended, np.full(3, 255), 0.9 * _borders(label_map, contours)) if contours else blended
+    return outline(blended, label_map, width=contours) if contours else blended
+
+
+def outline(
+    image: UInt8[np.ndarray, "height width 3"], label_map: Int[np.ndarray, "height width"], width: int = 1
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Draw white lines, this many pixels wide, where labels meet."""
+    return _blend(image, np.full(3, 255), 0.9 * _borders(label_map, width))
 
 
 def spotlight(
@@ -150,6 +158,72 @@ def contact_sheet(
     return sheet
 
 
+class LegendRow(NamedTuple):
+    """A line of a legend: a title, then names with their colours."""
+
+    title: str
+    entries: tuple[tuple[str, UInt8[np.ndarray, " 3"]], ...]
+
+
+def with_legend(image: Image.Image, rows: Sequence[LegendRow]) -> Image.Image:
+    """Put a legend under an image, on white; long lines are wrapped."""
+    font = caption_font(max(13, image.width // 40))
+    step, pad = round(1.9 * font.size), round(0.9 * font.size)
+    placed, y = _place_legend(rows, font, image.width - 2 * pad, step)
+    picture = Image.new(
+        "RGB", (image.width, image.height + (y + 2 * pad - step // 2 if rows else 0)), "white"
+    )
+    picture.paste(image)
+    draw = ImageDraw.Draw(picture)
+    for left, top, text, color in placed:
+        x, middle = left + pad, image.height + pad + top + font.size / 2
+        if color is not None:
+            radius = 0.42 * font.size
+            dot = (x + radius, middle)
+            draw.circle(dot, radius, fill=tuple(color.tolist()))
+            x += round(1.2 * font.size)
+        draw.text(
+            (x, middle), text, fill="#30343b" if color is not None else "#000000", font=font, anchor="lm"
+        )
+    return picture
+
+
+def _place_legend(
+    rows: Sequence[LegendRow], font: ImageFont.FreeTypeFont, width: int, step: int
+) -> tuple[list[tuple[float, int, str, UInt8[np.ndarray, " 3"] | None]], int]:
+    """Left, top, text and colour of every entry, and the height of all; titles have no colour."""
+    placed: list[tuple[float, int, str, UInt8[np.ndarray, " 3"] | None]] = []
+    y = 0
+    for row in rows:
+        placed.append((0.0, y, row.title, None))
+        x = indent = font.getlength(row.title) + font.size
+        for name, color in row.entries:
+            space = font.getlength(name) + 2.2 * font.size
+            if x + space > width and x > indent:
+                x, y = indent, y + step
+            placed.append((x, y, name, color))
+            x += space
+        y += step
+    return placed, y
+
+
+def name_tags(
+    image: UInt8[np.ndarray, "height width 3"], tags: Sequence[tuple[str, float, float]]
+) -> Image.Image:
+    """Write texts in dark boxes that stand on (x, y), in pixels, moved so that they are seen whole."""
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture, "RGBA")
+    font = caption_font(max(12, picture.width // 45))
+    pad = round(0.35 * font.size)
+    for text, x, y in tags:
+        width, height = font.getlength(text) + 2 * pad, font.size + 2 * pad
+        left = max(0.0, min(x, picture.width - width))
+        top = max(0.0, min(y - height - 2, picture.height - height))
+        draw.rounded_rectangle((left, top, left + width, top + height), pad, fill=(20, 22, 26, 210))
+        draw.text((left + pad, top + height / 2), text, fill="white", font=font, anchor="lm")
+    return picture
+
+
 def caption_font(size: int) -> ImageFont.FreeTypeFont:
     """The font for captions; it comes with Pillow, so that pictures are alike on every machine."""
     font = ImageFont.load_default(size)
@@ -163,9 +237,8 @@ def _fit_height(image: UInt8[np.ndarray, "_ _ 3"], height: int) -> Image.Image:
 
 
 def _grey(image: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width 1"]:
-    luma: Float[np.ndarray, "height width 1"] = image.astype(np.float64) @ np.array(
-        [[0.299], [0.587], [0.114]]
-    )
+    weights = np.array([[0.299], [0.587], [0.114]])
+    luma: Float[np.ndarray, "height width 1"] = image.astype(np.float64) @ weights
     return luma
 
 
@@ -176,7 +249,8 @@ def _blend(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Mix two images (or an image and a color), `weight` being the share of the second."""
     mixed = (1.0 - weight[:, :, None]) * below + weight[:, :, None] * above
-    return mixed.round().clip(0, 255).astype(np.uint8)
+    blended: UInt8[np.ndarray, "height width 3"] = mixed.round().clip(0, 255).astype(np.uint8)
+    return blended
 
 
 def _borders(label_map: Int[np.ndarray, "height width"], width: int) -> Bool[np.ndarray, "height width"]:

@@ -16,12 +16,11 @@ class TruePart:
     category: str
     name: str
     mask: Bool[np.ndarray, "height width"]
-    object_id: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class PredictedPart:
-    """A predicted part, or with `part=None` a proposal or segment: those have a recall, but no mIoU."""
+    """A predicted part; with `part=None` a proposal or segment, which has a recall but no mIoU."""
 
     category: str
     mask: Bool[np.ndarray, "height width"]
