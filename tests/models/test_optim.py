@@ -203,7 +203,7 @@ def _process(rank: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_rows_are_averaged_over_processes(tmp_path: Path) -> None:
-    multiprocessing.spawn(_process, (str(tmp_path),), nprocs=2)  # type: ignore[attr-defined]
+    multiprocessing.spawn(_process, (str(tmp_path),), nprocs=2)  # type: ignore[attr-defined,no-untyped-call]
     network = Network()
     optimizer = Optimizer(network, learning_rate=0.01)
     x = torch.randn(2, 4, DIM, generator=torch.Generator().manual_seed(0))

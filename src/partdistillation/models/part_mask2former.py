@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,7 +22,7 @@ from partdistillation.errors import CheckpointError
 from partdistillation.models.heads import ClassHead, Head, PartHead
 from partdistillation.models.pretrained import Metadata, ModelInfo, Network, load, save
 
-Levels = tuple[Float[Tensor, "batch channel height width"], ...]
+Levels = tuple[Float[Tensor, "batch _channel _height _width"], ...]
 
 
 class DecoderOutput(NamedTuple):
@@ -54,7 +54,7 @@ class PartMask2Former(nn.Module):
         nn.Module.to(self.model.pixel_level_module, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
-    def create(cls, config: Mask2FormerConfig, info: ModelInfo, *, seed: int) -> Self:
+    def create(cls, config: Mask2FormerConfig, info: ModelInfo, *, seed: int) -> "PartMask2Former":
         """A network with random weights, drawn from `seed`; PyTorch's generators aren't touched."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -66,7 +66,7 @@ class PartMask2Former(nn.Module):
         return cls(model, head, info)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> Self:
+    def from_pretrained(cls, source: str | Path) -> "PartMask2Former":
         """Load a model directory, or a published Mask2Former by its hub name: float32, in `eval()` mode.
 
         Raises CheckpointError where files are missing, pickled or not Mask2Former's, or weights don't fit.
@@ -86,7 +86,7 @@ class PartMask2Former(nn.Module):
 
     def with_head(
         self, class_names: Sequence[str], *, num_parts: int = 0, num_queries: int | None = None, seed: int
-    ) -> Self:
+    ) -> "PartMask2Former":
         """A copy with a new, random head: from stage 0 to a proposal model ("part",) or a part model.
 
         With `num_queries`, the first of the old queries are kept and any others drawn anew.
@@ -126,7 +126,7 @@ class PartMask2Former(nn.Module):
             module.requires_grad_(False)
         self.train(self.training)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "PartMask2Former":
         """As nn.Module's, but frozen modules stay in `eval()` (batch norm, stochastic depth)."""
         super().train(mode)
         if self.frozen != "none":
@@ -155,7 +155,7 @@ class PartMask2Former(nn.Module):
 
     def class_logits(
         self, output: DecoderOutput, object_classes: Sequence[Sequence[int]] | None = None
-    ) -> list[Float[Tensor, "layer group query logits"]]:
+    ) -> list[Float[Tensor, "layer _group query logits"]]:
         """The head's logits, image by image, as `functional.matching.criterion` reads them.
 
         A class head has one group. A part head has a group for each entry of the image's `object_classes`:
@@ -205,7 +205,7 @@ class PartMask2Former(nn.Module):
 
 
 def _decoder_layer(
-    layer: Any,  # noqa: ANN401 (transformers' decoder layer, whose parts are untyped)
+    layer: Any,
     hidden: Float[Tensor, "batch query dim"],
     position: Float[Tensor, "batch query dim"],
     keys: Float[Tensor, "batch pixel dim"],

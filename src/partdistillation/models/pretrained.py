@@ -75,7 +75,7 @@ def load(source: str | Path) -> Network:
 
     Raises CheckpointError where files are missing or not Mask2Former's, or keys or shapes don't fit.
     """
-    config = _read_config(source)
+    config = _parse_config(source, read_config(source))
     with _quiet_transformers():
         try:
             loaded: Any = Mask2FormerForUniversalSegmentation.from_pretrained(
@@ -130,21 +130,31 @@ def _write_files(directory: Path, network: Network, metadata: Metadata, dtype: t
         _fsync(path)
 
 
-def _read_config(source: str | Path) -> Mask2FormerConfig:
+def read_config(source: str | Path) -> dict[str, Any]:
+    """The config.json of a model directory, or of a published model by its hub name.
+
+    Raises CheckpointError where it, or (in a directory) the weights, are missing.
+    """
     if _is_path(source):
         _check_files(Path(source))
     try:
-        values, _ = Mask2FormerConfig.get_config_dict(source)
+        with _quiet_transformers():
+            values, _ = Mask2FormerConfig.get_config_dict(source)
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{source}: expected a model directory or the hub name of a Mask2Former model; {error}"
+            f"{source}: expected a model directory or the name of a published model; {error}"
         ) from error
+    return values
+
+
+def _parse_config(source: str | Path, values: dict[str, Any]) -> Mask2FormerConfig:
     if values.get("model_type") != "mask2former":
         raise CheckpointError(
             f"{source}: expected a Mask2Former model, config.json says {values.get('model_type')!r}."
         )
     try:
-        return Mask2FormerConfig.from_dict(values)
+        with _quiet_transformers():
+            return Mask2FormerConfig.from_dict(values)
     except Exception as error:  # strict configurations raise their own classes
         raise CheckpointError(f"{source}/config.json can't be used: {error}") from error
 

@@ -1,0 +1,175 @@
+"""The frozen image encoder of stage 2: a backbone that turns photographs into maps of features."""
+
+import copy
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from transformers import AutoBackbone, AutoConfig
+
+from partdistillation.errors import CheckpointError, ConfigError
+from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, read_config
+
+STRIDE = 32
+"""Images are padded to a multiple of this, so that every level covers exactly the padded image."""
+
+_AUTO: Any = AutoBackbone  # its methods are untyped
+
+Images = UInt8[np.ndarray | Tensor, "batch height width 3"] | Sequence[UInt8[np.ndarray, "_height _width 3"]]
+
+
+def normalize_images(
+    images: UInt8[Tensor, "*batch height width 3"],
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> Float[Tensor, "*batch 3 height width"]:
+    """RGB images as networks read them: 0..255 to 0..1, minus `mean`, over `std`, channels first."""
+    scaled = images.float() / 255 - torch.tensor(mean, device=images.device)
+    return (scaled / torch.tensor(std, device=images.device)).movedim(-1, -3)
+
+
+def padded_size(height: int, width: int, stride: int = STRIDE) -> tuple[int, int]:
+    """Height and width rounded up to multiples of `stride`."""
+    return -(-height // stride) * stride, -(-width // stride) * stride
+
+
+class Encoder:
+    """A backbone in `eval()` mode, without gradients, that computes only the levels that are asked for."""
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        levels: Sequence[int] = (3, 4),
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        device: str | torch.device = "cpu",
+        bfloat16: bool | None = None,
+    ) -> None:
+        """Wrap a copy of a transformers backbone.
+
+        `levels` are numbered as in ResNets: 2 is 1/4 of the image's size, 5 is 1/32. Stages after the last
+        of them are left out. `bfloat16` chooses the precision inside; by default it is used on a GPU that
+        has it natively (features stay within 1.5 %).
+        """
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.device = torch.device(device)
+        self.bfloat16 = _has_bfloat16(self.device) if bfloat16 is None else bfloat16
+        self.level_numbers = tuple(levels)
+        backbone = copy.deepcopy(backbone)
+        self._config = copy.deepcopy(backbone.config)
+        _keep_levels(backbone, self.level_numbers)
+        backbone.eval().requires_grad_(False)
+        self._backbone = backbone.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        levels: Sequence[int] = (3, 4),
+        device: str | torch.device = "cpu",
+        bfloat16: bool | None = None,
+    ) -> "Encoder":
+        """The encoder of a Mask2Former, or a plain backbone: a model directory, or a published one's name.
+
+        Raises CheckpointError where it can't be loaded.
+        """
+        if read_config(source).get("model_type") == "mask2former":
+            network = PartMask2Former.from_pretrained(source)
+            return cls.from_network(network, levels=levels, device=device, bfloat16=bfloat16)
+        try:
+            config = AutoConfig.from_pretrained(str(source))
+            config.out_features = config.stage_names[-4:]
+            with torch.device("meta"):  # only for its class: AutoBackbone itself asks the hub about paths
+                backbone_class = type(_AUTO.from_config(config))
+            backbone = backbone_class.from_pretrained(
+                source, config=config, dtype=torch.float32, use_safetensors=True
+            )
+        except Exception as error:  # transformers, safetensors and the hub client each have their own
+            raise CheckpointError(f"{source}: expected a Mask2Former or a backbone: {error}") from error
+        return cls(backbone, levels=levels, device=device, bfloat16=bfloat16)
+
+    @classmethod
+    def from_network(
+        cls,
+        network: PartMask2Former,
+        *,
+        levels: Sequence[int] = (3, 4),
+        device: str | torch.device = "cpu",
+        bfloat16: bool | None = None,
+    ) -> "Encoder":
+        """A frozen copy of a network's encoder."""
+        return cls(
+            network.model.pixel_level_module.encoder,
+            levels=levels,
+            mean=network.info.pixel_mean,
+            std=network.info.pixel_std,
+            device=device,
+            bfloat16=bfloat16,
+        )
+
+    @classmethod
+    def random(cls, like: "Encoder", seed: int) -> "Encoder":
+        """The control: the same architecture with random weights, drawn from `seed`."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            backbone = _AUTO.from_config(copy.deepcopy(like._config))
+        return cls(
+            backbone,
+            levels=like.level_numbers,
+            mean=like.mean,
+            std=like.std,
+            device=like.device,
+            bfloat16=like.bfloat16,
+        )
+
+    @torch.no_grad()
+    def levels(self, images: Images) -> list[Float[Tensor, "batch _channel _height _width"]]:
+        """Float32 maps of the encoder's levels, finest first, on its device.
+
+        Images are padded to the right and below, with the mean colour, to the largest of them rounded up to
+        a multiple of 32. The maps cover the padded canvas (`padded_size`): pad masks the same way, or crop
+        what is upsampled from the maps.
+        """
+        arrays = [torch.as_tensor(np.array(one)) if isinstance(one, np.ndarray) else one for one in images]
+        height, width = padded_size(max(len(one) for one in arrays), max(one.shape[1] for one in arrays))
+        batch = torch.zeros(len(arrays), 3, height, width, device=self.device)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        for canvas, one in zip(batch, arrays, strict=True):
+            canvas[:, : one.shape[0], : one.shape[1]] = normalize_images(
+                one.to(self.device), self.mean, self.std
+            )
+        mixed = torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
+        with mixed:
+            maps = self._backbone(batch).feature_maps
+        return [level.float() for level in maps]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _keep_levels(backbone: Any, levels: Sequence[int]) -> None:
+    """Make the backbone return these levels, and forget the stages after the last of them."""
+    config = backbone.config
+    names = list(config.out_features) if len(config.out_features) == 4 else list(config.stage_names[-4:])
+    if not levels or sorted(set(levels)) != list(levels) or not {2, 3, 4, 5}.issuperset(levels):
+        raise ConfigError(f"levels: expected an ascending choice of 2, 3, 4, 5; found {tuple(levels)}.")
+    config.out_features = [names[level - 2] for level in levels]
+    kept = config.stage_names.index(config.out_features[-1])
+    body = getattr(backbone, "swin", backbone)
+    for name, stages in getattr(body, "encoder", nn.Module()).named_children():
+        # the stem is a stage name without a module
+        if isinstance(stages, nn.ModuleList) and len(stages) == len(config.stage_names) - 1:
+            setattr(body.encoder, name, stages[:kept])
+            if (
+                body is not backbone
+            ):  # Swin's last norm, whose output no level reads, has the width of stage 4
+                body.layernorm = nn.Identity()
