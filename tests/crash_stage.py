@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,41 @@ def make_slow_work() -> Callable[[Shard[Item]], Iterator[ObjectRow]]:
     return slow_work
 
 
+def make_dying_work() -> Callable[[Shard[Item]], Iterator[ObjectRow]]:
+    return dying_work
+
+
+def dying_work(shard: Shard[Item]) -> Iterator[ObjectRow]:
+    if shard.name == "images-00002":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return work(shard)
+
+
+def make_failing_work() -> Callable[[Shard[Item]], Iterator[ObjectRow]]:
+    return failing_work
+
+
+def failing_work(shard: Shard[Item]) -> Iterator[ObjectRow]:
+    if shard.name == "images-00002":
+        raise ZeroDivisionError("oh")
+    return work(shard)
+
+
+def run_on_processes(out: str) -> None:
+    """Two workers, each of which writes its process id beside `out` and then takes very long."""
+    shards = make_shards(make_items(8), size=2)
+    make = partial(_sleepy_work, str(Path(out).parent))
+    run_shards(
+        Path(out), row=ObjectRow, shards=shards, settings=SETTINGS, make_work=make, workers=2, label="sleepy"
+    )
+
+
+def _sleepy_work(folder: str) -> Callable[[Shard[Item]], Iterator[ObjectRow]]:
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(0.5)
+    return slow_work
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a folder, hidden ones too."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -83,7 +119,7 @@ class _SlowOs:
 
 def _safe_run(out: Path) -> None:
     setattr(atomic, "os", _SlowOs())  # noqa: B010  (no attribute of the module, as mypy sees it)
-    shards = make_shards(make_items(24), size=3)
+    shards = make_shards(make_items(15), size=3)
     run_shards(out, row=ObjectRow, shards=shards, settings=SETTINGS, make_work=make_slow_work, label="crash")
 
 
@@ -92,7 +128,7 @@ def _naive_run(out: Path) -> None:
     out.mkdir(exist_ok=True)
     manifest = out / "manifest.json"
     done = json.loads(manifest.read_text()) if manifest.exists() else []
-    for shard in make_shards(make_items(24), size=3):
+    for shard in make_shards(make_items(15), size=3):
         if shard.name in done:
             continue
         done.append(shard.name)

@@ -161,10 +161,11 @@ def _check_rows(shard: Shard[Input], rows: Sequence[Row], row: type[Row]) -> Non
     for item in rows:
         if type(item) is not row:
             raise StoreError(f"shard {shard.name}: expected {row.__name__}, found {type(item).__name__}")
-        if (item.status == "rejected") != bool(item.reason):
+        rejected = item.status == "rejected"
+        if rejected != bool(item.reason) or (rejected and bool(getattr(item, "objects", ()))):
             raise StoreError(
-                f"shard {shard.name}, image {item.image_id}: expected a reason with status rejected "
-                f"and none with ok, found status {item.status!r} and reason {item.reason!r}"
+                f"shard {shard.name}, image {item.image_id}: expected a reason and no objects where the "
+                f"status is rejected, and no reason where it is ok; found {item}"
             )
 
 
