@@ -19,7 +19,7 @@ test-slow: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy src tests $(wildcard benchmarks/*.py examples/*.py)
 
 clean:
 	rm -rf out build .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -28,7 +28,7 @@ clean:
 # ensurepip (package python3-venv): then the interpreter's own pip fills the environment.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "expected Python 3.11 or newer, found $$($(PYTHON) --version 2>&1): run make PYTHON=/path/to/python3.11"; exit 1; }
+		{ echo "expected Python 3.11 or newer, found '$(PYTHON)': run make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { \
 		rm -rf $(VENV) && $(PYTHON) -m venv --without-pip $(VENV) && \
 		$(PYTHON) $(PIP) --python $(BIN)/python install pip; }
