@@ -190,7 +190,7 @@ def _prepared(features: Tensor, metric: Metric) -> Tensor:
 def _assign(features: Tensor, mask: Tensor, centroids: Tensor, metric: Metric) -> Tensor:
     scores = _similarity(features, centroids, metric)
     scores = functional.interpolate(scores[None], size=mask.shape, mode="bilinear", align_corners=False)[0]
-    return torch.where(mask, scores.argmax(dim=0) + 1, 0)
+    return torch.where(mask, scores.max(dim=0).indices + 1, 0)
 
 
 def _similarity(features: Tensor, centroids: Tensor, metric: Metric) -> Tensor:

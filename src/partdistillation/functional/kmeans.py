@@ -21,7 +21,7 @@ from torch import Tensor
 from partdistillation.errors import ConfigError, InputError
 
 MAX_ITERATIONS = 300
-TOLERANCE = 1e-5
+TOLERANCE = 3e-5
 """A restart ends when an iteration lowers its inertia by no more than this share."""
 TIE = 1e-6
 """Restarts whose inertia differs by less than this share count as equal: rounding must not choose."""
@@ -139,7 +139,8 @@ def _descend(points: Tensor, norms: Tensor, centroids: Tensor) -> tuple[Tensor, 
     lloyd = torch.zeros_like(active, dtype=torch.bool)
     inertias = torch.full_like(active, torch.inf, dtype=torch.float64)
     distances = _distances(points, norms, centroids)
-    trial = members = _one_hot(distances.argmin(dim=1), centroids.shape[1])
+    # `min` finds the first minimum as `argmin` does, many times faster along a dimension that isn't the last.
+    trial = members = _one_hot(distances.min(dim=1).indices, centroids.shape[1])
     for _ in range(MAX_ITERATIONS):
         trial = _refilled(trial, distances[active])
         moved = _means(points, trial, centroids[active])
@@ -170,7 +171,7 @@ def _reassigned(distances: Tensor, members: Tensor, lloyd: Tensor) -> Tensor:
     counts = members.sum(dim=2, keepdim=True)
     factors = torch.where(members, counts / (counts - 1).clamp(min=1), counts / (counts + 1))
     factors = torch.where(lloyd[:, None, None], 1, factors)
-    return _one_hot((distances * factors).argmin(dim=1), members.shape[1])
+    return _one_hot((distances * factors).min(dim=1).indices, members.shape[1])
 
 
 def _one_hot(assignment: Tensor, k: int) -> Tensor:

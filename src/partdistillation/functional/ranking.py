@@ -46,7 +46,7 @@ def assign_pixels(
     M_j is the sigmoid of query j's mask logits (eq. 1), s_j its score. Of equals, the first query wins.
     """
     weighted = mask_logits.sigmoid() * scores[:, None, None]
-    return torch.where(object_mask, weighted.argmax(dim=0), -1)
+    return torch.where(object_mask, weighted.max(dim=0).indices, -1)
 
 
 def unique_proposals(
