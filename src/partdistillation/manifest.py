@@ -167,7 +167,7 @@ def check_unchanged(folder: Path, found: Manifest, wanted: Manifest) -> None:
 
 
 def _changes(found: Manifest, wanted: Manifest) -> list[str]:
-    changes = [*_differences(_flat(found.settings), _flat(wanted.settings))]
+    changes = differences(found.settings, wanted.settings)
     if found.row != wanted.row:
         changes.append(f"rows: were {found.row}, are now {wanted.row}")
     elif found.columns != wanted.columns:
@@ -179,11 +179,15 @@ def _changes(found: Manifest, wanted: Manifest) -> list[str]:
     return changes or _input_changes(found.shards, wanted.shards)
 
 
-def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
-    for key in sorted(found.keys() | wanted.keys()):
-        old, new = (json.dumps(side[key]) if key in side else "not set" for side in (found, wanted))
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What differs between two nested groups of settings, a sentence each, by their dotted names."""
+    before, now = _flat(found), _flat(wanted)
+    changes = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new = (json.dumps(side[key]) if key in side else "not set" for side in (before, now))
         if old != new:
-            yield f"{key}: was {old}, is now {new}"
+            changes.append(f"{key}: was {old}, is now {new}")
+    return changes
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

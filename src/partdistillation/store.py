@@ -298,15 +298,19 @@ def _finished(folder: Path) -> Manifest:
 
 
 def _upstream_hashes(upstream: Sequence[Path]) -> dict[str, str]:
-    hashes = {path.name: _contents_hash(path) for path in upstream}
+    hashes = {path.name: contents_hash(path) for path in upstream}
     if len(hashes) < len(upstream):
         names = [path.name for path in upstream]
         raise StoreError(f"expected upstream folders with different names, found {names}")
     return hashes
 
 
-def _contents_hash(path: Path) -> str:
-    """Of a stage's folder, a model's (JSON and safetensors files, not its card or checkpoints), or a file."""
+def contents_hash(path: Path) -> str:
+    """SHA-256 of a finished stage's rows, a model's JSON and safetensors files (not its card), or a file.
+
+    Raises:
+        StoreError: it is none of these, or a stage that isn't finished.
+    """
     if path.is_file():
         return _file_hash(path)
     if (path / manifests.MANIFEST).is_file():

@@ -1,0 +1,40 @@
+"""Where a model comes from: a directory, a published model's name, or the weights in this package."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from partdistillation.errors import CheckpointError
+
+BUILTIN = "builtin:"
+_WEIGHTS = Path(__file__).parents[1] / "weights"
+
+
+class Source(NamedTuple):
+    """A model that can be loaded."""
+
+    path: Path | str
+    """A directory, or a published model's name."""
+    files: tuple[Path, ...]
+    """What a stage's fingerprint covers: the directory. Empty for a published model, whose name stands for it."""
+
+
+def resolve(name: str) -> Source:
+    """The source that a setting names: `builtin:NAME`, a directory, or else a published model.
+
+    Raises:
+        CheckpointError: no such weights in this package, or something that is meant as a path isn't there.
+    """
+    if name.startswith(BUILTIN):
+        path = _WEIGHTS / name.removeprefix(BUILTIN).replace("-", "_")
+        if not path.is_dir():
+            known = ", ".join(BUILTIN + one.name.replace("_", "-") for one in sorted(_WEIGHTS.glob("*/")))
+            raise CheckpointError(f"{name}: expected one of {known or 'none (no weights are installed)'}")
+        return Source(path, (path,))
+    path = Path(name)
+    if path.is_dir():
+        return Source(path, (path,))
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+        raise CheckpointError(
+            f"{name}: expected a model directory or a published model's name, found neither"
+        )
+    return Source(name, ())

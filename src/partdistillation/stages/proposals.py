@@ -1,0 +1,69 @@
+"""Stage 3: learn class-agnostic part proposals from the segments (paper, section 4.2)."""
+
+from pathlib import Path
+
+from partdistillation.config import Inputs, ProposalsConfig, Recipe
+from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
+from partdistillation.models.devices import choose_device
+from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.sources import resolve
+from partdistillation.objective import SetPrediction
+from partdistillation.records import ObjectRow, SegmentRow
+from partdistillation.stages import objects, segments
+from partdistillation.store import contents_hash, read_rows
+from partdistillation.training import Run, decisive, is_trained, processes, train
+
+FOLDER = "proposal_model"
+CLASS = "part"
+
+
+def run(inputs: Inputs, recipe: Recipe) -> Path:
+    """Write `out/proposal_model`: stage 0's network, taught to find segments."""
+    config, device = recipe.proposals, choose_device(inputs.device)
+    objects_dir, segments_dir = inputs.out / objects.FOLDER, inputs.out / segments.FOLDER
+    depends = {
+        "settings": decisive(config),
+        "encoder": [recipe.encoder, *map(contents_hash, resolve(recipe.encoder).files)],
+        "objects": contents_hash(objects_dir),
+        "segments": contents_hash(segments_dir),
+    }
+    training = Run(inputs.out, "proposals", inputs.out / FOLDER, depends)
+    if is_trained(training):
+        return training.model_dir
+    samples = LabelledImages(inputs.need("images"), segment_images(objects_dir, segments_dir, config), config)
+    with processes(device):
+        model = proposal_model(recipe.encoder, config).to(device)
+        return train(
+            model,
+            samples,
+            SetPrediction(model, config, device),
+            config,
+            training,
+            save=lambda path: model.save_pretrained(path, metadata={"stage": "proposals", "steps": config.steps}),
+            device=device,
+        )
+
+
+def proposal_model(encoder: str, config: ProposalsConfig) -> PartMask2Former:
+    """Stage 0's network with a new head of one class; its encoder is frozen."""
+    pretrained = PartMask2Former.from_pretrained(resolve(encoder).path)
+    model = pretrained.with_head((CLASS,), seed=config.seed)
+    model.set_frozen(config.freeze)
+    return model
+
+
+def segment_images(objects_dir: Path, segments_dir: Path, config: ProposalsConfig) -> list[LabelledImage]:
+    """The training set: segments that are large enough, of objects that are large enough."""
+    images = []
+    rows = zip(read_rows(objects_dir, ObjectRow), read_rows(segments_dir, SegmentRow), strict=True)
+    for row, segmented in rows:
+        masks = tuple(
+            LabelledMask(segment.rle, label=0)
+            for found, its in zip(row.objects, segmented.objects, strict=True)
+            if found.area >= config.min_object_area * row.height * row.width
+            for segment in its.segments
+            if segment.area >= config.min_mask_area * found.area
+        )
+        if masks:
+            images.append(LabelledImage(row.file_name, row.height, row.width, masks))
+    return images

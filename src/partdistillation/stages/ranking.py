@@ -1,0 +1,199 @@
+"""Stage 4: proposals become parts, by clustering their features within each object class (section 4.3)."""
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from safetensors.numpy import load_file, save
+
+from partdistillation.atomic import replace_file
+from partdistillation.config import Inputs, RankingConfig, Recipe
+from partdistillation.data.images import load_image
+from partdistillation.engine import run_shards
+from partdistillation.errors import StoreError
+from partdistillation.functional.clustering import cluster_features
+from partdistillation.functional.masks import decode, encode
+from partdistillation.functional.ranking import part_probabilities
+from partdistillation.models.devices import choose_device
+from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.postprocess import propose_parts, run_network
+from partdistillation.records import (
+    Object,
+    ObjectParts,
+    ObjectProposals,
+    ObjectRow,
+    Part,
+    PartRow,
+    Proposal,
+    ProposalRow,
+)
+from partdistillation.shards import ImageRef, Shard
+from partdistillation.stages import objects, proposals
+from partdistillation.store import StageReader, read_rows
+
+FEATURES = "features"
+PART_CLASSES = "part_classes"
+PARTS = "parts"
+_CENTROIDS = "centroids.safetensors"
+
+Centroids = Mapping[str, Float[np.ndarray, "part dim"]]
+
+
+def run(inputs: Inputs, recipe: Recipe) -> Path:
+    """Write `out/features`, `out/part_classes` and `out/parts`."""
+    collect(inputs, recipe)
+    find_part_classes(inputs, recipe.ranking)
+    return label(inputs, recipe.ranking)
+
+
+# ---------------------------------------------------------------------- the proposals and their features
+
+
+def collect(inputs: Inputs, recipe: Recipe) -> Path:
+    """Write `out/features`: for every object its salient proposals (eq. 1 to 3) with their query features."""
+    objects_dir, model_dir = inputs.out / objects.FOLDER, inputs.out / proposals.FOLDER
+    config = recipe.ranking
+    decisive = ("image_size", "per_pixel", "min_ratio", "min_score", "label_min_ratio", "label_min_score",
+                "keep_all_if_none", "normalize")  # fmt: skip
+    settings = {name: value for name, value in config.to_dict().items() if name in decisive}
+    return run_shards(
+        inputs.out / FEATURES,
+        row=ProposalRow,
+        shards=StageReader(objects_dir, ObjectRow).shards,
+        settings=settings,
+        upstream=[objects_dir, model_dir],
+        make_work=partial(_make_collector, inputs.need("images"), objects_dir, model_dir, config, inputs.device),
+        workers=inputs.workers,
+        label="ranking: features",
+    )
+
+
+def _make_collector(
+    images_dir: Path, objects_dir: Path, model_dir: Path, config: RankingConfig, device: str
+) -> Callable[[Shard[ImageRef]], list[ProposalRow]]:
+    reader = StageReader(objects_dir, ObjectRow)
+    model = PartMask2Former.from_pretrained(model_dir).to(choose_device(device))
+
+    def work(shard: Shard[ImageRef]) -> list[ProposalRow]:
+        return [proposal_row(row, images_dir, model, config) for row in reader.read(shard.name)]
+
+    return work
+
+
+def proposal_row(
+    row: ObjectRow, images_dir: Path, model: PartMask2Former, config: RankingConfig
+) -> ProposalRow:
+    """The proposals of one image's objects; the network runs once an image."""
+    header = (row.image_id, row.file_name, row.width, row.height, row.status, row.reason)
+    if row.status == "rejected":
+        return ProposalRow(*header, ())
+    view = run_network(model, load_image(images_dir / row.file_name), config.image_size)
+    return ProposalRow(*header, tuple(_proposals(found, row, view, config) for found in row.objects))
+
+
+# ---------------------------------------------------------------------- part classes
+
+
+def find_part_classes(inputs: Inputs, config: RankingConfig) -> Path:
+    """Write `out/part_classes`: the centroids of each object class's proposals, and how many there were."""
+    folder = inputs.out / PART_CLASSES
+    folder.mkdir(parents=True, exist_ok=True)
+    centroids: dict[str, np.ndarray] = {}
+    counts = {}
+    for category, features in sorted(_features_by_class(inputs.out / FEATURES, config).items()):
+        found = cluster_features(
+            np.stack(features).astype(np.float32), k=config.num_parts, restarts=config.restarts, seed=config.seed
+        )
+        if len(found) < config.num_parts:
+            print(
+                f"ranking: {category}: {len(found)} part classes instead of {config.num_parts}, as it has "
+                f"{len(features)} proposals with {len(found)} different features",
+                file=sys.stderr,
+            )
+        centroids[category] = found
+        counts[category] = {"proposals": len(features), "part_classes": len(found)}
+    if not centroids:
+        raise StoreError(
+            "expected proposals that pass the filters, found none: train the proposal model for longer, or "
+            f"lower ranking.min_score ({config.min_score}) or ranking.min_ratio ({config.min_ratio})"
+        )
+    replace_file(folder / _CENTROIDS, save(centroids))
+    text = json.dumps({"num_parts": config.num_parts, "classes": counts}, indent=1, ensure_ascii=False)
+    replace_file(folder / "part_classes.json", (text + "\n").encode())
+    return folder
+
+
+def read_centroids(folder: Path) -> Centroids:
+    """The centroids of every object class, as `find_part_classes` wrote them."""
+    return load_file(folder / _CENTROIDS)
+
+
+def _features_by_class(folder: Path, config: RankingConfig) -> dict[str, list[np.ndarray]]:
+    """The features that are clustered, with the proposals' filters of the first pass."""
+    features: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+    for row in read_rows(folder, ProposalRow):
+        for found in row.objects:
+            features[found.category].extend(one.feature for one in salient(found.proposals, config))
+    return {category: found for category, found in features.items() if found}
+
+
+def salient(found: Sequence[Proposal], config: RankingConfig) -> list[Proposal]:
+    """The proposals of an object that are clustered: those over tau_r, then those over tau_s."""
+    kept = list(found)
+    for passes in (
+        lambda one: one.ratio > config.min_ratio,
+        lambda one: one.score > config.min_score,
+    ):
+        passed = [one for one in kept if passes(one)]
+        if passed or not config.keep_all_if_none:
+            kept = passed
+    return kept
+
+
+# ---------------------------------------------------------------------- parts
+
+
+def label(inputs: Inputs, config: RankingConfig) -> Path:
+    """Write `out/parts`: every proposal with the part class that is nearest to it (eq. 4 and 5)."""
+    features_dir, classes_dir = inputs.out / FEATURES, inputs.out / PART_CLASSES
+    return run_shards(
+        inputs.out / PARTS,
+        row=PartRow,
+        shards=StageReader(features_dir, ProposalRow).shards,
+        settings={"distance": config.distance},
+        upstream=[features_dir, classes_dir],
+        make_work=partial(_make_labeller, features_dir, classes_dir, config),
+        workers=inputs.workers,
+        label="ranking: parts",
+    )
+
+
+def _make_labeller(
+    features_dir: Path, classes_dir: Path, config: RankingConfig
+) -> Callable[[Shard[ImageRef]], list[PartRow]]:
+    reader = StageReader(features_dir, ProposalRow)
+    centroids = read_centroids(classes_dir)
+    return lambda shard: [part_row(row, centroids, config) for row in reader.read(shard.name)]
+
+
+def part_row(row: ProposalRow, centroids: Centroids, config: RankingConfig) -> PartRow:
+    """The parts of one image's objects."""
+    header = (row.image_id, row.file_name, row.width, row.height, row.status, row.reason)
+    return PartRow(*header, tuple(_ranked(found, centroids, config) for found in row.objects))
+
+
+def _ranked(found: ObjectProposals, centroids: Centroids, config: RankingConfig) -> ObjectParts:
+    if not found.proposals or found.category not in centroids:
+        return ObjectParts(found.object_id, found.category, ())
+    features = np.stack([one.feature for one in found.proposals]).astype(np.float32)
+    probabilities = part_probabilities(features, centroids[found.category], distance=config.distance)
+    parts = (
+        Part(int(best), float(row[best]), one.score, one.area, one.rle)
+        for one, row, best in zip(found.proposals, probabilities, probabilities.argmax(axis=1), strict=True)
+    )
+    return ObjectParts(found.object_id, found.category, tuple(parts))

@@ -1,0 +1,173 @@
+"""Stage 2: group every object's pixels into class-agnostic segments (paper, section 4.2)."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from partdistillation.config import CrfConfig, Inputs, Recipe, SegmentsConfig
+from partdistillation.data.images import load_image
+from partdistillation.data.transforms import resize_longest
+from partdistillation.engine import run_shards
+from partdistillation.functional.dense_crf import dense_crf
+from partdistillation.functional.grouping import combine_levels, group_objects
+from partdistillation.functional.masks import decode, encode, resize_mask
+from partdistillation.models.devices import choose_device
+from partdistillation.models.encoder import Encoder
+from partdistillation.models.sources import resolve
+from partdistillation.records import ObjectRow, ObjectSegments, Segment, SegmentRow
+from partdistillation.shards import ImageRef, Shard
+from partdistillation.stages import objects
+from partdistillation.store import StageReader
+
+FOLDER = "segments"
+
+FeatureMap = Float[Tensor, "channel h w"]
+
+
+def run(inputs: Inputs, recipe: Recipe) -> Path:
+    """Write `out/segments`: a row an image, with the segments of each of its objects."""
+    objects_dir = inputs.out / objects.FOLDER
+    return run_shards(
+        inputs.out / FOLDER,
+        row=SegmentRow,
+        shards=StageReader(objects_dir, ObjectRow).shards,
+        settings={**recipe.segments.to_dict(), "encoder": recipe.encoder},
+        upstream=[objects_dir, *resolve(recipe.encoder).files],
+        make_work=partial(_make_work, inputs.need("images"), objects_dir, recipe, inputs.device),
+        workers=inputs.workers,
+        label="segments",
+    )
+
+
+def _make_work(
+    images_dir: Path, objects_dir: Path, recipe: Recipe, device: str
+) -> Callable[[Shard[ImageRef]], list[SegmentRow]]:
+    reader = StageReader(objects_dir, ObjectRow)
+    features = make_features(recipe.encoder, recipe.segments, choose_device(device))
+
+    def work(shard: Shard[ImageRef]) -> list[SegmentRow]:
+        return [segment_row(row, images_dir, features, recipe.segments) for row in reader.read(shard.name)]
+
+    return work
+
+
+def segment_row(
+    row: ObjectRow, images_dir: Path, features: Callable[[np.ndarray], FeatureMap], config: SegmentsConfig
+) -> SegmentRow:
+    """Segment the objects of one image. A rejected image stays rejected, for the same reason."""
+    header = (row.image_id, row.file_name, row.width, row.height, row.status, row.reason)
+    if row.status == "rejected":
+        return SegmentRow(*header, ())
+    image = load_image(images_dir / row.file_name)
+    masks = np.stack([decode(one.rle, row.height, row.width) for one in row.objects])
+    seeds = [object_seed(config.seed, row.image_id, one.object_id) for one in row.objects]
+    labels = segment_objects(image, masks, features, config, seeds)
+    found = (
+        ObjectSegments(one.object_id, _segments(label_map, mask))
+        for one, label_map, mask in zip(row.objects, labels, masks, strict=True)
+    )
+    return SegmentRow(*header, tuple(found))
+
+
+def segment_objects(
+    image: UInt8[np.ndarray, "height width 3"],
+    masks: Bool[np.ndarray, "object height width"],
+    features: Callable[[UInt8[np.ndarray, "h w 3"]], FeatureMap],
+    config: SegmentsConfig,
+    seeds: Sequence[int],
+) -> list[Int[np.ndarray, "height width"]]:
+    """Label maps of the objects of one image: 0 outside the object, 1..k inside.
+
+    As in the paper all is done on the image at its working size (longest side `image_size`): k-means on the
+    feature map, labels at image size, dense CRF. The labels are then brought to the image's own size.
+    `features` gives the map of an image, which covers the image padded to the right and below.
+    """
+    small = resize_longest(image, config.image_size)
+    height, width = small.shape[:2]
+    inside = np.stack([resize_mask(mask, height, width) for mask in masks])
+    grouped = _group(features(small), inside, config, seeds)
+    refined = [_refine(small, labels, config.crf) if config.crf.enabled else labels for labels in grouped]
+    return [_to_size(labels, *image.shape[:2]) for labels in refined]
+
+
+def make_features(encoder: str, config: SegmentsConfig, device: torch.device) -> Callable[[np.ndarray], FeatureMap]:
+    """The function from a working-size image to its feature map: the trained encoder's, or a control's."""
+    if config.features == "rgb_xy":
+        return colour_and_position
+    trained = Encoder.from_pretrained(resolve(encoder).path, levels=config.levels, device=device)
+    chosen = Encoder.random(trained, config.seed) if config.features == "random" else trained
+    return partial(encoder_features, chosen)
+
+
+def encoder_features(encoder: Encoder, image: UInt8[np.ndarray, "height width 3"]) -> FeatureMap:
+    """The encoder's levels, the coarser ones upsampled to the finest, concatenated."""
+    return combine_levels([level[0] for level in encoder.levels([image])])
+
+
+def colour_and_position(image: UInt8[np.ndarray, "height width 3"]) -> FeatureMap:
+    """A control without learning: RGB and (x, y), each in 0..1, at 1/4 of the size, padded like an encoder's."""
+    colour = torch.from_numpy(image).movedim(-1, 0).float()[None] / 255
+    padded = torch.nn.functional.pad(colour, (0, -image.shape[1] % 32, 0, -image.shape[0] % 32), mode="replicate")
+    colour = torch.nn.functional.avg_pool2d(padded, 4)[0]
+    y, x = (torch.arange(size, dtype=torch.float32) for size in colour.shape[1:])
+    longest = max(image.shape[:2]) / 4
+    position = torch.stack(torch.meshgrid(x, y, indexing="xy")) / longest
+    return torch.cat([colour, position])
+
+
+def object_seed(seed: int, image_id: str, object_id: int) -> int:
+    """A seed of an object's own: its segments don't depend on what else is labelled, or in which order."""
+    text = f"{seed}/{object_id}/{image_id}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
+
+
+def _group(
+    features: FeatureMap, masks: Bool[np.ndarray, "object h w"], config: SegmentsConfig, seeds: Sequence[int]
+) -> list[np.ndarray]:
+    """Group on the padded field that the feature map covers, and cut the padding off."""
+    height, width = masks.shape[1:]
+    padded = np.pad(masks, ((0, 0), (0, -height % 32), (0, -width % 32)))
+    labels = group_objects(
+        features,
+        torch.from_numpy(padded).to(features.device),
+        k=config.k,
+        metric=config.metric,
+        restarts=config.restarts,
+        seeds=seeds,
+    )
+    return list(labels[:, :height, :width].cpu().numpy())
+
+
+def _refine(image: UInt8[np.ndarray, "h w 3"], labels: Int[np.ndarray, "h w"], crf: CrfConfig) -> np.ndarray:
+    """Dense CRF over the background and the segments; what it moves out of the object is lost."""
+    refined = dense_crf(
+        image,
+        labels,
+        int(labels.max()) + 1,
+        gt_prob=crf.gt_prob,
+        gaussian_sxy=crf.gaussian_sxy,
+        gaussian_weight=crf.gaussian_weight,
+        bilateral_sxy=crf.bilateral_sxy,
+        bilateral_srgb=crf.bilateral_srgb,
+        bilateral_weight=crf.bilateral_weight,
+        iterations=crf.iterations,
+    )
+    return np.where(labels > 0, refined, 0)
+
+
+def _to_size(labels: Int[np.ndarray, "h w"], height: int, width: int) -> Int[np.ndarray, "height width"]:
+    """Nearest neighbour, by pixel centres."""
+    rows = (2 * np.arange(height) + 1) * labels.shape[0] // (2 * height)
+    columns = (2 * np.arange(width) + 1) * labels.shape[1] // (2 * width)
+    return labels[rows[:, None], columns]
+
+
+def _segments(labels: Int[np.ndarray, "height width"], mask: Bool[np.ndarray, "height width"]) -> tuple[Segment, ...]:
+    masks = ((labels == label) & mask for label in range(1, int(labels.max()) + 1))
+    return tuple(Segment(int(np.count_nonzero(one)), encode(one)) for one in masks if one.any())
