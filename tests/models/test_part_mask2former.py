@@ -60,12 +60,14 @@ def test_a_query_with_an_empty_mask_looks_everywhere(small_network: PartMask2For
     torch.testing.assert_close(empty.queries, full.queries)
 
 
-def test_queries_can_be_normalized(small_network: PartMask2Former) -> None:
+def test_mask_embeddings_can_be_normalized(small_network: PartMask2Former) -> None:
+    """Which scales the masks, and so leaves the attention, the queries and the classes as they are."""
     plain = small_network(IMAGES)
-    small_network.info = replace(small_network.info, normalize_queries=True)
+    small_network.info = replace(small_network.info, normalize_mask_embeddings=True)
     output = small_network(IMAGES)
-    torch.testing.assert_close(output.queries.norm(dim=-1), torch.ones(4, 2, 6))
-    torch.testing.assert_close(output.queries[0], nn.functional.normalize(plain.queries[0], dim=-1))
+    torch.testing.assert_close(output.queries, plain.queries)
+    expected = nn.functional.normalize(plain.mask_embeddings, dim=-1)
+    torch.testing.assert_close(output.mask_embeddings, expected)
 
 
 def trained_parts(network: PartMask2Former) -> set[str]:

@@ -199,9 +199,10 @@ class PartMask2Former(nn.Module):
     def _predict(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         decoder = self.model.transformer_module.decoder
         queries = decoder.layernorm(hidden)
-        if self.info.normalize_queries:
-            queries = nn.functional.normalize(queries, dim=-1)
-        return queries, decoder.mask_predictor.mask_embedder(queries)
+        embeddings = decoder.mask_predictor.mask_embedder(queries)
+        if self.info.normalize_mask_embeddings:
+            embeddings = nn.functional.normalize(embeddings, dim=-1)
+        return queries, embeddings
 
 
 def _decoder_layer(

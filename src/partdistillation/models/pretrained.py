@@ -27,6 +27,9 @@ from partdistillation.models.heads import ClassHead, Head, PartHead
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+# The criterion's buffer, and Swin's last norm, whose output no level reads: published models lack them.
+_NOT_NEEDED = ("criterion.empty_weight", ".swin.layernorm.weight", ".swin.layernorm.bias")
+
 Metadata = Mapping[str, str | int | float]
 
 
@@ -43,8 +46,8 @@ class ModelInfo:
     pixel_mean: tuple[float, float, float] = IMAGENET_MEAN
     """Mean of the RGB channels, scaled to 0..1, that is subtracted from an image."""
     pixel_std: tuple[float, float, float] = IMAGENET_STD
-    normalize_queries: bool = False
-    """Whether queries are scaled to unit length before the heads read them."""
+    normalize_mask_embeddings: bool = False
+    """Whether mask embeddings are scaled to unit length (the released code's QUERY_FEATURE_NORMALIZE)."""
 
     @property
     def head(self) -> Literal["classes", "parts"]:
@@ -76,21 +79,36 @@ def load(source: str | Path) -> Network:
     Raises CheckpointError where files are missing or not Mask2Former's, or keys or shapes don't fit.
     """
     config = _parse_config(source, read_config(source))
+    return _build(source, config, _read_info(source, config))
+
+
+def from_state_dict(
+    state: Mapping[str, torch.Tensor], config: Mask2FormerConfig, info: ModelInfo, *, origin: str
+) -> Network:
+    """A network from weights under the names of published models; `origin` is for error messages.
+
+    Raises CheckpointError where keys or shapes don't fit the configuration.
+    """
+    config.num_labels = len(_row_names(info))
+    return _build(origin, config, info, state_dict=dict(state))
+
+
+def _build(source: str | Path, config: Mask2FormerConfig, info: ModelInfo, **weights: Any) -> Network:
     with _quiet_transformers():
         try:
             loaded: Any = Mask2FormerForUniversalSegmentation.from_pretrained(
-                source,
+                None if weights else source,
                 config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                **weights,
             )
         except Exception as error:  # transformers, safetensors and the hub client each have their own
             raise CheckpointError(f"{source}: the weights can't be read: {error}") from error
     shell, report = loaded
     _check_report(source, report)
-    info = _read_info(source, config)
     return Network(shell.model, _make_head(source, shell.class_predictor, info), info)
 
 
@@ -184,7 +202,7 @@ def _check_files(directory: Path) -> None:
 
 
 def _check_report(source: str | Path, report: Mapping[str, Any]) -> None:
-    missing = sorted(set(report["missing_keys"]) - {"criterion.empty_weight"})
+    missing = sorted(name for name in report["missing_keys"] if not name.endswith(_NOT_NEEDED))
     problems = [
         *(f"missing {name}" for name in missing),
         *(f"unexpected {name}" for name in sorted(report["unexpected_keys"])),
@@ -210,7 +228,7 @@ def _read_info(source: str | Path, config: Mask2FormerConfig) -> ModelInfo:
             image_size=int(section["image_size"]),
             pixel_mean=tuple(section["pixel_mean"]),
             pixel_std=tuple(section["pixel_std"]),
-            normalize_queries=bool(section["normalize_queries"]),
+            normalize_mask_embeddings=bool(section["normalize_mask_embeddings"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{source}/config.json: section partdistillation: {error!r}") from error

@@ -1,0 +1,240 @@
+"""Checkpoints of the authors' code (detectron2's Mask2Former with a Swin backbone, and PartDistillation's).
+
+Names are translated to those of transformers' published models; the architecture is read off the shapes.
+PartDistillation's `class_embed` has N x K + 1 rows, which become a `PartHead`.
+"""
+
+import pickle
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import Mask2FormerConfig, SwinConfig
+
+from partdistillation.errors import CheckpointError
+from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.pretrained import Metadata, ModelInfo, from_state_dict
+
+# Buffers that are computed, and the criterion's; none is a weight.
+_IGNORED = re.compile(r"relative_position_index$|^criterion\.|^pixel_(mean|std)$")
+
+# Applied in this order. `{a|b|c}` marks rows that are stored together there, and apart here.
+_RENAMES = tuple(
+    (re.compile(official), published)
+    for official, published in (
+        # backbone
+        (r"^backbone\.", "model.pixel_level_module.encoder."),
+        (r"\.patch_embed\.proj\.", ".embeddings.patch_embeddings.projection."),
+        (r"\.patch_embed\.norm\.", ".embeddings.norm."),
+        (r"^(model\.pixel_level_module\.encoder\.)layers\.", r"\1encoder.layers."),
+        (r"\.attn\.relative_position_bias_table$", ".attention.self.relative_position_bias_table"),
+        (r"\.attn\.qkv\.", ".attention.self.{query|key|value}."),
+        (r"\.attn\.proj\.", ".attention.output.dense."),
+        (r"(blocks\.\d+)\.norm1\.", r"\1.layernorm_before."),
+        (r"(blocks\.\d+)\.norm2\.", r"\1.layernorm_after."),
+        (r"\.mlp\.fc1\.", ".intermediate.dense."),
+        (r"\.mlp\.fc2\.", ".output.dense."),
+        (r"(module\.encoder)\.norm0\.", r"\1.hidden_states_norms.stage1."),
+        (r"(module\.encoder)\.norm1\.", r"\1.hidden_states_norms.stage2."),
+        (r"(module\.encoder)\.norm2\.", r"\1.hidden_states_norms.stage3."),
+        (r"(module\.encoder)\.norm3\.", r"\1.hidden_states_norms.stage4."),
+        # pixel decoder
+        (r"^sem_seg_head\.pixel_decoder\.", "model.pixel_level_module.decoder."),
+        (r"\.input_proj\.", ".input_projections."),
+        (r"\.decoder\.transformer\.", ".decoder."),
+        (r"(encoder\.layers\.\d+)\.norm1\.", r"\1.self_attn_layer_norm."),
+        (r"(encoder\.layers\.\d+)\.norm2\.", r"\1.final_layer_norm."),
+        (r"\.linear([12])\.", r".fc\1."),
+        (r"\.decoder\.mask_features\.", ".decoder.mask_projection."),
+        (r"\.(adapter|layer)_1\.(weight)$", r".\1_1.0.\2"),
+        (r"\.(adapter|layer)_1\.norm\.", r".\1_1.1."),
+        # transformer decoder
+        (r"^sem_seg_head\.predictor\.class_embed\.", "class_predictor."),
+        (r"^sem_seg_head\.predictor\.", "model.transformer_module."),
+        (
+            r"\.transformer_(self|cross)_attention_layers\.(\d+)\.norm\.",
+            r".decoder.layers.\2.\1_attn_layer_norm.",
+        ),
+        (r"\.transformer_self_attention_layers\.(\d+)\.", r".decoder.layers.\1."),
+        (r"\.self_attn\.in_proj_", ".self_attn.{q_proj|k_proj|v_proj}."),
+        (r"\.transformer_cross_attention_layers\.(\d+)\.multihead_attn\.", r".decoder.layers.\1.cross_attn."),
+        (r"\.transformer_ffn_layers\.(\d+)\.norm\.", r".decoder.layers.\1.final_layer_norm."),
+        (r"\.transformer_ffn_layers\.(\d+)\.", r".decoder.layers.\1."),
+        (r"\.decoder_norm\.", ".decoder.layernorm."),
+        (r"\.query_feat\.", ".queries_features."),
+        (r"\.query_embed\.", ".queries_embedder."),
+        (r"\.mask_embed\.layers\.(\d)\.", r".decoder.mask_predictor.mask_embedder.\1.0."),
+    )
+)
+
+
+def load_official_state_dict(
+    state: Mapping[str, Tensor | np.ndarray],
+    *,
+    class_names: Sequence[str] | None = None,
+    num_parts: int = 0,
+    normalize_mask_embeddings: bool = False,
+    image_size: int = 640,
+) -> PartMask2Former:
+    """A network, in `eval()` mode, with the weights of the authors' code.
+
+    `state` has official names and any float type. With `num_parts` (8 in the released models) the rows of
+    `class_embed` are those of N object classes' parts, else one a class; `class_names` are the N names,
+    by default numbers. `normalize_mask_embeddings` is the released code's QUERY_FEATURE_NORMALIZE.
+    Raises CheckpointError, naming keys and shapes, where a weight is missing, unknown or of another shape.
+    """
+    weights = {
+        name: torch.as_tensor(value).float() for name, value in state.items() if not _IGNORED.search(name)
+    }
+    config = _infer_config(weights)
+    rows = len(weights["sem_seg_head.predictor.class_embed.weight"]) - 1
+    count, rest = divmod(rows, num_parts or 1)
+    if rest:
+        raise CheckpointError(f"expected {num_parts} class rows for each object class, found {rows} rows.")
+    names = tuple(class_names) if class_names is not None else tuple(str(index) for index in range(count))
+    if len(names) != count:
+        raise CheckpointError(
+            f"expected {count} class names, as the checkpoint has rows; found {len(names)}."
+        )
+    info = ModelInfo(names, num_parts, image_size, normalize_mask_embeddings=normalize_mask_embeddings)
+    published = dict(pair for name, value in weights.items() for pair in translate(name, value))
+    return PartMask2Former(*from_state_dict(published, config, info, origin="official checkpoint")).eval()
+
+
+def convert_checkpoint(
+    path: str | Path,
+    out: str | Path,
+    *,
+    class_names: Sequence[str] | None = None,
+    num_parts: int = 0,
+    normalize_mask_embeddings: bool = False,
+    metadata: Metadata | None = None,
+) -> None:
+    """Convert a `.pth` or `.pkl` file of the authors' code to a model directory.
+
+    Nothing in the file is executed: `.pth` is read with `weights_only`, `.pkl` by an unpickler that knows
+    arrays and containers only. Raises CheckpointError where it holds anything else, or doesn't fit.
+    """
+    network = load_official_state_dict(
+        read_checkpoint(Path(path)),
+        class_names=class_names,
+        num_parts=num_parts,
+        normalize_mask_embeddings=normalize_mask_embeddings,
+    )
+    network.save_pretrained(out, metadata={"Converted from": Path(path).name, **(metadata or {})})
+
+
+def translate(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """The published name (or three names, for rows stored together) and value of an official weight."""
+    for pattern, published in _RENAMES:
+        name = pattern.sub(published, name)
+    together = re.fullmatch(r"(.*)\{(.*)\}(.*)", name)
+    if together is None:
+        yield name, value
+        return
+    parts = together[2].split("|")
+    for part, rows in zip(parts, value.chunk(len(parts)), strict=True):
+        yield together[1] + part + together[3], rows
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor | np.ndarray]:
+    """The weights in a `.pth` or `.pkl` file, by name, without executing anything that is in it."""
+    try:
+        if path.suffix == ".pkl":
+            with path.open("rb") as file:
+                content = _ArraysOnly(file).load()
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}.") from error
+    except Exception as error:  # a damaged pickle can raise anything
+        raise CheckpointError(f"{path}: expected arrays or tensors by name; {error}") from error
+    if isinstance(content, Mapping):
+        content = content.get("model", content)
+    weights = (Tensor, np.ndarray)
+    if not isinstance(content, Mapping) or not all(isinstance(value, weights) for value in content.values()):
+        raise CheckpointError(f"{path}: expected arrays or tensors by name, found {type(content).__name__}.")
+    return dict(content)
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Knows what numpy arrays and containers are made of, and refuses everything else."""
+
+    _ALLOWED = frozenset(
+        {
+            ("collections", "OrderedDict"),
+            ("_codecs", "encode"),  # how old protocols store bytes
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy._core.numeric", "_frombuffer"),
+        }
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._ALLOWED:
+            raise pickle.UnpicklingError(f"found {module}.{name}, which isn't loaded")
+        if module == "numpy.core.multiarray":  # numpy 1's name
+            module = "numpy._core.multiarray"
+        return super().find_class(module, name)
+
+
+def _infer_config(weights: Mapping[str, Tensor]) -> Mask2FormerConfig:
+    """The architecture, from names and shapes; raises CheckpointError where the decisive ones are missing."""
+    try:
+        return Mask2FormerConfig(
+            backbone_config=_infer_backbone(weights),
+            **_infer_decoders(weights),
+        )
+    except KeyError as error:
+        raise CheckpointError(
+            "expected the weights of a Mask2Former with a Swin backbone under the names of the authors'"
+            f" detectron2 code; {error.args[0]} is missing."
+        ) from error
+
+
+def _infer_backbone(weights: Mapping[str, Tensor]) -> SwinConfig:
+    patch = weights["backbone.patch_embed.proj.weight"]
+    stages = range(_count(weights, r"backbone\.layers\.(\d+)\."))
+    first = [f"backbone.layers.{stage}.blocks.0." for stage in stages]
+    tables = [weights[prefix + "attn.relative_position_bias_table"] for prefix in first]
+    values: dict[str, Any] = {
+        "embed_dim": patch.shape[0],
+        "patch_size": patch.shape[-1],
+        "depths": [_count(weights, rf"backbone\.layers\.{stage}\.blocks\.(\d+)\.") for stage in stages],
+        "num_heads": [table.shape[1] for table in tables],
+        "window_size": (round(len(tables[0]) ** 0.5) + 1) // 2,
+        "mlp_ratio": len(weights[first[0] + "mlp.fc1.weight"]) / patch.shape[0],
+        "drop_path_rate": 0.3,  # of both codes' Swin-B and -L
+        "out_features": [f"stage{stage + 1}" for stage in stages],
+    }
+    return SwinConfig(**values)
+
+
+def _infer_decoders(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    pixel, predictor = "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
+    layer = pixel + "transformer.encoder.layers.0."
+    levels = len(weights[pixel + "transformer.level_embed"])
+    samples = 4  # points a head and level: fixed in both codes
+    return {
+        "feature_size": weights[pixel + "mask_features.weight"].shape[1],
+        "mask_feature_size": len(weights[pixel + "mask_features.weight"]),
+        "hidden_dim": weights[predictor + "query_feat.weight"].shape[1],
+        "num_queries": len(weights[predictor + "query_feat.weight"]),
+        "num_attention_heads": len(weights[layer + "self_attn.attention_weights.bias"]) // (levels * samples),
+        "encoder_layers": _count(weights, re.escape(pixel) + r"transformer\.encoder\.layers\.(\d+)\."),
+        "encoder_feedforward_dim": len(weights[layer + "linear1.bias"]),
+        "decoder_layers": 1 + _count(weights, re.escape(predictor) + r"transformer_ffn_layers\.(\d+)\."),
+        "dim_feedforward": len(weights[predictor + "transformer_ffn_layers.0.linear1.bias"]),
+    }
+
+
+def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
+    """One more than the largest index that `pattern` finds in the names."""
+    found = (re.match(pattern, name) for name in weights)
+    return 1 + max((int(match[1]) for match in found if match), default=-1)
