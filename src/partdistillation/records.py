@@ -2,7 +2,8 @@
 
 Masks are COCO compressed RLE (`counts` as ASCII bytes; the size is the row's height and width).
 Boxes are xyxy in pixels. `object_id` is the object's position in its image's list of objects, kept
-by every later stage. A rejected image has `status="rejected"`, its reason, and no objects.
+by every later stage. A rejected image has `status="rejected"`, its reason, and no objects; the reason of one
+that is ok says what was left out, if anything was.
 
 The Parquet columns follow from the dataclasses: a nested dataclass is a struct, a tuple a list, a feature
 the bytes of its little-endian float16 values (float16 columns are read by few tools); nothing is null.
