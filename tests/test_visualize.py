@@ -11,6 +11,7 @@ from partdistillation.visualize import (
     enlarge,
     enlarge_labels,
     overlay,
+    shrink,
     side_by_side,
     spotlight,
     square_crop,
@@ -74,18 +75,23 @@ def test_spotlight_keeps_the_mask_and_greys_the_rest() -> None:
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     mask = np.zeros((5, 7), dtype=bool)
     mask[1:3, 2:5] = True
-    lit = spotlight(image, mask)
-    assert np.array_equal(lit[mask], image[mask])
-    rest = lit[~mask].astype(int)
+    around = np.zeros((5, 7), dtype=bool)
+    around[:4, 1:] = True
+    lit = spotlight(image, mask, around, PALETTE[1])
+    inside = mask & ~np.isin(lit, PALETTE[1]).all(axis=2)
+    assert np.abs(lit[inside].astype(int) - 0.85 * image[inside] - 0.15 * PALETTE[1]).max() <= 1
+    assert (lit[1, 2] == PALETTE[1]).all()
+    rest = lit[~around].astype(int)
     assert (rest == rest[:, :1]).all()
-    assert rest.max() < 150
-    assert (spotlight(image, mask, PALETTE[1])[1, 2] == PALETTE[1]).all()
+    assert rest.max() < 0.33 * 255
 
 
 def test_enlarge_keeps_proportions_and_never_shrinks() -> None:
     small, large = np.zeros((48, 96, 3), dtype=np.uint8), np.zeros((400, 500, 3), dtype=np.uint8)
     assert enlarge(small, 384).shape == (384, 768, 3)
     assert enlarge(large, 384) is large
+    assert shrink(large, 250).shape == (200, 250, 3)
+    assert shrink(large, 500) is large
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 30), st.integers(0, 2**32 - 1))
@@ -127,7 +133,10 @@ def test_rows_and_sheets_have_the_expected_size_and_are_deterministic() -> None:
     assert row.size == (2 * 192 + 3 * 8, 96 + 16 + 22)
     assert row.tobytes() == side_by_side([image, image], ["image", "parts"], height=96, gap=8).tobytes()
     sheet = contact_sheet([image] * 4, columns=3, side=60, gap=4)
-    assert sheet.size == (3 * 64 + 4, 2 * 64 + 4)
-    assert sheet.getpixel((68 + 30, 68 + 30)) == (255, 255, 255)  # an empty cell
+    assert sheet.size == (3 * 64 - 4, 2 * 64 - 4)
+    assert sheet.getpixel((64 + 30, 64 + 30)) == (255, 255, 255)  # an empty cell
+    clear = contact_sheet([image] * 4, columns=3, side=60, gap=4, background=None)
+    assert clear.getpixel((64 + 30, 64 + 30)) == (0, 0, 0, 0)
+    assert clear.convert("RGB").getpixel((30, 30)) == sheet.getpixel((30, 30))
     with pytest.raises(ValueError, match="zip"):
         side_by_side([image], ["one", "two"])

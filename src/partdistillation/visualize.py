@@ -58,13 +58,14 @@ def outline(
 def spotlight(
     image: UInt8[np.ndarray, "height width 3"],
     mask: Bool[np.ndarray, "height width"],
-    color: UInt8[np.ndarray, " 3"] | None = None,
+    around: Bool[np.ndarray, "height width"],
+    color: UInt8[np.ndarray, " 3"],
     contours: int = 1,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Show a mask and dim the rest to a dark grey; `color` outlines the mask and tints it slightly."""
-    lit = _blend(0.4 * _grey(image) + 0.13 * 255, image, mask.astype(np.float64))
-    if color is None:
-        return lit
+    """Show a mask as it is, outlined in a colour; `around` it (its object) in grey, the rest in dark grey."""
+    brightness = np.where(around, 0.62, 0.22)[:, :, None]
+    dimmed = brightness * _grey(image) + 0.1 * 255
+    lit = _blend(dimmed, image, mask.astype(np.float64))
     return _blend(lit, color, np.maximum(0.15 * mask, _borders(mask.astype(np.int64), contours)))
 
 
@@ -105,7 +106,18 @@ def enlarged_size(height: int, width: int, shorter_side: int) -> tuple[int, int]
     return round(height * scale), round(width * scale)
 
 
-def square_crop(mask: Bool[np.ndarray, "height width"], margin: float = 0.12) -> tuple[slice, slice]:
+def shrink(
+    image: UInt8[np.ndarray, "height width 3"], longer_side: int
+) -> UInt8[np.ndarray, "new_height new_width 3"]:
+    """Downscale an image so that its longer side has at most this many pixels."""
+    scale = longer_side / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    height, width = (max(1, round(length * scale)) for length in image.shape[:2])
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def square_crop(mask: Bool[np.ndarray, "height width"], margin: float = 0.08) -> tuple[slice, slice]:
     """Rows and columns of the square around a mask, with a margin, moved and cut to fit into the image."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
@@ -144,17 +156,23 @@ def side_by_side(
 
 
 def contact_sheet(
-    images: Sequence[UInt8[np.ndarray, "_ _ 3"]], *, columns: int = 3, side: int = 128, gap: int = 4
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+    *,
+    columns: int = 3,
+    side: int = 128,
+    gap: int = 4,
+    background: str | None = "white",
 ) -> Image.Image:
-    """Images in a grid of square cells on white, each scaled to fit its cell and centered in it."""
+    """Images in a grid of square cells, each scaled to fit and centered; no background = transparent."""
     rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (columns * (side + gap) + gap, rows * (side + gap) + gap), "white")
+    size = (columns * (side + gap) - gap, rows * (side + gap) - gap)
+    sheet = Image.new("RGBA", size) if background is None else Image.new("RGB", size, background)
     for i, image in enumerate(images):
         scale = side / max(image.shape[:2])
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        cell = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
-        left, top = gap + i % columns * (side + gap), gap + i // columns * (side + gap)
-        sheet.paste(cell, (left + (side - size[0]) // 2, top + (side - size[1]) // 2))
+        width, height = (max(1, round(length * scale)) for length in (image.shape[1], image.shape[0]))
+        cell = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
+        left, top = i % columns * (side + gap), i // columns * (side + gap)
+        sheet.paste(cell, (left + (side - width) // 2, top + (side - height) // 2))
     return sheet
 
 

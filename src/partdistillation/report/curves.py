@@ -1,0 +1,145 @@
+"""Curves as SVG, and their points from a `metrics.jsonl`."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from partdistillation.errors import InputError
+from partdistillation.report.data import Chart, Curve
+
+WIDTH, HEIGHT = 640, 300
+LEFT, RIGHT, _TOP, _BOTTOM = 48, 12, 36, 44
+_MOST_POINTS = 240
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis: where it is in the drawing, and its text."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve in the drawing's units: `path` smooth, `raw` as measured (empty where that is the same)."""
+
+    label: str
+    path: str
+    raw: str
+    last: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart, ready for the template."""
+
+    chart: Chart
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    lines: tuple[Line, ...]
+
+
+def read_curves(path: Path, names: Sequence[str], *, x: str = "step") -> tuple[Curve, ...]:
+    """The curves of these names from a `metrics.jsonl`: one JSON object a line, numbers by name.
+
+    Lines without `x` or a name add no point to that curve; a name in no line gives no curve; a last line torn
+    by a kill is skipped.
+
+    Raises:
+        InputError: a line before the last isn't a JSON object.
+
+    """
+    points: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            position = record.get(x)
+        except (ValueError, AttributeError) as error:
+            if number == len(lines):
+                break
+            raise InputError(f"Expected a JSON object in {path}, line {number}; found {line:.80}.") from error
+        for name in names:
+            value = record.get(name)
+            if _is_number(position) and _is_number(value):
+                points[name].append((float(position), float(value)))
+    return tuple(Curve(name, tuple(found)) for name, found in points.items() if found)
+
+
+def draw(chart: Chart) -> Drawing | None:
+    """Lay a chart out; None if it has no finite point."""
+    curves = [(curve.label, _finite(curve)) for curve in chart.curves]
+    curves = [(label, points) for label, points in curves if len(points)]
+    if not curves:
+        return None
+    everything = np.concatenate([points for _, points in curves])
+    x_ticks = _round_numbers(everything[:, 0].min(), everything[:, 0].max())
+    y_ticks = _round_numbers(min(0.0, everything[:, 1].min()), everything[:, 1].max())
+    low = np.array([everything[:, 0].min(), y_ticks[0]])
+    high = np.array([everything[:, 0].max(), y_ticks[-1]])
+    scale = np.array([WIDTH - LEFT - RIGHT, -(HEIGHT - _TOP - _BOTTOM)]) / np.where(
+        high > low, high - low, 1.0
+    )
+
+    def place(points: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2"]:
+        placed: Float64[np.ndarray, "n 2"] = (points - low) * scale + np.array([LEFT, HEIGHT - _BOTTOM])
+        return placed
+
+    return Drawing(
+        chart,
+        tuple(Tick(place(np.array([[t, 0.0]]))[0, 0], f"{t:,g}") for t in x_ticks if low[0] <= t <= high[0]),
+        tuple(Tick(place(np.array([[0.0, t]]))[0, 1], f"{t:g}") for t in y_ticks),
+        tuple(_line(label, points, place(_thinned(points))) for label, points in curves),
+    )
+
+
+def _line(label: str, points: Float64[np.ndarray, "n 2"], placed: Float64[np.ndarray, "m 2"]) -> Line:
+    smooth = _smoothed(placed)
+    noisy = len(points) >= 30
+    return Line(
+        label, _path(smooth if noisy else placed), _path(placed) if noisy else "", f"{points[-1, 1]:.3g}"
+    )
+
+
+def _finite(curve: Curve) -> Float64[np.ndarray, "n 2"]:
+    points = np.array(curve.points, dtype=np.float64).reshape(-1, 2)
+    return points[np.isfinite(points).all(axis=1)]
+
+
+def _thinned(points: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "m 2"]:
+    """Means of neighbours, where there are more points than can be seen."""
+    pieces = np.array_split(points, min(len(points), _MOST_POINTS))
+    return np.array([piece.mean(axis=0) for piece in pieces])
+
+
+def _smoothed(points: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2"]:
+    """Each point's mean with its neighbours, so that neither end is shifted (as by a running average)."""
+    radius = max(1, len(points) // 24)
+    smooth = points.copy()
+    for i in range(len(points)):
+        reach = min(radius, i, len(points) - 1 - i)
+        smooth[i, 1] = points[i - reach : i + reach + 1, 1].mean()
+    return smooth
+
+
+def _path(points: Float64[np.ndarray, "n 2"]) -> str:
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+
+
+def _round_numbers(low: float, high: float, count: int = 5) -> list[float]:
+    """About `count` round numbers whose range holds low..high."""
+    span = (high - low) or abs(high) or 1.0
+    power = 10.0 ** math.floor(math.log10(span / count))
+    step = min((m * power for m in (1, 2, 2.5, 5, 10)), key=lambda s: abs(span / s - count))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(i * step, 10) for i in range(first, max(last, first + 1) + 1)]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,129 @@
+"""What a report shows. All texts are plain text: they are escaped where they enter the page."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+Pixels = UInt8[np.ndarray, "height width 3"]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A large number at the top: `value` as it is to be read, for example "41.2"."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """A stage that ran: what it made and how long it took."""
+
+    name: str
+    made: str
+    seconds: float
+
+
+class Spread(NamedTuple):
+    """A number measured several times."""
+
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a table; None or NaN = not measured. Controls and baselines are set apart from our results."""
+
+    label: str
+    values: tuple[float | str | Spread | None, ...]
+    kind: Literal["result", "control", "baseline"] = "result"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; `columns` are the headers of the values (the labels' header is `label`)."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+    label: str = ""
+    note: str = ""
+    better: Literal["high", "low", "none"] = "none"
+    """Whether to mark the best number of a column and draw bars."""
+    decimals: int = 1
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line of a chart; points in the order of x. Points that aren't finite are left out."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves over one x axis."""
+
+    title: str
+    curves: tuple[Curve, ...]
+    x_label: str = "step"
+    y_label: str = "loss"
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """A picture and what it is."""
+
+    caption: str
+    pixels: Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class PictureRow:
+    """Panels of one image, the image itself first."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PartGallery:
+    """A discovered part class: example tiles (9 make a square) in the colour of its id."""
+
+    name: str
+    color: tuple[int, int, int]
+    tiles: tuple[Pixels, ...]
+    note: str = ""
+    """For example how many there are, or the true part it was mapped to."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassGallery:
+    """An object class and its discovered part classes."""
+
+    category: str
+    parts: tuple[PartGallery, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ReportData:
+    """A whole report. Empty parts are left out of the page."""
+
+    title: str
+    summary: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    """What ran, on what: (name, value), for example ("torch", "2.13.0")."""
+    headlines: tuple[Headline, ...] = ()
+    stages: tuple[StageSummary, ...] = ()
+    tables: tuple[Table, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    pictures: tuple[PictureRow, ...] = ()
+    galleries: tuple[ClassGallery, ...] = ()
+    config: str = ""
+    """The resolved settings, as YAML."""

@@ -1,0 +1,283 @@
+"""The report's page: what it holds, that it is safe and whole, and the numbers and curves in it."""
+
+import base64
+import hashlib
+import html
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from partdistillation.errors import InputError
+from partdistillation.report import (
+    Chart,
+    ClassGallery,
+    Curve,
+    Headline,
+    PartGallery,
+    ReportData,
+    Spread,
+    StageSummary,
+    Table,
+    TableRow,
+    build_report,
+    part_tile,
+    picture_row,
+    read_curves,
+)
+from partdistillation.report.cells import duration, table_view
+from partdistillation.report.curves import HEIGHT, WIDTH, draw
+from partdistillation.report.data import Pixels
+from partdistillation.visualize import PALETTE
+
+HOSTILE = """<script>alert("1")</script> & '"><img src=x onerror=alert(1)> </style> {{ 7 * 7 }}"""
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+def scene(seed: int = 0) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+
+
+def full(name: str = "car") -> ReportData:
+    """A report with one of everything, where every text holds `name`."""
+    labels = np.zeros((48, 64), dtype=int)
+    labels[10:30, 10:40] = 1
+    labels[10:20, 10:20] = 2
+    tile = part_tile(scene(), labels == 2, labels > 0, 1)
+    wave = tuple((float(x), 3.0 + np.sin(x / 9)) for x in range(0, 400, 4))
+    return ReportData(
+        title=f"{name} run",
+        summary=f"About {name}.",
+        facts=(("Images", f"12 of {name}"),),
+        headlines=(Headline(f"{name} mIoU", "41.2", f"of {name}"),),
+        stages=(StageSummary(f"{name} objects", f"12 {name}", 75.0), StageSummary("Segments", "48", 0.0)),
+        tables=(
+            Table(
+                f"{name} results",
+                ("AR@1", name),
+                (
+                    TableRow(name, (10.0, Spread(24.94, 0.31))),
+                    TableRow("RGB + xy", (8.0, None), "control"),
+                    TableRow("Words", (float("nan"), name), "baseline"),
+                ),
+                label=name,
+                note=name,
+                better="high",
+            ),
+        ),
+        charts=(Chart(name, (Curve(name, wave), Curve("short", wave[:3]))), Chart("none", (Curve("x", ()),))),
+        pictures=(picture_row(name, scene(), {"objects": labels, name: labels}),),
+        galleries=(
+            ClassGallery(name, (PartGallery(name, (0, 114, 178), (tile,) * 9, note=name),), note=name),
+            ClassGallery("empty", ()),
+        ),
+        config=f"name: {name}\n",
+    )
+
+
+class Page(HTMLParser):
+    """Reads a page and insists on balanced tags."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self._open: list[str] = []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {key: value or "" for key, value in attrs}))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {key: value or "" for key, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def every(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_report(full(), tmp_path_factory.mktemp("report"))
+
+
+def test_page_is_whole(built: Path) -> None:
+    page = Page(built.read_text(encoding="utf-8"))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {link["href"].removeprefix("#") for link in page.every("a")} <= set(ids)
+    labels = {attributes.get("aria-labelledby", ids[0]) for _, attributes in page.tags}
+    assert labels <= set(ids)
+    headings = [tag for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert headings[0] == "h1"
+    assert headings.count("h1") == 1
+
+
+def test_pictures_are_on_disk_and_described(built: Path) -> None:
+    images = Page(built.read_text(encoding="utf-8")).every("img")
+    assert len(images) == 3 + 1
+    for image in images:
+        with Image.open(built.parent / image["src"]) as picture:
+            assert picture.size == (int(image["width"]), int(image["height"]))
+        assert image["alt"]
+        assert image["loading"] == "lazy"
+    assert len(list((built.parent / "images").iterdir())) == len(images)
+
+
+def test_page_needs_no_network_and_allows_no_script(built: Path) -> None:
+    text = built.read_text(encoding="utf-8")
+    page = Page(text)
+    assert "://" not in text
+    assert not page.every("script")
+    assert not page.every("link")
+    assert not [
+        tag for tag, attributes in page.tags if any(key == "style" or key[:2] == "on" for key in attributes)
+    ]
+    policy = next(meta["content"] for meta in page.every("meta") if "Policy" in meta.get("http-equiv", ""))
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    found = re.search("<style>(.*?)</style>", text, re.DOTALL)
+    assert found
+    digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in policy
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    text = build_report(full(HOSTILE), tmp_path).read_text(encoding="utf-8")
+    page = Page(text)
+    assert not page.every("script")
+    assert len(page.every("img")) == 4
+    assert not [tag for tag, attributes in page.tags if any(key[:2] == "on" for key in attributes)]
+    assert html.escape(HOSTILE, quote=False).split(" &amp;")[0].split('"')[0] in text
+    assert "{{ 7 * 7 }}" in text
+    assert text.count("</style>") == 1
+    assert all(re.fullmatch(r"\d{5}\.webp", path.name) for path in (tmp_path / "images").iterdir())
+
+
+def test_same_data_same_bytes_and_old_pictures_go(tmp_path: Path) -> None:
+    build_report(full(), tmp_path / "a")
+    extra = tmp_path / "b" / "images" / "00099.webp"
+    extra.parent.mkdir(parents=True)
+    extra.write_bytes(b"old")
+    mine = extra.with_name("holiday.webp")
+    mine.write_bytes(b"not ours")
+    build_report(full(), tmp_path / "b")
+    assert not extra.exists()
+    assert mine.exists()
+    for path in (tmp_path / "a").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
+
+
+def test_empty_sections_are_left_out(tmp_path: Path) -> None:
+    text = build_report(ReportData("Nothing"), tmp_path).read_text(encoding="utf-8")
+    page = Page(text)
+    assert not page.every("section")
+    assert [link["href"] for link in page.every("a")] == ["#content"]
+    assert "<title>Nothing</title>" in text
+
+
+def test_values_are_in_the_page(built: Path) -> None:
+    text = built.read_text(encoding="utf-8")
+    assert "24.9<small> ± 0.3</small>" in text
+    assert "1 min 15 s" in text
+    assert "9 examples of car, car" in text
+    assert "No parts were found for this class." in text
+    assert text.count("<figcaption><h3>") == 1  # a chart without points isn't drawn
+
+
+def test_table_marks_the_best_and_draws_bars() -> None:
+    rows = (TableRow("a", (1.0, 4.0)), TableRow("b", (2.0, None)), TableRow("c", (Spread(2.0, 0.5), "-")))
+    high = table_view(Table("t", ("x", "y"), rows, better="high")).rows
+    assert [[cell.best for cell in cells] for _, _, cells in high] == [
+        [False, False],
+        [True, False],
+        [True, False],
+    ]
+    assert [cells[0].bar for _, _, cells in high] == [50.0, 100.0, 100.0]
+    assert [cells[1].bar for _, _, cells in high] == [None, None, None]  # one number is no comparison
+    low = table_view(Table("t", ("x", "y"), rows, better="low", decimals=2)).rows
+    assert [cells[0].best for _, _, cells in low] == [True, False, False]
+    assert [cells[0].text for _, _, cells in low] == ["1.00", "2.00", "2.00"]
+    plain = table_view(Table("t", ("x", "y"), rows)).rows
+    assert not any(cell.best or cell.bar is not None for _, _, cells in plain for cell in cells)
+
+
+def test_table_rows_must_have_a_value_a_column() -> None:
+    with pytest.raises(ValueError, match="expected 2 values in row 'a' of table 't', found 1"):
+        table_view(Table("t", ("x", "y"), (TableRow("a", (1.0,)),)))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.96, "10.0 s"),
+        (42.4, "42 s"),
+        (59.7, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 05 min"),
+    ],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_curves_are_drawn_inside_and_skip_what_is_not_finite() -> None:
+    points = [
+        (float(x), float(y)) for x, y in zip(range(1000), np.random.default_rng(0).random(1000), strict=True)
+    ]
+    points[3:6] = [(3.0, float("nan")), (4.0, float("inf")), (5.0, -1.0)]
+    drawing = draw(Chart("loss", (Curve("a", tuple(points)), Curve("b", ((7.0, 0.25),)), Curve("c", ()))))
+    assert drawing
+    assert [line.label for line in drawing.lines] == ["a", "b"]
+    assert drawing.lines[1].last == "0.25"
+    assert drawing.lines[1].raw == ""
+    for line in drawing.lines:
+        numbers = np.array(
+            [float(number) for number in re.findall(r"[-\d.]+", line.path + line.raw)]
+        ).reshape(-1, 2)
+        assert len(numbers) <= 2 * 240
+        assert (numbers >= 0).all()
+        assert (numbers <= [WIDTH, HEIGHT]).all()
+    assert [tick.text for tick in drawing.x_ticks] == ["0", "200", "400", "600", "800"]
+    assert [tick.text for tick in drawing.y_ticks] == ["-1", "-0.5", "0", "0.5", "1"]
+    assert draw(Chart("nothing", (Curve("c", ((0.0, float("nan")),)),))) is None
+
+
+@pytest.mark.parametrize("points", [((0.0, 0.0),), ((5.0, 2e-5), (5.0, 2e-5)), ((0.0, 1e9), (1e6, 1e-9))])
+def test_odd_curves_are_drawn(points: tuple[tuple[float, float], ...]) -> None:
+    drawing = draw(Chart("odd", (Curve("a", points),)))
+    assert drawing
+    assert "nan" not in drawing.lines[0].path
+    assert len(drawing.y_ticks) < 12
+
+
+def test_read_curves(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(
+        '{"step": 1, "loss": 3.5}\n{"step": 2, "loss": 3, "note": "x"}\n{"loss": 1}\n{"step": 3, "lo'
+    )
+    assert read_curves(path, ["loss", "mask"]) == (Curve("loss", ((1.0, 3.5), (2.0, 3.0))),)
+    path.write_text('{"step": 1}\n[1]\n{"step": 2}\n')
+    with pytest.raises(InputError, match="line 2"):
+        read_curves(path, ["loss"])
+
+
+def test_tiles_show_the_part_and_rows_the_layers() -> None:
+    labels = np.zeros((48, 64), dtype=int)
+    labels[8:40, 8:40] = 3
+    tile = part_tile(scene(), labels == 3, labels == 3, 2)
+    assert tile.shape == (144, 144, 3)
+    distance = np.abs(tile.astype(int) - PALETTE[2].astype(int)).sum(axis=2)
+    assert (distance < 30).any()  # the outline
+    row = picture_row("a", np.zeros((1200, 600, 3), np.uint8), {"parts": np.ones((1200, 600), dtype=int)})
+    assert [panel.caption for panel in row.panels] == ["image", "parts"]
+    assert row.panels[1].pixels.shape == (800, 400, 3)
+    assert (row.panels[1].pixels == (0.6 * PALETTE[0]).round().astype(np.uint8)).all()
