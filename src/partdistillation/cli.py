@@ -95,8 +95,12 @@ class ConvertArguments(Arguments):
     """Checkpoint of the authors' released code (.pkl or .pth)."""
     out: Path
     """Folder of the model to write."""
-    trust_pickle: Annotated[bool, FlagCreatePairsOff] = False
-    """The checkpoint is a pickle, which can run any code: only say so if you trust where it comes from."""
+    class_names: tuple[str, ...] | None = None
+    """Names of the object classes, in the checkpoint's order; without them, numbers."""
+    num_parts: int = 0
+    """Part classes an object class (8 in the released part models); 0 for a model without parts."""
+    normalize_mask_embeddings: Annotated[bool, FlagCreatePairsOff] = False
+    """The released code's QUERY_FEATURE_NORMALIZE."""
 
 
 def pretrain(arguments: StageArguments) -> None:
@@ -195,7 +199,13 @@ def convert(arguments: ConvertArguments) -> None:
     """Turn a checkpoint of the authors' released code into a model folder."""
     from partdistillation.convert import mask2former
 
-    mask2former.convert(arguments.checkpoint, arguments.out, trust_pickle=arguments.trust_pickle)
+    mask2former.convert_checkpoint(
+        arguments.checkpoint,
+        arguments.out,
+        class_names=arguments.class_names,
+        num_parts=arguments.num_parts,
+        normalize_mask_embeddings=arguments.normalize_mask_embeddings,
+    )
 
 
 STAGES = (run, pretrain, objects, segments, proposals, rank, distill, report)
