@@ -95,7 +95,7 @@ class ConvertArguments(Arguments):
     """Checkpoint of the authors' released code (.pkl or .pth)."""
     out: Path
     """Folder of the model to write."""
-    class_names: tuple[str, ...] | None = None
+    class_names: Annotated[tuple[str, ...] | None, arg(metavar="NAME [NAME ...]")] = None
     """Names of the object classes, in the checkpoint's order; without them, numbers."""
     num_parts: int = 0
     """Part classes an object class (8 in the released part models); 0 for a model without parts."""
