@@ -83,8 +83,8 @@ class Result:
             for mask in (found.mask, *(part.mask for part in found.parts)):
                 if mask.shape != self.image.shape[:2]:
                     raise InputError(
-                        f"Expected masks of the image's size {self.image.shape[:2]}, found {mask.shape} in an "
-                        f"object of class {found.category!r}; resize it to the image."
+                        f"Expected masks of the image's size {self.image.shape[:2]}, found {mask.shape} in "
+                        f"an object of class {found.category!r}; resize it to the image."
                     )
 
     @property
