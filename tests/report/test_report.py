@@ -221,8 +221,8 @@ def test_table_rows_must_have_a_value_a_column() -> None:
         (9.96, "10.0 s"),
         (42.4, "42 s"),
         (59.7, "1 min 00 s"),
-        (200, "3 min 20 s"),
-        (7500, "2 h 05 min"),
+        (200.0, "3 min 20 s"),
+        (7500.0, "2 h 05 min"),
     ],
 )
 def test_duration(seconds: float, text: str) -> None:
