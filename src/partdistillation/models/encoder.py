@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoBackbone, AutoConfig
 
 from partdistillation.errors import CheckpointError, ConfigError
-from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.part_mask2former import PartMask2Former, fastest_memory_format
 from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, read_config
 
 STRIDE = 32
@@ -66,7 +66,8 @@ class Encoder:
         self._config = copy.deepcopy(backbone.config)
         _keep_levels(backbone, self.level_numbers)
         backbone.eval().requires_grad_(False)
-        self._backbone = backbone.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._memory_format = fastest_memory_format(backbone)
+        self._backbone = nn.Module.to(backbone, self.device, memory_format=self._memory_format)  # type: ignore[call-overload]
 
     @classmethod
     def from_pretrained(
@@ -141,7 +142,7 @@ class Encoder:
         arrays = [torch.as_tensor(np.array(one)) if isinstance(one, np.ndarray) else one for one in images]
         height, width = padded_size(max(len(one) for one in arrays), max(one.shape[1] for one in arrays))
         batch = torch.zeros(len(arrays), 3, height, width, device=self.device)
-        batch = batch.contiguous(memory_format=torch.channels_last)
+        batch = batch.contiguous(memory_format=self._memory_format)
         for canvas, one in zip(batch, arrays, strict=True):
             canvas[:, : one.shape[0], : one.shape[1]] = normalize_images(
                 one.to(self.device), self.mean, self.std

@@ -40,6 +40,15 @@ def mask_logits(output: DecoderOutput, layer: int = -1) -> Float[Tensor, "batch 
     return torch.einsum("bqc,bchw->bqhw", output.mask_embeddings[layer], output.mask_features)
 
 
+def fastest_memory_format(backbone: nn.Module) -> torch.memory_format:
+    """Channels last for convolutional networks, which run twice as fast so on a CPU.
+
+    A transformer, whose only convolution cuts the image into patches, gains nothing.
+    """
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in backbone.modules())
+    return torch.channels_last if convolutions > 1 else torch.contiguous_format
+
+
 class PartMask2Former(nn.Module):
     """Mask2Former with a class head or a part head. State-dict keys are transformers' (see `pretrained`)."""
 
@@ -50,8 +59,9 @@ class PartMask2Former(nn.Module):
         self.class_predictor = head
         self.info = info
         self.frozen: Freeze = "none"
-        # Convolutions are about twice as fast this way on a CPU; nothing is slower.
-        nn.Module.to(self.model.pixel_level_module, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        backbone = model.pixel_level_module.encoder
+        self._memory_format = fastest_memory_format(backbone)
+        nn.Module.to(backbone, memory_format=self._memory_format)  # type: ignore[call-overload]
 
     @classmethod
     def create(cls, config: Mask2FormerConfig, info: ModelInfo, *, seed: int) -> "PartMask2Former":
@@ -144,7 +154,7 @@ class PartMask2Former(nn.Module):
     def encode(self, pixel_values: Float[Tensor, "batch 3 height width"]) -> Levels:
         """The backbone's maps res2 ... res5, at 1/4 ... 1/32 of the image's size for a usual backbone."""
         with torch.no_grad() if self.frozen != "none" else nullcontext():
-            images = pixel_values.contiguous(memory_format=torch.channels_last)
+            images = pixel_values.contiguous(memory_format=self._memory_format)
             return tuple(self.model.pixel_level_module.encoder(images).feature_maps)
 
     def decode(self, levels: Levels) -> DecoderOutput:
