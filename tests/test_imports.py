@@ -17,7 +17,7 @@ LAYERS = (
     {"config", "recipes", "atomic", "functional", "manifest", "progress", "shards", "workers"},
     {"store", "engine"},
     {"data", "models", "visualize"},
-    {"objective", "postprocess", "training"},
+    {"checkpoints", "objective", "parallel", "postprocess", "training"},
     {"stages", "objects", "baselines", "evaluation", "convert"},
     {"report", "result", "inference"},
     {"pipeline"},

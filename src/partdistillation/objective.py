@@ -31,7 +31,7 @@ class SetPrediction:
 
     def __call__(
         self, examples: Sequence[Example], generator: torch.Generator
-    ) -> tuple[Tensor, Mapping[str, float]]:
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss of a batch, summed over its decoder layers, and the last layer's terms."""
         images = torch.from_numpy(np.stack([one.image for one in examples])).to(self.device)
         targets = [_targets(one, self.device) for one in examples]
@@ -55,12 +55,8 @@ class SetPrediction:
             self.weights,
             num_masks=mean_target_count(targets, self.device),
         )
-        numbers = {
-            "classification": losses.classification[-1].item(),
-            "mask": losses.mask[-1].item(),
-            "dice": losses.dice[-1].item(),
-        }
-        return losses.total, numbers
+        terms = {"classification": losses.classification, "mask": losses.mask, "dice": losses.dice}
+        return losses.total, {name: values[-1].detach() for name, values in terms.items()}
 
 
 def _targets(example: Example, device: torch.device) -> Targets:

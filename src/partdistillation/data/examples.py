@@ -54,7 +54,7 @@ class LabelledImages:
     def __init__(self, root: Path, images: Sequence[LabelledImage], config: TrainingConfig) -> None:
         if not images:
             raise InputError(
-                "expected at least one image with masks to learn, found none: every image was rejected or its "
+                "expected images with masks to learn, found none: every image was rejected, or its "
                 "masks are smaller than the settings' min_object_area and min_mask_area"
             )
         self.root, self.images, self.config = root, images, config
@@ -81,7 +81,9 @@ class LabelledImages:
             scale_max=self.config.scale_max,
             flip=self.config.flip,
         )
-        masks = np.stack([decode(mask.rle, image.height, image.width) for mask in image.masks])
+        masks = np.zeros((len(image.masks), image.height, image.width), np.bool_)
+        for place, mask in enumerate(image.masks):
+            masks[place] = decode(mask.rle, image.height, image.width)
         augmented = augment(pixels, masks, augmentation)
         kept = np.flatnonzero(augmented.areas)
         classes = sorted({mask.object_class for mask in image.masks})

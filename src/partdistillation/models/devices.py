@@ -1,5 +1,7 @@
 """Where networks run."""
 
+import os
+
 import torch
 
 from partdistillation.config import Device
@@ -7,13 +9,17 @@ from partdistillation.errors import ConfigError
 
 
 def choose_device(device: Device) -> torch.device:
-    """The device that a setting names; `auto` is a GPU if there is one.
+    """The device that a setting names; `auto` is a GPU if there is one. Under torchrun, each process has its own.
 
     Raises:
-        ConfigError: a GPU is asked for, and there is none.
+        ConfigError: a GPU is asked for, and there is none (or fewer than torchrun's processes).
     """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device: expected a GPU that PyTorch can use, found none; choose cpu or auto")
-    return torch.device(device)
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    place, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if place >= found:
+        raise ConfigError(
+            f"--device: expected {place + 1} GPUs that PyTorch can use, found {found}; choose cpu or auto, or "
+            "start fewer processes"
+        )
+    return torch.device("cuda", place)

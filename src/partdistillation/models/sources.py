@@ -15,7 +15,7 @@ class Source(NamedTuple):
     path: Path | str
     """A directory, or a published model's name."""
     files: tuple[Path, ...]
-    """What a stage's fingerprint covers: the directory. Empty for a published model, whose name stands for it."""
+    """What a stage's fingerprint covers: the directory; nothing, for a published model (its name says it all)."""
 
 
 def resolve(name: str) -> Source:
