@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Before anything imports numpy, torch or transformers: they read these once.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -11,6 +12,9 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import jaxtyping  # noqa: E402  (after the environment is set)
 import pytest  # noqa: E402
+
+if TYPE_CHECKING:
+    from partdistillation.models.part_mask2former import PartMask2Former
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +41,47 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def small_network() -> "PartMask2Former":
+    """A stage 0 network of three classes, ResNet backbone, random weights."""
+    return _small_network(swin=False)
+
+
+@pytest.fixture
+def small_swin() -> "PartMask2Former":
+    """The same with a Swin backbone."""
+    return _small_network(swin=True)
+
+
+def _small_network(swin: bool) -> "PartMask2Former":
+    # Imported here: the package must not be loaded before its shape checks are installed.
+    from transformers import Mask2FormerConfig, ResNetConfig, SwinConfig
+
+    from partdistillation.models.part_mask2former import PartMask2Former
+    from partdistillation.models.pretrained import ModelInfo
+
+    stages = ["stage1", "stage2", "stage3", "stage4"]
+    resnet = ResNetConfig(  # type: ignore[call-arg]
+        layer_type="basic",
+        embedding_size=8,
+        hidden_sizes=[8, 16, 16, 32],
+        depths=[1, 1, 1, 1],
+        out_features=stages,
+    )
+    shifted_windows = SwinConfig(  # type: ignore[call-arg]
+        embed_dim=8, depths=[1, 2, 1, 1], num_heads=[1, 2, 2, 4], window_size=4, out_features=stages
+    )
+    config = Mask2FormerConfig(
+        backbone_config=shifted_windows if swin else resnet,
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_layers=1,
+        encoder_feedforward_dim=32,
+        decoder_layers=4,
+        dim_feedforward=32,
+        num_queries=6,
+    )
+    return PartMask2Former.create(config, ModelInfo(("car", "cat", "tree")), seed=0).eval()

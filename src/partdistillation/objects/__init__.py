@@ -6,7 +6,7 @@ row: `accept` for an image with its objects, `reject` for one that can't be used
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool
@@ -16,6 +16,7 @@ from partdistillation.functional.masks import box, encode
 from partdistillation.records import Object, ObjectRow
 
 
+@runtime_checkable
 class ObjectSegmenter(Protocol):
     """Finds the objects of a batch of images.
 

@@ -1,0 +1,199 @@
+"""From a folder of photographs to their parts: rows, COCO and pictures. Resumable as every stage."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from partdistillation.config import Device
+from partdistillation.data.coco import CocoDataset, CocoImage, Id, read_instances
+from partdistillation.data.coco_writer import InstanceLabel, PartLabel, write_instances, write_parts
+from partdistillation.data.image_folder import scan
+from partdistillation.data.images import ImageInput, load_image
+from partdistillation.engine import run_shards
+from partdistillation.functional.masks import decode
+from partdistillation.inference.segmenter import (
+    MAX_OBJECTS,
+    MIN_OBJECT_SCORE,
+    MIN_RATIO,
+    MIN_SCORE,
+    PartSegmenter,
+    objects_model_of,
+    part_name,
+    part_row,
+)
+from partdistillation.manifest import Json
+from partdistillation.models.sources import resolve
+from partdistillation.objects import ObjectSegmenter
+from partdistillation.objects.annotations import AnnotatedObjects, MaskedObjects
+from partdistillation.objects.mask2former import Mask2FormerObjects
+from partdistillation.records import ObjectRow, PartRow
+from partdistillation.result import FoundObject, FoundPart, Result
+from partdistillation.shards import ImageRef, Shard, make_shards
+from partdistillation.store import StageReader, read_rows
+
+OBJECTS = "objects"
+PREDICTIONS = "predictions"
+PICTURES = "pictures"
+MAX_PICTURES = 50
+
+_MAX_GIVEN_OBJECTS = 1000
+
+
+def predict(
+    model: str | Path, images: Path, objects: Path | None = None, *, out: Path, device: Device = "auto"
+) -> Path:
+    """Find the parts in a folder of photographs, or in one. Run again with the same arguments to resume.
+
+    Writes the stages `out/objects` and `out/predictions` (a row an image), the same in the COCO layout as
+    `out/objects.json` and `out/predictions.json`, and pictures of the first `MAX_PICTURES` images.
+
+    Args:
+        model: the part model: a directory, or a published one's name.
+        images: a folder of photographs, or one photograph.
+        objects: object masks as COCO instances (.json) or a folder of masks; by default the instance
+            segmentation model in the part model's folder finds the objects.
+        out: the folder to write to.
+        device: where networks run.
+
+    Raises:
+        InputError, ConfigError, CheckpointError: what is given can't be used.
+        SettingsChanged, StoreError: `out` holds something else.
+    """
+    segmenter = PartSegmenter.from_pretrained(model, device=device)
+    images_dir = images if images.is_dir() else images.parent
+    dataset = read_instances(objects) if objects is not None and not objects.is_dir() else None
+    inputs = dataset.inputs(images) if dataset is not None and images.is_dir() else _photographs(images)
+    if objects is None:
+        _found_objects(segmenter, model, inputs, out)
+    else:
+        _given_objects(dataset, objects, inputs, out)
+    _predictions(segmenter, model, images_dir, out)
+    _write_coco(out, {} if dataset is None else {str(image.id): image.id for image in dataset.images})
+    _draw(images_dir, out)
+    return out
+
+
+def _photographs(images: Path) -> list[ImageInput]:
+    if images.is_dir():
+        return list(scan(images).images)
+    return [ImageInput(images.name, images.name, images)]
+
+
+def _found_objects(segmenter: PartSegmenter, model: str | Path, inputs: list[ImageInput], out: Path) -> None:
+    network, classes = segmenter.objects_network, segmenter.class_names
+    find = Mask2FormerObjects(network, MAX_OBJECTS, 0.0, MIN_OBJECT_SCORE, frozenset(classes))
+    # Here the model is to say what a photograph shows, even where its folder does too.
+    inputs = [replace(one, category=None) for one in inputs]
+    settings: dict[str, Json] = {
+        "classes": classes,
+        "max_objects": MAX_OBJECTS,
+        "min_score": MIN_OBJECT_SCORE,
+    }
+    folder = objects_model_of(model)
+    _run_objects(find, inputs, settings, () if folder is None else (folder,), out)
+
+
+def _given_objects(dataset: CocoDataset | None, objects: Path, inputs: list[ImageInput], out: Path) -> None:
+    if dataset is None:
+        find: ObjectSegmenter = MaskedObjects(objects, _MAX_GIVEN_OBJECTS, 0.0)
+        _run_objects(find, inputs, {"masks": objects.name}, (), out)
+    else:
+        find = AnnotatedObjects(dataset, _MAX_GIVEN_OBJECTS, 0.0)
+        _run_objects(find, inputs, {}, (objects,), out)
+
+
+def _run_objects(
+    find: ObjectSegmenter,
+    inputs: list[ImageInput],
+    settings: Mapping[str, Json],
+    upstream: tuple[Path, ...],
+    out: Path,
+) -> None:
+    def make_work() -> Callable[[Shard[ImageInput]], list[ObjectRow]]:
+        return lambda shard: list(find(shard.inputs))
+
+    run_shards(
+        out / OBJECTS,
+        row=ObjectRow,
+        shards=make_shards(inputs),
+        settings=settings,
+        upstream=upstream,
+        make_work=make_work,
+        label="objects",
+    )
+
+
+def _predictions(segmenter: PartSegmenter, model: str | Path, images_dir: Path, out: Path) -> None:
+    reader = StageReader(out / OBJECTS, ObjectRow)
+    source = resolve(str(model))
+
+    def make_work() -> Callable[[Shard[ImageRef]], list[PartRow]]:
+        return lambda shard: [part_row(segmenter, row, images_dir) for row in reader.read(shard.name)]
+
+    run_shards(
+        out / PREDICTIONS,
+        row=PartRow,
+        shards=reader.shards,
+        settings={
+            "published_model": None if source.files else str(source.path),
+            "min_ratio": MIN_RATIO,
+            "min_score": MIN_SCORE,
+        },
+        upstream=[*source.files, out / OBJECTS],
+        make_work=make_work,
+        label="predictions",
+    )
+
+
+def _rows(out: Path) -> Iterator[tuple[ObjectRow, PartRow]]:
+    return zip(read_rows(out / OBJECTS, ObjectRow), read_rows(out / PREDICTIONS, PartRow), strict=True)
+
+
+def _write_coco(out: Path, ids: Mapping[str, Id]) -> None:
+    """`objects.json` and `predictions.json`; `ids` are the images' where a data set says them.
+
+    Images that couldn't be read have no size, and so no place in COCO; their rows say why.
+    """
+    images: list[CocoImage] = []
+    objects: list[InstanceLabel] = []
+    parts: list[PartLabel] = []
+    for number, (row, predicted) in enumerate(_rows(out), start=1):
+        if not row.width:
+            continue
+        image = CocoImage(ids.get(row.image_id, number), row.file_name, row.width, row.height)
+        images.append(image)
+        for found, its in zip(row.objects, predicted.objects, strict=True):
+            identity = len(objects) + 1
+            objects.append(InstanceLabel(image.id, identity, found.category, found.rle, found.score))
+            parts += (
+                PartLabel(image.id, identity, its.category, part_name(part.part), part.rle, part.score)
+                for part in its.parts
+            )
+    write_instances(out / "objects.json", images, objects)
+    write_parts(out / "predictions.json", images, parts)
+
+
+def _draw(images_dir: Path, out: Path) -> None:
+    usable = (pair for pair in _rows(out) if pair[0].status == "ok")
+    for row, predicted in islice(usable, MAX_PICTURES):
+        path = out / PICTURES / f"{row.file_name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _result(images_dir, row, predicted).plot(path)
+
+
+def _result(images_dir: Path, row: ObjectRow, predicted: PartRow) -> Result:
+    size = (row.height, row.width)
+    objects = tuple(
+        FoundObject(
+            found.category,
+            found.score,
+            decode(found.rle, *size),
+            tuple(
+                FoundPart(part.part, part_name(part.part), part.score, decode(part.rle, *size))
+                for part in its.parts
+            ),
+        )
+        for found, its in zip(row.objects, predicted.objects, strict=True)
+    )
+    return Result(load_image(images_dir / row.file_name), objects, row.file_name)

@@ -1,0 +1,281 @@
+"""From one image, and maybe its objects, to their parts."""
+
+import heapq
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+from PIL import Image, ImageOps
+
+from partdistillation.config import Device
+from partdistillation.data.images import load_image
+from partdistillation.errors import CheckpointError, ConfigError, InputError
+from partdistillation.functional.masks import decode, encode
+from partdistillation.models.devices import choose_device
+from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.sources import resolve
+from partdistillation.objects.mask2former import find_instances, load_instance_model
+from partdistillation.postprocess import View, run_network, segment_parts
+from partdistillation.records import ObjectParts, ObjectRow, Part, PartRow
+from partdistillation.result import FoundObject, FoundPart, Result
+
+OBJECTS_MODEL = "objects_model"
+"""In a part model's folder: the instance segmentation model that finds objects where none are given."""
+
+MIN_RATIO, MIN_SCORE = 0.05, 0.3
+"""A part's least share of its object's area, and least score (tau_r, tau_s)."""
+MAX_OBJECTS, MIN_OBJECT_SCORE = 10, 0.3
+"""Of objects that the model finds itself: the most an image, and the least score."""
+
+Photo = str | Path | Image.Image | UInt8[np.ndarray, "height width 3"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectMask:
+    """An object whose parts are wanted."""
+
+    mask: Bool[np.ndarray, "height width"]
+    category: str
+    score: float = 1.0
+
+
+class PartSegmenter:
+    """Finds the parts of objects in images.
+
+    >>> segmenter = PartSegmenter.from_pretrained("out/part_model")
+    >>> segmenter("photo.jpg").save("parts.png")
+    """
+
+    def __init__(
+        self,
+        network: PartMask2Former,
+        objects_model: str | Path | PartMask2Former | None = None,
+        part_names: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """Wrap a part model.
+
+        Args:
+            network: the part model, on the device where it is to run.
+            objects_model: the instance segmentation model, or where it is; loaded when it is first needed.
+            part_names: what to call the part classes 0, 1, ... of an object class, instead of "part 0".
+
+        Raises:
+            CheckpointError: the network has no part classes.
+        """
+        if network.info.head != "parts":
+            raise CheckpointError(
+                "expected a part model (as in OUT/part_model), found a model of "
+                f"{len(network.info.class_names)} classes without parts"
+            )
+        self.network = network
+        self._classes = {name: index for index, name in enumerate(network.info.class_names)}
+        self._objects_model = objects_model
+        self._part_names = part_names or {}
+        self._missed: set[str] = set()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        objects_model: str | Path | None = None,
+        device: Device = "auto",
+        part_names: Mapping[str, Sequence[str]] | None = None,
+    ) -> "PartSegmenter":
+        """Load a part model's folder, or a published one by its name.
+
+        `objects_model` is the instance segmentation model, for images whose objects aren't given: by default
+        the folder `objects_model` in the part model's.
+
+        Raises:
+            CheckpointError: it can't be loaded, or isn't a part model.
+            ConfigError: there is no such device.
+        """
+        network = PartMask2Former.from_pretrained(resolve(str(source)).path).to(choose_device(device))
+        return cls(network, objects_model or objects_model_of(source), part_names)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The object classes whose parts the model knows."""
+        return self.network.info.class_names
+
+    def __call__(
+        self,
+        image: Photo,
+        objects: Sequence[ObjectMask | FoundObject] | None = None,
+        *,
+        min_ratio: float = MIN_RATIO,
+        min_score: float = MIN_SCORE,
+        max_objects: int = MAX_OBJECTS,
+        min_object_score: float = MIN_OBJECT_SCORE,
+    ) -> Result:
+        """The parts of the given objects, or else of those that the instance segmentation model finds.
+
+        The network runs once, however many objects there are. An object of a class that the model doesn't
+        know has no parts, which the log says.
+
+        Args:
+            image: a file, a Pillow image, or an array of RGB values.
+            objects: masks of the image's size, with classes.
+            min_ratio: least share of the object's area, for a part to be kept.
+            min_score: least score, for a part to be kept.
+            max_objects: the most objects that are looked for, best first. Only where none are given.
+            min_object_score: their least score.
+
+        Raises:
+            InputError: an image that can't be read, or a mask that is empty or of another size.
+            ConfigError: no objects are given, and there is no instance segmentation model to find them.
+        """
+        pixels, name = _pixels(image)
+        if objects is None:
+            objects = self._find(pixels, max_objects, min_object_score)
+        known = any(given.category in self._classes for given in objects)
+        view = run_network(self.network, pixels, self.network.info.image_size) if known else None
+        found = (
+            FoundObject(
+                given.category, given.score, given.mask, self._parts(view, given, min_ratio, min_score)
+            )
+            for given in objects
+        )
+        return Result(pixels, tuple(found), name)
+
+    @cached_property
+    def objects_network(self) -> PartMask2Former:
+        """The instance segmentation model.
+
+        Raises:
+            ConfigError: there is none, or it knows none of the part model's classes.
+            CheckpointError: it can't be loaded.
+        """
+        model = self._objects_model
+        if model is None:
+            raise ConfigError(
+                "expected objects (masks with classes), or an instance segmentation model to find them; "
+                f"found neither: give objects or objects_model, or a part model's folder with {OBJECTS_MODEL}"
+            )
+        network = model if isinstance(model, PartMask2Former) else load_instance_model(model, self.device)
+        if not set(network.info.class_names) & set(self.class_names):
+            raise ConfigError(
+                f"expected an instance segmentation model of some of {_listed(self.class_names)}; found one "
+                f"of {_listed(network.info.class_names)}: give another, or the objects themselves"
+            )
+        return network
+
+    def _find(
+        self, image: UInt8[np.ndarray, "height width 3"], max_objects: int, min_score: float
+    ) -> list[ObjectMask]:
+        """The best objects of classes whose parts are known."""
+        instances = find_instances(
+            self.objects_network, image, min_score=min_score, classes=frozenset(self.class_names)
+        )
+        best = heapq.nlargest(max_objects, instances, key=lambda one: (one.score, np.count_nonzero(one.mask)))
+        return [ObjectMask(*instance) for instance in best]
+
+    def _parts(
+        self, view: View | None, given: ObjectMask | FoundObject, min_ratio: float, min_score: float
+    ) -> tuple[FoundPart, ...]:
+        if view is None or given.category not in self._classes:
+            self._say_unknown(given.category)
+            return ()
+        parts = segment_parts(
+            self.network,
+            view,
+            given.mask,
+            self._classes[given.category],
+            min_ratio=min_ratio,
+            min_score=min_score,
+        )
+        labels = parts.labels.tolist()
+        return tuple(
+            FoundPart(label, self._part_name(given.category, label), score, mask)
+            for label, score, mask in zip(labels, parts.scores.tolist(), parts.masks.numpy(), strict=True)
+        )
+
+    def _part_name(self, category: str, part: int) -> str:
+        names = self._part_names.get(category, ())
+        return names[part] if part < len(names) else part_name(part)
+
+    def _say_unknown(self, category: str) -> None:
+        if category not in self._missed:
+            self._missed.add(category)
+            _log.warning("%s: it has no parts here", _unknown(category, self.class_names))
+
+
+def part_row(
+    segmenter: PartSegmenter,
+    row: ObjectRow,
+    images_dir: Path,
+    *,
+    min_ratio: float = MIN_RATIO,
+    min_score: float = MIN_SCORE,
+) -> PartRow:
+    """The parts of one image's objects, as the part model sees them.
+
+    A part's `probability` is its score. Raises InputError where the image can't be read any more.
+    """
+    header = (row.image_id, row.file_name, row.width, row.height, row.status)
+    if row.status == "rejected":
+        return PartRow(*header, row.reason, ())
+    given = [
+        ObjectMask(decode(one.rle, row.height, row.width), one.category, one.score) for one in row.objects
+    ]
+    result = segmenter(images_dir / row.file_name, given, min_ratio=min_ratio, min_score=min_score)
+    unknown = sorted({one.category for one in given} - set(segmenter.class_names))
+    reasons = [row.reason, *(_unknown(category, segmenter.class_names) for category in unknown)]
+    objects = tuple(
+        ObjectParts(one.object_id, one.category, tuple(map(_record, found.parts)))
+        for one, found in zip(row.objects, result.objects, strict=True)
+    )
+    return PartRow(*header, "; ".join(filter(None, reasons)), objects)
+
+
+def objects_model_of(part_model: str | Path) -> Path | None:
+    """The instance segmentation model in a part model's folder, if there is one."""
+    path = resolve(str(part_model)).path
+    folder = Path(path) / OBJECTS_MODEL
+    return folder if isinstance(path, Path) and folder.is_dir() else None
+
+
+def part_name(part: int) -> str:
+    """What a part class is called that nobody has named."""
+    return f"part {part}"
+
+
+def _record(part: FoundPart) -> Part:
+    return Part(part.part, part.score, part.score, int(np.count_nonzero(part.mask)), encode(part.mask))
+
+
+def _pixels(image: Photo) -> tuple[UInt8[np.ndarray, "height width 3"], str]:
+    """The image, and its file's name if it has one."""
+    if isinstance(image, str | Path):
+        return load_image(Path(image)), Path(image).name
+    if isinstance(image, Image.Image):
+        if image.mode.startswith(("I", "F")):
+            raise InputError(
+                f"Expected an image of 8 bits a channel, found Pillow mode {image.mode}; give the file itself"
+            )
+        return np.array(ImageOps.exif_transpose(image).convert("RGB")), ""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InputError(
+            f"Expected an RGB image as uint8 (height, width, 3), found {image.dtype} {image.shape}"
+        )
+    return image, ""
+
+
+def _unknown(category: str, known: Sequence[str]) -> str:
+    return f"the part model has no class {category!r} (it has {_listed(known)})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,143 @@
+"""Objects from the instance segmentation model itself: stage 0's, or a published Mask2Former."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+
+from partdistillation.config import Device
+from partdistillation.data.images import ImageInput, load_image
+from partdistillation.errors import CheckpointError, InputError
+from partdistillation.models.devices import choose_device
+from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.sources import resolve
+from partdistillation.objects import accept, reject, to_object
+from partdistillation.postprocess import class_probabilities, full_masks, run_network
+from partdistillation.records import ObjectRow
+
+TOP = 100
+"""Pairs of a query and a class that are looked at in an image, as Mask2Former does."""
+
+
+class Instance(NamedTuple):
+    """A predicted object."""
+
+    mask: Bool[np.ndarray, "height width"]
+    category: str
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Mask2FormerObjects:
+    """The ObjectSegmenter that runs a Mask2Former.
+
+    An image in a folder named after one of the model's classes keeps only objects of that class, as the
+    method wants it; any other image keeps all.
+    """
+
+    network: PartMask2Former
+    max_objects: int
+    min_area: float
+    min_score: float
+    classes: frozenset[str] | None = None
+    """Only objects of these classes, if given."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        max_objects: int,
+        min_area: float,
+        min_score: float,
+        device: Device = "auto",
+        classes: frozenset[str] | None = None,
+    ) -> "Mask2FormerObjects":
+        """Load the model: a directory, a published one's name, or `builtin:NAME`.
+
+        Raises:
+            CheckpointError: it can't be loaded, or isn't an instance segmentation model.
+        """
+        network = load_instance_model(source, choose_device(device))
+        return cls(network, max_objects, min_area, min_score, classes)
+
+    def __call__(self, images: Sequence[ImageInput]) -> list[ObjectRow]:
+        return [self._row(image) for image in images]
+
+    def _row(self, image: ImageInput) -> ObjectRow:
+        if image.problem:
+            return reject(image, image.problem)
+        try:
+            pixels = load_image(image.path)
+        except InputError as error:
+            return reject(image, str(error).removeprefix(f"{image.path}: "))
+        instances = find_instances(
+            self.network, pixels, min_score=self.min_score, classes=self._classes_of(image)
+        )
+        return accept(
+            image,
+            height=pixels.shape[0],
+            width=pixels.shape[1],
+            # encoded one by one: a hundred masks of a large photograph take gigabytes
+            objects=[to_object(*instance) for instance in instances],
+            max_objects=self.max_objects,
+            min_area=self.min_area,
+        )
+
+    def _classes_of(self, image: ImageInput) -> frozenset[str] | None:
+        if image.category is None or image.category not in self.network.info.class_names:
+            return self.classes
+        own = frozenset({image.category})
+        return own if self.classes is None else own & self.classes
+
+
+def load_instance_model(source: str | Path, device: torch.device) -> PartMask2Former:
+    """The network, ready to predict.
+
+    Raises:
+        CheckpointError: it can't be loaded, or is a part model.
+    """
+    network = PartMask2Former.from_pretrained(resolve(str(source)).path)
+    if network.info.head != "classes":
+        raise CheckpointError(
+            f"{source}: expected an instance segmentation model, found a part model; for its own instance "
+            "segmentation model give the folder `objects_model` in it"
+        )
+    return network.to(device)
+
+
+def find_instances(
+    network: PartMask2Former,
+    image: UInt8[np.ndarray, "height width 3"],
+    *,
+    min_score: float,
+    classes: frozenset[str] | None = None,
+) -> Iterator[Instance]:
+    """Mask2Former's instance inference, one instance at a time; not sorted.
+
+    Of all pairs of a query and a class, the `TOP` most probable are taken. A mask is where its logit is
+    positive; its score is the class's probability times the mean mask probability inside the mask. A query is
+    given once, with its best class: an object has one class (the official inference may repeat it).
+    """
+    view = run_network(network, image, network.info.image_size)
+    names = network.info.class_names
+    rows = [row for row, name in enumerate(names) if classes is None or name in classes]
+    pairs = class_probabilities(network, view)[:, rows].flatten()
+    probabilities, best = pairs.topk(min(TOP, len(pairs)))
+    seen = set()
+    for probability, pair in zip(probabilities.tolist(), best.tolist(), strict=True):
+        query, place = divmod(pair, len(rows))
+        if probability < min_score:  # as a score is lower still
+            return
+        if query in seen:
+            continue
+        seen.add(query)
+        logits = full_masks(view.mask_logits[query][None], view.geometry)[0]
+        mask = logits > 0
+        score = probability * float(logits[mask].sigmoid().mean()) if mask.any() else 0.0
+        if mask.any() and score >= min_score:
+            yield Instance(mask.cpu().numpy(), names[rows[place]], score)

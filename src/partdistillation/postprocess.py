@@ -1,0 +1,282 @@
+"""A network on a whole image, and its queries turned into masks of the image's size (section 4.3).
+
+Stage 4, the part model and the instance segmentation model all see images this way. One image at a time: an
+image's masks don't depend on its neighbours in a batch.
+
+Resizing is linear, so a mask is `rows @ logits @ columns.T` with two small matrices, of which a box needs a
+few rows only.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d, interpolate, max_pool2d
+
+from partdistillation.data.transforms import PADDING, resize_longest
+from partdistillation.errors import InputError
+from partdistillation.functional.masks import box, resize_mask
+from partdistillation.functional.ranking import Parts, Proposals, unique_parts, unique_proposals
+from partdistillation.models.encoder import normalize_images, padded_size
+from partdistillation.models.heads import ClassHead
+from partdistillation.models.part_mask2former import PartMask2Former, mask_logits
+
+WORKING_SIZE = 1024
+"""Pixels of larger images are assigned at this longest side: a network's own masks are far coarser."""
+
+_MARGIN = 1e-4
+"""More than rounding can move a probability."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How an image lies on the canvas that the network sees; all (height, width) in pixels."""
+
+    image: tuple[int, int]
+    content: tuple[int, int]
+    """The image as resized, in the canvas' top left corner."""
+    canvas: tuple[int, int]
+
+    @property
+    def working(self) -> tuple[int, int]:
+        """The image's size, scaled down to a longest side of `WORKING_SIZE`."""
+        scale = min(1.0, WORKING_SIZE / max(self.image))
+        return max(round(scale * self.image[0]), 1), max(round(scale * self.image[1]), 1)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What the decoder's last layer says of one image."""
+
+    queries: Float[Tensor, "query dim"]
+    """What heads read, and the proposals' features."""
+    mask_logits: Float[Tensor, "query h w"]
+    """On the whole canvas, mostly at 1/4 of its size."""
+    geometry: Geometry
+
+
+@torch.no_grad()
+def run_network(
+    network: PartMask2Former, image: UInt8[np.ndarray, "height width 3"], image_size: int
+) -> View:
+    """Resize an image's longest side to `image_size`, pad it to multiples of 32, encode and decode it."""
+    content = resize_longest(image, image_size)
+    height, width = content.shape[:2]
+    canvas = np.full((*padded_size(height, width), 3), PADDING, np.uint8)
+    canvas[:height, :width] = content
+    pixels = torch.from_numpy(canvas).to(next(network.parameters()).device)
+    output = network(normalize_images(pixels, network.info.pixel_mean, network.info.pixel_std)[None])
+    geometry = Geometry(_size(image), (height, width), _size(canvas))
+    return View(output.queries[-1, 0], mask_logits(output)[0], geometry)
+
+
+@torch.no_grad()
+def class_probabilities(
+    network: PartMask2Former, view: View, object_class: int | None = None
+) -> Float[Tensor, "query class"]:
+    """Each query's probabilities, without that of "no object": of a class head's classes, or for a part head
+    of the parts of `object_class`.
+    """
+    head = network.class_predictor
+    if isinstance(head, ClassHead):
+        logits = head(view.queries)
+    elif object_class is None:
+        raise ValueError("a part head needs the object's class")
+    else:
+        logits = head(view.queries[None], torch.tensor([object_class], device=view.queries.device))[0]
+    probabilities: Tensor = logits.softmax(dim=-1)
+    return probabilities[:, :-1]
+
+
+def full_masks(
+    logits: Float[Tensor, "query h w"],
+    geometry: Geometry,
+    *,
+    size: tuple[int, int] | None = None,
+    box: tuple[int, int, int, int] | None = None,
+) -> Float[Tensor, "query height width"]:
+    """Mask logits at the image's size, or `size`: bilinear to the canvas, cut to the content, bilinear again.
+
+    With `box` (xyxy, in pixels of that size) only that part. It takes 4 bytes a query and pixel: ask for the
+    queries and the box that are needed.
+    """
+    size = size or geometry.image
+    crop = _cropped(logits, geometry, size, box or (0, 0, size[1], size[0]))
+    return crop.enlarged(torch.arange(len(logits), device=logits.device))
+
+
+@torch.no_grad()
+def propose_parts(
+    network: PartMask2Former,
+    view: View,
+    object_mask: Bool[np.ndarray, "height width"],
+    *,
+    per_pixel: bool,
+    min_ratio: float,
+    min_score: float,
+    keep_all_if_none: bool,
+) -> Proposals:
+    """The salient proposals that a class-agnostic model has for an object (eq. 1 to 3).
+
+    As `functional.ranking.unique_proposals`, with P(part) as score; on the CPU, masks at the image's size.
+
+    Raises:
+        InputError: the object mask is empty or of another size than the image.
+    """
+    scores = class_probabilities(network, view).amax(dim=1)
+    patch = _Patch(view, object_mask)
+    queries = patch.contenders(scores) if per_pixel else patch.positive()
+    kept = unique_proposals(
+        patch.crop.enlarged(queries),
+        scores[queries],
+        view.queries[queries],
+        patch.inside,
+        per_pixel=per_pixel,
+        min_ratio=min_ratio,
+        min_score=min_score,
+        keep_all_if_none=keep_all_if_none,
+    )
+    return Proposals(
+        queries[kept.queries].cpu(),
+        patch.pasted(kept.masks),
+        kept.scores.cpu(),
+        kept.ratios.cpu(),
+        kept.features.cpu(),
+    )
+
+
+@torch.no_grad()
+def segment_parts(
+    network: PartMask2Former,
+    view: View,
+    object_mask: Bool[np.ndarray, "height width"],
+    object_class: int,
+    *,
+    min_ratio: float,
+    min_score: float,
+    keep_all_if_none: bool = False,
+) -> Parts:
+    """An object's parts by the part model: each pixel goes to one query, each query to its best part class.
+
+    As `functional.ranking.unique_parts`; on the CPU, masks at the image's size. `object_class` is the index
+    in `network.info.class_names`.
+
+    Raises:
+        InputError: the object mask is empty or of another size than the image.
+    """
+    scores, labels = class_probabilities(network, view, object_class).max(dim=1)
+    patch = _Patch(view, object_mask)
+    queries = patch.contenders(scores)
+    kept = unique_parts(
+        patch.crop.enlarged(queries),
+        scores[queries],
+        labels[queries],
+        patch.inside,
+        min_ratio=min_ratio,
+        min_score=min_score,
+        keep_all_if_none=keep_all_if_none,
+    )
+    return Parts(kept.labels.cpu(), patch.pasted(kept.masks), kept.scores.cpu(), kept.ratios.cpu())
+
+
+@dataclass(frozen=True, eq=False)
+class _Crop:
+    """The cells of the mask logits that a box of the image depends on, and the matrices that resize them."""
+
+    logits: Float[Tensor, "query h w"]
+    rows: Float[Tensor, "height h"]
+    columns: Float[Tensor, "width w"]
+
+    def enlarged(self, queries: Int[Tensor, " chosen"]) -> Float[Tensor, "chosen height width"]:
+        return self.rows @ self.logits[queries] @ self.columns.T
+
+
+class _Patch:
+    """An object's surroundings: all that is computed of an image to give the object's pixels to queries."""
+
+    def __init__(self, view: View, object_mask: Bool[np.ndarray, "height width"]) -> None:
+        if object_mask.shape != view.geometry.image or not object_mask.any():
+            raise InputError(
+                f"Expected an object mask of the image's size {view.geometry.image} with at least one pixel; "
+                f"found {object_mask.shape} with {int(object_mask.sum())} pixels"
+            )
+        self._object_mask = object_mask
+        self._size = view.geometry.working
+        small = _shrunk(object_mask, self._size)
+        x0, y0, x1, y1 = (int(edge) for edge in box(small))
+        self._box = (x0, y0, x1, y1)
+        self.crop = _cropped(view.mask_logits, view.geometry, self._size, self._box)
+        self.inside = torch.from_numpy(small[y0:y1, x0:x1]).to(view.mask_logits.device)
+
+    def contenders(self, scores: Float[Tensor, " query"]) -> Int[Tensor, " chosen"]:
+        """The queries that may win a pixel, ascending; most can't, and needn't be enlarged.
+
+        Every enlarged value lies between the least and the largest of 3 x 3 cells. So whoever's largest is
+        below another's least doesn't win there.
+        """
+        values = (self.crop.logits.sigmoid() * scores[:, None, None])[None]
+        largest = max_pool2d(values, 3, stride=1, padding=1)[0]
+        least = -max_pool2d(-values, 3, stride=1, padding=1)[0]
+        return (largest >= least.amax(dim=0) - _MARGIN).flatten(1).any(dim=1).nonzero()[:, 0]
+
+    def positive(self) -> Int[Tensor, " chosen"]:
+        """The queries whose masks may have a pixel, ascending."""
+        return (self.crop.logits > 0).flatten(1).any(dim=1).nonzero()[:, 0]
+
+    def pasted(self, masks: Bool[Tensor, "kept _h _w"]) -> Bool[Tensor, "kept height width"]:
+        """The patch's masks as masks of the image, on the CPU."""
+        x0, y0, x1, y1 = self._box
+        whole = np.zeros((len(masks), *self._size), np.bool_)
+        whole[:, y0:y1, x0:x1] = masks.cpu().numpy()
+        if self._size != self._object_mask.shape:
+            height, width = self._object_mask.shape
+            whole = np.array([resize_mask(one, height, width) & self._object_mask for one in whole])
+            whole = whole.reshape(len(masks), height, width)
+        return torch.from_numpy(whole)
+
+
+def _cropped(
+    logits: Float[Tensor, "query h w"],
+    geometry: Geometry,
+    size: tuple[int, int],
+    box: tuple[int, int, int, int],
+) -> _Crop:
+    x0, y0, x1, y1 = box
+    rows, columns = (
+        _resizing(logits.shape[axis + 1], geometry.canvas[axis], geometry.content[axis], size[axis])[span]
+        for axis, span in enumerate((slice(y0, y1), slice(x0, x1)))
+    )
+    top, bottom = _support(rows)
+    left, right = _support(columns)
+    return _Crop(
+        logits[:, top:bottom, left:right],
+        rows[:, top:bottom].to(logits.device),
+        columns[:, left:right].to(logits.device),
+    )
+
+
+def _resizing(cells: int, canvas: int, content: int, size: int) -> Float[Tensor, "size cells"]:
+    """What `interpolate` does along one axis to each cell: to the canvas, cut to the content, to `size`."""
+    on_canvas = interpolate(torch.eye(cells)[None], size=canvas, mode="linear", align_corners=False)
+    return interpolate(on_canvas[..., :content], size=size, mode="linear", align_corners=False)[0].T
+
+
+def _support(matrix: Float[Tensor, "pixel cell"]) -> tuple[int, int]:
+    """The span of cells that have any weight."""
+    used = matrix.any(dim=0).nonzero()
+    return int(used[0]), int(used[-1]) + 1
+
+
+def _shrunk(mask: Bool[np.ndarray, "height width"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+    """The mask at a smaller size: True where any pixel is, so that enlarging it covers all of them again."""
+    if mask.shape == size:
+        return mask
+    pooled = adaptive_max_pool2d(torch.from_numpy(mask)[None].float(), size)[0]
+    shrunk: Bool[np.ndarray, "h w"] = (pooled > 0).numpy()
+    return shrunk
+
+
+def _size(image: UInt8[np.ndarray, "height width 3"]) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
