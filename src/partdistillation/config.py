@@ -161,19 +161,59 @@ class TrainingConfig(Settings):
 
 
 @dataclass(frozen=True)
+class WarmupConfig(Settings):
+    """Encoder warm-up before stage 0, in place of ImageNet pretraining: crops of single objects."""
+
+    section: ClassVar[str] = "pretrain.warmup"
+
+    steps: NaturalInt = 0
+    """Optimiser steps; 0 leaves the warm-up out."""
+    objects: str = ""
+    """COCO instances of the same images with finer classes (as ImageNet-21K's); empty: those of --objects."""
+    batch_size: PositiveInt = 48
+    """Objects a step."""
+    learning_rate: Positive = 2e-3
+    """AdamW's learning rate after its own warm-up."""
+    image_size: ImageSize = 128
+    """Side of a crop, in pixels."""
+    classification_weight: NonNegative = 1.0
+    """Weight of the classification of features pooled inside the object's mask."""
+    clustering_weight: NonNegative = 0.0
+    """Weight of the dense clustering: two views of an object agree, pixel by pixel, on a prototype."""
+    prototypes: PositiveInt = 64
+    """Prototypes of the dense clustering, a level."""
+    min_side: NaturalInt = 14
+    """Objects whose longer side has fewer pixels are left out."""
+    checkpoint_every: PositiveInt = 500
+    """Steps between checkpoints."""
+    seed: NaturalInt = 0
+    """Decides weights, order and augmentation."""
+
+
+@dataclass(frozen=True)
 class PretrainConfig(TrainingConfig):
     """Stage 0: the instance segmentation model (users normally load a published one)."""
 
     section: ClassVar[str] = "pretrain"
 
+    backbone: str = "microsoft/swin-large-patch4-window12-384-in22k"
+    """Pretrained backbone: a published one's name or a directory; `small` is a ResNet with random weights."""
+    hidden_dim: PositiveInt = 256
+    """Channels of the decoders."""
+    pixel_decoder_layers: PositiveInt = 6
+    """Layers of the pixel decoder's transformer."""
+    decoder_layers: PositiveInt = 9
+    """Layers of the transformer decoder."""
+    num_queries: PositiveInt = 200
+    """Queries of the decoder: the most instances an image can have."""
     importance_sampling: bool = True
     """Sample points where the prediction is uncertain (Mask2Former) instead of at random."""
     freeze: Freeze = "none"
     """What isn't trained; `official`: modules with backbone or encoder in their name."""
-    warmup_classification_steps: NaturalInt = 0
-    """Steps of encoder warm-up by classification of masked-pooled features, before mask training."""
-    num_queries: PositiveInt = 200
-    """Queries of the decoder: the most instances an image can have."""
+    half_precision_weights: bool = False
+    """Write the weights as float16, half the size; they are loaded as float32."""
+    warmup: WarmupConfig = field(default_factory=WarmupConfig)
+    """Encoder warm-up, for a backbone that isn't pretrained."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,6 @@ DEMO = Recipe(
         scale_min=0.5,
         points=1_024,
         class_weight=4.0,
-        warmup_classification_steps=1_000,
         num_queries=20,
     ),
     segments=SegmentsConfig(image_size=_DEMO_SIZE),

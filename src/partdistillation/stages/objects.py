@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from partdistillation.config import Inputs, ObjectsConfig, Recipe
+from partdistillation.config import Device, Inputs, ObjectsConfig, Recipe
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput
@@ -72,7 +72,7 @@ def _masked(folder: Path, config: ObjectsConfig) -> ObjectSegmenter:
     return MaskedObjects(folder, config.max_objects, config.min_area)
 
 
-def _segmented(encoder: str, config: ObjectsConfig, device: str) -> ObjectSegmenter:
+def _segmented(encoder: str, config: ObjectsConfig, device: Device) -> ObjectSegmenter:
     from partdistillation.objects.mask2former import Mask2FormerObjects
 
     return Mask2FormerObjects.from_pretrained(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from partdistillation.config import Inputs, ProposalsConfig, Recipe
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
+from partdistillation.manifest import Json
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.sources import resolve
@@ -21,7 +22,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/proposal_model`: stage 0's network, taught to find segments."""
     config, device = recipe.proposals, choose_device(inputs.device)
     objects_dir, segments_dir = inputs.out / objects.FOLDER, inputs.out / segments.FOLDER
-    depends = {
+    depends: dict[str, Json] = {
         "settings": decisive(config),
         "encoder": [recipe.encoder, *map(contents_hash, resolve(recipe.encoder).files)],
         "objects": contents_hash(objects_dir),
@@ -39,7 +40,9 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
             SetPrediction(model, config, device),
             config,
             training,
-            save=lambda path: model.save_pretrained(path, metadata={"stage": "proposals", "steps": config.steps}),
+            save=lambda path: model.save_pretrained(
+                path, metadata={"stage": "proposals", "steps": config.steps}
+            ),
             device=device,
         )
 

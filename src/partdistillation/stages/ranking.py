@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 from safetensors.numpy import load_file, save
+from torch.nn.functional import normalize
 
 from partdistillation.atomic import replace_file
-from partdistillation.config import Inputs, RankingConfig, Recipe
+from partdistillation.config import Device, Inputs, RankingConfig, Recipe
 from partdistillation.data.images import load_image
 from partdistillation.engine import run_shards
 from partdistillation.errors import StoreError
@@ -21,7 +22,7 @@ from partdistillation.functional.masks import decode, encode
 from partdistillation.functional.ranking import part_probabilities
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
-from partdistillation.postprocess import propose_parts, run_network
+from partdistillation.postprocess import View, propose_parts, run_network
 from partdistillation.records import (
     Object,
     ObjectParts,
@@ -67,14 +68,16 @@ def collect(inputs: Inputs, recipe: Recipe) -> Path:
         shards=StageReader(objects_dir, ObjectRow).shards,
         settings=settings,
         upstream=[objects_dir, model_dir],
-        make_work=partial(_make_collector, inputs.need("images"), objects_dir, model_dir, config, inputs.device),
+        make_work=partial(
+            _make_collector, inputs.need("images"), objects_dir, model_dir, config, inputs.device
+        ),
         workers=inputs.workers,
         label="ranking: features",
     )
 
 
 def _make_collector(
-    images_dir: Path, objects_dir: Path, model_dir: Path, config: RankingConfig, device: str
+    images_dir: Path, objects_dir: Path, model_dir: Path, config: RankingConfig, device: Device
 ) -> Callable[[Shard[ImageRef]], list[ProposalRow]]:
     reader = StageReader(objects_dir, ObjectRow)
     model = PartMask2Former.from_pretrained(model_dir).to(choose_device(device))
@@ -93,7 +96,36 @@ def proposal_row(
     if row.status == "rejected":
         return ProposalRow(*header, ())
     view = run_network(model, load_image(images_dir / row.file_name), config.image_size)
-    return ProposalRow(*header, tuple(_proposals(found, row, view, config) for found in row.objects))
+    return ProposalRow(*header, tuple(_proposals(found, row, view, config, model) for found in row.objects))
+
+
+def _proposals(
+    found: Object, row: ObjectRow, view: View, config: RankingConfig, model: PartMask2Former
+) -> ObjectProposals:
+    kept = propose_parts(
+        model,
+        view,
+        decode(found.rle, row.height, row.width),
+        per_pixel=config.per_pixel,
+        min_ratio=config.label_min_ratio,
+        min_score=config.label_min_score,
+        keep_all_if_none=config.keep_all_if_none,
+    )
+    features = normalize(kept.features, dim=1) if config.normalize else kept.features
+    proposals = tuple(
+        Proposal(
+            query=int(query),
+            score=float(score),
+            ratio=float(ratio),
+            area=int(np.count_nonzero(mask)),
+            rle=encode(mask),
+            feature=feature.astype(np.float16),
+        )
+        for query, score, ratio, mask, feature in zip(
+            kept.queries, kept.scores, kept.ratios, kept.masks.numpy(), features.numpy(), strict=True
+        )
+    )
+    return ObjectProposals(found.object_id, found.category, proposals)
 
 
 # ---------------------------------------------------------------------- part classes
@@ -107,7 +139,10 @@ def find_part_classes(inputs: Inputs, config: RankingConfig) -> Path:
     counts = {}
     for category, features in sorted(_features_by_class(inputs.out / FEATURES, config).items()):
         found = cluster_features(
-            np.stack(features).astype(np.float32), k=config.num_parts, restarts=config.restarts, seed=config.seed
+            np.stack(features).astype(np.float32),
+            k=config.num_parts,
+            restarts=config.restarts,
+            seed=config.seed,
         )
         if len(found) < config.num_parts:
             print(

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from partdistillation.config import CrfConfig, Inputs, Recipe, SegmentsConfig
+from partdistillation.config import CrfConfig, Device, Inputs, Recipe, SegmentsConfig
 from partdistillation.data.images import load_image
 from partdistillation.data.transforms import resize_longest
 from partdistillation.engine import run_shards
@@ -46,7 +46,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
 
 
 def _make_work(
-    images_dir: Path, objects_dir: Path, recipe: Recipe, device: str
+    images_dir: Path, objects_dir: Path, recipe: Recipe, device: Device
 ) -> Callable[[Shard[ImageRef]], list[SegmentRow]]:
     reader = StageReader(objects_dir, ObjectRow)
     features = make_features(recipe.encoder, recipe.segments, choose_device(device))
@@ -96,7 +96,9 @@ def segment_objects(
     return [_to_size(labels, *image.shape[:2]) for labels in refined]
 
 
-def make_features(encoder: str, config: SegmentsConfig, device: torch.device) -> Callable[[np.ndarray], FeatureMap]:
+def make_features(
+    encoder: str, config: SegmentsConfig, device: torch.device
+) -> Callable[[np.ndarray], FeatureMap]:
     """The function from a working-size image to its feature map: the trained encoder's, or a control's."""
     if config.features == "rgb_xy":
         return colour_and_position
@@ -111,9 +113,11 @@ def encoder_features(encoder: Encoder, image: UInt8[np.ndarray, "height width 3"
 
 
 def colour_and_position(image: UInt8[np.ndarray, "height width 3"]) -> FeatureMap:
-    """A control without learning: RGB and (x, y), each in 0..1, at 1/4 of the size, padded like an encoder's."""
+    """A control without learning: RGB and (x, y), in 0..1, at 1/4 of the size, padded like an encoder's."""
     colour = torch.from_numpy(image).movedim(-1, 0).float()[None] / 255
-    padded = torch.nn.functional.pad(colour, (0, -image.shape[1] % 32, 0, -image.shape[0] % 32), mode="replicate")
+    padded = torch.nn.functional.pad(
+        colour, (0, -image.shape[1] % 32, 0, -image.shape[0] % 32), mode="replicate"
+    )
     colour = torch.nn.functional.avg_pool2d(padded, 4)[0]
     y, x = (torch.arange(size, dtype=torch.float32) for size in colour.shape[1:])
     longest = max(image.shape[:2]) / 4
@@ -165,9 +169,11 @@ def _to_size(labels: Int[np.ndarray, "h w"], height: int, width: int) -> Int[np.
     """Nearest neighbour, by pixel centres."""
     rows = (2 * np.arange(height) + 1) * labels.shape[0] // (2 * height)
     columns = (2 * np.arange(width) + 1) * labels.shape[1] // (2 * width)
-    return labels[rows[:, None], columns]
+    return np.asarray(labels[rows[:, None], columns])
 
 
-def _segments(labels: Int[np.ndarray, "height width"], mask: Bool[np.ndarray, "height width"]) -> tuple[Segment, ...]:
+def _segments(
+    labels: Int[np.ndarray, "height width"], mask: Bool[np.ndarray, "height width"]
+) -> tuple[Segment, ...]:
     masks = ((labels == label) & mask for label in range(1, int(labels.max()) + 1))
     return tuple(Segment(int(np.count_nonzero(one)), encode(one)) for one in masks if one.any())
