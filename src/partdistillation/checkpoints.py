@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,22 +76,23 @@ def opened(run: Run) -> Iterator[int]:
         SettingsChanged: the checkpoints or the model are of other settings or inputs.
         StoreError: another process holds the run, or its folder can't be written.
     """
-    with _explained(run):
-        run.checkpoints.mkdir(parents=True, exist_ok=True)
-    with locked(run.checkpoints):
-        yield TRAINED if is_trained(run) else _go_on(run)
+    with ExitStack() as stack:
+        with _explained(run):
+            run.checkpoints.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(run.checkpoints))
+            done = TRAINED if is_trained(run) else _go_on(run)
+        yield done
 
 
 def _go_on(run: Run) -> int:
-    with _explained(run):
-        remove_temporary(run.checkpoints)
-        if (run.checkpoints / TRAINING).exists():
-            _check_unchanged(run.checkpoints, run.depends_on)
-        else:
-            replace_file(run.checkpoints / TRAINING, _dump(run.depends_on))
-        files = _files(run)
-        done = int(files[-1].stem.removeprefix("step-")) if files else 0
-        _forget_log(run, done)
+    remove_temporary(run.checkpoints)
+    if (run.checkpoints / TRAINING).exists():
+        _check_unchanged(run.checkpoints, run.depends_on)
+    else:
+        replace_file(run.checkpoints / TRAINING, _dump(run.depends_on))
+    files = _files(run)
+    done = int(files[-1].stem.removeprefix("step-")) if files else 0
+    _forget_log(run, done)
     return done
 
 
@@ -187,15 +188,17 @@ def _is_kept(line: bytes, stage: str, done: int) -> bool:
 
 
 def _check_unchanged(folder: Path, wanted: Mapping[str, Json]) -> None:
+    text = (folder / TRAINING).read_bytes()
     try:
-        found: Mapping[str, Any] = json.loads((folder / TRAINING).read_bytes())
-        changes = differences(found, json.loads(_dump(wanted)))
-    except (ValueError, AttributeError) as error:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
         raise StoreError(
-            f"{folder / TRAINING}: expected what {folder} was trained from, found something else ({error}). "
+            f"{folder / TRAINING}: expected what {folder} was trained from, found {text[:40]!r}. "
             f"Delete {folder} to train again."
-        ) from None
-    if changes:
+        )
+    if changes := differences(found, json.loads(_dump(wanted))):
         raise SettingsChanged(
             f"{folder} was trained with other settings or inputs:\n  "
             + "\n  ".join(changes)

@@ -1,7 +1,7 @@
 """The processes of one training run, which torchrun starts: who is who, and what they say to each other."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -52,6 +52,15 @@ def wait_for_all() -> None:
     """Return when every process has come here."""
     if _joined():
         distributed.barrier()
+
+
+def average_numbers(numbers: Mapping[str, float], device: torch.device) -> dict[str, float]:
+    """Mean of each number over the processes."""
+    if not _joined():
+        return dict(numbers)
+    message = torch.tensor(list(numbers.values()), device=device)
+    distributed.all_reduce(message)
+    return dict(zip(numbers, (message / world()).tolist(), strict=True))
 
 
 def average_gradients(model: nn.Module) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -36,7 +36,15 @@ from partdistillation.data.transforms import augmentation_rng
 from partdistillation.errors import ConfigError, PartDistillationError
 from partdistillation.manifest import Json
 from partdistillation.models.optim import Optimizer, learning_rate_factor
-from partdistillation.parallel import agree, average_gradients, processes, rank, wait_for_all, world
+from partdistillation.parallel import (
+    agree,
+    average_gradients,
+    average_numbers,
+    processes,
+    rank,
+    wait_for_all,
+    world,
+)
 from partdistillation.progress import Advance, progress
 
 __all__ = ["Objective", "Run", "Samples", "decisive", "is_trained", "processes", "sample_index", "train"]
@@ -49,6 +57,7 @@ NOT_DECISIVE = ("checkpoint_every", "keep_checkpoints", "log_every", "data_worke
 """Settings of training that don't change what is learned."""
 
 
+@runtime_checkable
 class Samples(Protocol[E_co]):
     """What is learned from: examples by index, augmented by a generator of their own."""
 
@@ -59,6 +68,7 @@ class Samples(Protocol[E_co]):
         ...
 
 
+@runtime_checkable
 class Objective(Protocol[E_contra]):
     """Loss of a batch and the numbers to log. `generator` is seeded for the step, on the model's device."""
 
@@ -69,7 +79,15 @@ class Objective(Protocol[E_contra]):
 
 def decisive(config: TrainingConfig) -> dict[str, Json]:
     """The settings that decide what is learned."""
-    return {name: value for name, value in config.to_dict().items() if name not in NOT_DECISIVE}
+    return _decisive(config.to_dict())
+
+
+def _decisive(settings: Mapping[str, Any]) -> dict[str, Json]:
+    return {
+        name: _decisive(value) if isinstance(value, Mapping) else value
+        for name, value in settings.items()
+        if name not in NOT_DECISIVE
+    }
 
 
 def train(
@@ -152,16 +170,16 @@ class _Loop(Generic[E]):
             norm = self.optimizer.step(factor)
         except PartDistillationError as error:
             raise type(error)(f"{self.run.name}, step {step}: {error}") from error
-        logged = {"loss": loss.detach(), **numbers, "gradient_norm": norm}
-        return {name: float(value) for name, value in logged.items()}
+        logged = {"loss": loss, **numbers, "gradient_norm": norm}
+        return {name: torch.as_tensor(value).item() for name, value in logged.items()}
 
     def _record(self, step: int, numbers: Mapping[str, float]) -> None:
-        config, done = self.config, step + 1
-        if rank() != 0:
-            return
+        config, done, writes = self.config, step + 1, rank() == 0
         if step % config.log_every == 0 or done == config.steps:
-            log(self.run, step, numbers)
-        if done % config.checkpoint_every == 0 or done == config.steps:
+            mean = average_numbers(numbers, self.device)
+            if writes:
+                log(self.run, step, mean)
+        if writes and (done % config.checkpoint_every == 0 or done == config.steps):
             save_checkpoint(self.run, done, self.model, self.optimizer, keep=config.keep_checkpoints)
 
 
@@ -228,7 +246,7 @@ def _batches(samples: Samples[E], config: TrainingConfig, start: int) -> Iterato
     )
     loader: DataLoader[E] = DataLoader(
         _Stream(samples, config.seed),
-        batch_sampler=places,  # type: ignore[arg-type]
+        batch_sampler=places,
         num_workers=config.data_workers,
         collate_fn=_as_they_are,
         # A fork would copy locks that other threads hold.

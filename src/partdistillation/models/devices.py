@@ -9,7 +9,7 @@ from partdistillation.errors import ConfigError
 
 
 def choose_device(device: Device) -> torch.device:
-    """The device that a setting names; `auto` is a GPU if there is one. Under torchrun, each process has its own.
+    """The device that a setting names; `auto` is a GPU if there is one, for each of torchrun's processes.
 
     Raises:
         ConfigError: a GPU is asked for, and there is none (or fewer than torchrun's processes).
@@ -19,7 +19,7 @@ def choose_device(device: Device) -> torch.device:
     place, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if place >= found:
         raise ConfigError(
-            f"--device: expected {place + 1} GPUs that PyTorch can use, found {found}; choose cpu or auto, or "
-            "start fewer processes"
+            f"--device: expected {place + 1} GPUs that PyTorch can use, found {found}; choose cpu, or start "
+            "fewer processes"
         )
     return torch.device("cuda", place)

@@ -15,7 +15,7 @@ class Source(NamedTuple):
     path: Path | str
     """A directory, or a published model's name."""
     files: tuple[Path, ...]
-    """What a stage's fingerprint covers: the directory; nothing, for a published model (its name says it all)."""
+    """What a stage's fingerprint covers: the directory. Nothing of a published model but its name."""
 
 
 def resolve(name: str) -> Source:
