@@ -25,16 +25,19 @@ def resolve(name: str) -> Source:
         CheckpointError: no such weights in this package, or something that is meant as a path isn't there.
     """
     if name.startswith(BUILTIN):
-        path = _WEIGHTS / name.removeprefix(BUILTIN).replace("-", "_")
-        if not path.is_dir():
-            known = ", ".join(BUILTIN + one.name.replace("_", "-") for one in sorted(_WEIGHTS.glob("*/")))
-            raise CheckpointError(f"{name}: expected one of {known or 'none (no weights are installed)'}")
-        return Source(path, (path,))
-    path = Path(name)
+        known = {f"{BUILTIN}{one.name.replace('_', '-')}": one for one in _builtin()}
+        if name not in known:
+            raise CheckpointError(f"expected one of {', '.join(known) or 'no built-in models'}, found {name}")
+        return Source(known[name], (known[name],))
+    path = Path(name).expanduser()
     if path.is_dir():
         return Source(path, (path,))
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise CheckpointError(
-            f"{name}: expected a model directory or a published model's name, found neither"
+            f"{name}: expected a model directory or a published model's name (owner/model), found neither"
         )
     return Source(name, ())
+
+
+def _builtin() -> list[Path]:
+    return sorted(config.parent for config in _WEIGHTS.glob("*/config.json"))

@@ -1,0 +1,56 @@
+"""Names of models, as settings have them."""
+
+from pathlib import Path
+
+import pytest
+
+from partdistillation.errors import CheckpointError
+from partdistillation.models import sources
+from partdistillation.models.sources import Source, resolve
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package with one model in it."""
+    folder = tmp_path / "weights"
+    (folder / "part_shapes").mkdir(parents=True)
+    (folder / "part_shapes/config.json").write_text("{}")
+    (folder / "__pycache__").mkdir()
+    monkeypatch.setattr(sources, "_WEIGHTS", folder)
+    return folder
+
+
+def test_built_in(weights: Path) -> None:
+    assert resolve("builtin:part-shapes") == Source(weights / "part_shapes", (weights / "part_shapes",))
+
+
+@pytest.mark.parametrize("name", ["builtin:", "builtin:none", "builtin:..", "builtin:__pycache__"])
+def test_built_in_models_are_listed(name: str, weights: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"expected one of builtin:part-shapes, found {name}"):
+        resolve(name)
+
+
+def test_no_built_in_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_WEIGHTS", tmp_path / "none")
+    with pytest.raises(CheckpointError, match="expected one of no built-in models, found builtin:any"):
+        resolve("builtin:any")
+
+
+def test_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "owner/model").mkdir(parents=True)
+    assert resolve(str(tmp_path)) == Source(tmp_path, (tmp_path,))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert resolve("~/owner").path == tmp_path / "owner"
+    monkeypatch.chdir(tmp_path)
+    assert resolve("owner/model") == Source(Path("owner/model"), (Path("owner/model"),))
+
+
+def test_published_model() -> None:
+    name = "facebook/mask2former-swin-large-coco-instance"
+    assert resolve(name) == Source(name, ())
+
+
+@pytest.mark.parametrize("name", ["/nowhere/model", "./nowhere", "../a/b", "~/nowhere", "model", "a/b/c"])
+def test_what_is_meant_as_a_path_must_be_there(name: str) -> None:
+    with pytest.raises(CheckpointError, match="found neither"):
+        resolve(name)
