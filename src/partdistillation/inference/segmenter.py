@@ -23,9 +23,7 @@ from partdistillation.objects.mask2former import find_instances, load_instance_m
 from partdistillation.postprocess import View, run_network, segment_parts
 from partdistillation.records import ObjectParts, ObjectRow, Part, PartRow
 from partdistillation.result import FoundObject, FoundPart, Result
-
-OBJECTS_MODEL = "objects_model"
-"""In a part model's folder: the instance segmentation model that finds objects where none are given."""
+from partdistillation.stages.distillation import OBJECTS_MODEL
 
 MIN_RATIO, MIN_SCORE = 0.05, 0.3
 """A part's least share of its object's area, and least score (tau_r, tau_s)."""
