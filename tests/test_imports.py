@@ -20,6 +20,7 @@ LAYERS = (
     {"checkpoints", "objective", "parallel", "postprocess", "training"},
     {"stages", "objects", "baselines", "evaluation", "convert"},
     {"report", "result", "inference"},
+    {"controls"},
     {"pipeline"},
     {"demo", "doctor"},
     {"cli"},

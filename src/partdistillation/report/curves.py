@@ -45,11 +45,13 @@ class Drawing:
     lines: tuple[Line, ...]
 
 
-def read_curves(path: Path, names: Sequence[str], *, x: str = "step") -> tuple[Curve, ...]:
+def read_curves(
+    path: Path, names: Sequence[str], *, x: str = "step", stage: str | None = None
+) -> tuple[Curve, ...]:
     """The curves of these names from a `metrics.jsonl`: one JSON object a line, numbers by name.
 
     Lines without `x` or a name add no point to that curve; a name in no line gives no curve; a last line torn
-    by a kill is skipped.
+    by a kill is skipped. With `stage`, only the lines of that training count.
 
     Raises:
         InputError: a line before the last isn't a JSON object.
@@ -65,7 +67,7 @@ def read_curves(path: Path, names: Sequence[str], *, x: str = "step") -> tuple[C
             if number == len(lines):
                 break
             raise InputError(f"Expected a JSON object in {path}, line {number}; found {line:.80}.") from error
-        for name in names:
+        for name in names if stage in (None, record.get("stage")) else ():
             value = record.get(name)
             if _is_number(position) and _is_number(value):
                 points[name].append((float(position), float(value)))

@@ -1,10 +1,13 @@
 """Stage 5: the part model learns the ranked parts, each object class with rows of its own (section 4.4)."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from partdistillation.config import DistillationConfig, Inputs, Recipe
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
+from partdistillation.errors import InputError
+from partdistillation.manifest import Json
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.sources import resolve
@@ -19,29 +22,53 @@ OBJECTS_MODEL = "objects_model"
 """In the part model's folder: the instance segmentation model, for images whose objects aren't given."""
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What a part model learns, and from where it starts: stage 5's own, or a baseline's."""
+
+    name: str
+    """As in the log and the progress bar."""
+    parts: Path
+    """Stage of labelled parts (PartRow), over the run's objects."""
+    num_parts: int
+    """Part classes an object class."""
+    initial: str
+    """The network to start from: a model's folder, or a name that `models.sources` resolves."""
+    model: Path
+    """Folder of the finished part model."""
+
+
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/part_model`: the proposal network with K part classes an object class."""
+    lesson = Lesson(
+        name="distillation",
+        parts=inputs.out / ranking.PARTS,
+        num_parts=recipe.ranking.num_parts,
+        initial=str(inputs.out / proposals.FOLDER),
+        model=inputs.out / FOLDER,
+    )
+    return learn_parts(lesson, inputs, recipe)
+
+
+def learn_parts(lesson: Lesson, inputs: Inputs, recipe: Recipe) -> Path:
+    """Train a part model on labelled parts with stage 5's settings; return its folder.
+
+    Raises:
+        InputError: no part is large enough to be learned.
+        SettingsChanged: the model was trained, or begun, with other settings or from other parts.
+    """
     config, device = recipe.distillation, choose_device(inputs.device)
-    objects_dir, parts_dir = inputs.out / objects.FOLDER, inputs.out / ranking.PARTS
-    proposal_dir = inputs.out / proposals.FOLDER
-    depends = {
-        "settings": decisive(config),
-        "num_parts": recipe.ranking.num_parts,
-        "objects": contents_hash(objects_dir),
-        "parts": contents_hash(parts_dir),
-        "proposal_model": contents_hash(proposal_dir),
-    }
-    training = Run(inputs.out, "distillation", inputs.out / FOLDER, depends)
+    objects_dir = inputs.out / objects.FOLDER
+    training = Run(inputs.out, lesson.name, lesson.model, _depends(lesson, objects_dir, config))
     if is_trained(training):
         return training.model_dir
-    names = tuple(sorted({found.category for row in read_rows(parts_dir, PartRow) for found in row.objects}))
+    names = class_names(lesson.parts)
     samples = LabelledImages(
-        inputs.need("images"), part_images(objects_dir, parts_dir, names, config), config
+        inputs.need("images"), part_images(objects_dir, lesson.parts, names, config), config
     )
     with processes(device):
-        model = PartMask2Former.from_pretrained(proposal_dir).with_head(
-            names, num_parts=recipe.ranking.num_parts, seed=config.seed
-        )
+        pretrained = PartMask2Former.from_pretrained(resolve(lesson.initial).path)
+        model = pretrained.with_head(names, num_parts=lesson.num_parts, seed=config.seed)
         model.set_frozen(config.freeze)
         model.to(device)
         return train(
@@ -50,9 +77,25 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
             SetPrediction(model, config, device),
             config,
             training,
-            save=lambda path: _save(model, path, recipe, config),
+            save=lambda path: _save(model, path, lesson, recipe),
             device=device,
         )
+
+
+def class_names(parts_dir: Path) -> tuple[str, ...]:
+    """The object classes that have parts to learn, by name.
+
+    Raises:
+        InputError: no object has a part.
+    """
+    rows = read_rows(parts_dir, PartRow)
+    names = tuple(sorted({found.category for row in rows for found in row.objects if found.parts}))
+    if not names:
+        raise InputError(
+            f"expected objects with parts in {parts_dir}, found none: lower ranking.label_min_score and "
+            "ranking.label_min_ratio, or train the proposal model for longer"
+        )
+    return names
 
 
 def part_images(
@@ -75,9 +118,19 @@ def part_images(
     return images
 
 
-def _save(model: PartMask2Former, path: Path, recipe: Recipe, config: DistillationConfig) -> None:
+def _depends(lesson: Lesson, objects_dir: Path, config: DistillationConfig) -> dict[str, Json]:
+    return {
+        "settings": decisive(config),
+        "num_parts": lesson.num_parts,
+        "objects": contents_hash(objects_dir),
+        "parts": contents_hash(lesson.parts),
+        "initial": list(map(contents_hash, resolve(lesson.initial).files)) or lesson.initial,
+    }
+
+
+def _save(model: PartMask2Former, path: Path, lesson: Lesson, recipe: Recipe) -> None:
     """The part model and, so that its folder is all that is needed, the model that finds the objects."""
-    model.save_pretrained(path, metadata={"stage": "distillation", "steps": config.steps})
+    model.save_pretrained(path, metadata={"stage": lesson.name, "steps": recipe.distillation.steps})
     source = resolve(recipe.encoder).path
     if isinstance(source, Path):
         shutil.copytree(source, path / OBJECTS_MODEL, copy_function=shutil.copyfile)

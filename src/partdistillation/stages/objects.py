@@ -40,7 +40,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
             images, upstream = list(scan(images_dir).images), []
             make = partial(_segmented, recipe.encoder, config, inputs.device)
     by_class = all(image.category for image in images)
-    shards = make_shards(images, by=_category if by_class else None)
+    shards = make_shards(images, size=_shard_size(len(images)), by=_category if by_class else None)
     settings = {**config.to_dict(), "encoder": recipe.encoder if config.source == "mask2former" else None}
     return run_shards(
         inputs.out / FOLDER,
@@ -52,6 +52,11 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         workers=inputs.workers,
         label="objects",
     )
+
+
+def _shard_size(images: int) -> int:
+    """256 images; fewer where there are few, so that workers share them and progress can be seen."""
+    return min(256, max(1, images // 32))
 
 
 def _category(image: ImageInput) -> str:

@@ -18,7 +18,7 @@ from partdistillation.functional.dense_crf import dense_crf
 from partdistillation.functional.grouping import combine_levels, group_objects
 from partdistillation.functional.masks import decode, encode, resize_mask
 from partdistillation.models.devices import choose_device
-from partdistillation.models.encoder import Encoder
+from partdistillation.models.encoder import STRIDE, Encoder
 from partdistillation.models.sources import resolve
 from partdistillation.records import ObjectRow, ObjectSegments, Segment, SegmentRow
 from partdistillation.shards import ImageRef, Shard
@@ -93,7 +93,7 @@ def segment_objects(
     inside = np.stack([resize_mask(mask, height, width) for mask in masks])
     grouped = _group(features(small), inside, config, seeds)
     refined = [_refine(small, labels, config.crf) if config.crf.enabled else labels for labels in grouped]
-    return [_to_size(labels, *image.shape[:2]) for labels in refined]
+    return [to_size(labels, *image.shape[:2]) for labels in refined]
 
 
 def make_features(
@@ -115,10 +115,10 @@ def encoder_features(encoder: Encoder, image: UInt8[np.ndarray, "height width 3"
 def colour_and_position(image: UInt8[np.ndarray, "height width 3"]) -> FeatureMap:
     """A control without learning: RGB and (x, y), in 0..1, at 1/4 of the size, padded like an encoder's."""
     colour = torch.from_numpy(image).movedim(-1, 0).float()[None] / 255
-    padded = torch.nn.functional.pad(
-        colour, (0, -image.shape[1] % 32, 0, -image.shape[0] % 32), mode="replicate"
+    colour = torch.nn.functional.pad(
+        colour, (0, -image.shape[1] % STRIDE, 0, -image.shape[0] % STRIDE), mode="replicate"
     )
-    colour = torch.nn.functional.avg_pool2d(padded, 4)[0]
+    colour = torch.nn.functional.avg_pool2d(colour, 4)[0]
     y, x = (torch.arange(size, dtype=torch.float32) for size in colour.shape[1:])
     longest = max(image.shape[:2]) / 4
     position = torch.stack(torch.meshgrid(x, y, indexing="xy")) / longest
@@ -136,16 +136,21 @@ def _group(
 ) -> list[np.ndarray]:
     """Group on the padded field that the feature map covers, and cut the padding off."""
     height, width = masks.shape[1:]
-    padded = np.pad(masks, ((0, 0), (0, -height % 32), (0, -width % 32)))
     labels = group_objects(
         features,
-        torch.from_numpy(padded).to(features.device),
+        padded(masks).to(features.device),
         k=config.k,
         metric=config.metric,
         restarts=config.restarts,
         seeds=seeds,
     )
     return list(labels[:, :height, :width].cpu().numpy())
+
+
+def padded(masks: Bool[np.ndarray, "object h w"]) -> Bool[Tensor, "object height width"]:
+    """Masks on the field that an encoder's maps cover: the image padded to multiples of its stride."""
+    height, width = masks.shape[1:]
+    return torch.from_numpy(np.pad(masks, ((0, 0), (0, -height % STRIDE), (0, -width % STRIDE))))
 
 
 def _refine(image: UInt8[np.ndarray, "h w 3"], labels: Int[np.ndarray, "h w"], crf: CrfConfig) -> np.ndarray:
@@ -165,8 +170,8 @@ def _refine(image: UInt8[np.ndarray, "h w 3"], labels: Int[np.ndarray, "h w"], c
     return np.where(labels > 0, refined, 0)
 
 
-def _to_size(labels: Int[np.ndarray, "h w"], height: int, width: int) -> Int[np.ndarray, "height width"]:
-    """Nearest neighbour, by pixel centres."""
+def to_size(labels: Int[np.ndarray, "h w"], height: int, width: int) -> Int[np.ndarray, "height width"]:
+    """A label map at another size: nearest neighbour, by pixel centres."""
     rows = (2 * np.arange(height) + 1) * labels.shape[0] // (2 * height)
     columns = (2 * np.arange(width) + 1) * labels.shape[1] // (2 * width)
     return np.asarray(labels[rows[:, None], columns])

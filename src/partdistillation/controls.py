@@ -1,0 +1,217 @@
+"""Every way to parts, measured on the same validation images inside the same object masks.
+
+What a stage adds shows only against the one before, and against controls that learned nothing: the trained
+encoder's segments against those of random weights and of colour and position, the proposals against the
+segments, the part model against one-stage clustering, a supervised model and no parts at all.
+
+Everything is labelled as a stage is, into the validation's own folder, so that it can be resumed and seen.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from partdistillation.config import Inputs, RankingConfig, Recipe, SegmentsConfig
+from partdistillation.data.coco import CocoDataset, read_parts
+from partdistillation.engine import run_shards
+from partdistillation.evaluation import run as evaluation
+from partdistillation.evaluation.run import Predictions
+from partdistillation.evaluation.scores import Evaluation
+from partdistillation.inference import PartSegmenter, part_row
+from partdistillation.manifest import Json
+from partdistillation.models.devices import choose_device
+from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.sources import resolve
+from partdistillation.records import ObjectRow, PartRow, ProposalRow, R, SegmentRow
+from partdistillation.shards import ImageRef, Shard
+from partdistillation.stages import objects, ranking, segments
+from partdistillation.store import StageReader, read_rows
+
+Kind = Literal["result", "control", "baseline"]
+
+
+class Measured(NamedTuple):
+    """A way to parts and what it is worth under both protocols."""
+
+    name: str
+    kind: Kind
+    strict: Evaluation
+    paper: Evaluation
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Images with given objects and true parts, from which nothing is learned."""
+
+    inputs: Inputs
+    """`out` is the validation's own folder; `images`, `objects` and `parts` are all given."""
+    recipe: Recipe
+
+    def prepare(self) -> None:
+        """Write `out/objects`, which everything else here reads."""
+        objects.run(self.inputs, self.recipe)
+
+    @property
+    def objects_dir(self) -> Path:
+        return self.inputs.out / objects.FOLDER
+
+    def score(self, name: str, kind: Kind, predictions: Iterable[Predictions]) -> Measured:
+        """Score predictions under both protocols."""
+        return Measured(name, kind, *evaluation.score(predictions, self._truth(), ("strict", "paper")))
+
+    def _truth(self) -> CocoDataset:
+        return read_parts(self.inputs.need("parts"))
+
+
+# ---------------------------------------------------------------------- segments
+
+
+def segment_controls(config: SegmentsConfig) -> dict[str, tuple[Kind, SegmentsConfig]]:
+    """The method's segments, and what they are compared with: other levels, and features without learning."""
+    both = " + ".join(map(str, config.levels))
+    alone: dict[str, tuple[Kind, SegmentsConfig]] = {
+        f"segments: encoder, level {level}": ("control", replace(config, levels=(level,)))
+        for level in config.levels
+    }
+    return {
+        f"segments: encoder, levels {both}": ("result", config),
+        **alone,
+        f"segments: random weights, levels {both}": ("control", replace(config, features="random")),
+        "segments: RGB + xy": ("control", replace(config, features="rgb_xy")),
+    }
+
+
+def measure_segments(validation: Validation) -> list[Measured]:
+    """Group the objects' pixels by every kind of features, with the same k-means and CRF."""
+    controls = segment_controls(validation.recipe.segments)
+    _label_segments(validation, {name: config for name, (_, config) in controls.items()})
+    measured = []
+    for number, (name, (kind, _)) in enumerate(controls.items()):
+        rows = zip(
+            segment_rows(validation, number), read_rows(validation.objects_dir, ObjectRow), strict=True
+        )
+        found = (evaluation.segments(row, its) for row, its in rows)
+        measured.append(validation.score(name, kind, found))
+    return measured
+
+
+def segment_rows(validation: Validation, number: int = 0) -> Iterator[SegmentRow]:
+    """The segments of the control at a place of `segment_controls`; 0 is the method itself."""
+    reader = StageReader(validation.inputs.out / segments.FOLDER, SegmentRow)
+    for shard in StageReader(validation.objects_dir, ObjectRow).shards:
+        yield from reader.read(f"{number}.{shard.name}")
+
+
+def _label_segments(validation: Validation, configs: Mapping[str, SegmentsConfig]) -> Path:
+    """Write `out/segments`. All controls' shards are one stage: processes start once, which takes seconds."""
+    inputs, encoder = validation.inputs, validation.recipe.encoder
+    shards = StageReader(validation.objects_dir, ObjectRow).shards
+    return run_shards(
+        inputs.out / segments.FOLDER,
+        row=SegmentRow,
+        shards=[
+            Shard(f"{number}.{shard.name}", shard.inputs)
+            for number in range(len(configs))
+            for shard in shards
+        ],
+        settings={name: config.to_dict() for name, config in configs.items()} | {"encoder": encoder},
+        upstream=[validation.objects_dir, *resolve(encoder).files],
+        make_work=partial(_make_segmenter, validation, tuple(configs.values())),
+        workers=inputs.workers,
+        label="validation: segments",
+    )
+
+
+def _make_segmenter(
+    validation: Validation, configs: Sequence[SegmentsConfig]
+) -> Callable[[Shard[ImageRef]], list[SegmentRow]]:
+    inputs = validation.inputs
+    reader, images_dir = StageReader(validation.objects_dir, ObjectRow), inputs.need("images")
+
+    @cache
+    def features(number: int) -> Callable[..., segments.FeatureMap]:
+        return segments.make_features(
+            validation.recipe.encoder, configs[number], choose_device(inputs.device)
+        )
+
+    def work(shard: Shard[ImageRef]) -> list[SegmentRow]:
+        number, name = shard.name.split(".", 1)
+        rows = reader.read(name)
+        config = configs[int(number)]
+        return [segments.segment_row(row, images_dir, features(int(number)), config) for row in rows]
+
+    return work
+
+
+# ---------------------------------------------------------------------- proposals and parts
+
+
+def measure_proposals(validation: Validation, model: Path) -> list[Measured]:
+    """The proposal model's proposals: as stage 4 takes them on, and as they are (cut to the object)."""
+    config = validation.recipe.ranking
+    raw = replace(config, per_pixel=False, label_min_ratio=0.0, label_min_score=0.0, keep_all_if_none=False)
+    kinds: dict[str, tuple[str, Kind, RankingConfig]] = {
+        "proposals": ("proposals: unique per pixel", "result", config),
+        "proposals_raw": ("proposals: overlapping, unfiltered", "control", raw),
+    }
+    measured = []
+    for folder, (name, kind, settings) in kinds.items():
+        make = partial(_proposer, model, settings, validation)
+        stage = _label(validation, folder, ProposalRow, model, settings.to_dict(), make)
+        rows = read_rows(stage, ProposalRow)
+        measured.append(validation.score(name, kind, map(evaluation.proposals, rows)))
+    return measured
+
+
+def _proposer(
+    model: Path, config: RankingConfig, validation: Validation
+) -> Callable[[ObjectRow], ProposalRow]:
+    inputs = validation.inputs
+    network = PartMask2Former.from_pretrained(model).to(choose_device(inputs.device))
+    return partial(ranking.proposal_row, images_dir=inputs.need("images"), model=network, config=config)
+
+
+def measure_parts(validation: Validation, model: Path, folder: str, name: str, kind: Kind) -> Measured:
+    """A part model's parts, as users get them."""
+    stage = _label(validation, folder, PartRow, model, {}, partial(_segmenter, model, validation))
+    return validation.score(name, kind, map(evaluation.labelled_parts, read_rows(stage, PartRow)))
+
+
+def _segmenter(model: Path, validation: Validation) -> Callable[[ObjectRow], PartRow]:
+    inputs = validation.inputs
+    segmenter = PartSegmenter.from_pretrained(model, device=inputs.device)
+    return lambda row: part_row(segmenter, row, inputs.need("images"))
+
+
+def measure_whole_objects(validation: Validation) -> Measured:
+    """The control that finds no parts."""
+    rows = read_rows(validation.objects_dir, ObjectRow)
+    return validation.score("whole object as one part", "control", map(evaluation.whole_objects, rows))
+
+
+def _label(
+    validation: Validation,
+    folder: str,
+    row: type[R],
+    model: Path,
+    settings: Mapping[str, Json],
+    make: Callable[[], Callable[[ObjectRow], R]],
+) -> Path:
+    """Label the validation's objects with a model, in this process: that is quicker than to start others."""
+    reader = StageReader(validation.objects_dir, ObjectRow)
+
+    def make_work() -> Callable[[Shard[ImageRef]], list[R]]:
+        label = make()
+        return lambda shard: [label(one) for one in reader.read(shard.name)]
+
+    return run_shards(
+        validation.inputs.out / folder,
+        row=row,
+        shards=reader.shards,
+        settings=settings,
+        upstream=[validation.objects_dir, model],
+        make_work=make_work,
+        label=f"validation: {folder.replace('_', ' ')}",
+    )

@@ -1,0 +1,340 @@
+"""The whole method on PartShapes, the data set in the package, with every control beside it.
+
+The drawings are written as photographs and COCO files, and from there on everything is as with one's own:
+nothing but the last table reads a part label (and the supervised baseline, which is there to be compared).
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as Printed
+
+from partdistillation import pipeline
+from partdistillation.atomic import replace_file
+from partdistillation.baselines import one_stage, supervised
+from partdistillation.config import Device, Inputs, Recipe
+from partdistillation.controls import (
+    Measured,
+    Validation,
+    measure_parts,
+    measure_proposals,
+    measure_segments,
+    measure_whole_objects,
+    segment_rows,
+)
+from partdistillation.data.part_shapes import write_coco
+from partdistillation.recipes import DEMO
+from partdistillation.records import PartRow, ProposalRow
+from partdistillation.report import run as run_report
+from partdistillation.report.build import build_report
+from partdistillation.report.data import Headline, ReportData, Table, TableRow
+from partdistillation.report.examples import galleries, pictures
+from partdistillation.stages import pretrain as pretrain_stage
+from partdistillation.stages import proposals
+from partdistillation.store import read_rows
+
+KS = (1, 10, 20)
+_LABEL_WIDTH = 38  # so that tables printed one after the other line up
+MARGIN = 0.05
+"""How much better than every control the trained features are wanted to be."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The demo's size."""
+
+    train: int = 640
+    """Images that the method learns from."""
+    val: int = 150
+    """Images that it is measured on."""
+    pretrain: int = 6_000
+    """Images that stage 0 learns from, where it isn't loaded."""
+    size: int = 128
+    """Side of the images, in pixels."""
+    recipe: Recipe = DEMO
+
+
+@dataclass
+class Story:
+    """What is told as it happens: the table's rows and the seconds each thing took."""
+
+    console: Console = field(default_factory=Console)
+    measured: list[Measured] = field(default_factory=list)
+
+    @contextmanager
+    def chapter(self, title: str) -> Iterator[None]:
+        """Say what is going on, and how long it took."""
+        self.console.rule(f"[bold]{title}", align="left")
+        start = time.monotonic()
+        yield
+        self.console.print(f"{time.monotonic() - start:.1f} s", style="dim")
+
+    def tell(self, measured: Sequence[Measured]) -> None:
+        """Add rows to the table and print them."""
+        self.measured += measured
+        self.console.print(_printed(measured))
+
+
+def run(out: Path, *, seed: int, from_scratch: bool, device: Device, workers: int) -> Path:
+    """Draw PartShapes into `out/data`, run stages 1 to 5 and every control, and return the report's page.
+
+    Run again to resume. `from_scratch` trains stage 0 too, instead of loading the weights in the package.
+    """
+    return play(Plan(), out, seed=seed, from_scratch=from_scratch, device=device, workers=workers)
+
+
+def play(plan: Plan, out: Path, *, seed: int, from_scratch: bool, device: Device, workers: int) -> Path:
+    """`run` at any size."""
+    story = Story()
+    recipe = with_seed(plan.recipe, seed)
+    data = out / "data"
+    inputs = _inputs(out, data, "train", device, workers)
+    with story.chapter("PartShapes: the drawings"):
+        draw(plan, data, seed)
+    if from_scratch:
+        with story.chapter("Stage 0: instance segmentation"):
+            recipe = replace(recipe, encoder=str(_pretrain(plan, recipe, out, seed, device)))
+    validation = Validation(
+        replace(_inputs(out, data, "val", device, workers), out=out / "validation"), recipe
+    )
+    _stages(story, inputs, recipe, validation)
+    _baselines(story, inputs, recipe, validation)
+    table = tables(story.measured)
+    _save_tables(out, table, story.measured)
+    with story.chapter("Report"):
+        page = build_report(
+            _report(inputs, recipe, validation, story.measured, table), out / run_report.FOLDER
+        )
+    for line in claims(story.measured):
+        story.console.print(line)
+    story.console.print(f"Open {page}")
+    return page
+
+
+def with_seed(recipe: Recipe, seed: int) -> Recipe:
+    """The recipe with another seed in all of its stages."""
+    return replace(
+        recipe,
+        pretrain=replace(recipe.pretrain, seed=seed, warmup=replace(recipe.pretrain.warmup, seed=seed)),
+        segments=replace(recipe.segments, seed=seed),
+        proposals=replace(recipe.proposals, seed=seed),
+        ranking=replace(recipe.ranking, seed=seed),
+        distillation=replace(recipe.distillation, seed=seed),
+    )
+
+
+# ---------------------------------------------------------------------- data
+
+
+def draw(plan: Plan, data: Path, seed: int) -> None:
+    """Write the splits, each of a seed of its own, where they aren't yet."""
+    for place, (split, count) in enumerate({"train": plan.train, "val": plan.val}.items()):
+        _write(data, split, count, plan.size, 10 * seed + place + 1)
+
+
+def _write(data: Path, split: str, count: int, size: int, seed: int) -> None:
+    """Write a split; `SPLIT.json`, written last, says which one is there."""
+    made = json.dumps({"seed": seed, "count": count, "size": size}).encode()
+    stamp = data / f"{split}.json"
+    if not stamp.exists() or stamp.read_bytes() != made:
+        write_coco(data, split, seed=seed, count=count, size=size)
+        replace_file(stamp, made)
+
+
+def _inputs(out: Path, data: Path, split: str, device: Device, workers: int) -> Inputs:
+    return Inputs(
+        out=out,
+        images=data / split,
+        objects=data / f"objects_{split}.json",
+        parts=data / f"parts_{split}.json",
+        device=device,
+        workers=workers,
+    )
+
+
+def _pretrain(plan: Plan, recipe: Recipe, out: Path, seed: int, device: Device) -> Path:
+    folder = out / "stage0"
+    _write(folder / "data", "train", plan.pretrain, plan.size, 10 * seed + 3)
+    inputs = replace(_inputs(folder, folder / "data", "train", device, 1), parts=None)
+    return pretrain_stage.run(inputs, recipe)
+
+
+# ---------------------------------------------------------------------- the method and its controls
+
+
+def _stages(story: Story, inputs: Inputs, recipe: Recipe, validation: Validation) -> None:
+    """Stages 1 to 5, each measured on the validation images as soon as it is there."""
+    with story.chapter("Stage 1: objects"):
+        pipeline.objects(inputs, recipe)
+        validation.prepare()
+    with story.chapter("Stage 2: segments"):
+        pipeline.segments(inputs, recipe)
+    with story.chapter("Stage 2 on the validation images, with its controls"):
+        story.tell([measure_whole_objects(validation), *measure_segments(validation)])
+    with story.chapter("Stage 3: proposals"):
+        pipeline.proposals(inputs, recipe)
+        story.tell(measure_proposals(validation, inputs.out / proposals.FOLDER))
+    with story.chapter("Stage 4: ranking"):
+        pipeline.rank(inputs, recipe)
+    with story.chapter("Stage 5: the part model"):
+        model = pipeline.distill(inputs, recipe)
+        story.tell([measure_parts(validation, model, "parts", "part model", "result")])
+
+
+def _baselines(story: Story, inputs: Inputs, recipe: Recipe, validation: Validation) -> None:
+    """The same network and steps as the part model, with other labels."""
+    learn: dict[str, Callable[[Inputs, Recipe], Path]] = {
+        one_stage.NAME: one_stage.run,
+        supervised.NAME: supervised.run,
+    }
+    for name, baseline in learn.items():
+        title = name.replace("_", "-")
+        with story.chapter(f"Baseline: {title}"):
+            model = baseline(inputs, recipe)
+            story.tell([measure_parts(validation, model, name, title, "baseline")])
+
+
+# ---------------------------------------------------------------------- tables
+
+
+def tables(measured: Sequence[Measured]) -> tuple[Table, ...]:
+    """What the demo found, in percent."""
+    recall = Table(
+        "Finding parts: average recall",
+        tuple(f"AR@{k}" for k in KS),
+        tuple(TableRow(one.name, tuple(_percents(one)[:3]), one.kind) for one in measured),
+        note="Of all parts of the validation images by the k best masks an image, given the objects' masks, "
+        "over IoU 0.5:0.05:0.95 (protocol strict), in percent.",
+        better="high",
+    )
+    named = [one for one in measured if one.strict.c_miou == one.strict.c_miou]
+    columns = ("C-mIoU", "A-mIoU", "C-mIoU, paper", "A-mIoU, paper")
+    naming = Table(
+        "Naming parts: mIoU after a majority vote",
+        columns,
+        tuple(TableRow(one.name, tuple(_percents(one)[3:]), one.kind) for one in named),
+        note="Part classes of unseen objects against true parts, in percent. C: mean over object classes, A: "
+        "over parts. The paper's protocol drops predictions that miss all true parts, which flatters.",
+        better="high",
+    )
+    return recall, naming
+
+
+def claims(measured: Sequence[Measured]) -> list[str]:
+    """What is wanted of the method, and whether it holds here."""
+    values = {one.name: one for one in measured}
+    first = next(name for name in values if name.startswith("segments: encoder, levels"))
+    others = {name: one for name, one in values.items() if name.startswith("segments: ") and name != first}
+    segments = values[first].strict.average_recall[10]
+    best = max(others, key=lambda name: others[name].strict.average_recall[10])
+    found = values["proposals: unique per pixel"].strict.average_recall[10]
+    part_model, baseline = (values[name].strict.c_miou for name in ("part model", "one-stage"))
+    return [
+        _claim(
+            f"trained features beat every control by {100 * MARGIN:g} (AR@10)",
+            segments, others[best].strict.average_recall[10], MARGIN, best,
+        ),
+        _claim("proposals beat segments (AR@10)", found, segments, 0.0, first),
+        _claim("the part model beats one-stage clustering (C-mIoU)", part_model, baseline, 0.0, "one-stage"),
+    ]  # fmt: skip
+
+
+def _claim(text: str, ours: float, other: float, margin: float, name: str) -> str:
+    holds = "holds" if ours > other + margin else "does not hold"
+    return f"{text}: {holds} ({100 * ours:.1f} against {100 * other:.1f} of {name})"
+
+
+def _percents(one: Measured) -> list[float]:
+    scores = [one.strict.average_recall[k] for k in KS]
+    scores += [one.strict.c_miou, one.strict.a_miou, one.paper.c_miou, one.paper.a_miou]
+    return [100 * value for value in scores]
+
+
+def _printed(measured: Sequence[Measured]) -> Printed:
+    printed = Printed(box=None)
+    printed.add_column(min_width=_LABEL_WIDTH, no_wrap=True)
+    for title in (*(f"AR@{k}" for k in KS), "C-mIoU", "A-mIoU", "C paper", "A paper"):
+        printed.add_column(title, justify="right")
+    for one in measured:
+        printed.add_row(one.name, *("-" if value != value else f"{value:.1f}" for value in _percents(one)))
+    return printed
+
+
+def _save_tables(out: Path, found: Sequence[Table], measured: Sequence[Measured]) -> None:
+    """Write `table.md`, and `table.json` with every part's score."""
+    text = "\n".join([*map(_markdown, found), *(f"- {line}" for line in claims(measured)), ""])
+    replace_file(out / "table.md", text.encode())
+    values = [
+        {"name": one.name, "kind": one.kind, "strict": one.strict.to_dict(), "paper": one.paper.to_dict()}
+        for one in measured
+    ]
+    replace_file(out / "table.json", (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _markdown(table: Table) -> str:
+    lines = [f"## {table.title}", "", table.note, ""]
+    lines.append(f"| | {' | '.join(table.columns)} |")
+    lines.append("|---" * (len(table.columns) + 1) + "|")
+    for row in table.rows:
+        kind = "" if row.kind == "result" else f" ({row.kind})"
+        cells = (value if isinstance(value, str) else _cell(value) for value in row.values)
+        lines.append(f"| {row.label}{kind} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _cell(value: object) -> str:
+    return f"{value:.1f}" if isinstance(value, float) and value == value else "-"
+
+
+# ---------------------------------------------------------------------- report
+
+
+def _report(
+    inputs: Inputs,
+    recipe: Recipe,
+    validation: Validation,
+    measured: Sequence[Measured],
+    found: Sequence[Table],
+) -> ReportData:
+    """The run's report, with what was measured, and pictures of validation images."""
+    own = run_report.contents(inputs, recipe, seconds=pipeline.seconds(inputs.out))
+    values = {one.name: one for one in measured}
+    part_model, best = values["part model"], values["supervised"]
+    images_dir, folder = validation.inputs.need("images"), validation.inputs.out
+    return replace(
+        own,
+        title="Parts discovered in PartShapes",
+        summary="Drawings, in which the method finds the parts of eight kinds of things without being told one. "
+        "Everything shown is of images that nothing was learned from. "
+        + ". ".join(claims(measured)) + ".",
+        headlines=(
+            Headline("Part model", f"{100 * part_model.strict.c_miou:.1f}", "C-mIoU, no part labels"),
+            Headline("Supervised", f"{100 * best.strict.c_miou:.1f}", "C-mIoU, with all part labels"),
+        ),
+        tables=(*found, *own.tables),
+        pictures=pictures(
+            validation.objects_dir,
+            images_dir,
+            {
+                "segments": run_report.segment_layer(segment_rows(validation)),
+                "proposals": run_report.proposal_layer(read_rows(folder / "proposals", ProposalRow)),
+                "parts": run_report.part_layer(read_rows(folder / "parts", PartRow)),
+            },
+        ),
+        galleries=galleries(validation.objects_dir, folder / "parts", images_dir, _part_notes(part_model)),
+    )  # fmt: skip
+
+
+def _part_notes(measured: Measured) -> Mapping[tuple[str, int], str]:
+    """The true part that the majority vote maps each part class to."""
+    return {
+        (category.category, part_id): f"mostly {part.part}"
+        for category in measured.strict.categories
+        for part in category.parts
+        for part_id in part.part_ids
+    }

@@ -1,0 +1,166 @@
+"""Evaluation of files: a stage's rows, or COCO, against ground-truth parts in the COCO layout."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from partdistillation.data.coco import CocoDataset, CocoImage, read_parts
+from partdistillation.data.coco_parts import parts_of
+from partdistillation.data.images import ImageInput
+from partdistillation.errors import InputError
+from partdistillation.evaluation.parts import ImageParts, PredictedPart, TruePart
+from partdistillation.evaluation.protocol import Evaluator
+from partdistillation.evaluation.scores import Evaluation
+from partdistillation.functional.masks import decode, from_coco
+from partdistillation.functional.metrics import Protocol
+from partdistillation.manifest import MANIFEST
+from partdistillation.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
+from partdistillation.store import read_rows
+
+PROTOCOLS: tuple[Protocol, ...] = ("strict", "paper")
+STAGES = ("predictions", "parts")
+"""Folders that hold parts: in one that `predict` wrote, and in a run's."""
+
+
+class Predictions(NamedTuple):
+    """What was predicted in one image."""
+
+    image_id: str
+    file_name: str
+    parts: tuple[PredictedPart, ...]
+
+
+def score(
+    predictions: Iterable[Predictions], truth: CocoDataset, protocols: Iterable[Protocol] = PROTOCOLS
+) -> list[Evaluation]:
+    """Score predictions on every image of the ground truth, an image at a time, in one pass.
+
+    An image of the ground truth that the predictions lack counts as one without predictions; predictions in
+    other images are left out.
+
+    Raises:
+        InputError: the ground truth is unusable, it is of other images altogether, or sizes differ.
+    """
+    evaluators = [Evaluator(protocol) for protocol in protocols]
+    left = {str(image.id): image for image in truth.images}
+    for found in predictions:
+        image = truth.find(ImageInput(found.image_id, found.file_name, Path(found.file_name)))
+        if image is not None and left.pop(str(image.id), None) is not None:
+            _add(evaluators, truth, image, found.parts)
+    if len(left) == len(truth.images):
+        raise InputError(
+            f"expected predictions in images of {truth.path}, found none: ids and file names don't agree; "
+            "file names are relative to the folder of images that was given"
+        )
+    for image in left.values():
+        _add(evaluators, truth, image, ())
+    return [evaluator.result() for evaluator in evaluators]
+
+
+def _add(
+    evaluators: Iterable[Evaluator], truth: CocoDataset, image: CocoImage, parts: tuple[PredictedPart, ...]
+) -> None:
+    true = tuple(TruePart(one.category, one.name, one.mask) for one in parts_of(truth, image))
+    for evaluator in evaluators:
+        evaluator.add(ImageParts(true, parts, str(image.id)))
+
+
+# ---------------------------------------------------------------------- where predictions come from
+
+
+def read_predictions(path: Path) -> Iterator[Predictions]:
+    """The parts in a folder that `predict` wrote, in a run's, in one of their stages, or in a COCO file.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    if path.is_file():
+        return coco_predictions(path)
+    for folder in (path, *(path / name for name in STAGES)):
+        if (folder / MANIFEST).is_file():
+            return map(labelled_parts, read_rows(folder, PartRow))
+    raise InputError(
+        f"{path}: expected a folder that predict wrote, a run's with its parts, or a COCO .json; found none "
+        f"of {', '.join(STAGES)} in it"
+    )
+
+
+def coco_predictions(path: Path) -> Iterator[Predictions]:
+    """The parts of a COCO file such as `predict` writes: a category is a part class of its supercategory."""
+    dataset = read_parts(path)
+    part = {category.id: number for number, category in enumerate(dataset.categories)}
+    for image in dataset.images:
+        annotations = [one for one in dataset.of(image.id) if not one.crowd]
+        objects = {name: number for number, name in enumerate(str(one.object_id) for one in annotations)}
+        parts = tuple(
+            PredictedPart(
+                one.category.supercategory,
+                from_coco(one.segmentation, image.height, image.width),
+                1.0 if one.score is None else one.score,
+                part[one.category.id],
+                objects[str(one.object_id)],
+            )
+            for one in annotations
+        )
+        yield Predictions(str(image.id), image.file_name, parts)
+
+
+def labelled_parts(row: PartRow) -> Predictions:
+    """Parts with part classes: stage 4's, a part model's, or a baseline's."""
+    return _predictions(
+        row,
+        (
+            PredictedPart(
+                found.category,
+                decode(part.rle, row.height, row.width),
+                part.score,
+                part.part,
+                found.object_id,
+            )
+            for found in row.objects
+            for part in found.parts
+        ),
+    )
+
+
+def proposals(row: ProposalRow) -> Predictions:
+    """Proposals, which have scores but no part classes yet."""
+    return _predictions(
+        row,
+        (
+            PredictedPart(
+                found.category, decode(one.rle, row.height, row.width), one.score, None, found.object_id
+            )
+            for found in row.objects
+            for one in found.proposals
+        ),
+    )
+
+
+def segments(row: SegmentRow, objects: ObjectRow) -> Predictions:
+    """Segments; they have no scores, so the largest come first."""
+    return _predictions(
+        row,
+        (
+            PredictedPart(
+                of.category, decode(one.rle, row.height, row.width), float(one.area), None, of.object_id
+            )
+            for of, found in zip(objects.objects, row.objects, strict=True)
+            for one in found.segments
+        ),
+    )
+
+
+def whole_objects(row: ObjectRow) -> Predictions:
+    """The control that knows no parts: every object is one part."""
+    return _predictions(
+        row,
+        (
+            PredictedPart(one.category, decode(one.rle, row.height, row.width), one.score, 0, one.object_id)
+            for one in row.objects
+        ),
+    )
+
+
+def _predictions(row: Row, parts: Iterable[PredictedPart]) -> Predictions:
+    return Predictions(row.image_id, row.file_name, tuple(parts))

@@ -1,0 +1,149 @@
+"""Pictures of a report, chosen from a run's rows: a few images through all stages, examples of every part."""
+
+import hashlib
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Generic, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from partdistillation.data.images import load_image
+from partdistillation.evaluation.run import Predictions
+from partdistillation.functional.masks import decode
+from partdistillation.functional.metrics import label_map
+from partdistillation.records import Object, ObjectRow, Part, PartRow, R
+from partdistillation.report.data import ClassGallery, PartGallery, PictureRow
+from partdistillation.report.pictures import part_tile, picture_row
+from partdistillation.store import read_rows
+from partdistillation.visualize import PALETTE
+
+TILES = 9
+MAX_CLASSES = 50
+"""Object classes with a gallery; more would make a page that no browser scrolls through."""
+
+
+class Layer(NamedTuple, Generic[R]):
+    """A stage to be seen: its rows, read once, and what they show in an image."""
+
+    rows: Iterable[R]
+    parts: Callable[[R, ObjectRow], Predictions]
+
+
+class Example(NamedTuple):
+    """A part of some object; `chance` decides which are shown."""
+
+    chance: int
+    image: str
+    found: Object
+    part: Part
+    row: ObjectRow
+
+
+def pictures(
+    objects_dir: Path, images_dir: Path, layers: Mapping[str, Layer[Any]], count: int = 8
+) -> tuple[PictureRow, ...]:
+    """Images evenly spread over a data set: the image, its objects, and each layer (by its caption)."""
+    chosen = _spread(objects_dir, count)
+    rows = {caption: _of(chosen, layer.rows) for caption, layer in layers.items()}
+    shown = []
+    for image_id, row in chosen.items():
+        maps = {"objects": _object_map(row)}
+        for caption, layer in layers.items():
+            maps[caption] = part_map(layer.parts(rows[caption][image_id], row), row)
+        title = ", ".join(sorted({one.category for one in row.objects}))
+        shown.append(picture_row(title, load_image(images_dir / row.file_name), maps))
+    return tuple(shown)
+
+
+def part_map(found: Predictions, row: ObjectRow) -> Int[np.ndarray, "height width"]:
+    """A label map: part classes + 1, or numbers from 1 where there are none; the better score is seen."""
+    order = sorted(range(len(found.parts)), key=lambda place: found.parts[place].score)
+    masks = np.array([found.parts[place].mask for place in order], np.bool_)
+    ids = [place if (part := found.parts[place].part) is None else part for place in order]
+    return label_map(masks.reshape(-1, row.height, row.width), ids)
+
+
+def galleries(
+    objects_dir: Path,
+    parts_dir: Path,
+    images_dir: Path,
+    notes: Mapping[tuple[str, int], str] | None = None,
+) -> tuple[ClassGallery, ...]:
+    """Every object class's part classes with examples drawn at random, at most one an image if possible.
+
+    `notes` says more of a part class, by its object class and number.
+    """
+    examples, counts = _examples(objects_dir, parts_dir)
+    categories = sorted({category for category, _ in examples})[:MAX_CLASSES]
+    return tuple(
+        ClassGallery(
+            category,
+            tuple(
+                PartGallery(
+                    f"part {part}",
+                    _color(part),
+                    tuple(_tile(example, images_dir) for example in examples[category, part]),
+                    _note(counts[category, part], (notes or {}).get((category, part), "")),
+                )
+                for part in sorted(part for of, part in examples if of == category)
+            ),
+        )
+        for category in categories
+    )
+
+
+def _note(count: int, more: str) -> str:
+    return f"{count} found; {more}" if more else f"{count} found"
+
+
+def _spread(objects_dir: Path, count: int) -> dict[str, ObjectRow]:
+    usable = [row.image_id for row in read_rows(objects_dir, ObjectRow) if row.status == "ok"]
+    places = np.linspace(0, len(usable) - 1, min(count, len(usable))).round().astype(int)
+    return _of({usable[place] for place in places}, read_rows(objects_dir, ObjectRow))
+
+
+def _of(ids: Container[str], rows: Iterable[R]) -> dict[str, R]:
+    return {row.image_id: row for row in rows if row.image_id in ids}
+
+
+def _object_map(row: ObjectRow) -> Int[np.ndarray, "height width"]:
+    masks = np.stack([decode(one.rle, row.height, row.width) for one in row.objects])
+    return label_map(masks, list(range(len(masks))))
+
+
+def _examples(
+    objects_dir: Path, parts_dir: Path
+) -> tuple[dict[tuple[str, int], list[Example]], Counter[tuple[str, int]]]:
+    """A few parts of every part class, in a random order that doesn't depend on anything else; the counts."""
+    examples: defaultdict[tuple[str, int], list[Example]] = defaultdict(list)
+    counts: Counter[tuple[str, int]] = Counter()
+    for example in _all_parts(objects_dir, parts_dir):
+        key = example.found.category, example.part.part
+        counts[key] += 1
+        same = [other for other in examples[key] if other.image == example.image]
+        if not same:
+            examples[key] = heapq.nsmallest(TILES, [*examples[key], example], key=lambda one: one.chance)
+    return dict(examples), counts
+
+
+def _all_parts(objects_dir: Path, parts_dir: Path) -> Iterator[Example]:
+    rows = zip(read_rows(objects_dir, ObjectRow), read_rows(parts_dir, PartRow), strict=True)
+    for row, labelled in rows:
+        chance = int.from_bytes(hashlib.blake2b(row.image_id.encode(), digest_size=8).digest())
+        for found, its in zip(row.objects, labelled.objects, strict=True):
+            for part in its.parts:
+                yield Example(chance, row.image_id, found, part, row)
+
+
+def _tile(example: Example, images_dir: Path) -> np.ndarray:
+    row = example.row
+    part, around = (decode(one.rle, row.height, row.width) for one in (example.part, example.found))
+    return part_tile(load_image(images_dir / row.file_name), part, around, example.part.part)
+
+
+def _color(part: int) -> tuple[int, int, int]:
+    red, green, blue = PALETTE[part % len(PALETTE)].tolist()
+    return red, green, blue
