@@ -28,6 +28,7 @@ from transformers import Mask2FormerConfig, ResNetConfig, SwinConfig
 
 from partdistillation.config import PretrainConfig, TrainingConfig
 from partdistillation.data.examples import Example
+from partdistillation.errors import InputError
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import ModelInfo
 from partdistillation.objective import SetPrediction
@@ -101,6 +102,15 @@ class RandomMasks:
         return Example(image, masks, labels.astype(np.int64), np.zeros(len(masks), np.int64), classes)
 
 
+class Unreadable(RandomMasks):
+    """Image 1 isn't there any more."""
+
+    def example(self, index: int, rng: np.random.Generator) -> Example:
+        if index == 1:
+            raise InputError("image 1 is gone")
+        return super().example(index, rng)
+
+
 class StopsAfter:
     """An objective that is interrupted at its call number `calls`."""
 
@@ -116,14 +126,16 @@ class StopsAfter:
         return self.objective(examples, generator)
 
 
-def train_tiny(out: Path, kind: str, *, stop_after: int = -1, **settings: Any) -> PartMask2Former:
+def train_tiny(
+    out: Path, kind: str, *, stop_after: int = -1, samples: RandomMasks | None = None, **settings: Any
+) -> PartMask2Former:
     """Train in `out`, or go on there, until as many steps are done as say."""
     config = (PRETRAIN if kind in ("resnet", "swin") else CONFIG).updated(settings)
     out.mkdir(parents=True, exist_ok=True)
     model = network(kind)
     train(
         model,
-        RandomMasks(kind),
+        samples or RandomMasks(kind),
         StopsAfter(SetPrediction(model, config, CPU), stop_after),
         config,
         Run(out, kind, out / "model", {"settings": {"steps": config.steps, "seed": config.seed}}),

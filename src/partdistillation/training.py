@@ -226,16 +226,19 @@ def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
 # ---------------------------------------------------------------------- data
 
 
-class _Stream(Dataset[E]):
+class _Stream(Dataset[E | PartDistillationError]):
     """The examples of (step, position) pairs, so that a loader's workers need no state."""
 
     def __init__(self, samples: Samples[E], seed: int) -> None:
         self.samples, self.seed = samples, seed
 
-    def __getitem__(self, place: tuple[int, int]) -> E:
+    def __getitem__(self, place: tuple[int, int]) -> E | PartDistillationError:
         step, position = place
         index = sample_index(self.seed, position, len(self.samples))
-        return self.samples.example(index, augmentation_rng(self.seed, step, position))
+        try:
+            return self.samples.example(index, augmentation_rng(self.seed, step, position))
+        except PartDistillationError as error:
+            return error  # raised where it is read: a loader would wrap it in its worker's traceback
 
 
 def _batches(samples: Samples[E], config: TrainingConfig, start: int) -> Iterator[list[E]]:
@@ -244,7 +247,7 @@ def _batches(samples: Samples[E], config: TrainingConfig, start: int) -> Iterato
     places = (
         [(step, step * config.batch_size + slot) for slot in share] for step in range(start, config.steps)
     )
-    loader: DataLoader[E] = DataLoader(
+    loader: DataLoader[E | PartDistillationError] = DataLoader(
         _Stream(samples, config.seed),
         batch_sampler=places,
         num_workers=config.data_workers,
@@ -253,7 +256,11 @@ def _batches(samples: Samples[E], config: TrainingConfig, start: int) -> Iterato
         multiprocessing_context="spawn" if config.data_workers else None,
         generator=torch.Generator(),  # or it draws from the global one
     )
-    yield from loader
+    for examples in loader:
+        for one in examples:
+            if isinstance(one, PartDistillationError):
+                raise one
+        yield examples
 
 
 def _as_they_are(examples: list[E]) -> list[E]:
