@@ -1,5 +1,6 @@
 """Stage 3: learn class-agnostic part proposals from the segments (paper, section 4.2)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from partdistillation.config import Inputs, ProposalsConfig, Recipe
@@ -51,6 +52,7 @@ def proposal_model(encoder: str, config: ProposalsConfig) -> PartMask2Former:
     """Stage 0's network with a new head of one class; its encoder is frozen."""
     pretrained = PartMask2Former.from_pretrained(resolve(encoder).path)
     model = pretrained.with_head((CLASS,), seed=config.seed)
+    model.info = replace(model.info, image_size=config.image_size)
     model.set_frozen(config.freeze)
     return model
 

@@ -1,5 +1,6 @@
 """PartShapes as files: PNG images and COCO JSON, for the ordinary readers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -11,16 +12,18 @@ from partdistillation.functional.masks import encode
 
 
 def write_coco(root: Path, split: str, *, seed: int, count: int, size: int = 96) -> None:
-    """Write scenes 0..count-1 of a seed: images, and `objects_{split}.json`, `parts_{split}.json` in `root`.
+    """Write scenes 0..count-1 of a seed: images, and three COCO files in `root`.
 
-    Images are `root/split/000123.png`, named in the JSON relative to `root/split`. A part annotation's
-    `object_id` is the id of its object's annotation.
+    Images are `root/split/000123.png`, named in the JSON relative to `root/split`. `objects_{split}.json` has
+    the objects with their classes, `varieties_{split}.json` the same with finer ones ("car 3"), for the
+    encoder's warm-up; `parts_{split}.json` has the parts, whose `object_id` is their object's annotation id.
     """
     folder = root / split
     folder.mkdir(parents=True, exist_ok=True)
     data = PartShapes(seed, size)
     images: list[CocoImage] = []
     objects: list[InstanceLabel] = []
+    varieties: list[InstanceLabel] = []
     parts: list[PartLabel] = []
     for index in range(count):
         scene = data[index]
@@ -30,8 +33,10 @@ def write_coco(root: Path, split: str, *, seed: int, count: int, size: int = 96)
         for found in scene.objects:
             identity = len(objects) + 1
             objects.append(InstanceLabel(image.id, identity, found.category, encode(found.mask)))
+            varieties.append(replace(objects[-1], category=f"{found.category} {found.variety}"))
             parts += part_labels(image, identity, found)
     write_instances(root / f"objects_{split}.json", images, objects)
+    write_instances(root / f"varieties_{split}.json", images, varieties)
     write_parts(root / f"parts_{split}.json", images, parts)
 
 
