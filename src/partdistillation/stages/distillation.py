@@ -1,7 +1,7 @@
 """Stage 5: the part model learns the ranked parts, each object class with rows of its own (section 4.4)."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from partdistillation.config import DistillationConfig, Inputs, Recipe
@@ -69,6 +69,7 @@ def learn_parts(lesson: Lesson, inputs: Inputs, recipe: Recipe) -> Path:
     with processes(device):
         pretrained = PartMask2Former.from_pretrained(resolve(lesson.initial).path)
         model = pretrained.with_head(names, num_parts=lesson.num_parts, seed=config.seed)
+        model.info = replace(model.info, image_size=config.image_size)
         model.set_frozen(config.freeze)
         model.to(device)
         return train(
