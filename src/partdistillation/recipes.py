@@ -12,6 +12,7 @@ from partdistillation.config import (
     RankingConfig,
     Recipe,
     SegmentsConfig,
+    WarmupConfig,
 )
 from partdistillation.errors import ConfigError
 from partdistillation.settings import did_you_mean
@@ -38,38 +39,56 @@ RELEASED_21K = Recipe(
     distillation=DistillationConfig(batch_size=256),
 )
 
-_DEMO_STEPS = 600
 _DEMO_SIZE = 256
+"""Working size of PartShapes' 128 pixels: res3 then has a feature for every 4 x 4 pixels of a drawing."""
 
 DEMO = Recipe(
     encoder="builtin:part-shapes",
     pretrain=PretrainConfig(
-        steps=3_000,
-        batch_size=16,
+        backbone="small",
+        hidden_dim=64,
+        pixel_decoder_layers=1,
+        decoder_layers=3,
+        num_queries=24,
+        steps=800,
+        batch_size=8,
         learning_rate=5e-4,
+        backbone_multiplier=0.2,
+        schedule="cosine",
+        clip_norm=1.0,
         image_size=_DEMO_SIZE,
-        scale_min=0.5,
+        scale_min=0.6,
+        scale_max=1.5,
         points=1_024,
         class_weight=4.0,
-        num_queries=20,
+        checkpoint_every=100,
+        half_precision_weights=True,
+        warmup=WarmupConfig(steps=2_200, checkpoint_every=200),
     ),
-    segments=SegmentsConfig(image_size=_DEMO_SIZE),
+    segments=SegmentsConfig(image_size=_DEMO_SIZE, metric="l2"),
     proposals=ProposalsConfig(
-        steps=_DEMO_STEPS,
-        batch_size=16,
+        steps=300,
+        batch_size=8,
         learning_rate=5e-4,
+        schedule="cosine",
+        clip_norm=1.0,
         image_size=_DEMO_SIZE,
-        scale_min=0.5,
+        scale_min=0.8,
+        scale_max=1.4,
         points=1_024,
+        min_object_area=0.01,
         checkpoint_every=100,
     ),
     ranking=RankingConfig(image_size=_DEMO_SIZE),
     distillation=DistillationConfig(
-        steps=_DEMO_STEPS,
-        batch_size=16,
+        steps=300,
+        batch_size=8,
         learning_rate=5e-4,
+        schedule="cosine",
+        clip_norm=1.0,
         image_size=_DEMO_SIZE,
-        scale_min=0.5,
+        scale_min=0.8,
+        scale_max=1.4,
         points=1_024,
         checkpoint_every=100,
     ),
