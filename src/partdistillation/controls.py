@@ -9,7 +9,7 @@ Everything is labelled as a stage is, into the validation's own folder, so that 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -99,22 +99,32 @@ def measure_segments(validation: Validation) -> list[Measured]:
 
 def segment_rows(validation: Validation, number: int = 0) -> Iterator[SegmentRow]:
     """The segments of the control at a place of `segment_controls`; 0 is the method itself."""
-    reader = StageReader(validation.inputs.out / segments.FOLDER, SegmentRow)
-    for shard in StageReader(validation.objects_dir, ObjectRow).shards:
-        yield from reader.read(f"{number}.{shard.name}")
+    for row in read_rows(validation.inputs.out / segments.FOLDER, SegmentRow):
+        control, image_id = row.image_id.split(":", 1)
+        if int(control) == number:
+            yield replace(row, image_id=image_id)
 
 
 def _label_segments(validation: Validation, configs: Mapping[str, SegmentsConfig]) -> Path:
-    """Write `out/segments`. All controls' shards are one stage: processes start once, which takes seconds."""
+    """Write `out/segments`, a row an image and control.
+
+    One stage for all, as processes take seconds to start; image by image, as the controls share an image's
+    CRF kernels, which take most of the time.
+    """
     inputs, encoder = validation.inputs, validation.recipe.encoder
-    shards = StageReader(validation.objects_dir, ObjectRow).shards
     return run_shards(
         inputs.out / segments.FOLDER,
         row=SegmentRow,
         shards=[
-            Shard(f"{number}.{shard.name}", shard.inputs)
-            for number in range(len(configs))
-            for shard in shards
+            Shard(
+                shard.name,
+                tuple(
+                    ImageRef(_id(number, one.image_id))
+                    for one in shard.inputs
+                    for number in range(len(configs))
+                ),
+            )
+            for shard in StageReader(validation.objects_dir, ObjectRow).shards
         ],
         settings={name: config.to_dict() for name, config in configs.items()} | {"encoder": encoder},
         upstream=[validation.objects_dir, *resolve(encoder).files],
@@ -124,25 +134,24 @@ def _label_segments(validation: Validation, configs: Mapping[str, SegmentsConfig
     )
 
 
+def _id(control: int, image_id: str) -> str:
+    return f"{control}:{image_id}"
+
+
 def _make_segmenter(
     validation: Validation, configs: Sequence[SegmentsConfig]
 ) -> Callable[[Shard[ImageRef]], list[SegmentRow]]:
-    inputs = validation.inputs
+    inputs, encoder = validation.inputs, validation.recipe.encoder
     reader, images_dir = StageReader(validation.objects_dir, ObjectRow), inputs.need("images")
+    device = choose_device(inputs.device)
+    features = [segments.make_features(encoder, config, device) for config in configs]
 
-    @cache
-    def features(number: int) -> Callable[..., segments.FeatureMap]:
-        return segments.make_features(
-            validation.recipe.encoder, configs[number], choose_device(inputs.device)
-        )
+    def label(row: ObjectRow) -> Iterator[SegmentRow]:
+        for number, config in enumerate(configs):
+            found = segments.segment_row(row, images_dir, features[number], config)
+            yield replace(found, image_id=_id(number, row.image_id))
 
-    def work(shard: Shard[ImageRef]) -> list[SegmentRow]:
-        number, name = shard.name.split(".", 1)
-        rows = reader.read(name)
-        config = configs[int(number)]
-        return [segments.segment_row(row, images_dir, features(int(number)), config) for row in rows]
-
-    return work
+    return lambda shard: [found for row in reader.read(shard.name) for found in label(row)]
 
 
 # ---------------------------------------------------------------------- proposals and parts

@@ -5,6 +5,7 @@ position and colour, each normalized symmetrically. Model, parameters and approx
 """
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,11 +92,9 @@ def dense_crf_marginals(
     height, width = labels.shape
     if num_labels == 1:
         return np.ones((1, height, width), np.float32)
-    position = _positions(height, width)
-    colour = image.reshape(-1, 3)
     kernels = [
-        (_kernel((position, gaussian_sxy)), gaussian_weight),
-        (_kernel((position, bilateral_sxy), (colour, bilateral_srgb)), bilateral_weight),
+        (_position_kernel(height, width, gaussian_sxy), gaussian_weight),
+        (_image_kernel(image.tobytes(), height, width, bilateral_sxy, bilateral_srgb), bilateral_weight),
     ]
     logits = _unary_logits(labels.reshape(-1), num_labels, gt_prob)
     marginals = _mean_field(logits, kernels, iterations)
@@ -133,6 +132,17 @@ def _positions(height: int, width: int) -> Int64[np.ndarray, "pixels 2"]:
     The order matters a little, since the lattice treats no two axes alike: this one is the authors'.
     """
     return np.indices((height, width)).reshape(2, -1).T
+
+
+@lru_cache(maxsize=1)
+def _position_kernel(height: int, width: int, deviation: float) -> "Lattice":
+    return _kernel((_positions(height, width), deviation))
+
+
+@lru_cache(maxsize=1)  # the objects of an image share it, and it takes as long as the mean field
+def _image_kernel(pixels: bytes, height: int, width: int, sxy: float, srgb: float) -> "Lattice":
+    colours = np.frombuffer(pixels, np.uint8).reshape(-1, 3)
+    return _kernel((_positions(height, width), sxy), (colours, srgb))
 
 
 def _kernel(*parts: tuple[np.ndarray, float]) -> "Lattice":
