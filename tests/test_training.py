@@ -332,7 +332,8 @@ class ProcessEnds(BaseException):
 class Faults:
     """Makes call number `fail_at` to the file system go wrong.
 
-    `error`: the disk is full, once. `after`: the process ends after the call, that is before the next one.
+    `error`: the disk is full, once. `after`: the process ends after the call (that is, before the next one).
+    Either leaves half a file where tensors are saved.
     """
 
     def __init__(self, fail_at: int, way: str, patch: pytest.MonkeyPatch) -> None:
@@ -341,7 +342,7 @@ class Faults:
         self._replace_module(atomic, "os", os, "open", "write", "fsync", "replace", "unlink")
         self._replace_module(checkpoints, "os", os, "replace")
         self._replace_module(checkpoints, "shutil", shutil, "rmtree")
-        patch.setattr(checkpoints, "save_file", self._faulty(self._save))
+        patch.setattr(checkpoints, "save_file", self._faulty(save_file))
 
     def _replace_module(self, place: Any, name: str, module: Any, *functions: str) -> None:
         replacement = type(sys)(name)
@@ -358,18 +359,14 @@ class Faults:
             if self.calls != self.fail_at:
                 # What is synced isn't this test's matter, and takes most of its time.
                 return None if function is os.fsync else function(*arguments)
-            if self.way == "error":
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self.ended = True
-            function(*arguments)
-            raise ProcessEnds
+            self.ended = self.way == "after"
+            if function is save_file:
+                Path(arguments[1]).write_bytes(b"half of it")
+            elif self.ended:
+                function(*arguments)
+            raise ProcessEnds if self.ended else OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         return call
-
-    def _save(self, tensors: dict[str, Tensor], path: Path) -> None:
-        if self.calls == self.fail_at - 1:  # the next call is to fail: leave half a file to it
-            path.write_bytes(b"half")
-        save_file(tensors, path)
 
 
 def fails(out: Path, fail_at: int, way: str) -> bool:
