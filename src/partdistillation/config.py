@@ -189,6 +189,14 @@ class WarmupConfig(Settings):
     seed: NaturalInt = 0
     """Decides weights, order and augmentation."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps and self.classification_weight == self.clustering_weight == 0:
+            raise ConfigError(
+                f"{self.section}: expected classification_weight or clustering_weight above 0, found both 0: "
+                "nothing would be learned; without a warm-up set steps to 0"
+            )
+
 
 @dataclass(frozen=True)
 class PretrainConfig(TrainingConfig):
@@ -214,6 +222,14 @@ class PretrainConfig(TrainingConfig):
     """Write the weights as float16, half the size; they are loaded as float32."""
     warmup: WarmupConfig = field(default_factory=WarmupConfig)
     """Encoder warm-up, for a backbone that isn't pretrained."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hidden_dim % 32:
+            raise ConfigError(
+                f"{self.section}.hidden_dim: expected a multiple of 32 (the decoders' norms have 32 groups), "
+                f"found {self.hidden_dim}"
+            )
 
 
 @dataclass(frozen=True)

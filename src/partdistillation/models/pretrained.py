@@ -94,7 +94,7 @@ def from_state_dict(
 
 
 def _build(source: str | Path, config: Mask2FormerConfig, info: ModelInfo, **weights: Any) -> Network:
-    with _quiet_transformers():
+    with quiet_transformers():
         try:
             loaded: Any = Mask2FormerForUniversalSegmentation.from_pretrained(
                 None if weights else source,
@@ -140,7 +140,7 @@ def _write_files(directory: Path, network: Network, metadata: Metadata, dtype: t
         name: (value.to(dtype) if value.is_floating_point() else value).contiguous()
         for name, value in state.items()
     }
-    with _quiet_transformers():
+    with quiet_transformers():
         shell.save_pretrained(directory, state_dict=state, max_shard_size="1TB")
     _add_section(directory / "config.json", network.info)
     (directory / "README.md").write_text(_model_card(network, metadata), encoding="utf-8")
@@ -156,7 +156,7 @@ def read_config(source: str | Path) -> dict[str, Any]:
     if _is_path(source):
         _check_files(Path(source))
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             values, _ = Mask2FormerConfig.get_config_dict(source)
     except (OSError, ValueError) as error:
         raise CheckpointError(
@@ -171,7 +171,7 @@ def _parse_config(source: str | Path, values: dict[str, Any]) -> Mask2FormerConf
             f"{source}: expected a Mask2Former model, config.json says {values.get('model_type')!r}."
         )
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             return Mask2FormerConfig.from_dict(values)
     except Exception as error:  # strict configurations raise their own classes
         raise CheckpointError(f"{source}/config.json can't be used: {error}") from error
@@ -300,7 +300,7 @@ def _fsync(path: Path) -> None:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Without transformers' load report and progress bars: problems are raised as errors here."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
