@@ -27,7 +27,7 @@ API = ROOT / "docs" / "api.md"
 
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
-CODE = re.compile(r"`([^`\n]+)`")
+CODE = re.compile(r"`([^`]+)`")
 FOLDERS = ("src/", "tests/", "docs/", "benchmarks/", "examples/", ".ci/")
 TORCHRUN = re.compile(r"torchrun --nproc-per-node \d+ -m partdistillation\.cli ")
 
@@ -54,7 +54,9 @@ def blocks(page: Path, *languages: str) -> Iterator[str]:
 
 def spans(page: Path) -> Iterator[str]:
     """Inline code."""
-    yield from CODE.findall(FENCE.sub("", text_of(page)))
+    for line in FENCE.sub("", text_of(page)).splitlines():
+        assert line.count("`") % 2 == 0, f"{name_of(page)}: inline code over two lines: {line}"
+        yield from CODE.findall(line)
 
 
 def commands(page: Path) -> Iterator[str]:
