@@ -16,10 +16,11 @@ from partdistillation.atomic import replace_file
 from partdistillation.config import Device, Inputs, RankingConfig, Recipe
 from partdistillation.data.images import load_image
 from partdistillation.engine import run_shards
-from partdistillation.errors import StoreError
+from partdistillation.errors import SettingsChanged, StoreError
 from partdistillation.functional.clustering import cluster_features
 from partdistillation.functional.masks import decode, encode
 from partdistillation.functional.ranking import part_probabilities
+from partdistillation.manifest import Json, differences
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.postprocess import View, propose_parts, run_network
@@ -35,12 +36,13 @@ from partdistillation.records import (
 )
 from partdistillation.shards import ImageRef, Shard
 from partdistillation.stages import objects, proposals
-from partdistillation.store import StageReader, read_rows
+from partdistillation.store import StageReader, read_rows, stage_hash
 
 FEATURES = "features"
 PART_CLASSES = "part_classes"
 PARTS = "parts"
 _CENTROIDS = "centroids.safetensors"
+_DESCRIPTION = "part_classes.json"
 
 Centroids = Mapping[str, Float[np.ndarray, "part dim"]]
 
@@ -134,6 +136,12 @@ def _proposals(
 def find_part_classes(inputs: Inputs, config: RankingConfig) -> Path:
     """Write `out/part_classes`: the centroids of each object class's proposals, and how many there were."""
     folder = inputs.out / PART_CLASSES
+    origin: dict[str, Json] = {
+        "settings": _clustering_settings(config),
+        "features": stage_hash(inputs.out / FEATURES),
+    }
+    if _is_found(folder, origin):
+        return folder
     folder.mkdir(parents=True, exist_ok=True)
     centroids: dict[str, np.ndarray] = {}
     counts = {}
@@ -158,9 +166,33 @@ def find_part_classes(inputs: Inputs, config: RankingConfig) -> Path:
             f"lower ranking.min_score ({config.min_score}) or ranking.min_ratio ({config.min_ratio})"
         )
     replace_file(folder / _CENTROIDS, save(centroids))
-    text = json.dumps({"num_parts": config.num_parts, "classes": counts}, indent=1, ensure_ascii=False)
-    replace_file(folder / "part_classes.json", (text + "\n").encode())
+    text = json.dumps(origin | {"classes": counts}, indent=1, ensure_ascii=False)
+    replace_file(folder / _DESCRIPTION, (text + "\n").encode())  # last: it says that the folder is whole
     return folder
+
+
+def _clustering_settings(config: RankingConfig) -> dict[str, Json]:
+    names = ("min_ratio", "min_score", "keep_all_if_none", "num_parts", "restarts", "seed")
+    return {name: value for name, value in config.to_dict().items() if name in names}
+
+
+def _is_found(folder: Path, origin: Mapping[str, Json]) -> bool:
+    """Whether the part classes are there.
+
+    Raises:
+        SettingsChanged: they are, but with other settings or from other proposals.
+    """
+    path = folder / _DESCRIPTION
+    if not path.exists():
+        return False
+    changes = differences({key: json.loads(path.read_bytes()).get(key) for key in origin}, origin)
+    if changes:
+        raise SettingsChanged(
+            f"{folder} was made with other settings or proposals:\n  "
+            + "\n  ".join(changes)
+            + f"\nGo back to the old ones, choose another --out, or delete {folder} and {PARTS} beside it."
+        )
+    return True
 
 
 def read_centroids(folder: Path) -> Centroids:
@@ -180,11 +212,8 @@ def _features_by_class(folder: Path, config: RankingConfig) -> dict[str, list[np
 def salient(found: Sequence[Proposal], config: RankingConfig) -> list[Proposal]:
     """The proposals of an object that are clustered: those over tau_r, then those over tau_s."""
     kept = list(found)
-    for passes in (
-        lambda one: one.ratio > config.min_ratio,
-        lambda one: one.score > config.min_score,
-    ):
-        passed = [one for one in kept if passes(one)]
+    for attribute, threshold in (("ratio", config.min_ratio), ("score", config.min_score)):
+        passed = [one for one in kept if getattr(one, attribute) > threshold]
         if passed or not config.keep_all_if_none:
             kept = passed
     return kept
