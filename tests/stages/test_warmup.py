@@ -138,7 +138,8 @@ class Maps(nn.Module):
 
     def last(self) -> Tensor:
         """The weights of the coarsest map."""
-        return self.state_dict()["mix.3.weight"].clone()
+        weights: Tensor = self.state_dict()["mix.3.weight"]
+        return weights.clone()
 
 
 def examples(count: int, size: int = 64) -> list[Views]:
