@@ -2,9 +2,9 @@
 
     python benchmarks/street_parts.py DATA --out OUT [--val NAME] [--encoder MODEL] [--seed 0]
 
-DATA holds `train/`, `objects_train.json`, `NAME/`, `objects_NAME.json` and `parts_NAME.json` (COCO layouts;
-see docs/datasets.md). The ground-truth parts are read by the evaluation alone. Everything is resumable: the same
-command goes on where it was stopped. The settings are in `street_parts.yaml` beside this file.
+DATA holds `train/`, `objects_train.json`, `NAME/`, `objects_NAME.json` and `parts_NAME.json`, in COCO layouts
+(docs/datasets.md). The ground-truth parts are read by the evaluation alone. Everything is resumable:
+the same command goes on where it was stopped. The settings are in `street_parts.yaml` beside this file.
 """
 
 import argparse
