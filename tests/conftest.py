@@ -1,7 +1,7 @@
 """What all tests share: no network, one thread, and where to find the reference material."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,9 @@ import jaxtyping  # noqa: E402  (after the environment is set)
 import pytest  # noqa: E402
 
 if TYPE_CHECKING:
+    from partdistillation.config import Recipe
     from partdistillation.models.part_mask2former import PartMask2Former
+    from partdistillation.records import R
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +55,70 @@ def small_network() -> "PartMask2Former":
 def small_swin() -> "PartMask2Former":
     """The same with a Swin backbone."""
     return _small_network(swin=True)
+
+
+@pytest.fixture(scope="session")
+def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """PartShapes as files: the splits `train` (12 images of 64 pixels) and `val` (4)."""
+    from partdistillation.data.part_shapes import write_coco
+
+    folder = tmp_path_factory.mktemp("drawings")
+    write_coco(folder, "train", seed=1, count=12, size=64)
+    write_coco(folder, "val", seed=2, count=4, size=64)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> "Recipe":
+    """All stages in seconds, from a network with random weights: 3 segments, 3 part classes, 2 steps."""
+    from partdistillation import config
+
+    stage0 = tmp_path_factory.mktemp("stage0") / "model"
+    _small_network(swin=False).save_pretrained(stage0)
+    steps = {
+        "steps": 2,
+        "batch_size": 2,
+        "image_size": 64,
+        "points": 16,
+        "warmup_steps": 1,
+        "min_object_area": 0.0,
+        "checkpoint_every": 1,
+        "log_every": 1,
+    }
+    return config.Recipe().updated(
+        {
+            "encoder": str(stage0),
+            "segments": {"image_size": 64, "k": 3, "restarts": 2, "metric": "l2"},
+            "proposals": steps,
+            "ranking": {
+                "image_size": 64,
+                "min_score": 0.0,
+                "label_min_score": 0.0,
+                "num_parts": 3,
+                "restarts": 1,
+            },
+            "distillation": steps,
+        }
+    )
+
+
+@pytest.fixture
+def write_stage() -> Callable[[Path, "Sequence[R]"], Path]:
+    """Writes rows as a finished stage, in one shard: `write_stage(folder, rows)`."""
+    from partdistillation.engine import run_shards
+    from partdistillation.shards import ImageRef, Shard
+
+    def write(folder: Path, rows: "Sequence[R]") -> Path:
+        return run_shards(
+            folder,
+            row=type(rows[0]),
+            shards=[Shard("all", tuple(ImageRef(row.image_id) for row in rows))],
+            settings={},
+            make_work=lambda: lambda _: rows,
+            label=folder.name,
+        )
+
+    return write
 
 
 def _small_network(swin: bool) -> "PartMask2Former":

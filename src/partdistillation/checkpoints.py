@@ -68,6 +68,11 @@ def is_trained(run: Run) -> bool:
     return False
 
 
+def is_finished(run: Run) -> bool:
+    """Whether nothing is left to do: the model is there (see `is_trained`), and its checkpoints are gone."""
+    return is_trained(run) and not run.checkpoints.exists()
+
+
 @contextmanager
 def opened(run: Run) -> Iterator[int]:
     """Hold the run's files, and tell how many steps are done (by the newest checkpoint), or TRAINED.

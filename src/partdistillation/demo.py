@@ -28,7 +28,7 @@ from partdistillation.controls import (
     segment_rows,
 )
 from partdistillation.data.part_shapes import write_coco
-from partdistillation.recipes import DEMO
+from partdistillation.recipes import DEMO, seeded
 from partdistillation.records import PartRow, ProposalRow
 from partdistillation.report import run as run_report
 from partdistillation.report.build import build_report
@@ -39,6 +39,10 @@ from partdistillation.stages import proposals
 from partdistillation.store import read_rows
 
 KS = (1, 10, 20)
+SUMMARY = (
+    "Drawings of eight kinds of things, whose parts the method finds without a part label. All that is shown "
+    "here are images that nothing was learned from."
+)
 _LABEL_WIDTH = 38  # so that tables printed one after the other line up
 MARGIN = 0.05
 """How much better than every control the trained features are wanted to be."""
@@ -91,7 +95,7 @@ def run(out: Path, *, seed: int, from_scratch: bool, device: Device, workers: in
 def play(plan: Plan, out: Path, *, seed: int, from_scratch: bool, device: Device, workers: int) -> Path:
     """`run` at any size."""
     story = Story()
-    recipe = with_seed(plan.recipe, seed)
+    recipe = seeded(plan.recipe, seed)
     data = out / "data"
     inputs = _inputs(out, data, "train", device, workers)
     with story.chapter("PartShapes: the drawings"):
@@ -114,18 +118,6 @@ def play(plan: Plan, out: Path, *, seed: int, from_scratch: bool, device: Device
         story.console.print(line)
     story.console.print(f"Open {page}")
     return page
-
-
-def with_seed(recipe: Recipe, seed: int) -> Recipe:
-    """The recipe with another seed in all of its stages."""
-    return replace(
-        recipe,
-        pretrain=replace(recipe.pretrain, seed=seed, warmup=replace(recipe.pretrain.warmup, seed=seed)),
-        segments=replace(recipe.segments, seed=seed),
-        proposals=replace(recipe.proposals, seed=seed),
-        ranking=replace(recipe.ranking, seed=seed),
-        distillation=replace(recipe.distillation, seed=seed),
-    )
 
 
 # ---------------------------------------------------------------------- data
@@ -309,9 +301,7 @@ def _report(
     return replace(
         own,
         title="Parts discovered in PartShapes",
-        summary="Drawings, in which the method finds the parts of eight kinds of things without being told one. "
-        "Everything shown is of images that nothing was learned from. "
-        + ". ".join(claims(measured)) + ".",
+        summary=f"{SUMMARY} {'. '.join(claims(measured))}.",
         headlines=(
             Headline("Part model", f"{100 * part_model.strict.c_miou:.1f}", "C-mIoU, no part labels"),
             Headline("Supervised", f"{100 * best.strict.c_miou:.1f}", "C-mIoU, with all part labels"),
@@ -327,7 +317,7 @@ def _report(
             },
         ),
         galleries=galleries(validation.objects_dir, folder / "parts", images_dir, _part_notes(part_model)),
-    )  # fmt: skip
+    )
 
 
 def _part_notes(measured: Measured) -> Mapping[tuple[str, int], str]:

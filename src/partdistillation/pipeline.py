@@ -3,9 +3,10 @@
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rich.console import Console
 from rich.markdown import Markdown
@@ -25,6 +26,22 @@ from partdistillation.stages import proposals as proposals_stage
 from partdistillation.stages import segments as segments_stage
 from partdistillation.store import contents_hash
 
+
+class Stage(NamedTuple):
+    """What a stage writes into a run's folder, and which settings decide it."""
+
+    folders: tuple[str, ...]
+    settings: tuple[str, ...]
+
+
+STAGES = {
+    "pretrain": Stage((pretrain_stage.FOLDER,), ("pretrain",)),
+    "objects": Stage((objects_stage.FOLDER,), ("objects",)),
+    "segments": Stage((segments_stage.FOLDER,), ("segments", "encoder")),
+    "proposals": Stage((proposals_stage.FOLDER,), ("proposals", "encoder")),
+    "ranking": Stage((ranking.FEATURES, ranking.PART_CLASSES, ranking.PARTS), ("ranking",)),
+    "distillation": Stage((distillation.FOLDER,), ("distillation",)),
+}
 CHECKPOINTS = "checkpoints"
 SECONDS = "seconds.json"
 """In a run's folder: how long each stage took."""
@@ -46,33 +63,32 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
 
 def pretrain(inputs: Inputs, recipe: Recipe) -> Path:
     """Stage 0: an instance segmentation model, where no published one is used."""
-    return _stage("pretrain", pretrain_stage.run, inputs, recipe, [pretrain_stage.FOLDER])
+    return _stage("pretrain", pretrain_stage.run, inputs, recipe)
 
 
 def objects(inputs: Inputs, recipe: Recipe) -> Path:
     """Stage 1: the objects whose parts are learned (section 4.1)."""
-    return _stage("objects", objects_stage.run, inputs, recipe, [objects_stage.FOLDER])
+    return _stage("objects", objects_stage.run, inputs, recipe)
 
 
 def segments(inputs: Inputs, recipe: Recipe) -> Path:
     """Stage 2: class-agnostic segments of every object (section 4.2)."""
-    return _stage("segments", segments_stage.run, inputs, recipe, [segments_stage.FOLDER])
+    return _stage("segments", segments_stage.run, inputs, recipe)
 
 
 def proposals(inputs: Inputs, recipe: Recipe) -> Path:
     """Stage 3: the proposal model, taught by the segments (section 4.2)."""
-    return _stage("proposals", proposals_stage.run, inputs, recipe, [proposals_stage.FOLDER])
+    return _stage("proposals", proposals_stage.run, inputs, recipe)
 
 
 def rank(inputs: Inputs, recipe: Recipe) -> Path:
     """Stage 4: proposals become parts (section 4.3)."""
-    made = [ranking.FEATURES, ranking.PART_CLASSES, ranking.PARTS]
-    return _stage("ranking", ranking.run, inputs, recipe, made)
+    return _stage("ranking", ranking.run, inputs, recipe)
 
 
 def distill(inputs: Inputs, recipe: Recipe) -> Path:
     """Stage 5: the part model, taught by the parts (section 4.4)."""
-    return _stage("distillation", distillation.run, inputs, recipe, [distillation.FOLDER])
+    return _stage("distillation", distillation.run, inputs, recipe)
 
 
 def report(inputs: Inputs, recipe: Recipe) -> Path:
@@ -111,34 +127,49 @@ def seconds(out: Path) -> dict[str, float]:
     return found
 
 
-def _stage(
-    name: str, run: Callable[[Inputs, Recipe], Path], inputs: Inputs, recipe: Recipe, folders: Sequence[str]
-) -> Path:
-    """Run a stage, and keep `config.yaml` true: the settings that what is in `out` was made with.
+def _stage(name: str, run: Callable[[Inputs, Recipe], Path], inputs: Inputs, recipe: Recipe) -> Path:
+    """Run a stage, remember its settings once it has accepted them, and note how long it took.
 
-    A stage that has begun refuses other settings by itself, and then nothing may be overwritten. One that
-    hasn't is remembered before it starts, so that it can be resumed without repeating the settings.
+    A stage that has begun refuses other settings by itself. One that hasn't is remembered before it starts,
+    so that it can be resumed without repeating the settings.
     """
-    places = [inputs.out / folder for folder in folders]
-    begun = any(place.exists() for place in (*places, inputs.out / CHECKPOINTS / name))
-    before = [_contents(place) for place in places]
-    first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes, one writes
-    if first and not begun:
-        config.save(inputs, recipe)
-    start = time.monotonic()
+    out = inputs.out
+    if int(os.environ.get("RANK", "0")) > 0:  # of torchrun's processes the first one writes
+        return run(inputs, recipe)
+    if not _has_begun(name, out):
+        _remember(name, inputs, recipe)
+    before, start = _contents(name, out), time.monotonic()
     made = run(inputs, recipe)
-    if not first:
-        return made
-    config.save(inputs, recipe)
-    if None in before or before != [_contents(place) for place in places]:
-        spent = seconds(inputs.out) | {name: round(time.monotonic() - start, 1)}
-        replace_file(inputs.out / SECONDS, (json.dumps(spent, indent=1) + "\n").encode())
+    _remember(name, inputs, recipe)
+    if _contents(name, out) != before:
+        spent = seconds(out) | {name: round(time.monotonic() - start, 1)}
+        replace_file(out / SECONDS, (json.dumps(spent, indent=1) + "\n").encode())
     return made
 
 
-def _contents(place: Path) -> str | None:
-    """Hash of what a stage has made, None if it isn't finished."""
+def _remember(name: str, inputs: Inputs, recipe: Recipe) -> None:
+    """Write `config.yaml`: the settings that what is in `out` was, or will be, made with.
+
+    So the settings of other stages that have begun stay as they were.
+    """
+    path = inputs.out / config.CONFIG_FILE
+    if path.exists():
+        inputs_then, recipe_then = config.from_yaml(path, inputs, recipe)
+        begun = [stage for stage in STAGES if stage != name and _has_begun(stage, inputs.out)]
+        kept = {setting for stage in begun for setting in STAGES[stage].settings} - set(STAGES[name].settings)
+        recipe = replace(recipe, **{setting: getattr(recipe_then, setting) for setting in kept})
+        if "objects" in begun:
+            inputs = replace(inputs, objects=inputs_then.objects)
+    config.save(inputs, recipe)
+
+
+def _has_begun(name: str, out: Path) -> bool:
+    return any((out / place).exists() for place in (*STAGES[name].folders, f"{CHECKPOINTS}/{name}"))
+
+
+def _contents(name: str, out: Path) -> list[str] | None:
+    """Hashes of what a stage has made, None if it isn't finished."""
     try:
-        return contents_hash(place)
+        return [contents_hash(out / folder) for folder in STAGES[name].folders]
     except StoreError:
         return None

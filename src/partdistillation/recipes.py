@@ -5,6 +5,8 @@ it differs, so that its checkpoints and labels can be used and compared. DEMO is
 PartShapes' small drawings and of a laptop.
 """
 
+from dataclasses import replace
+
 from partdistillation.config import (
     DistillationConfig,
     PretrainConfig,
@@ -95,6 +97,18 @@ DEMO = Recipe(
 )
 
 RECIPES = {"paper": PAPER, "released_1k": RELEASED_1K, "released_21k": RELEASED_21K, "demo": DEMO}
+
+
+def seeded(recipe: Recipe, seed: int) -> Recipe:
+    """The recipe with one seed in all of its stages."""
+    return replace(
+        recipe,
+        pretrain=replace(recipe.pretrain, seed=seed, warmup=replace(recipe.pretrain.warmup, seed=seed)),
+        segments=replace(recipe.segments, seed=seed),
+        proposals=replace(recipe.proposals, seed=seed),
+        ranking=replace(recipe.ranking, seed=seed),
+        distillation=replace(recipe.distillation, seed=seed),
+    )
 
 
 def recipe(name: str) -> Recipe:

@@ -24,6 +24,7 @@ from partdistillation.checkpoints import (
     TRAINED,
     Run,
     finish,
+    is_finished,
     is_trained,
     load_checkpoint,
     log,
@@ -47,7 +48,17 @@ from partdistillation.parallel import (
 )
 from partdistillation.progress import Advance, progress
 
-__all__ = ["Objective", "Run", "Samples", "decisive", "is_trained", "processes", "sample_index", "train"]
+__all__ = [
+    "Objective",
+    "Run",
+    "Samples",
+    "decisive",
+    "is_finished",
+    "is_trained",
+    "processes",
+    "sample_index",
+    "train",
+]
 
 E = TypeVar("E")
 E_co = TypeVar("E_co", covariant=True)

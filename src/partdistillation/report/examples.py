@@ -4,6 +4,7 @@ import hashlib
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple
 
@@ -25,7 +26,8 @@ MAX_CLASSES = 50
 """Object classes with a gallery; more would make a page that no browser scrolls through."""
 
 
-class Layer(NamedTuple, Generic[R]):
+@dataclass(frozen=True)
+class Layer(Generic[R]):
     """A stage to be seen: its rows, read once, and what they show in an image."""
 
     rows: Iterable[R]

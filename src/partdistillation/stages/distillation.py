@@ -15,7 +15,7 @@ from partdistillation.objective import SetPrediction
 from partdistillation.records import ObjectRow, PartRow
 from partdistillation.stages import objects, proposals, ranking
 from partdistillation.store import contents_hash, read_rows
-from partdistillation.training import Run, decisive, is_trained, processes, train
+from partdistillation.training import Run, decisive, is_finished, processes, train
 
 FOLDER = "part_model"
 OBJECTS_MODEL = "objects_model"
@@ -60,7 +60,7 @@ def learn_parts(lesson: Lesson, inputs: Inputs, recipe: Recipe) -> Path:
     config, device = recipe.distillation, choose_device(inputs.device)
     objects_dir = inputs.out / objects.FOLDER
     training = Run(inputs.out, lesson.name, lesson.model, _depends(lesson, objects_dir, config))
-    if is_trained(training):
+    if is_finished(training):
         return training.model_dir
     names = class_names(lesson.parts)
     samples = LabelledImages(

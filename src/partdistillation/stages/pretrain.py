@@ -23,7 +23,7 @@ from partdistillation.parallel import processes, rank, wait_for_all
 from partdistillation.records import ObjectRow
 from partdistillation.stages import objects, warmup
 from partdistillation.store import contents_hash, read_rows
-from partdistillation.training import Run, decisive, is_trained, train
+from partdistillation.training import Run, decisive, is_finished, train
 
 FOLDER = "pretrained_model"
 
@@ -48,7 +48,7 @@ def _learn_objects(inputs: Inputs, config: PretrainConfig, device: torch.device)
     objects_dir, root = inputs.out / objects.FOLDER, inputs.need("images")
     depends = _depends(objects_dir, config)
     training = Run(inputs.out, "pretrain", inputs.out / FOLDER, depends)
-    if is_trained(training):
+    if is_finished(training):
         return training.model_dir
     names, images = object_images(objects_dir, config)
     samples = LabelledImages(root, images, config)

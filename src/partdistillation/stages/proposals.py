@@ -13,7 +13,7 @@ from partdistillation.objective import SetPrediction
 from partdistillation.records import ObjectRow, SegmentRow
 from partdistillation.stages import objects, segments
 from partdistillation.store import contents_hash, read_rows
-from partdistillation.training import Run, decisive, is_trained, processes, train
+from partdistillation.training import Run, decisive, is_finished, processes, train
 
 FOLDER = "proposal_model"
 CLASS = "part"
@@ -30,7 +30,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         "segments": contents_hash(segments_dir),
     }
     training = Run(inputs.out, "proposals", inputs.out / FOLDER, depends)
-    if is_trained(training):
+    if is_finished(training):
         return training.model_dir
     samples = LabelledImages(inputs.need("images"), segment_images(objects_dir, segments_dir, config), config)
     with processes(device):

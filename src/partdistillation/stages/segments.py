@@ -27,7 +27,7 @@ from partdistillation.store import StageReader
 
 FOLDER = "segments"
 
-FeatureMap = Float[Tensor, "channel h w"]
+FeatureMap = Float[Tensor, "channel rows columns"]
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:

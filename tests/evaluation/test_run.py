@@ -1,0 +1,132 @@
+"""Evaluation of files: rows and COCO against ground truth."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from partdistillation.baselines import supervised
+from partdistillation.config import Inputs, Recipe
+from partdistillation.data.coco import CocoDataset, read_parts
+from partdistillation.errors import InputError
+from partdistillation.evaluation import Evaluation
+from partdistillation.evaluation import run as evaluation
+from partdistillation.records import ObjectRow, ObjectSegments, PartRow, Segment, SegmentRow
+from partdistillation.stages import objects
+from partdistillation.store import read_rows
+
+
+@pytest.fixture(scope="module")
+def perfect(drawings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of somebody who knows: its parts are the truth."""
+    out = tmp_path_factory.mktemp("perfect")
+    inputs = Inputs(
+        out=out,
+        images=drawings / "train",
+        objects=drawings / "objects_train.json",
+        parts=drawings / "parts_train.json",
+    )
+    objects.run(inputs, Recipe())
+    supervised.label(inputs, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def truth(drawings: Path) -> CocoDataset:
+    return read_parts(drawings / "parts_train.json")
+
+
+def test_the_truth_scores_all(perfect: Path, truth: CocoDataset) -> None:
+    strict, paper = evaluation.score(evaluation.read_predictions(perfect), truth)
+    assert (strict.protocol, paper.protocol) == ("strict", "paper")
+    for found in (strict, paper):
+        assert (found.images, found.average_recall[100], found.c_miou, found.a_miou) == (12, 1.0, 1.0, 1.0)
+
+
+def test_rows_and_coco_score_the_same(perfect: Path, truth: CocoDataset, tmp_path: Path) -> None:
+    rows = [drop_some(row) for row in read_rows(perfect / "parts", PartRow)]
+    from_rows = evaluation.score(map(evaluation.labelled_parts, rows), truth)
+    assert 0.1 < from_rows[0].c_miou < 0.9
+    path = tmp_path / "predictions.json"
+    path.write_text(json.dumps(as_coco(rows)))
+    from_coco = evaluation.score(evaluation.read_predictions(path), truth)
+    assert [without_ids(one) for one in from_coco] == [without_ids(one) for one in from_rows]
+
+
+def drop_some(row: PartRow) -> PartRow:
+    """The row without its first object's parts, and with half the part classes mixed up."""
+    found = [
+        replace(one, parts=tuple(replace(part, part=part.part // 2) for part in one.parts))
+        for one in row.objects
+    ]
+    return replace(row, objects=(replace(found[0], parts=()), *found[1:]))
+
+
+def as_coco(rows: list[PartRow]) -> dict[str, Any]:
+    names: dict[tuple[str, int], int] = {}
+    annotations = [
+        {
+            "id": 0, "image_id": row.image_id, "object_id": f"{row.image_id}/{found.object_id}",
+            "score": part.score,
+            "category_id": names.setdefault((found.category, part.part), len(names) + 1),
+            "segmentation": {"size": [row.height, row.width], "counts": part.rle.decode()},
+        }
+        for row in rows for found in row.objects for part in found.parts
+    ]  # fmt: skip
+    images = [
+        {"id": row.image_id, "file_name": row.file_name, "width": row.width, "height": row.height}
+        for row in rows
+    ]
+    categories = [
+        {"id": number, "name": f"{category} part {part}", "supercategory": category}
+        for (category, part), number in names.items()
+    ]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def without_ids(found: Evaluation) -> dict[str, Any]:
+    return {**found.to_dict()} | {"categories": None}
+
+
+def test_an_image_that_nobody_labelled_counts_as_missed(perfect: Path, truth: CocoDataset) -> None:
+    rows = list(read_rows(perfect / "parts", PartRow))[3:]
+    (strict,) = evaluation.score(map(evaluation.labelled_parts, rows), truth, ["strict"])
+    missed = sum(len(truth.of(image.id)) for image in truth.images[:3])
+    total = sum(len(truth.of(image.id)) for image in truth.images)
+    assert strict.images == 12
+    assert strict.average_recall[100] == pytest.approx(1 - missed / total)
+
+
+def test_images_are_found_by_file_name(perfect: Path, truth: CocoDataset) -> None:
+    """As `predict` names them, where no COCO file told it the ids."""
+    rows = [replace(row, image_id=row.file_name) for row in read_rows(perfect / "parts", PartRow)]
+    (strict,) = evaluation.score(map(evaluation.labelled_parts, rows), truth, ["strict"])
+    assert strict.c_miou == 1
+
+
+def test_other_images_altogether_are_an_error(perfect: Path, truth: CocoDataset) -> None:
+    rows = [replace(row, file_name=f"x/{row.file_name}") for row in read_rows(perfect / "parts", PartRow)]
+    with pytest.raises(InputError, match="ids and file names don't agree"):
+        evaluation.score(map(evaluation.labelled_parts, rows), truth)
+
+
+def test_a_folder_without_parts_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a folder that predict wrote"):
+        evaluation.read_predictions(tmp_path)
+
+
+def test_large_segments_come_first_and_objects_are_one_part(perfect: Path) -> None:
+    row = next(iter(read_rows(perfect / objects.FOLDER, ObjectRow)))
+    whole = row.objects[0].rle
+    header = (row.image_id, row.file_name, row.width, row.height, row.status, row.reason)
+    others = (ObjectSegments(number, ()) for number in range(1, len(row.objects)))
+    cut = SegmentRow(*header, (ObjectSegments(0, (Segment(3, whole), Segment(9, whole))), *others))
+    found = evaluation.segments(cut, row)
+    assert [(part.score, part.part, part.category) for part in found.parts] == [
+        (3.0, None, row.objects[0].category),
+        (9.0, None, row.objects[0].category),
+    ]
+    parts = evaluation.whole_objects(row).parts
+    assert [(part.part, part.object_id) for part in parts] == [(0, i) for i in range(len(row.objects))]

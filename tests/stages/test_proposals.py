@@ -1,0 +1,65 @@
+"""Stage 3: which segments are learned, and from which network."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from partdistillation.config import ProposalsConfig, Recipe
+from partdistillation.data.examples import LabelledMask
+from partdistillation.functional.masks import encode
+from partdistillation.records import Object, ObjectRow, ObjectSegments, Segment, SegmentRow, Status
+from partdistillation.stages import proposals
+
+
+def box_of(height: int, width: int) -> bytes:
+    mask = np.zeros((20, 50), np.bool_)
+    mask[:height, :width] = True
+    return encode(mask)
+
+
+def an_object(object_id: int, area: int) -> Object:
+    return Object(object_id, "cat", 1.0, area, (0.0, 0.0, 1.0, 1.0), b"")
+
+
+def test_small_segments_and_those_of_small_objects_are_left_out(
+    tmp_path: Path, write_stage: Callable[[Path, Any], Path]
+) -> None:
+    header: tuple[str, str, int, int, Status, str] = ("1", "a.png", 50, 20, "ok", "")
+    objects_dir = write_stage(
+        tmp_path / "objects",
+        [
+            ObjectRow(*header, (an_object(0, 200), an_object(1, 49))),  # 1000 pixels: the second is under .05
+            ObjectRow("2", "b.png", 0, 0, "rejected", "broken", ()),
+            ObjectRow("3", "c.png", 50, 20, "ok", "", (an_object(0, 40),)),
+        ],
+    )
+    large, edge, small = (Segment(area, box_of(1, area)) for area in (30, 10, 9))
+    segments_dir = write_stage(
+        tmp_path / "segments",
+        [
+            SegmentRow(*header, (ObjectSegments(0, (large, edge, small)), ObjectSegments(1, (large,)))),
+            SegmentRow("2", "b.png", 0, 0, "rejected", "broken", ()),
+            SegmentRow("3", "c.png", 50, 20, "ok", "", (ObjectSegments(0, (large,)),)),
+        ],
+    )
+    (image,) = proposals.segment_images(objects_dir, segments_dir, ProposalsConfig())
+    assert (image.file_name, image.height, image.width) == ("a.png", 20, 50)
+    assert image.masks == (LabelledMask(large.rle, 0), LabelledMask(edge.rle, 0))
+    everything = replace(ProposalsConfig(), min_object_area=0.0, min_mask_area=0.0)
+    images = proposals.segment_images(objects_dir, segments_dir, everything)
+    assert [len(image.masks) for image in images] == [4, 1]
+
+
+def test_the_model_starts_from_stage_0_with_one_class(tiny_recipe: Recipe, small_network: Any) -> None:
+    model = proposals.proposal_model(tiny_recipe.encoder, tiny_recipe.proposals)
+    assert model.info.class_names == ("part",)
+    assert model.class_predictor.state_dict() != {}
+    for name, weight in small_network.model.state_dict().items():
+        assert torch.equal(model.model.state_dict()[name], weight), name
+    frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    assert any("pixel_level_module.encoder" in name for name in frozen)
+    assert not any("transformer_module" in name or "class_predictor" in name for name in frozen)

@@ -1,0 +1,109 @@
+"""Stage 4: clusters of features become part classes."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from partdistillation.config import Inputs, RankingConfig
+from partdistillation.errors import StoreError
+from partdistillation.functional.masks import encode
+from partdistillation.records import ObjectProposals, PartRow, Proposal, ProposalRow
+from partdistillation.stages import ranking
+from partdistillation.store import read_rows
+
+RLE = encode(np.ones((2, 3), np.bool_))
+CONFIG = RankingConfig(num_parts=2)
+
+
+def proposal(*feature: float, score: float = 0.9, ratio: float = 0.5) -> Proposal:
+    return Proposal(0, score, ratio, 6, RLE, np.array(feature, np.float16))
+
+
+def row(image_id: str, *found: ObjectProposals) -> ProposalRow:
+    return ProposalRow(image_id, f"{image_id}.png", 3, 2, "ok", "", found)
+
+
+def labels(inputs: Inputs) -> list[list[int]]:
+    parts = read_rows(inputs.out / ranking.PARTS, PartRow)
+    return [[part.part for part in found.parts] for one in parts for found in one.objects]
+
+
+@pytest.fixture
+def clusters(tmp_path: Path, write_stage: Callable[[Path, Any], Path]) -> Inputs:
+    """Heads near (1, 0) and tails near (0, 1), over three cats; a dog with a single proposal."""
+    write_stage(
+        tmp_path / ranking.FEATURES,
+        [
+            row("a", ObjectProposals(0, "cat", (proposal(1, 0), proposal(0.05, 1)))),
+            row("b", ObjectProposals(0, "cat", (proposal(0, 1), proposal(1, 0.05)))),
+            row(
+                "c",
+                ObjectProposals(0, "cat", (proposal(0.95, 0),)),
+                ObjectProposals(1, "dog", (proposal(0, 1),)),
+            ),
+            ProposalRow("d", "d.png", 0, 0, "rejected", "broken", ()),
+        ],
+    )
+    return Inputs(out=tmp_path)
+
+
+def test_two_clusters_are_two_part_classes(clusters: Inputs, capsys: pytest.CaptureFixture[str]) -> None:
+    ranking.find_part_classes(clusters, CONFIG)
+    ranking.label(clusters, CONFIG)
+    (head, tail), (tail_b, head_b), (head_c,), (dog,) = labels(clusters)
+    assert head == head_b == head_c
+    assert tail == tail_b
+    assert {head, tail} == {0, 1}
+    assert dog == 0
+    centroids = ranking.read_centroids(clusters.out / ranking.PART_CLASSES)
+    np.testing.assert_allclose(centroids["cat"][head], [(1 + 1 + 0.95) / 3, 0.05 / 3], atol=1e-3)
+    assert "dog: 1 part classes instead of 2" in capsys.readouterr().err
+    counts = json.loads((clusters.out / ranking.PART_CLASSES / "part_classes.json").read_text())
+    assert counts["classes"]["cat"] == {"proposals": 5, "part_classes": 2}
+
+
+def test_probabilities_are_equation_4s(clusters: Inputs) -> None:
+    ranking.find_part_classes(clusters, CONFIG)
+    ranking.label(clusters, CONFIG)
+    first = next(iter(read_rows(clusters.out / ranking.PARTS, PartRow))).objects[0].parts[0]
+    centroids = ranking.read_centroids(clusters.out / ranking.PART_CLASSES)["cat"]
+    near, far = np.sort(np.linalg.norm(centroids - [1, 0], axis=1))
+    assert first.probability == pytest.approx(np.exp(-near) / (np.exp(-near) + np.exp(-far)), abs=1e-6)
+    assert (first.score, first.area, first.rle) == (0.9, 6, RLE)
+
+
+def test_filters_choose_what_is_clustered(write_stage: Callable[[Path, Any], Path], tmp_path: Path) -> None:
+    weak, tiny = proposal(5, 5, score=0.2), proposal(9, 9, ratio=0.01)
+    good = proposal(1, 0)
+    assert ranking.salient([weak, tiny, good], CONFIG) == [good]
+    assert ranking.salient([weak, tiny], CONFIG) == []
+    assert ranking.salient([weak, tiny], replace(CONFIG, keep_all_if_none=True)) == [weak]
+    write_stage(tmp_path / ranking.FEATURES, [row("a", ObjectProposals(0, "cat", (weak, tiny, good)))])
+    ranking.find_part_classes(Inputs(out=tmp_path), CONFIG)
+    ranking.label(Inputs(out=tmp_path), CONFIG)
+    assert ranking.read_centroids(tmp_path / ranking.PART_CLASSES)["cat"].tolist() == [[1, 0]]
+    assert labels(Inputs(out=tmp_path)) == [[0, 0, 0]]  # all of them become parts all the same
+
+
+def test_a_class_without_salient_proposals_has_no_parts(
+    write_stage: Callable[[Path, Any], Path], tmp_path: Path
+) -> None:
+    found = (
+        ObjectProposals(0, "cat", (proposal(1, 0),)),
+        ObjectProposals(1, "dog", (proposal(1, 0, score=0.1),)),
+    )
+    write_stage(tmp_path / ranking.FEATURES, [row("a", *found)])
+    ranking.find_part_classes(Inputs(out=tmp_path), CONFIG)
+    ranking.label(Inputs(out=tmp_path), CONFIG)
+    assert labels(Inputs(out=tmp_path)) == [[0], []]
+
+
+def test_nothing_to_cluster_is_said(write_stage: Callable[[Path, Any], Path], tmp_path: Path) -> None:
+    write_stage(tmp_path / ranking.FEATURES, [row("a", ObjectProposals(0, "cat", ()))])
+    with pytest.raises(StoreError, match="found none: train the proposal model for longer"):
+        ranking.find_part_classes(Inputs(out=tmp_path), CONFIG)

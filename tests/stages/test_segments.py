@@ -1,0 +1,120 @@
+"""Stage 2: objects of two colours, with the colours themselves as features, fall apart along the border."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from partdistillation.config import CrfConfig, Recipe, SegmentsConfig
+from partdistillation.functional.masks import decode, encode
+from partdistillation.models.encoder import Encoder
+from partdistillation.records import Object, ObjectRow
+from partdistillation.stages import segments
+
+RED, BLUE, GREY = (200, 30, 30), (30, 30, 200), (120, 120, 120)
+NO_CRF = CrfConfig(enabled=False)
+
+
+def colours(image: np.ndarray) -> Tensor:
+    """The simplest encoder: a pixel's colour, on the field padded to multiples of 32."""
+    height, width = image.shape[:2]
+    padded = np.pad(image, ((0, -height % 32), (0, -width % 32), (0, 0)))
+    return torch.from_numpy(padded).movedim(-1, 0).float()
+
+
+def two_coloured(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """An image with a rectangle, red on the left and blue on the right; the red and the blue mask."""
+    image = np.full((height, width, 3), GREY, np.uint8)
+    red, blue = (np.zeros((height, width), np.bool_) for _ in range(2))
+    red[height // 4 : -4, 4 : width // 2] = True
+    blue[height // 4 : -4, width // 2 : -4] = True
+    image[red], image[blue] = RED, BLUE
+    return image, red, blue
+
+
+def halves(labels: np.ndarray) -> list[bytes]:
+    return sorted((labels == value).tobytes() for value in np.unique(labels[labels > 0]))
+
+
+@pytest.mark.parametrize("crf", [NO_CRF, CrfConfig()], ids=["plain", "crf"])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (40, 56)])
+def test_two_colours_are_two_segments(height: int, width: int, crf: CrfConfig) -> None:
+    image, red, blue = two_coloured(height, width)
+    config = SegmentsConfig(k=2, image_size=max(height, width), crf=crf, metric="l2")
+    (labels,) = segments.segment_objects(image, (red | blue)[None], colours, config, [7])
+    assert halves(labels) == sorted([red.tobytes(), blue.tobytes()])
+
+
+def test_labels_come_back_at_the_images_own_size() -> None:
+    image, red, blue = two_coloured(80, 128)
+    config = SegmentsConfig(k=2, image_size=64, crf=NO_CRF, metric="l2")
+    (labels,) = segments.segment_objects(image, (red | blue)[None], colours, config, [7])
+    assert labels.shape == image.shape[:2]
+    assert halves(labels) == sorted([red.tobytes(), blue.tobytes()])
+
+
+def test_the_crf_keeps_to_the_object() -> None:
+    image, red, blue = two_coloured(64, 64)
+    image[:] = GREY  # nothing in the image tells the object from the background
+    config = SegmentsConfig(k=2, image_size=64)
+    (labels,) = segments.segment_objects(image, (red | blue)[None], colours, config, [7])
+    assert not labels[~(red | blue)].any()
+
+
+def an_object(object_id: int, mask: np.ndarray) -> Object:
+    return Object(object_id, "flag", 1.0, int(mask.sum()), (0.0, 0.0, 1.0, 1.0), encode(mask))
+
+
+def test_a_row_and_its_segments(tmp_path: Path) -> None:
+    image, red, blue = two_coloured(48, 64)
+    Image.fromarray(image).save(tmp_path / "flag.png")
+    other = ~(red | blue)
+    objects = (an_object(0, red | blue), an_object(1, other))
+    row = ObjectRow("7", "flag.png", 64, 48, "ok", "", objects)
+    config = SegmentsConfig(k=2, image_size=64, crf=NO_CRF, metric="l2")
+    found = segments.segment_row(row, tmp_path, colours, config)
+    assert (found.image_id, found.file_name, found.width, found.height) == ("7", "flag.png", 64, 48)
+    flag, grey = found.objects
+    masks = [decode(one.rle, 48, 64) for one in flag.segments]
+    assert sorted(mask.tobytes() for mask in masks) == sorted([red.tobytes(), blue.tobytes()])
+    assert [one.area for one in flag.segments] == [mask.sum() for mask in masks]
+    assert [one.area for one in grey.segments] == [other.sum()]  # one colour, so one segment
+    alone = segments.segment_row(
+        ObjectRow("7", "flag.png", 64, 48, "ok", "", objects[:1]), tmp_path, colours, config
+    )
+    assert alone.objects == found.objects[:1]
+
+
+def test_a_rejected_image_stays_rejected(tmp_path: Path) -> None:
+    row = ObjectRow("7", "gone.jpg", 0, 0, "rejected", "no such file", ())
+    found = segments.segment_row(row, tmp_path, colours, SegmentsConfig())
+    assert (found.status, found.reason, found.objects) == ("rejected", "no such file", ())
+
+
+def test_seeds_differ_by_object_image_and_setting() -> None:
+    seeds = {
+        segments.object_seed(*key)
+        for key in [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1), (0, "a/1", 0)]
+    }
+    assert len(seeds) == 5
+
+
+def test_features_are_the_encoders_or_a_controls(tiny_recipe: Recipe) -> None:
+    image = two_coloured(40, 64)[0]
+    maps = {}
+    for kind in ("encoder", "random", "rgb_xy"):
+        config = SegmentsConfig(
+            features=kind, levels=(3, 4), seed=1
+        )  # stage 0's own weights are drawn from 0
+        maps[kind] = segments.make_features(tiny_recipe.encoder, config, torch.device("cpu"))(image)
+    trained = Encoder.from_pretrained(tiny_recipe.encoder, levels=(3, 4))
+    assert torch.equal(maps["encoder"][: maps["encoder"].shape[0] // 2], trained.levels([image])[0][0])
+    assert maps["random"].shape == maps["encoder"].shape
+    assert not torch.equal(maps["random"], maps["encoder"])
+    colour, position = maps["rgb_xy"][:3], maps["rgb_xy"][3:]
+    assert maps["rgb_xy"].shape == (5, 16, 16)  # at 1/4 of the padded image
+    torch.testing.assert_close(colour[:, 0, 0], torch.tensor(GREY) / 255)
+    assert position[:, 3, 8].tolist() == [8 / 16, 3 / 16]

@@ -1,0 +1,93 @@
+"""The demo at its smallest: everything is there, and running it again changes nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from partdistillation import demo
+from partdistillation.config import Recipe
+from partdistillation.demo import Plan, play
+from partdistillation.recipes import DEMO, seeded
+
+METHODS = [
+    ("whole object as one part", "control"),
+    ("segments: encoder, levels 3 + 4", "result"),
+    ("segments: encoder, level 3", "control"),
+    ("segments: encoder, level 4", "control"),
+    ("segments: random weights, levels 3 + 4", "control"),
+    ("segments: RGB + xy", "control"),
+    ("proposals: unique per pixel", "result"),
+    ("proposals: overlapping, unfiltered", "control"),
+    ("part model", "result"),
+    ("one-stage", "baseline"),
+    ("supervised", "baseline"),
+]
+
+
+@pytest.fixture(scope="module")
+def plan(tiny_recipe: Recipe) -> Plan:
+    return Plan(train=8, val=3, size=64, recipe=tiny_recipe)
+
+
+@pytest.fixture(scope="module")
+def played(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("demo")
+    assert (
+        play(plan, out, seed=1, from_scratch=False, device="cpu", workers=1) == out / "report" / "index.html"
+    )
+    return out
+
+
+def test_every_method_is_measured_under_both_protocols(played: Path) -> None:
+    table = json.loads((played / "table.json").read_text())
+    assert [(one["name"], one["kind"]) for one in table] == METHODS
+    for one in table:
+        assert (one["strict"]["images"], one["paper"]["images"]) == (3, 3)
+        named = not one["name"].startswith(("segments", "proposals"))
+        assert (one["strict"]["c_miou"] is not None) == named
+
+
+def test_the_table_says_what_holds(played: Path) -> None:
+    text = (played / "table.md").read_text()
+    assert all(f"| {name}" in text for name, _ in METHODS)
+    assert text.count("holds (") + text.count("does not hold (") == 3
+    assert "nan" not in text
+
+
+def test_the_report_shows_validation_images(played: Path) -> None:
+    page = (played / "report" / "index.html").read_text()
+    for text in (
+        "Parts discovered in PartShapes",
+        "segments: RGB + xy",
+        "baseline: one-stage",
+        "Discovered parts",
+    ):
+        assert text in page, text
+    assert len(list((played / "report" / "images").glob("*.webp"))) >= 3 * 5  # image, objects, ..., parts
+
+
+def test_running_it_again_changes_nothing(played: Path, plan: Plan) -> None:
+    files = {path: path.read_bytes() for path in played.rglob("*") if path.is_file()}
+    play(plan, played, seed=1, from_scratch=False, device="cpu", workers=1)
+    assert {path: path.read_bytes() for path in played.rglob("*") if path.is_file()} == files
+
+
+def test_splits_and_seeds_are_different_drawings(tmp_path: Path, plan: Plan) -> None:
+    pictures = set()
+    for seed in (0, 1):
+        demo.draw(plan, tmp_path / str(seed), seed)
+        pictures |= {path.read_bytes() for path in (tmp_path / str(seed)).rglob("*.png")}
+    assert len(pictures) == 2 * (plan.train + plan.val)
+
+
+def test_the_seed_is_in_every_stage() -> None:
+    recipe = seeded(DEMO, 3)
+    stages = (recipe.pretrain, recipe.segments, recipe.proposals, recipe.ranking, recipe.distillation)
+    assert [stage.seed for stage in stages] == [3] * 5
+    assert recipe.pretrain.warmup.seed == 3
+
+
+def test_claims_hold_or_do_not() -> None:
+    assert demo._claim("a beats b", 0.31, 0.25, 0.05, "b") == "a beats b: holds (31.0 against 25.0 of b)"
+    assert "does not hold" in demo._claim("a beats b", 0.29, 0.25, 0.05, "b")

@@ -1,0 +1,261 @@
+"""The whole method on twelve drawings: what it leaves, and that stopping it anywhere changes nothing."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from partdistillation import config, pipeline, store, training
+from partdistillation.config import CONFIG_FILE, Inputs, Recipe
+from partdistillation.data.coco import read_parts
+from partdistillation.errors import ConfigError, InputError, SettingsChanged, StoreError
+from partdistillation.inference import PartSegmenter
+from partdistillation.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
+from partdistillation.store import read_rows
+
+STAGES: dict[str, type[Row]] = {
+    "objects": ObjectRow,
+    "segments": SegmentRow,
+    "features": ProposalRow,
+    "parts": PartRow,
+}
+
+
+@pytest.fixture(scope="module")
+def data(drawings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drawings, of which one is broken, one is gone and one has no objects."""
+    folder = tmp_path_factory.mktemp("data")
+    shutil.copytree(drawings, folder, dirs_exist_ok=True)
+    path = folder / "objects_train.json"
+    document = json.loads(path.read_text())
+    broken, gone, empty = document["images"][:3]
+    (folder / "train" / broken["file_name"]).write_bytes(b"not an image")
+    (folder / "train" / gone["file_name"]).unlink()
+    document["annotations"] = [one for one in document["annotations"] if one["image_id"] != empty["id"]]
+    path.write_text(json.dumps(document))
+    return folder
+
+
+def inputs_of(out: Path, data: Path) -> Inputs:
+    return Inputs(
+        out=out, images=data / "train", objects=data / "objects_train.json", parts=data / "parts_train.json"
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    """A run from beginning to end. Not to be changed."""
+    inputs = inputs_of(tmp_path_factory.mktemp("finished") / "out", data)
+    pipeline.run(inputs, tiny_recipe)
+    return inputs
+
+
+@pytest.fixture
+def copied(finished: Inputs, tmp_path: Path) -> Inputs:
+    """The same, to be changed."""
+    return replace(finished, out=Path(shutil.copytree(finished.out, tmp_path / "out")))
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """All that a run leaves, without the report and what tells the time: seconds, the model cards' date."""
+    files = (
+        path for path in out.rglob("*") if path.is_file() and path.name not in ("README.md", "seconds.json")
+    )
+    return {
+        name: path.read_bytes()
+        for path in files
+        if not (name := str(path.relative_to(out))).startswith("report/")
+    }
+
+
+def test_every_image_is_a_row_of_every_stage(finished: Inputs) -> None:
+    for folder, row in STAGES.items():
+        statuses = [one.status for one in read_rows(finished.out / folder, row)]
+        assert statuses == ["rejected"] * 3 + ["ok"] * 9, folder
+
+
+def test_a_run_leaves_models_a_log_and_a_report(finished: Inputs, tiny_recipe: Recipe) -> None:
+    out = finished.out
+    segmenter = PartSegmenter.from_pretrained(out / "part_model")
+    assert segmenter.network.info.num_parts == 3
+    assert segmenter.network.info.image_size == 64
+    assert segmenter.objects_network.info.class_names == ("car", "cat", "tree")
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["step"]) for line in lines] == [
+        (stage, step) for stage in ("proposals", "distillation") for step in (0, 1)
+    ]
+    assert set(pipeline.seconds(out)) == {"objects", "segments", "proposals", "ranking", "distillation"}
+    remembered = config.from_yaml(out / CONFIG_FILE, Inputs(out=out), Recipe())
+    assert remembered == (finished, tiny_recipe)
+    page = (out / "report" / "index.html").read_text()
+    for text in (
+        "9 of 12 images",
+        "Images left out: 3",
+        "no such file",
+        "part model, 2 steps",
+        "stage 3: proposals",
+    ):
+        assert text in page, text
+
+
+def test_a_finished_run_does_nothing(copied: Inputs, tiny_recipe: Recipe) -> None:
+    before, seconds = contents(copied.out), (copied.out / "seconds.json").read_bytes()
+    config_before = before.pop(CONFIG_FILE)
+    pipeline.run(copied, tiny_recipe)
+    after = contents(copied.out)
+    assert after.pop(CONFIG_FILE) == config_before
+    assert after == before
+    assert (copied.out / "seconds.json").read_bytes() == seconds
+
+
+def all_stages(inputs: Inputs, recipe: Recipe) -> None:
+    """`pipeline.run` without the report, which takes as long as all of this."""
+    for stage in (pipeline.objects, pipeline.segments, pipeline.proposals, pipeline.rank, pipeline.distill):
+        stage(inputs, recipe)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing of the program runs after it."""
+
+
+def dies_at(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, count: int) -> None:
+    """The call number `count` of a function is the last thing that happens."""
+    function, calls = getattr(place, name), iter(range(1, count + 1))
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        if next(calls) == count:
+            raise Killed
+        return result
+
+    monkeypatch.setattr(place, name, counted)
+
+
+# Commits are 12 shards of each stage. A checkpoint is saved after each of two steps of two trainings.
+@pytest.mark.parametrize(
+    ("place", "name", "count"),
+    [
+        (store.StageStore, "commit", 5),
+        (store.StageStore, "commit", 20),
+        (store.StageStore, "commit", 30),
+        (training, "save_checkpoint", 1),
+        (training, "save_checkpoint", 3),
+        (training, "finish", 1),
+        (training, "remove_checkpoints", 2),
+    ],
+)
+def test_a_run_that_was_killed_ends_with_the_same_bytes(
+    place: Any, name: str, count: int, finished: Inputs, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    inputs = replace(finished, out=tmp_path / "out")
+    with pytest.MonkeyPatch.context() as patch:
+        dies_at(patch, place, name, count)
+        with pytest.raises(Killed):
+            all_stages(inputs, tiny_recipe)
+    all_stages(inputs, tiny_recipe)
+    assert contents(inputs.out) == contents(finished.out)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"objects": {"max_objects": 1}},
+        {"segments": {"k": 2}},
+        {"proposals": {"learning_rate": 1e-3}},
+        {"ranking": {"num_parts": 2}},
+        {"ranking": {"distance": "dot"}},
+        {"distillation": {"steps": 3}},
+    ],
+    ids=str,
+)
+def test_other_settings_are_refused_and_not_remembered(
+    change: dict[str, Any], copied: Inputs, tiny_recipe: Recipe
+) -> None:
+    before = contents(copied.out)
+    ((section, ((setting, _),)),) = ((name, tuple(values.items())) for name, values in change.items())
+    with pytest.raises(SettingsChanged, match=rf"{setting}: was"):
+        pipeline.run(copied, tiny_recipe.updated(change))
+    assert contents(copied.out) == before, section
+
+
+def test_what_decides_nothing_may_change(copied: Inputs, tiny_recipe: Recipe) -> None:
+    other = tiny_recipe.updated({"proposals": {"log_every": 7}})
+    pipeline.run(copied, other)
+    assert config.from_yaml(copied.out / CONFIG_FILE, Inputs(out=copied.out), Recipe())[1] == other
+
+
+def test_other_objects_are_refused_and_not_remembered(
+    copied: Inputs, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    assert copied.objects is not None
+    document = json.loads(copied.objects.read_text())
+    document["annotations"].pop()
+    other = tmp_path / "objects_train.json"
+    other.write_text(json.dumps(document))
+    before = contents(copied.out)
+    with pytest.raises(SettingsChanged, match=r"objects_train\.json: its contents aren't those"):
+        pipeline.run(replace(copied, objects=other), tiny_recipe)
+    assert contents(copied.out) == before
+
+
+def test_a_stage_is_remembered_as_soon_as_it_begins(data: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    inputs = inputs_of(tmp_path / "out", data)
+    with pytest.MonkeyPatch.context() as patch:
+        dies_at(patch, store.StageStore, "commit", 1)
+        with pytest.raises(Killed):
+            pipeline.objects(inputs, tiny_recipe)
+    assert config.from_yaml(inputs.out / CONFIG_FILE, Inputs(out=inputs.out), Recipe()) == (
+        inputs,
+        tiny_recipe,
+    )
+    assert pipeline.seconds(inputs.out) == {}
+
+
+def test_stages_alone_want_the_one_before(data: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    inputs = inputs_of(tmp_path / "out", data)
+    for stage in (pipeline.segments, pipeline.proposals, pipeline.rank, pipeline.distill):
+        with pytest.raises(StoreError, match="expected a stage's folder"):
+            stage(inputs, tiny_recipe)
+    with pytest.raises(StoreError, match="run that stage first"):
+        pipeline.report(inputs, tiny_recipe)
+    with pytest.raises(ConfigError, match="--objects is missing"):
+        pipeline.run(replace(inputs, objects=None), tiny_recipe)
+
+
+def test_nothing_to_learn_is_said(data: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    inputs = inputs_of(tmp_path / "out", data)
+    with pytest.raises(InputError, match="expected images with masks to learn, found none"):
+        pipeline.run(inputs, tiny_recipe.updated({"proposals": {"min_object_area": 1.0}}))
+
+
+@pytest.fixture
+def evaluated(copied: Inputs) -> Callable[..., dict[str, Any]]:
+    """Evaluates a run, and gives what it wrote, by protocol."""
+
+    def evaluate(**options: Any) -> dict[str, Any]:
+        pipeline.evaluate(copied.out, copied.need("parts"), **options)
+        written = json.loads((copied.out / "evaluation.json").read_text())
+        return {one["protocol"]: one for one in written}
+
+    return evaluate
+
+
+def test_a_run_is_evaluated(
+    evaluated: Callable[..., dict[str, Any]],
+    copied: Inputs,
+    tiny_recipe: Recipe,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = evaluated()
+    assert list(found) == ["strict", "paper"]
+    truth = read_parts(copied.need("parts"))
+    assert found["strict"]["true_parts"] == sum(len(truth.of(image.id)) for image in truth.images)
+    assert "C-mIoU" in capsys.readouterr().out
+    assert "Protocol: paper; images: 12" in (copied.out / "evaluation.md").read_text()
+    assert list(evaluated(protocol="paper")) == ["paper"]
+    pipeline.report(copied, tiny_recipe)
+    assert "Against ground-truth parts" in (copied.out / "report" / "index.html").read_text()
