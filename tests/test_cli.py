@@ -128,7 +128,7 @@ def test_an_unusable_remembered_file_is_named(tmp_path: Path, capsys: pytest.Cap
             "demo",
             "run",
             (Path("out/demo"),),
-            {"seed": 3, "from_scratch": True, "device": "auto", "workers": 1},
+            {"seed": 3, "from_scratch": True, "device": "auto", "workers": 2},
         ),
         (["doctor"], "doctor", "run", (None,), {}),
         (

@@ -1,6 +1,7 @@
 """The demo at its smallest: everything is there, and running it again changes nothing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,18 @@ def test_the_seed_is_in_every_stage() -> None:
 def test_claims_hold_or_do_not() -> None:
     assert demo._claim("a beats b", 0.31, 0.25, 0.05, "b") == "a beats b: holds (31.0 against 25.0 of b)"
     assert "does not hold" in demo._claim("a beats b", 0.29, 0.25, 0.05, "b")
+
+
+def test_stage_0_learns_from_drawings_of_its_own(plan: Plan, tmp_path: Path) -> None:
+    warmup = {"steps": 1, "batch_size": 2, "image_size": 32, "min_side": 1}
+    network = {"backbone": "small", "hidden_dim": 32, "pixel_decoder_layers": 1, "decoder_layers": 1}
+    few = {"num_queries": 4, "steps": 1, "batch_size": 2, "image_size": 64, "points": 16, "warmup": warmup}
+    recipe = plan.recipe.updated({"pretrain": {**network, **few}})
+    folder = demo.pretrain(replace(plan, pretrain=6), recipe, tmp_path, seed=0, device="cpu")
+    assert (folder / "model.safetensors").exists()
+    demo.draw(plan, tmp_path / "data", seed=0)
+    own, others = (
+        {path.read_bytes() for path in (tmp_path / place).rglob("*.png")} for place in ("stage0", "data")
+    )
+    assert len(own) == 6
+    assert not own & others

@@ -79,7 +79,7 @@ class DemoArguments(Arguments):
     """Train stage 0 too, instead of starting from the weights in the package."""
     device: Device = "auto"
     """Where networks run; auto takes a GPU if there is one."""
-    workers: int = 1
+    workers: int = 2
     """Processes that label images side by side."""
 
 

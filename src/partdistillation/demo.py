@@ -34,7 +34,6 @@ from partdistillation.report import run as run_report
 from partdistillation.report.build import build_report
 from partdistillation.report.data import Headline, ReportData, Table, TableRow
 from partdistillation.report.examples import galleries, pictures
-from partdistillation.stages import pretrain as pretrain_stage
 from partdistillation.stages import proposals
 from partdistillation.store import read_rows
 
@@ -102,7 +101,7 @@ def play(plan: Plan, out: Path, *, seed: int, from_scratch: bool, device: Device
         draw(plan, data, seed)
     if from_scratch:
         with story.chapter("Stage 0: instance segmentation"):
-            recipe = replace(recipe, encoder=str(_pretrain(plan, recipe, out, seed, device)))
+            recipe = replace(recipe, encoder=str(pretrain(plan, recipe, out, seed, device)))
     validation = Validation(
         replace(_inputs(out, data, "val", device, workers), out=out / "validation"), recipe
     )
@@ -149,11 +148,14 @@ def _inputs(out: Path, data: Path, split: str, device: Device, workers: int) -> 
     )
 
 
-def _pretrain(plan: Plan, recipe: Recipe, out: Path, seed: int, device: Device) -> Path:
+def pretrain(plan: Plan, recipe: Recipe, out: Path, seed: int, device: Device) -> Path:
+    """Train stage 0 on drawings of its own, in `out/stage0`; its warm-up learns the classes' varieties."""
     folder = out / "stage0"
     _write(folder / "data", "train", plan.pretrain, plan.size, 10 * seed + 3)
     inputs = replace(_inputs(folder, folder / "data", "train", device, 1), parts=None)
-    return pretrain_stage.run(inputs, recipe)
+    finer = replace(recipe.pretrain.warmup, objects=str(folder / "data" / "varieties_train.json"))
+    recipe = replace(recipe, pretrain=replace(recipe.pretrain, warmup=finer))
+    return pipeline.pretrain(inputs, recipe)
 
 
 # ---------------------------------------------------------------------- the method and its controls
