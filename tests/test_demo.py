@@ -13,13 +13,13 @@ from partdistillation.recipes import DEMO, seeded
 
 METHODS = [
     ("whole object as one part", "control"),
-    ("segments: encoder, levels 3 + 4", "result"),
-    ("segments: encoder, level 3", "control"),
-    ("segments: encoder, level 4", "control"),
-    ("segments: random weights, levels 3 + 4", "control"),
+    ("segments: encoder, 3 + 4", "result"),
+    ("segments: encoder, 3", "control"),
+    ("segments: encoder, 4", "control"),
+    ("segments: random encoder, 3 + 4", "control"),
     ("segments: RGB + xy", "control"),
     ("proposals: unique per pixel", "result"),
-    ("proposals: overlapping, unfiltered", "control"),
+    ("proposals: overlapping", "control"),
     ("part model", "result"),
     ("one-stage", "baseline"),
     ("supervised", "baseline"),

@@ -51,7 +51,7 @@ class Validation:
 
     def prepare(self) -> None:
         """Write `out/objects`, which everything else here reads."""
-        objects.run(self.inputs, self.recipe)
+        objects.run(replace(self.inputs, workers=1), self.recipe)
 
     @property
     def objects_dir(self) -> Path:
@@ -72,13 +72,13 @@ def segment_controls(config: SegmentsConfig) -> dict[str, tuple[Kind, SegmentsCo
     """The method's segments, and what they are compared with: other levels, and features without learning."""
     both = " + ".join(map(str, config.levels))
     alone: dict[str, tuple[Kind, SegmentsConfig]] = {
-        f"segments: encoder, level {level}": ("control", replace(config, levels=(level,)))
+        f"segments: encoder, {level}": ("control", replace(config, levels=(level,)))
         for level in config.levels
     }
     return {
-        f"segments: encoder, levels {both}": ("result", config),
+        f"segments: encoder, {both}": ("result", config),
         **alone,
-        f"segments: random weights, levels {both}": ("control", replace(config, features="random")),
+        f"segments: random encoder, {both}": ("control", replace(config, features="random")),
         "segments: RGB + xy": ("control", replace(config, features="rgb_xy")),
     }
 
@@ -163,7 +163,7 @@ def measure_proposals(validation: Validation, model: Path) -> list[Measured]:
     raw = replace(config, per_pixel=False, label_min_ratio=0.0, label_min_score=0.0, keep_all_if_none=False)
     kinds: dict[str, tuple[str, Kind, RankingConfig]] = {
         "proposals": ("proposals: unique per pixel", "result", config),
-        "proposals_raw": ("proposals: overlapping, unfiltered", "control", raw),
+        "proposals_raw": ("proposals: overlapping", "control", raw),
     }
     measured = []
     for folder, (name, kind, settings) in kinds.items():
