@@ -1,7 +1,10 @@
 """The whole method on twelve drawings: what it leaves, and that stopping it anywhere changes nothing."""
 
 import json
+import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -259,3 +262,30 @@ def test_a_run_is_evaluated(
     assert list(evaluated(protocol="paper")) == ["paper"]
     pipeline.report(copied, tiny_recipe)
     assert "Against ground-truth parts" in (copied.out / "report" / "index.html").read_text()
+
+
+@pytest.mark.slow
+def test_kill_9_at_random_moments(finished: Inputs, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    """The command itself, killed again and again; each time it gets a little further."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(config.to_yaml(tiny_recipe), encoding="utf-8")
+    flags = {
+        "out": tmp_path / "out",
+        "config": recipe,
+        "images": finished.images,
+        "objects": finished.objects,
+    }
+    given = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "partdistillation.cli", "run", *given, "--parts", str(finished.parts)]
+    moments, kills = random.Random(0), 0
+    while True:
+        started = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        try:
+            code = started.wait(timeout=moments.uniform(2, 10) + kills)
+            break
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
+            kills += 1
+    assert (code, kills > 2) == (0, True)
+    assert contents(tmp_path / "out") == contents(finished.out)
