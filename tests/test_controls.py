@@ -33,7 +33,7 @@ def test_controls_differ_from_the_method_in_one_thing_each(tiny_recipe: Recipe) 
         "segments: encoder, 3": ("control", replace(config, levels=(3,))),
         "segments: encoder, 4": ("control", replace(config, levels=(4,))),
         "segments: random encoder, 3 + 4": ("control", replace(config, features="random")),
-        "segments: RGB + xy": ("control", replace(config, features="rgb_xy")),
+        "segments: RGB + xy": ("control", replace(config, features="rgb_xy", metric="l2")),
     }
 
 

@@ -69,7 +69,10 @@ class Validation:
 
 
 def segment_controls(config: SegmentsConfig) -> dict[str, tuple[Kind, SegmentsConfig]]:
-    """The method's segments, and what they are compared with: other levels, and features without learning."""
+    """The method's segments, and what they are compared with: other levels, and features without learning.
+
+    Colour and position are assigned by Euclidean distance: dot products of values in 0..1 favour the bright.
+    """
     both = " + ".join(map(str, config.levels))
     alone: dict[str, tuple[Kind, SegmentsConfig]] = {
         f"segments: encoder, {level}": ("control", replace(config, levels=(level,)))
@@ -79,7 +82,7 @@ def segment_controls(config: SegmentsConfig) -> dict[str, tuple[Kind, SegmentsCo
         f"segments: encoder, {both}": ("result", config),
         **alone,
         f"segments: random encoder, {both}": ("control", replace(config, features="random")),
-        "segments: RGB + xy": ("control", replace(config, features="rgb_xy")),
+        "segments: RGB + xy": ("control", replace(config, features="rgb_xy", metric="l2")),
     }
 
 
