@@ -30,8 +30,8 @@ def test_controls_differ_from_the_method_in_one_thing_each(tiny_recipe: Recipe) 
     config = tiny_recipe.segments
     assert controls.segment_controls(config) == {
         "segments: encoder, 3 + 4": ("result", config),
-        "segments: encoder, 3": ("control", replace(config, levels=(3,))),
-        "segments: encoder, 4": ("control", replace(config, levels=(4,))),
+        "segments: encoder, 3": ("result", replace(config, levels=(3,))),
+        "segments: encoder, 4": ("result", replace(config, levels=(4,))),
         "segments: random encoder, 3 + 4": ("control", replace(config, features="random")),
         "segments: RGB + xy": ("control", replace(config, features="rgb_xy", metric="l2")),
     }

@@ -8,14 +8,14 @@ import pytest
 
 from partdistillation import demo
 from partdistillation.config import Recipe
-from partdistillation.demo import Plan, play
+from partdistillation.demo import Claim, Plan, play
 from partdistillation.recipes import DEMO, seeded
 
 METHODS = [
     ("whole object as one part", "control"),
     ("segments: encoder, 3 + 4", "result"),
-    ("segments: encoder, 3", "control"),
-    ("segments: encoder, 4", "control"),
+    ("segments: encoder, 3", "result"),
+    ("segments: encoder, 4", "result"),
     ("segments: random encoder, 3 + 4", "control"),
     ("segments: RGB + xy", "control"),
     ("proposals: unique per pixel", "result"),
@@ -90,8 +90,9 @@ def test_the_seed_is_in_every_stage() -> None:
 
 
 def test_claims_hold_or_do_not() -> None:
-    assert demo._claim("a beats b", 0.31, 0.25, 0.05, "b") == "a beats b: holds (31.0 against 25.0 of b)"
-    assert "does not hold" in demo._claim("a beats b", 0.29, 0.25, 0.05, "b")
+    claim = Claim("a beats b by 5", ours=31.0, other=25.0, margin=5.0, of="b")
+    assert str(claim) == "a beats b by 5: holds (31.0 against 25.0 of b)"
+    assert str(replace(claim, ours=29.0)) == "a beats b by 5: does not hold (29.0 against 25.0 of b)"
 
 
 def test_stage_0_learns_from_drawings_of_its_own(plan: Plan, tmp_path: Path) -> None:

@@ -69,14 +69,13 @@ class Validation:
 
 
 def segment_controls(config: SegmentsConfig) -> dict[str, tuple[Kind, SegmentsConfig]]:
-    """The method's segments, and what they are compared with: other levels, and features without learning.
+    """The method's segments, each of its levels alone, and as controls features without learning.
 
     Colour and position are assigned by Euclidean distance: dot products of values in 0..1 favour the bright.
     """
     both = " + ".join(map(str, config.levels))
     alone: dict[str, tuple[Kind, SegmentsConfig]] = {
-        f"segments: encoder, {level}": ("control", replace(config, levels=(level,)))
-        for level in config.levels
+        f"segments: encoder, {level}": ("result", replace(config, levels=(level,))) for level in config.levels
     }
     return {
         f"segments: encoder, {both}": ("result", config),

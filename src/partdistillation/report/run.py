@@ -29,7 +29,7 @@ from partdistillation.stages import distillation, objects, pretrain, proposals, 
 from partdistillation.store import contents_hash, read_rows
 
 FOLDER = "report"
-CURVES = ("loss", "classification", "mask", "dice")
+CURVES = ("classification", "mask", "dice")
 TRAININGS = {
     "pretrain": "stage 0: instance segmentation",
     "proposals": "stage 3: proposals",
@@ -100,24 +100,24 @@ def _stages(out: Path, recipe: Recipe, seconds: Mapping[str, float]) -> Iterator
     """What each finished stage made."""
     if is_finished(out / pretrain.FOLDER):
         made = f"instance segmentation model, {recipe.pretrain.steps:,} steps"
-        yield StageSummary("0 pretrain", made, seconds.get("pretrain", 0.0))
+        yield StageSummary("pretrain", made, seconds.get("pretrain", 0.0))
     rows = list(read_rows(out / objects.FOLDER, ObjectRow))
     usable = sum(row.status == "ok" for row in rows)
     count = sum(len(row.objects) for row in rows)
     made = f"{count:,} in {usable:,} of {len(rows):,} images"
-    yield StageSummary("1 objects", made, seconds.get("objects", 0.0))
+    yield StageSummary("objects", made, seconds.get("objects", 0.0))
     if is_finished(out / segments.FOLDER):
         cut = read_rows(out / segments.FOLDER, SegmentRow)
         made = f"{sum(len(one.segments) for row in cut for one in row.objects):,} segments"
-        yield StageSummary("2 segments", made, seconds.get("segments", 0.0))
+        yield StageSummary("segments", made, seconds.get("segments", 0.0))
     if is_finished(out / proposals.FOLDER):
         made = f"proposal model, {recipe.proposals.steps:,} steps"
-        yield StageSummary("3 proposals", made, seconds.get("proposals", 0.0))
+        yield StageSummary("proposals", made, seconds.get("proposals", 0.0))
     if is_finished(out / ranking.PARTS):
-        yield StageSummary("4 ranking", _ranked(out / ranking.PARTS), seconds.get("ranking", 0.0))
+        yield StageSummary("ranking", _ranked(out / ranking.PARTS), seconds.get("ranking", 0.0))
     if is_finished(out / distillation.FOLDER):
         made = f"part model, {recipe.distillation.steps:,} steps"
-        yield StageSummary("5 distillation", made, seconds.get("distillation", 0.0))
+        yield StageSummary("distillation", made, seconds.get("distillation", 0.0))
 
 
 def _ranked(parts_dir: Path) -> str:
