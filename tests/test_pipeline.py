@@ -143,7 +143,6 @@ def dies_at(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, count: int) 
     ("place", "name", "count"),
     [
         (store.StageStore, "commit", 5),
-        (store.StageStore, "commit", 20),
         (store.StageStore, "commit", 30),
         (training, "save_checkpoint", 1),
         (training, "save_checkpoint", 3),
