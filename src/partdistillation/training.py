@@ -47,6 +47,7 @@ from partdistillation.parallel import (
     world,
 )
 from partdistillation.progress import Advance, progress
+from partdistillation.settings import Settings
 
 __all__ = [
     "Objective",
@@ -88,7 +89,7 @@ class Objective(Protocol[E_contra]):
     ) -> tuple[Tensor, Mapping[str, Tensor | float]]: ...
 
 
-def decisive(config: TrainingConfig) -> dict[str, Json]:
+def decisive(config: Settings) -> dict[str, Json]:
     """The settings that decide what is learned."""
     return _decisive(config.to_dict())
 

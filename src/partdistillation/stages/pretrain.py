@@ -4,12 +4,13 @@ Mask2Former on object masks and classes only; a part label is never read.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from transformers import Mask2FormerConfig
 
-from partdistillation.config import Inputs, PretrainConfig, Recipe
+from partdistillation.config import Inputs, PretrainConfig, Recipe, WarmupConfig
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
 from partdistillation.errors import ConfigError
 from partdistillation.manifest import Json
@@ -111,7 +112,10 @@ def new_model(config: PretrainConfig, names: Sequence[str]) -> PartMask2Former:
 
 
 def _depends(objects_dir: Path, config: PretrainConfig) -> dict[str, Json]:
-    depends: dict[str, Json] = {"settings": decisive(config), "objects": contents_hash(objects_dir)}
+    depends: dict[str, Json] = {
+        "settings": decisive(replace(config, warmup=_without_path(config.warmup))),
+        "objects": contents_hash(objects_dir),
+    }
     if config.backbone != SMALL and (files := resolve(config.backbone).files):
         depends["backbone_files"] = list(map(contents_hash, files))
     if config.warmup.objects:
@@ -124,6 +128,11 @@ def _depends(objects_dir: Path, config: PretrainConfig) -> dict[str, Json]:
     return depends
 
 
+def _without_path(config: WarmupConfig) -> WarmupConfig:
+    """The contents of the file count, not where it lies."""
+    return replace(config, objects="")
+
+
 def _warm_up(
     model: PartMask2Former,
     inputs: Inputs,
@@ -134,7 +143,7 @@ def _warm_up(
     """The encoder's own training, in place. It depends on less than the whole: not on the masks' settings."""
     root, encoder = inputs.need("images"), model.model.pixel_level_module.encoder
     own: dict[str, Json] = {
-        "settings": config.warmup.to_dict(),
+        "settings": decisive(_without_path(config.warmup)),
         "backbone": config.backbone,
         "model_seed": config.seed,
     }
