@@ -18,6 +18,8 @@ from partdistillation.data.coco import read_parts
 from partdistillation.errors import StoreError
 from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.scores import Evaluation
+from partdistillation.models.pretrained import read_config
+from partdistillation.models.sources import resolve
 from partdistillation.report import run as run_report
 from partdistillation.stages import distillation, ranking
 from partdistillation.stages import objects as objects_stage
@@ -51,14 +53,18 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Stages 1 to 5 and the report. Run again with the same arguments to go on where it was stopped.
 
     Raises:
+        CheckpointError: the encoder isn't there; found out before hours are spent.
         SettingsChanged: a stage has begun with other settings; the folder keeps remembering those.
     """
+    read_config(resolve(recipe.encoder).path)
     objects(inputs, recipe)  # masks with classes
     segments(inputs, recipe)  # every object's pixels, grouped by their features
     proposals(inputs, recipe)  # a model that finds such segments, and better ones, in any image
     rank(inputs, recipe)  # its proposals, clustered within each object class: labelled parts
     distill(inputs, recipe)  # a model that finds and names the parts
-    return report(inputs, recipe)
+    page = report(inputs, recipe)
+    Console().print(f"Open {page}", soft_wrap=True)
+    return page
 
 
 def pretrain(inputs: Inputs, recipe: Recipe) -> Path:
