@@ -31,8 +31,6 @@ CODE = re.compile(r"`([^`]+)`")
 FOLDERS = ("src/", "tests/", "docs/", "benchmarks/", "examples/", ".ci/")
 TORCHRUN = re.compile(r"torchrun --nproc-per-node \d+ -m partdistillation\.cli ")
 
-TO_COME = frozenset({"docs/images/demo.png", "benchmarks/results.md"})
-"""Made from trained models, and so after the pages that name them."""
 NOT_THERE = frozenset({"utils.py", "--proposals.step 20"})
 """Named because they aren't there."""
 
@@ -130,9 +128,8 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
-        if not target.exists():
-            assert str(target.relative_to(ROOT)) in TO_COME, f"{link} leads nowhere"
-        elif anchor:
+        assert target.exists(), f"{link} leads nowhere"
+        if anchor:
             assert anchor in anchors(target), f"{link}: {target.name} has no such heading"
 
 
@@ -183,8 +180,7 @@ def is_importable(name: str) -> bool:
 def problem(span: str) -> str | None:
     """Why a piece of inline code isn't true; None where it is, or says nothing that can be looked up."""
     if span.startswith(FOLDERS) and not span.endswith("/"):
-        exists = (ROOT / span).exists() or span in TO_COME
-        return None if exists else "no such file"
+        return None if (ROOT / span).exists() else "no such file"
     if re.fullmatch(r"[\w/]+\.py", span):
         return None if (PACKAGE / span).exists() else f"no such file in {PACKAGE.name}"
     if match := re.match(r"(--[a-z][\w.-]*)", span):
