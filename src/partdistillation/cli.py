@@ -163,9 +163,10 @@ def predict(arguments: PredictArguments) -> None:
     """Find the parts in new photographs with a part model."""
     from partdistillation import inference
 
-    inference.predict(
+    folder = inference.predict(
         arguments.model, arguments.images, arguments.objects, out=arguments.out, device=arguments.device
     )
+    print(f"Look into {folder}")
 
 
 def evaluate(arguments: EvaluateArguments) -> None:
