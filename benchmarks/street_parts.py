@@ -21,6 +21,7 @@ from partdistillation.controls import (
     measure_segments,
     measure_whole_objects,
 )
+from partdistillation.recipes import seeded
 from partdistillation.stages import distillation, proposals
 
 RECIPE = Path(__file__).with_suffix(".yaml")
@@ -35,7 +36,7 @@ def main() -> None:
         out=out, images=data / "train", objects=data / "objects_train.json", workers=arguments.workers
     )
     _, recipe = config.from_yaml(RECIPE, train, Recipe())
-    recipe = _seeded(recipe, arguments.seed)
+    recipe = seeded(recipe, arguments.seed)
     encoder = arguments.encoder or str(pipeline.pretrain(train, recipe))
     recipe = replace(recipe, encoder=encoder)
     held_out = Inputs(
@@ -80,17 +81,6 @@ def _table(measured: list[Measured]) -> str:
         cells = ["-" if value != value else f"{100 * value:.1f}" for value in values]
         lines.append(f"| {one.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def _seeded(recipe: Recipe, seed: int) -> Recipe:
-    return replace(
-        recipe,
-        pretrain=replace(recipe.pretrain, seed=seed, warmup=replace(recipe.pretrain.warmup, seed=seed)),
-        segments=replace(recipe.segments, seed=seed),
-        proposals=replace(recipe.proposals, seed=seed),
-        ranking=replace(recipe.ranking, seed=seed),
-        distillation=replace(recipe.distillation, seed=seed),
-    )
 
 
 def _parse() -> argparse.Namespace:
