@@ -61,7 +61,27 @@ def test_the_crf_keeps_to_the_object() -> None:
     image[:] = GREY  # nothing in the image tells the object from the background
     config = SegmentsConfig(k=2, image_size=64)
     (labels,) = segments.segment_objects(image, (red | blue)[None], colours, config, [7])
-    assert not labels[~(red | blue)].any()
+    assert np.array_equal(labels > 0, red | blue)
+
+
+def test_an_object_in_the_background_s_colours_has_no_holes() -> None:
+    image, red, blue = two_coloured(64, 64)
+    rows, columns = np.nonzero(red)
+    middle = (slice(rows.min() + 4, rows.max() - 3), slice(columns.min() + 4, columns.max() - 3))
+    image[middle] = image[0, 0]  # seen through, as between the spokes of a wheel
+    config = SegmentsConfig(k=2, image_size=64)
+    (labels,) = segments.segment_objects(image, (red | blue)[None], colours, config, [7])
+    assert np.array_equal(labels > 0, red | blue)
+
+
+def test_an_object_that_vanishes_at_the_working_size_has_no_segments() -> None:
+    image, red, blue = two_coloured(64, 64)
+    speck = np.zeros((64, 64), bool)
+    speck[2, 2] = True  # at half the size, pixels 1, 3, 5 ... are looked at
+    config = SegmentsConfig(k=2, image_size=32, crf=NO_CRF)
+    for masks in (np.stack([speck, red | blue]), speck[None]):
+        labels = segments.segment_objects(image, masks, colours, config, list(range(len(masks))))
+        assert [bool(one.any()) for one in labels] == [False, True][: len(masks)]
 
 
 def an_object(object_id: int, mask: np.ndarray) -> Object:

@@ -14,7 +14,7 @@ from partdistillation.config import CrfConfig, Device, Inputs, Recipe, SegmentsC
 from partdistillation.data.images import load_image
 from partdistillation.data.transforms import resize_longest
 from partdistillation.engine import run_shards
-from partdistillation.functional.dense_crf import dense_crf
+from partdistillation.functional.dense_crf import dense_crf_marginals
 from partdistillation.functional.grouping import combine_levels, group_objects
 from partdistillation.functional.masks import decode, encode, resize_mask
 from partdistillation.models.devices import choose_device
@@ -86,14 +86,20 @@ def segment_objects(
 
     As in the paper all is done on the image at its working size (longest side `image_size`): k-means on the
     feature map, labels at image size, dense CRF. The labels are then brought to the image's own size.
-    `features` gives the map of an image, which covers the image padded to the right and below.
+    `features` gives the map of an image, which covers the image padded to the right and below. An object
+    that vanishes at the working size has no segments.
     """
     small = resize_longest(image, config.image_size)
     height, width = small.shape[:2]
     inside = np.stack([resize_mask(mask, height, width) for mask in masks])
-    grouped = _group(features(small), inside, config, seeds)
-    refined = [_refine(small, labels, config.crf) if config.crf.enabled else labels for labels in grouped]
-    return [to_size(labels, *image.shape[:2]) for labels in refined]
+    found = [np.zeros((height, width), np.int64)] * len(masks)
+    kept = np.flatnonzero(inside.any(axis=(1, 2)))  # others are less than a pixel at the working size
+    grouped = (
+        _group(features(small), inside[kept], config, [seeds[int(one)] for one in kept]) if len(kept) else []
+    )
+    for one, labels in zip(kept, grouped, strict=True):
+        found[one] = _refine(small, labels, config.crf) if config.crf.enabled else labels
+    return [to_size(labels, *image.shape[:2]) for labels in found]
 
 
 def make_features(
@@ -154,8 +160,12 @@ def padded(masks: Bool[np.ndarray, "object h w"]) -> Bool[Tensor, "object height
 
 
 def _refine(image: UInt8[np.ndarray, "h w 3"], labels: Int[np.ndarray, "h w"], crf: CrfConfig) -> np.ndarray:
-    """Dense CRF over the background and the segments; what it moves out of the object is lost."""
-    refined = dense_crf(
+    """Dense CRF over the background and the segments, of which only segments compete inside the object.
+
+    Where an object has the background's colours (between spokes, say), the background would win pixels that
+    the object's mask says are the object's, and the segments would be left with holes.
+    """
+    marginals = dense_crf_marginals(
         image,
         labels,
         int(labels.max()) + 1,
@@ -167,7 +177,7 @@ def _refine(image: UInt8[np.ndarray, "h w 3"], labels: Int[np.ndarray, "h w"], c
         bilateral_weight=crf.bilateral_weight,
         iterations=crf.iterations,
     )
-    return np.where(labels > 0, refined, 0)
+    return np.where(labels > 0, marginals[1:].argmax(axis=0) + 1, 0)
 
 
 def to_size(labels: Int[np.ndarray, "h w"], height: int, width: int) -> Int[np.ndarray, "height width"]:
