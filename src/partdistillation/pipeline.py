@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from rich.console import Console
-from rich.markdown import Markdown
+from rich.console import Console, Group
 
 from partdistillation import config
 from partdistillation.atomic import replace_file
@@ -116,13 +115,19 @@ def evaluate(
         InputError: something else is given, or it doesn't fit together.
     """
     protocols = evaluation.PROTOCOLS if protocol == "both" else (protocol,)
-    scores = evaluation.score(evaluation.read_predictions(predictions), read_parts(parts), protocols)
+    truth = read_parts(parts)
+    truth.log_notes()
+    scores = evaluation.score(evaluation.read_predictions(predictions), truth, protocols)
     tables = "\n\n".join(one.as_table() for one in scores) + "\n"
     folder = predictions if predictions.is_dir() else predictions.parent
     values = json.dumps([one.to_dict() for one in scores], indent=2, ensure_ascii=False, allow_nan=False)
     replace_file(folder / "evaluation.json", f"{values}\n".encode())
     replace_file(folder / "evaluation.md", tables.encode())
-    Console().print(Markdown(tables))
+    console = Console()
+    if console.is_terminal:
+        console.print(Group(*(one.printed() for one in scores)))
+    else:
+        print(tables, end="")
     return scores
 
 

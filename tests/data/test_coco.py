@@ -202,7 +202,9 @@ def test_unusable_annotations_are_kept_with_their_reason(
     assert len(dataset.of(2)) == 1
 
 
-def test_annotations_of_no_image_and_crowds_are_counted(tmp_path: Path) -> None:
+def test_annotations_of_no_image_and_crowds_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     content = document()
     content["annotations"] += [
         None,
@@ -219,6 +221,8 @@ def test_annotations_of_no_image_and_crowds_are_counted(tmp_path: Path) -> None:
     dataset = read(tmp_path, content)
     assert dataset.notes[0].startswith("3 annotations belong to no entry")
     assert dataset.notes[1].startswith("1 crowd")
+    dataset.log_notes()
+    assert caplog.messages == [f"{dataset.path}: {note}" for note in dataset.notes]
     assert [a.crowd for a in dataset.of(1)] == [False, True]  # the same annotation id twice harms nobody
 
 

@@ -1,11 +1,13 @@
 """Evaluation protocols: cases worked out by hand, and the functional metrics as judges."""
 
+import io
 import json
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rich.console import Console
 
 from partdistillation.errors import InputError
 from partdistillation.evaluation import Evaluator, ImageParts, PredictedPart, TruePart, evaluate
@@ -162,6 +164,21 @@ def test_nothing_at_all() -> None:
         assert np.isnan(result.c_miou)
         assert "| - |" in result.as_table()
         assert evaluate([ImageParts([], [])], protocol=protocol).images == 1
+
+
+def test_a_terminal_of_80_columns_shows_everything() -> None:
+    name = "a_part_whose_name_is_as_long_as_half_a_line"
+    truth = [TruePart("american_black_bear", name, strip(i, i + 1)) for i in range(12)]
+    parts = [found(i, i + 1, i, category="american_black_bear") for i in range(12)]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(evaluate([ImageParts(truth, parts)], protocol="strict").printed())
+    shown = console.export_text()
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    for wanted in ("AR@1 ", "AR@200", "best overlap", "A-mIoU (Hungarian)", "part ids", "images: 1"):
+        assert wanted in shown
+    assert shown.count("_") == f"{name}american_black_bear".count("_")  # folded, not cut
+    assert "10 11" in shown
 
 
 def test_table_is_markdown_even_with_hostile_names() -> None:

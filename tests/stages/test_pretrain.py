@@ -24,7 +24,7 @@ from partdistillation.models.encoder import normalize_images
 from partdistillation.models.part_mask2former import PartMask2Former, mask_logits
 from partdistillation.objective import SetPrediction
 from partdistillation.records import ObjectRow
-from partdistillation.stages import objects, pretrain
+from partdistillation.stages import objects, pretrain, warmup
 from partdistillation.stages.warmup import WarmupObjective
 from partdistillation.store import read_rows
 
@@ -129,6 +129,21 @@ def test_the_model_starts_from_the_warmed_up_encoder(data: Path, tmp_path: Path,
     random = pretrain.new_model(settings.pretrain, ("a",)).model.pixel_level_module.encoder.state_dict()
     name = "encoder.stages.0.layers.0.layer.0.convolution.weight"
     assert not torch.equal(random[name], warmed[name])
+
+
+def test_the_warm_up_reads_with_the_pretraining_s_processes(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(warmup, "run", lambda *_, data_workers, **__: seen.append(data_workers))
+    settings = recipe(data).pretrain
+    model = pretrain.new_model(settings, ("a",))
+    objects.run(inputs(data, tmp_path), recipe(data))
+    for workers in (0, 3):
+        pretrain._warm_up(
+            model, inputs(data, tmp_path), replace(settings, data_workers=workers), {}, torch.device("cpu")
+        )
+    assert seen == [0, 3]
 
 
 def stop_after(patch: pytest.MonkeyPatch, objective: type[Any], calls: int) -> None:

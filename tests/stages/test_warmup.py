@@ -231,6 +231,21 @@ def test_the_encoder_learns_at_the_full_rate_and_is_kept(inputs: Inputs, tmp_pat
     }
 
 
+def test_processes_that_read_crops_change_nothing(inputs: Inputs, tmp_path: Path) -> None:
+    crop = ObjectCrop("a.png", *SQUARE, encode(np.ones(SQUARE, np.bool_)), 0)
+    crops = Crops((crop, replace(crop, file_name="b.png", label=1)), 2)
+    learned = []
+    for workers in (0, 1):
+        torch.manual_seed(0)
+        encoder, out = Maps(), tmp_path / f"out{workers}"
+        warmup.run(
+            encoder, Maps.channels, inputs.need("images"), crops, replace(CONFIG, steps=2),
+            Run(out, "warm-up", out / "warm", {}), device=CPU, data_workers=workers,
+        )  # fmt: skip
+        learned.append((out / "warm" / "model.safetensors").read_bytes())
+    assert learned[0] == learned[1]
+
+
 # ---------------------------------------------------------------------- settings
 
 

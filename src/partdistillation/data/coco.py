@@ -8,6 +8,7 @@ Ids may be integers or strings and stay as they are; they are compared as string
 """
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from partdistillation.errors import InputError
 
 __all__ = ["CocoAnnotation", "CocoCategory", "CocoDataset", "CocoImage", "Id", "read_instances", "read_parts"]
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class CocoDataset:
@@ -40,7 +43,12 @@ class CocoDataset:
     annotations: Mapping[str, tuple[CocoAnnotation, ...]]
     unusable: Mapping[str, tuple[str, ...]]
     notes: tuple[str, ...]
-    """What was found besides, to be shown to the user: annotations of no image, crowd regions."""
+    """What was found besides: annotations of no image, crowd regions."""
+
+    def log_notes(self) -> None:
+        """Say in the log what of the file isn't used; for the one place of a task that reads it first."""
+        for note in self.notes:
+            _log.warning("%s: %s", self.path, note)
 
     def of(self, image_id: Id) -> tuple[CocoAnnotation, ...]:
         """The annotations of an image, in the file's order."""

@@ -4,6 +4,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal, NamedTuple
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table as Printed
+from rich.text import Text
 
 from partdistillation.functional.metrics import Protocol
 
@@ -59,27 +66,36 @@ class Evaluation:
     categories: tuple[CategoryScore, ...]
 
     def as_table(self) -> str:
-        """Two Markdown tables, in percent: the averages, and every part."""
-        head = (
+        """Markdown: three tables in percent, of recall, mIoU and every part."""
+        return "\n\n".join([self._head(), *(table.markdown() for table in self._tables())])
+
+    def printed(self) -> Group:
+        """The same for a terminal; on a narrow one long names are folded."""
+        return Group(self._head(), *(Padding(table.printed(), (1, 0, 0, 0)) for table in self._tables()))
+
+    def _head(self) -> str:
+        return (
             f"Protocol: {self.protocol}; images: {self.images}; true parts: {self.true_parts}; "
             f"predictions: {self.predictions}. In percent."
         )
-        averages = {f"AR@{k}": value for k, value in self.average_recall.items()} | {
-            "best overlap": self.best_overlap,
+
+    def _tables(self) -> tuple["_Table", "_Table", "_Table"]:
+        recall = {f"AR@{k}": value for k, value in self.average_recall.items()}
+        recall["best overlap"] = self.best_overlap
+        miou = {
             "C-mIoU": self.c_miou,
             "A-mIoU": self.a_miou,
             "C-mIoU (Hungarian)": self.c_miou_hungarian,
             "A-mIoU (Hungarian)": self.a_miou_hungarian,
         }
-        columns = ("object class", "part", "count", "best overlap", "IoU", "part ids")
         parts = [
             (category.category, part.part, str(part.count), _percent(part.best_overlap), _percent(part.iou),
              " ".join(map(str, part.part_ids)) or "-")
             for category in self.categories
             for part in category.parts
         ]  # fmt: skip
-        summary = _markdown(tuple(averages), [tuple(map(_percent, averages.values()))], text_columns=0)
-        return f"{head}\n\n{summary}\n\n{_markdown(columns, parts, text_columns=2)}"
+        columns = ("object class", "part", "count", "best overlap", "IoU", "part ids")
+        return _averages(recall), _averages(miou), _Table(columns, parts, text_columns=2)
 
     def to_dict(self) -> dict[str, Json]:
         """Plain values for JSON; NaN becomes None."""
@@ -93,10 +109,29 @@ def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.1f}"
 
 
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int) -> str:
-    """A Markdown table; the first `text_columns` are aligned left, the rest right."""
-    rule = ["---" if i < text_columns else "---:" for i in range(len(columns))]
-    return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in (columns, rule, *rows))
+class _Table(NamedTuple):
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    text_columns: int
+    """So many columns, the first ones, are aligned left, the rest right."""
+
+    def markdown(self) -> str:
+        rule = ["---" if i < self.text_columns else "---:" for i in range(len(self.columns))]
+        lines = (self.columns, rule, *self.rows)
+        return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+    def printed(self) -> Printed:
+        table = Printed(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        for i, title in enumerate(self.columns):
+            justify: Literal["left", "right"] = "left" if i < self.text_columns else "right"
+            table.add_column(title, justify=justify, overflow="fold")
+        for row in self.rows:
+            table.add_row(*map(Text, row))
+        return table
+
+
+def _averages(values: Mapping[str, float]) -> _Table:
+    return _Table(tuple(values), [tuple(map(_percent, values.values()))], text_columns=0)
 
 
 def _cell(text: str) -> str:

@@ -1,9 +1,10 @@
 """From a folder of photographs to their parts: rows, COCO and pictures. Resumable as every stage."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from partdistillation.config import Device
 from partdistillation.data.coco import CocoDataset, CocoImage, Id, read_instances
@@ -99,6 +100,7 @@ def _given_objects(dataset: CocoDataset | None, objects: Path, inputs: list[Imag
         find: ObjectSegmenter = MaskedObjects(objects, _MAX_GIVEN_OBJECTS, 0.0)
         _run_objects(find, inputs, {"masks": objects.name}, (), out)
     else:
+        dataset.log_notes()
         find = AnnotatedObjects(dataset, _MAX_GIVEN_OBJECTS, 0.0)
         _run_objects(find, inputs, {}, (objects,), out)
 
@@ -176,10 +178,23 @@ def _write_coco(out: Path, ids: Mapping[str, Id]) -> None:
 
 def _draw(images_dir: Path, out: Path) -> None:
     usable = (pair for pair in _rows(out) if pair[0].status == "ok")
-    for row, predicted in islice(usable, MAX_PICTURES):
-        path = out / PICTURES / f"{row.file_name}.png"
+    shown = list(islice(usable, MAX_PICTURES))
+    names = picture_names([row.file_name for row, _ in shown])
+    for (row, predicted), name in zip(shown, names, strict=True):
+        path = out / PICTURES / name
         path.parent.mkdir(parents=True, exist_ok=True)
         _result(images_dir, row, predicted).plot(path)
+
+
+def picture_names(file_names: Sequence[str]) -> list[str]:
+    """What the pictures of photographs are called: `a.jpg` becomes `a.png`, in the same subfolder.
+
+    Where that could be another photograph's picture too (of `a.webp`, say), it is `a.jpg.png`.
+    """
+    short = [str(PurePosixPath(name).with_suffix(".png")) for name in file_names]
+    long = [f"{name}.png" for name in file_names]
+    claims = Counter(name for both in zip(short, long, strict=True) for name in set(both))
+    return [one if claims[one] == 1 else other for one, other in zip(short, long, strict=True)]
 
 
 def _result(images_dir: Path, row: ObjectRow, predicted: PartRow) -> Result:

@@ -31,6 +31,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
                     "add --objects.source masks"
                 )
             dataset = read_instances(path)
+            dataset.log_notes()
             images, upstream = dataset.inputs(images_dir), [path]
             make = partial(_annotated, dataset, config)
         case "masks":

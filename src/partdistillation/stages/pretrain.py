@@ -155,6 +155,7 @@ def _warm_up(
         config.warmup,
         Run(inputs.out, warmup.NAME, inputs.out / warmup.FOLDER, {**depends, **own}),
         device=device,
+        data_workers=config.data_workers,
     )
 
 

@@ -111,11 +111,12 @@ def run(
     training: Run,
     *,
     device: torch.device,
+    data_workers: int = 0,
 ) -> None:
     """Warm `encoder` up in place, or load what an earlier call has made of it.
 
     Its weights are kept in `training.model_dir`, so that it is done once. `channels` are those of the
-    encoder's four maps, `root` is the folder of the crops' images.
+    encoder's four maps, `root` is the folder of the crops' images; `data_workers` processes read them.
 
     Raises:
         InputError: there is no object to learn from.
@@ -128,7 +129,7 @@ def run(
         net,
         ObjectViews(root, crops.objects, config.image_size),
         WarmupObjective(net, config, device),
-        _training_config(config),
+        _training_config(config, data_workers),
         training,
         save=lambda path: _save(net, path),
         device=device,
@@ -174,7 +175,7 @@ def _relabelled(rows: Sequence[ObjectRow], root: Path, path: Path) -> list[Objec
     return [row for row in found if row.status == "ok"]
 
 
-def _training_config(config: WarmupConfig) -> TrainingConfig:
+def _training_config(config: WarmupConfig, data_workers: int) -> TrainingConfig:
     return TrainingConfig(
         steps=config.steps,
         batch_size=config.batch_size,
@@ -184,6 +185,7 @@ def _training_config(config: WarmupConfig) -> TrainingConfig:
         clip_norm=1.0,
         image_size=config.image_size,
         checkpoint_every=config.checkpoint_every,
+        data_workers=data_workers,
         seed=config.seed,
     )
 
