@@ -111,10 +111,12 @@ def train(
     *,
     save: Callable[[Path], None],
     device: torch.device,
+    exact_rows: bool = False,
 ) -> Path:
     """Train `model` in place, or go on where an earlier call was stopped, and write it with `save`.
 
-    Returns the model's folder. KeyboardInterrupt leaves the last checkpoint: the same call goes on from it.
+    `exact_rows` is the optimizer's. Returns the model's folder. KeyboardInterrupt leaves the last checkpoint:
+    the same call goes on from it.
 
     Raises:
         SettingsChanged: the checkpoints or the finished model are of other settings or inputs.
@@ -136,12 +138,14 @@ def train(
                 weight_decay=config.weight_decay,
                 backbone_multiplier=config.backbone_multiplier,
                 clip_norm=config.clip_norm,
+                exact_rows=exact_rows,
             )
             if start:
                 load_checkpoint(run, start, model, optimizer)
             _Loop(model, optimizer, objective, config, run, device).go(
                 _batches(samples, config, start), start
             )
+            optimizer.finish()
         if rank() == 0:
             if start != TRAINED:
                 finish(run, save)

@@ -1,26 +1,19 @@
-"""AdamW as Mask2Former is trained with, made lazy for the rows of a part head.
-
-A part head has K rows for each of up to 21,000 object classes, of which a step reads a few. Dense AdamW moves
-all of them at every step: by weight decay, and by the momentum of gradients long past. Here a row is updated
-when, and only when, it has a gradient: it has a step count of its own (for the bias correction) and its
-weight decay is applied on touch. Rows that are touched at every step are updated as by dense AdamW.
-"""
+"""AdamW as Mask2Former is trained with; the rows of a part head are updated lazily (see `lazy_rows`)."""
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, distributed, nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from partdistillation.errors import CheckpointError, PartDistillationError
-
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
+from partdistillation.models.lazy_rows import BETAS, EPSILON, LazyRows
 
 LAZY_PARAMETERS = ("class_predictor.rows",)
-"""Names that DistributedDataParallel is to ignore: `Optimizer.step` averages their sparse gradients."""
+"""Tables with sparse gradients. `Optimizer.step` averages these over the processes, row by row."""
 
 _BACKBONE = "model.pixel_level_module.encoder."
 _WITHOUT_DECAY = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.Embedding)
@@ -62,16 +55,23 @@ class Optimizer:
         weight_decay: float = 0.05,
         backbone_multiplier: float = 0.1,
         clip_norm: float = 0.01,
+        exact_rows: bool = False,
     ) -> None:
+        """`exact_rows` makes a part head's rows what dense AdamW makes them, instead of updating them lazily:
+        they are caught up whenever the head reads them, and by `finish`.
+        """
         self.clip_norm = clip_norm
         self._learning_rate = learning_rate
-        self._weight_decay = weight_decay
         self._dense: dict[str, nn.Parameter] = {}
-        self._lazy: dict[str, _LazyRows] = {}
+        self._lazy: dict[str, LazyRows] = {}
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter, decays in _trained_parameters(model):
             if name in LAZY_PARAMETERS:
-                self._lazy[name] = _LazyRows(parameter)
+                rows = LazyRows(parameter, weight_decay=weight_decay, exact=exact_rows)
+                self._lazy[name] = rows
+                if exact_rows:
+                    head = model.get_submodule(name.rpartition(".")[0])
+                    head.register_forward_pre_hook(partial(_catch_up, rows))
                 continue
             self._dense[name] = parameter
             multiplier = backbone_multiplier if name.startswith(_BACKBONE) else 1.0
@@ -109,8 +109,13 @@ class Optimizer:
             group["lr"] = self._learning_rate * group["multiplier"] * factor
         self._adamw.step()
         for name, (rows, values) in touched.items():
-            self._lazy[name].update(rows, values * scale, self._learning_rate * factor, self._weight_decay)
+            self._lazy[name].update(rows, values * scale, self._learning_rate * factor)
         return norm
+
+    def finish(self) -> None:
+        """Bring rows that are updated exactly up to date: after the last step, before the model is used."""
+        for rows in self._lazy.values():
+            rows.catch_up()
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Everything that a resumed run needs, as tensors by "parameter name:kind" (for safetensors)."""
@@ -150,64 +155,12 @@ class Optimizer:
                     "exp_avg_sq": _like(name, parameter, state[f"{name}:exp_avg_sq"]),
                 }
         for name, rows in self._lazy.items():
-            for kind, value in rows.state().items():
-                value.copy_(_like(f"{name}:{kind}", value, state[f"{name}:{kind}"]))
+            rows.load(name, {kind: state[f"{name}:{kind}"] for kind in rows.state()})
 
 
-class _LazyRows:
-    """AdamW's state of a table whose rows are updated when they have a gradient."""
-
-    def __init__(self, parameter: nn.Parameter) -> None:
-        self.parameter = parameter
-        self.exp_avg = torch.zeros_like(parameter)
-        self.exp_avg_sq = torch.zeros_like(parameter)
-        self.steps = torch.zeros(len(parameter), dtype=torch.int64, device=parameter.device)
-
-    def state(self) -> dict[str, Tensor]:
-        return {"exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq, "steps": self.steps}
-
-    def gradient(self) -> tuple[Int[Tensor, " touched"], Float[Tensor, "touched dim"]]:
-        """The rows that have a gradient, and their gradients, averaged over the processes."""
-        if self.parameter.grad is None:  # no row was read in this step
-            rows = torch.zeros(0, dtype=torch.int64, device=self.parameter.device)
-            values = self.parameter.detach()[:0]
-        else:
-            gradient = self.parameter.grad.coalesce()
-            rows, values = gradient.indices()[0], gradient.values()
-        if distributed.is_available() and distributed.is_initialized():
-            return _mean_over_processes(rows, values)
-        return rows, values
-
-    @torch.no_grad()
-    def update(self, rows: Tensor, gradients: Tensor, learning_rate: float, weight_decay: float) -> None:
-        first, second = BETAS
-        self.steps[rows] += 1
-        steps = self.steps[rows, None].double()
-        mean = self.exp_avg[rows].lerp(gradients, 1 - first)
-        square = self.exp_avg_sq[rows].mul(second).addcmul(gradients, gradients, value=1 - second)
-        self.exp_avg[rows], self.exp_avg_sq[rows] = mean, square
-        root = (1 - second**steps).sqrt().to(square)
-        update = mean / (square.sqrt() / root + EPSILON) * (learning_rate / (1 - first**steps)).to(mean)
-        self.parameter[rows] = self.parameter[rows] * (1 - learning_rate * weight_decay) - update
-
-
-def _mean_over_processes(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of a gradient by rows; each process may have touched other rows, or none."""
-    world = distributed.get_world_size()
-    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world)]
-    distributed.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
-    longest = max(int(count) for count in counts)
-    padded = rows.new_zeros(longest), values.new_zeros(longest, values.shape[1])
-    padded[0][: len(rows)], padded[1][: len(rows)] = rows, values
-    gathered = []
-    for mine in padded:
-        all_of_them = [torch.empty_like(mine) for _ in range(world)]
-        distributed.all_gather(all_of_them, mine)
-        # the padding must go: a row with a gradient of 0 would count as touched
-        gathered.append(torch.cat([one[: int(n)] for one, n in zip(all_of_them, counts, strict=True)]))
-    touched, place = torch.unique(gathered[0], return_inverse=True)
-    summed = values.new_zeros(len(touched), values.shape[1]).index_add_(0, place, gathered[1])
-    return touched, summed / world
+def _catch_up(rows: LazyRows, _head: nn.Module, read: tuple[Tensor, Tensor]) -> None:
+    """Before a part head reads rows: `read` is what its `forward` is called with."""
+    rows.catch_up(torch.unique(read[1]))
 
 
 def _trained_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:

@@ -80,6 +80,7 @@ def learn_parts(lesson: Lesson, inputs: Inputs, recipe: Recipe) -> Path:
             training,
             save=lambda path: _save(model, path, lesson, recipe),
             device=device,
+            exact_rows=config.exact_rows,
         )
 
 
