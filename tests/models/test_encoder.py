@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from partdistillation.errors import CheckpointError, ConfigError
-from partdistillation.models.encoder import Encoder, normalize_images, padded_size
+from partdistillation.models.encoder import Encoder, has_bfloat16, normalize_images, padded_size
 from partdistillation.models.part_mask2former import PartMask2Former
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
@@ -31,7 +31,7 @@ def test_levels_are_those_of_the_network(network: PartMask2Former, levels: tuple
     """Although the stages after the last level aren't there any more."""
     with torch.no_grad():
         expected = network.encode(normalize_images(torch.from_numpy(IMAGES)))
-    found = Encoder.from_network(network, levels=levels).levels(IMAGES)
+    found = Encoder.from_network(network, levels=levels, bfloat16=False).levels(IMAGES)
     for level, one in zip(levels, found, strict=True):
         assert not one.requires_grad
         torch.testing.assert_close(one, expected[level - 2])
@@ -78,12 +78,38 @@ def test_the_networks_own_encoder_is_untouched(small_network: PartMask2Former) -
     assert all(p.requires_grad for p in backbone.parameters())
 
 
-def test_bfloat16_stays_near(small_network: PartMask2Former) -> None:
+def test_what_comes_after_the_last_level_is_not_computed(small_swin: PartMask2Former) -> None:
+    backbone = Encoder.from_network(small_swin, levels=(3, 4))._backbone
+    names = [name for name, _ in backbone.named_modules()]
+    assert any(name.startswith("swin.encoder.layers.1.downsample") for name in names)
+    assert not any(
+        name.startswith(("swin.encoder.layers.2.downsample", "swin.encoder.layers.3")) for name in names
+    )
+
+
+def test_attention_is_one_operation(small_swin: PartMask2Former) -> None:
+    """transformers' default, unless a saved configuration says otherwise."""
+    assert Encoder.from_network(small_swin)._backbone.config._attn_implementation == "sdpa"
+
+
+def test_bfloat16_stays_near(network: PartMask2Former) -> None:
     exact, rough = (
-        Encoder.from_network(small_network, bfloat16=mixed).levels(IMAGES)[0] for mixed in (False, True)
+        Encoder.from_network(network, bfloat16=mixed).levels(IMAGES)[0] for mixed in (False, True)
     )
     assert rough.dtype == torch.float32
-    assert (rough - exact).norm() < 0.03 * exact.norm()
+    assert not torch.equal(rough, exact)
+    assert (rough - exact).norm() < 0.015 * exact.norm()
+
+
+def test_bfloat16_is_chosen_where_it_is_native(
+    small_network: PartMask2Former, small_swin: PartMask2Former, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for native in (True, False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda native=native: {"avx512_bf16": native})
+        assert Encoder.from_network(small_swin).bfloat16 == native
+        assert not Encoder.from_network(small_network).bfloat16
+    assert not Encoder.from_network(small_swin, bfloat16=False).bfloat16
+    assert not has_bfloat16(torch.device("meta"))
 
 
 def test_loading(small_network: PartMask2Former, tmp_path: Path) -> None:

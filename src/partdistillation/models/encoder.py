@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
-from transformers import AutoBackbone, AutoConfig
+from transformers import AutoBackbone
 
-from partdistillation.errors import CheckpointError, ConfigError
+from partdistillation.errors import ConfigError
+from partdistillation.models.backbones import load_backbone
 from partdistillation.models.part_mask2former import PartMask2Former, fastest_memory_format
 from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, read_config
 
@@ -55,18 +56,20 @@ class Encoder:
         """Wrap a copy of a transformers backbone.
 
         `levels` are numbered as in ResNets: 2 is 1/4 of the image's size, 5 is 1/32. Stages after the last
-        of them are left out. `bfloat16` chooses the precision inside; by default it is used on a GPU that
-        has it natively (features stay within 1.5 %).
+        of them are left out. `bfloat16` chooses the precision of the matrix products inside; by default it is
+        used where it is faster (features stay within 1.5 %): on a device that has it natively, but for
+        convolutional networks on a CPU, which are quick enough there.
         """
         self.mean, self.std = tuple(mean), tuple(std)
         self.device = torch.device(device)
-        self.bfloat16 = _has_bfloat16(self.device) if bfloat16 is None else bfloat16
         self.level_numbers = tuple(levels)
         backbone = copy.deepcopy(backbone)
         self._config = copy.deepcopy(backbone.config)
         _keep_levels(backbone, self.level_numbers)
         backbone.eval().requires_grad_(False)
         self._memory_format = fastest_memory_format(backbone)
+        small = self._memory_format == torch.channels_last and self.device.type == "cpu"
+        self.bfloat16 = has_bfloat16(self.device) and not small if bfloat16 is None else bfloat16
         self._backbone = nn.Module.to(backbone, self.device, memory_format=self._memory_format)  # type: ignore[call-overload]
 
     @classmethod
@@ -85,17 +88,7 @@ class Encoder:
         if read_config(source).get("model_type") == "mask2former":
             network = PartMask2Former.from_pretrained(source)
             return cls.from_network(network, levels=levels, device=device, bfloat16=bfloat16)
-        try:
-            config = AutoConfig.from_pretrained(str(source))
-            config.out_features = config.stage_names[-4:]
-            with torch.device("meta"):  # only for its class: AutoBackbone itself asks the hub about paths
-                backbone_class = type(_AUTO.from_config(config))
-            backbone = backbone_class.from_pretrained(
-                source, config=config, dtype=torch.float32, use_safetensors=True
-            )
-        except Exception as error:  # transformers, safetensors and the hub client each have their own
-            raise CheckpointError(f"{source}: expected a Mask2Former or a backbone: {error}") from error
-        return cls(backbone, levels=levels, device=device, bfloat16=bfloat16)
+        return cls(load_backbone(str(source)), levels=levels, device=device, bfloat16=bfloat16)
 
     @classmethod
     def from_network(
@@ -153,8 +146,12 @@ class Encoder:
         return [level.float() for level in maps]
 
 
-def _has_bfloat16(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for matrix products in bfloat16: emulated, they are slower."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    found = getattr(torch.cpu, "get_capabilities", dict)()  # not in torch's older releases
+    return device.type == "cpu" and any(found.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _keep_levels(backbone: Any, levels: Sequence[int]) -> None:
@@ -170,7 +167,8 @@ def _keep_levels(backbone: Any, levels: Sequence[int]) -> None:
         # the stem is a stage name without a module
         if isinstance(stages, nn.ModuleList) and len(stages) == len(config.stage_names) - 1:
             setattr(body.encoder, name, stages[:kept])
-            if (
-                body is not backbone
-            ):  # Swin's last norm, whose output no level reads, has the width of stage 4
+            if hasattr(stages[kept - 1], "downsample"):  # Swin's are for the stage that follows
+                stages[kept - 1].downsample = None
+            if body is not backbone:
+                # Swin's last norm, whose output no level reads, has the width of stage 4
                 body.layernorm = nn.Identity()
