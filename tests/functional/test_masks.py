@@ -248,6 +248,7 @@ def test_resizing_nothing_is_refused() -> None:
         resize_mask(np.zeros((0, 3), np.bool_), 2, 2)
 
 
+@settings(deadline=None)  # compiles
 @given(st.data(), SIDES, SIDES, st.integers(0, 5), st.integers(0, 5))
 def test_iou_is_pycocotools(data: st.DataObject, height: int, width: int, n: int, m: int) -> None:
     a = data.draw(npst.arrays(np.bool_, (n, height, width)))

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import jaccard_score
 
+from partdistillation.functional.bit_masks import EncodedMasks
+from partdistillation.functional.masks import encode
 from partdistillation.functional.metrics import (
     IOU_THRESHOLDS,
     ImageMasks,
@@ -48,11 +50,11 @@ def coco_average_recall(images: Sequence[ImageMasks], ks: Sequence[int]) -> dict
     size = {"height": 12, "width": 10}
     truth, found = COCO(), COCO()
     info = [{"id": i, **size} for i in range(len(images))]
-    true = [annotation(m, i, iscrowd=0) for i, image in enumerate(images) for m in image.truth]
+    true = [annotation(m, i, iscrowd=0) for i, image in enumerate(images) for m in np.asarray(image.truth)]
     proposals = [
         annotation(m, i, score=float(s))
         for i, image in enumerate(images)
-        for m, s in zip(image.proposals, image.scores, strict=True)
+        for m, s in zip(np.asarray(image.proposals), image.scores, strict=True)
     ]
     for coco, annotations in ((truth, true), (found, proposals)):
         coco.dataset = {
@@ -86,6 +88,11 @@ def random_images(seed: int, count: int = 4, proposals: int = 12, noise: float =
     return images
 
 
+def encoded(masks: Mask | EncodedMasks) -> EncodedMasks:
+    masks = np.asarray(masks)
+    return EncodedMasks([encode(mask) for mask in masks], masks.shape[1], masks.shape[2])
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("seed", range(4))
 def test_average_recall_equals_pycocotools(seed: int, noise: float) -> None:
@@ -93,6 +100,8 @@ def test_average_recall_equals_pycocotools(seed: int, noise: float) -> None:
     ks = (1, 2, 5, 10, 200)
     ours = average_recall(images, ks).average
     assert ours == pytest.approx(coco_average_recall(images, ks), abs=1e-9)
+    encodings = [ImageMasks(encoded(one.truth), encoded(one.proposals), one.scores) for one in images]
+    assert average_recall(encodings, ks).average == ours
 
 
 @settings(max_examples=25, deadline=None)

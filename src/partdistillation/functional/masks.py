@@ -10,10 +10,14 @@ from jaxtyping import Bool, Float64, Int64
 from pycocotools import mask as coco
 
 from partdistillation.errors import InputError
+from partdistillation.functional.bit_masks import (
+    BitMasks,
+    EncodedMasks,
+    pack,
+    pack_encoded,
+    shared_pixels,
+)
 from partdistillation.functional.run_lengths import check_size, checked, fill, parse, unpack
-
-# Sums of ones are exact in float32 up to here.
-_EXACT_FLOAT32 = 2**24
 
 
 def encode(mask: Bool[np.ndarray, "height width"]) -> bytes:
@@ -113,21 +117,30 @@ def resize_mask(
 
 
 def pairwise_iou(
-    a: Bool[np.ndarray, "n height width"], b: Bool[np.ndarray, "m height width"]
+    a: Bool[np.ndarray, "n height width"] | EncodedMasks, b: Bool[np.ndarray, "m height width"] | EncodedMasks
 ) -> Float64[np.ndarray, "n m"]:
-    """Intersection over union of each mask of `a` with each of `b`; 0 where both are empty."""
-    if a.shape[1:] != b.shape[1:]:
-        raise InputError(
-            f"Expected masks of one size, found {a.shape[1:]} and {b.shape[1:]}; resize one of them."
-        )
-    pixels = a.shape[1] * a.shape[2]
-    dtype = np.float32 if pixels <= _EXACT_FLOAT32 else np.float64
-    flat_a, flat_b = (masks.reshape(len(masks), pixels).astype(dtype) for masks in (a, b))
-    intersection = np.matmul(flat_a, flat_b.T).astype(np.float64)
-    areas_a, areas_b = (masks.sum(axis=(1, 2), dtype=np.int64) for masks in (a, b))
-    union = areas_a[:, None] + areas_b - intersection
+    """Intersection over union of each mask of `a` with each of `b`; 0 where both are empty.
+
+    Encoded masks aren't decoded, which is quickest.
+
+    Raises:
+        InputError: masks of different sizes, or an encoding that is damaged.
+    """
+    sizes = [masks[1:] if isinstance(masks, EncodedMasks) else masks.shape[1:] for masks in (a, b)]
+    if sizes[0] != sizes[1]:
+        raise InputError(f"Expected masks of one size, found {sizes[0]} and {sizes[1]}; resize one of them.")
+    in_columns = isinstance(a, EncodedMasks) or isinstance(b, EncodedMasks)
+    packed_a, packed_b = _packed(a, in_columns=in_columns), _packed(b, in_columns=in_columns)
+    intersection = shared_pixels(packed_a, packed_b)
+    union = packed_a.areas[:, None] + packed_b.areas - intersection
     iou: Float64[np.ndarray, "n m"] = intersection / np.maximum(union, 1)
     return iou
+
+
+def _packed(masks: Bool[np.ndarray, "n height width"] | EncodedMasks, *, in_columns: bool) -> BitMasks:
+    if isinstance(masks, EncodedMasks):
+        return pack_encoded(masks)
+    return pack(masks.transpose(0, 2, 1) if in_columns else masks)
 
 
 def _coordinates(polygon: object, longer_side: int) -> list[float]:

@@ -11,8 +11,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from partdistillation.functional.bit_masks import EncodedMasks
+from partdistillation.functional.compiled import compiled
 from partdistillation.functional.masks import pairwise_iou
 
 Protocol = Literal["strict", "paper"]
@@ -26,8 +29,8 @@ DEFAULT_KS = (1, 10, 50, 100, 200)
 class ImageMasks(NamedTuple):
     """One image's true parts and its proposals, classes ignored."""
 
-    truth: Bool[np.ndarray, "truth height width"]
-    proposals: Bool[np.ndarray, "proposal height width"]
+    truth: Bool[np.ndarray, "truth height width"] | EncodedMasks
+    proposals: Bool[np.ndarray, "proposal height width"] | EncodedMasks
     scores: Float[np.ndarray, " proposal"]
 
 
@@ -98,7 +101,8 @@ def average_recall(
     "strict"; "paper" gives the numbers of the released code (see `RecallCounter`).
 
     Args:
-        images: `(truth, proposals, scores)` an image: bool masks n x H x W and m x H x W, m scores.
+        images: `(truth, proposals, scores)` an image: bool masks n x H x W and m x H x W, or `EncodedMasks`
+            (quickest), and m scores.
         ks: how many proposals an image may use, best scores first.
         protocol: how proposals are matched, and whether images without proposals count.
 
@@ -113,18 +117,28 @@ def _count_by_score(
     ranked: Float[np.ndarray, "truth proposal"], ks: Sequence[int]
 ) -> dict[int, Int[np.ndarray, " threshold"]]:
     """True parts found at each threshold. Matches don't depend on worse proposals: one pass serves all k."""
-    limits = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)[:, None]
-    rows = np.arange(len(limits))
-    free = np.ones((len(limits), len(ranked)), dtype=bool)
-    hits = np.zeros((ranked.shape[1], len(limits)), dtype=np.int64)
-    for j in np.flatnonzero(ranked.max(axis=0) >= limits[0]):
-        candidates = np.where(free & (ranked[:, j] >= limits), ranked[:, j], -1.0)
-        best = len(ranked) - 1 - candidates[:, ::-1].argmax(axis=1)  # of equals the last, as pycocotools
-        found = candidates[rows, best] >= 0
-        free[rows[found], best[found]] = False
-        hits[j] = found
-    total = hits.cumsum(axis=0)
+    limits = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
+    total = _hits(np.ascontiguousarray(ranked.T, dtype=np.float64), limits).cumsum(axis=0)
     return {k: total[min(k, len(total)) - 1] for k in ks}
+
+
+@compiled
+def _hits(ranked: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Whether each proposal (rows, best first) takes a true part (columns) at each threshold."""
+    proposals, parts = ranked.shape
+    hits = np.zeros((proposals, len(limits)), np.int64)
+    free = np.empty(parts, np.bool_)
+    for i in range(len(limits)):
+        free[:] = True
+        for j in range(proposals):
+            best, most = -1, limits[i]
+            for part in range(parts):
+                if free[part] and ranked[j, part] >= most:  # of equals the last, as pycocotools
+                    best, most = part, ranked[j, part]
+            if best >= 0:
+                free[best] = False
+                hits[j, i] = 1
+    return hits
 
 
 def _count_by_overlap(
