@@ -13,6 +13,7 @@ from sklearn.datasets import make_blobs
 from torch.nn import functional
 
 from partdistillation.errors import ConfigError, InputError
+from partdistillation.functional import grouping
 from partdistillation.functional.grouping import (
     Metric,
     assign_to_centroids,
@@ -22,7 +23,7 @@ from partdistillation.functional.grouping import (
     kmeans,
     mask_at,
 )
-from partdistillation.functional.kmeans import uniform
+from partdistillation.functional.kmeans import kmeans_batch, uniform
 
 
 @pytest.fixture
@@ -81,8 +82,56 @@ def test_kmeans_inertia_is_scikit_learns_over_50_sets() -> None:
     assert np.mean(ratios) <= 1.001
 
 
-def test_kmeans_result_is_consistent() -> None:
-    points = torch.from_numpy(points_of_case(1))
+def points_of_many_channels(case: int) -> NDArray[np.float32]:
+    """Blobs in a few directions among hundreds of channels, with noise in all of them."""
+    rng = np.random.default_rng(case)
+    count, channels, directions = rng.integers(80, 700), rng.integers(100, 400), rng.integers(3, 50)
+    blobs = make_blobs(count, directions, centers=6, cluster_std=rng.uniform(2, 8), random_state=case)[0]
+    noise = rng.normal(0, rng.uniform(0, 1), (count, channels))
+    return np.asarray(blobs @ rng.normal(0, channels**-0.5, (directions, channels)) + noise, np.float32)
+
+
+def test_kmeans_inertia_is_scikit_learns_where_the_restarts_run_in_principal_directions() -> None:
+    ratios = []
+    for case in range(30):
+        points = points_of_many_channels(case)
+        ours = kmeans(torch.from_numpy(points), 4, restarts=10, seed=case)
+        ratios.append(ours.inertia / KMeans(4, n_init=10, random_state=case).fit(points).inertia_)
+    assert np.mean(ratios) <= 1.001
+
+
+@pytest.mark.parametrize("channels", [3, 300])
+def test_kmeans_of_a_batch_is_that_of_each(channels: int) -> None:
+    rng = np.random.default_rng(channels)
+    sizes = [40, 700, 3, 150, 1]  # of 3 and 1 points each is its own cluster
+    batch = [torch.from_numpy(rng.random((size, channels), np.float32)) for size in sizes]
+    together = kmeans_batch(batch, 4, restarts=10, seeds=range(5))
+    for seed, (points, found) in enumerate(zip(batch, together, strict=True)):
+        alone = kmeans(points, 4, restarts=10, seed=seed)
+        assert torch.equal(found.assignment, alone.assignment)
+        assert found.inertia == pytest.approx(alone.inertia, rel=1e-6)
+        torch.testing.assert_close(found.centroids, alone.centroids)
+
+
+def test_kmeans_of_a_batch_names_the_object() -> None:
+    good, bad = torch.rand(5, 2), torch.full((5, 2), torch.nan)
+    with pytest.raises(InputError, match=r"Object 1: .*finite"):
+        kmeans_batch([good, bad], 2, restarts=1, seeds=[0, 0])
+    assert kmeans_batch([], 2, restarts=1, seeds=[]) == []
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e15])
+def test_kmeans_of_any_scale(scale: float) -> None:
+    points = torch.from_numpy(points_of_many_channels(2))
+    expected = kmeans(points, 4, restarts=3, seed=0)
+    found = kmeans(points * scale, 4, restarts=3, seed=0)
+    assert (found.assignment == expected.assignment).float().mean() > 0.99
+    assert found.inertia == pytest.approx(expected.inertia * scale**2, rel=1e-4)
+
+
+@pytest.mark.parametrize(("case", "channels"), [(1, 0), (1, 200)])
+def test_kmeans_result_is_consistent(case: int, channels: int) -> None:
+    points = torch.from_numpy(points_of_many_channels(case) if channels else points_of_case(case))
     result = kmeans(points, 4, restarts=3, seed=0)
     distances = torch.cdist(points.double(), result.centroids.double()).square()
     assert torch.equal(distances.argmin(dim=1), result.assignment)
@@ -109,15 +158,19 @@ def test_kmeans_far_from_the_origin() -> None:
     values=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30),
     k=st.integers(1, 6),
     seed=st.integers(0, 2**64 - 1),
+    repeated=st.sampled_from([1, 50]),
 )
 @settings(deadline=None)
-def test_kmeans_has_as_many_clusters_as_it_can(values: list[tuple[int, int]], k: int, seed: int) -> None:
-    result = kmeans(torch.tensor(values, dtype=torch.float32), k, restarts=2, seed=seed)
+def test_kmeans_has_as_many_clusters_as_it_can(
+    values: list[tuple[int, int]], k: int, seed: int, repeated: int
+) -> None:
+    points = torch.tensor(values, dtype=torch.float32).repeat(1, repeated)  # to more channels than directions
+    result = kmeans(points, k, restarts=2, seed=seed)
     assert len(result.centroids) == min(k, len(set(values)))
     assert torch.unique(result.assignment).tolist() == list(range(len(result.centroids)))
     if len(set(values)) <= k:
         assert result.inertia == 0
-        assert torch.equal(result.centroids[result.assignment], torch.tensor(values, dtype=torch.float32))
+        assert torch.equal(result.centroids[result.assignment], points)
 
 
 @pytest.mark.parametrize(("k", "restarts"), [(0, 1), (1, 0)])
@@ -148,6 +201,26 @@ def test_the_result_depends_on_the_object_alone(metric: Metric, threads: None) -
         alone = group_pixels(features, masks[1], k=4, metric=metric, restarts=10, seed=6)
         assert torch.equal(alone, together[1])
         assert torch.get_num_threads() == count
+
+
+def test_objects_grouped_in_one_go_are_those_grouped_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, with the CPU's arithmetic."""
+    features, masks = scene(7, objects=6)
+    alone = group_objects(features, masks, k=4, metric="dot", restarts=10, seeds=range(6))
+    monkeypatch.setattr(grouping, "_one_by_one", lambda _: False)
+    together = group_objects(features, masks, k=4, metric="dot", restarts=10, seeds=range(6))
+    assert torch.equal(together, alone)
+    masks[2] = False
+    with pytest.raises(InputError, match=r"Object 2: .*empty"):
+        group_objects(features, masks, k=4, metric="dot", restarts=10, seeds=range(6))
+
+
+@pytest.mark.gpu
+def test_objects_on_a_gpu_are_those_on_a_cpu() -> None:
+    features, masks = scene(8, objects=6)
+    here = group_objects(features, masks, k=4, metric="dot", restarts=10, seeds=range(6))
+    there = group_objects(features.cuda(), masks.cuda(), k=4, metric="dot", restarts=10, seeds=range(6))
+    assert (there.cpu() == here).float().mean() > 0.999
 
 
 def test_kmeans_is_equal_bit_by_bit_over_threads(threads: None) -> None:
