@@ -6,7 +6,7 @@ a query with *downsized* mask features; full masks are computed on demand, by `m
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +20,8 @@ from transformers import Mask2FormerConfig, Mask2FormerModel
 from partdistillation.config import Freeze
 from partdistillation.errors import CheckpointError
 from partdistillation.models.heads import ClassHead, Head, PartHead
+from partdistillation.models.pixel_decoder import Levels, decode_pixels, pixel_rows, positions_of, resize
 from partdistillation.models.pretrained import Metadata, ModelInfo, Network, load, save
-
-Levels = tuple[Float[Tensor, "batch _channel _height _width"], ...]
 
 
 class DecoderOutput(NamedTuple):
@@ -160,8 +159,8 @@ class PartMask2Former(nn.Module):
     def decode(self, levels: Levels) -> DecoderOutput:
         """Pixel decoder and transformer decoder, from the backbone's maps."""
         with torch.no_grad() if self.frozen == "pixel_level" else nullcontext():
-            pixels = self.model.pixel_level_module.decoder(levels)
-        return self._decode_queries(pixels.mask_features, pixels.multi_scale_features)
+            pixels = decode_pixels(self.model.pixel_level_module.decoder, levels)
+        return self._decode_queries(*pixels)
 
     def class_logits(
         self, output: DecoderOutput, object_classes: Sequence[Sequence[int]] | None = None
@@ -186,7 +185,7 @@ class PartMask2Former(nn.Module):
         module = self.model.transformer_module
         batch = mask_features.shape[0]
         memory = [self._memory(level, index) for index, level in enumerate(levels)]
-        small = [_resize(mask_features.detach(), level.shape[-2:]) for level in levels]
+        small = [resize(mask_features.detach(), level.shape[-2:]) for level in levels]
         position = module.queries_embedder.weight.expand(batch, -1, -1)
         hidden = module.queries_features.weight.expand(batch, -1, -1)
         predictions = [self._predict(hidden)]
@@ -201,10 +200,8 @@ class PartMask2Former(nn.Module):
     def _memory(self, level: Tensor, index: int) -> tuple[Tensor, Tensor]:
         """Keys (with positions) and values of a pixel decoder level: "batch pixel dim"."""
         module = self.model.transformer_module
-        values = module.input_projections[index](level).flatten(2).transpose(1, 2)
-        values = values + module.level_embed.weight[index]
-        positions = module.position_embedder(level.shape, level.device, level.dtype, None)
-        return values + positions.flatten(2).transpose(1, 2), values
+        values = pixel_rows(module.input_projections[index](level)) + module.level_embed.weight[index]
+        return values + pixel_rows(positions_of(module.position_embedder, level)), values
 
     def _predict(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         decoder = self.model.transformer_module.decoder
@@ -250,10 +247,6 @@ def _attention_mask(
     """Where a query may look: inside its mask of the layer before; everywhere, if that is empty."""
     attend = embeddings @ features.flatten(2) >= 0
     return attend | ~attend.any(dim=-1, keepdim=True)
-
-
-def _resize(features: Tensor, size: Iterable[int]) -> Tensor:
-    return nn.functional.interpolate(features, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def _with_queries(config: Mask2FormerConfig, num_queries: int | None) -> Mask2FormerConfig:
