@@ -11,6 +11,7 @@ from partdistillation.models.optim import Optimizer
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import ModelInfo
 from partdistillation.objective import SetPrediction
+from partdistillation.profiling import profiled
 
 CPU = torch.device("cpu")
 SIZE = 64
@@ -86,6 +87,17 @@ def test_chance_comes_from_the_generator_alone() -> None:
         torch.manual_seed(global_seed)
         losses.append(objective(BATCH[2], generator(seed))[0].item())
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_its_steps_are_profiled() -> None:
+    with profiled() as profile:
+        SetPrediction(network(2), PLAIN, CPU)(BATCH[2], generator())
+    assert {"/".join(place): cost.calls for place, cost in profile.costs.items()} == {
+        "forward": 1,
+        "loss": 1,
+        "loss/matcher": 1,
+        "loss/matcher/Hungarian": 1,
+    }
 
 
 def test_only_the_images_object_classes_get_a_gradient() -> None:

@@ -29,6 +29,7 @@ from partdistillation.errors import (
     SettingsChanged,
     StoreError,
 )
+from partdistillation.profiling import profiled
 from partdistillation.training import Run, decisive, is_trained, sample_index, train
 
 PROGRAM = Path(__file__).with_name("train_tiny.py")
@@ -134,6 +135,18 @@ def test_a_run_leaves_the_model_and_a_line_a_step(reference: dict[str, bytes]) -
     lines = [json.loads(line) for line in reference["metrics.jsonl"].splitlines()]
     assert [(line["stage"], line["step"]) for line in lines] == [("line", step) for step in range(5)]
     assert all(np.isfinite([line["loss"], line["gradient_norm"], line["first"]]).all() for line in lines)
+
+
+def test_its_steps_are_profiled(tmp_path: Path) -> None:
+    with profiled() as profile:
+        fit(tmp_path)
+    assert {"/".join(place): cost.calls for place, cost in profile.costs.items()} == {
+        "line": 1,
+        "line/data": 6,  # a last look finds the end
+        "line/backward": 5,
+        "line/optimizer": 5,
+        "line/record": 5,
+    }
 
 
 def test_the_log_has_every_nth_step_and_the_last(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,7 +35,20 @@ class Arguments:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageArguments(Arguments):
+class ProfiledArguments(Arguments):
+    """What every command takes that may take long."""
+
+    profile: Annotated[bool, FlagCreatePairsOff] = False
+    """Print time and memory by step at the end, and write them to OUT/profile.json."""
+
+    @property
+    def folder(self) -> Path:
+        """What the command writes to."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageArguments(ProfiledArguments):
     """What every stage, and all of them in a row, takes."""
 
     inputs: Annotated[Inputs, arg(name="")] = field(default_factory=Inputs)
@@ -44,9 +58,13 @@ class StageArguments(Arguments):
     config: Path | None = None
     """YAML file with settings to start from, over the recipe's."""
 
+    @property
+    def folder(self) -> Path:
+        return self.inputs.out
+
 
 @dataclass(frozen=True, kw_only=True)
-class PredictArguments(Arguments):
+class PredictArguments(ProfiledArguments):
     model: Positional[Path]
     """Folder of a part model, as in OUT/part_model."""
     images: Path
@@ -57,6 +75,10 @@ class PredictArguments(Arguments):
     """Folder to write to."""
     device: Device = "auto"
     """Where networks run; auto takes a GPU if there is one."""
+
+    @property
+    def folder(self) -> Path:
+        return self.out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +92,7 @@ class EvaluateArguments(Arguments):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoArguments(Arguments):
+class DemoArguments(ProfiledArguments):
     out: Path = Path("out/demo")
     """Folder of the run."""
     seed: int = 0
@@ -81,6 +103,10 @@ class DemoArguments(Arguments):
     """Where networks run; auto takes a GPU if there is one."""
     workers: int = 2
     """Processes that label images side by side."""
+
+    @property
+    def folder(self) -> Path:
+        return self.out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,8 +276,18 @@ def _dispatch(args: Sequence[str]) -> int:
     if args[0] not in COMMANDS:
         raise ConfigError(f"unknown command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
     arguments_type, command = COMMANDS[args[0]]
-    command(_parse(arguments_type, args[0], args[1:]))
+    arguments = _parse(arguments_type, args[0], args[1:])
+    with _profile(arguments):
+        command(arguments)
     return 0
+
+
+def _profile(arguments: Arguments) -> AbstractContextManager[None]:
+    if not (isinstance(arguments, ProfiledArguments) and arguments.profile):
+        return nullcontext()
+    from partdistillation import profiling
+
+    return profiling.shown(arguments.folder)
 
 
 def _overview() -> str:

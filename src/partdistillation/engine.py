@@ -6,8 +6,10 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+from partdistillation import profiling
 from partdistillation.errors import PartDistillationError
 from partdistillation.manifest import Json
+from partdistillation.profiling import Costs, span
 from partdistillation.progress import progress
 from partdistillation.records import R
 from partdistillation.shards import In, Shard
@@ -43,7 +45,8 @@ def run_shards(
     """
     with open_stage(out, row=row, shards=shards, settings=settings, upstream=upstream) as store:
         try:
-            _label(store, shards, partial(_make_encoder, make_work, row), workers, label)
+            make = partial(_make_encoder, make_work, row, label, profiling.owner())
+            _label(store, shards, make, workers, label)
         except WorkerDiedError as death:
             raise _death(death, shards, label) from None
         except TaskFailedError as failure:
@@ -63,7 +66,7 @@ def run_shards(
 def _label(
     store: StageStore,
     shards: Sequence[Shard[In]],
-    make: Callable[[], Callable[[Shard[In]], bytes]],
+    make: Callable[[], Callable[[Shard[In]], tuple[bytes, Costs]]],
     workers: int,
     label: str,
 ) -> None:
@@ -72,22 +75,29 @@ def _label(
         return
     tasks = ((index, shards[index]) for index in pending)
     workers = min(workers, len(pending))
-    results: Generator[tuple[int, bytes], None, None]
+    results: Generator[tuple[int, tuple[bytes, Costs]], None, None]
     results = map_here(make, tasks) if workers <= 1 else map_on_processes(make, tasks, workers)
     with progress(label, len(shards), done=len(shards) - len(pending)) as advance, closing(results):
-        for index, data in results:
-            store.commit(index, data)
+        for index, (data, costs) in results:
+            profiling.merge(costs)
+            with span(label), span("write"):
+                store.commit(index, data)
             advance()
 
 
 def _make_encoder(
-    make_work: Callable[[], Callable[[Shard[In]], Iterable[R]]], row: type[R]
-) -> Callable[[Shard[In]], bytes]:
-    work = make_work()
+    make_work: Callable[[], Callable[[Shard[In]], Iterable[R]]], row: type[R], label: str, owner: int | None
+) -> Callable[[Shard[In]], tuple[bytes, Costs]]:
+    profiling.help_with(owner)
+    with span(label), span("prepare"):
+        work = make_work()
 
-    def encode(shard: Shard[In]) -> bytes:
-        with one_thread():
-            return encode_shard(shard, work(shard), row)
+    def encode(shard: Shard[In]) -> tuple[bytes, Costs]:
+        with span(label), one_thread():
+            rows = list(work(shard))
+            with span("write"):
+                data = encode_shard(shard, rows, row)
+        return data, profiling.hand_over()
 
     return encode
 

@@ -18,6 +18,7 @@ from partdistillation.functional.matching import (
 from partdistillation.models.encoder import normalize_images
 from partdistillation.models.heads import PartHead
 from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.profiling import span
 
 
 class SetPrediction:
@@ -36,9 +37,12 @@ class SetPrediction:
         images = torch.from_numpy(np.stack([one.image for one in examples])).to(self.device)
         targets = [_targets(one, self.device) for one in examples]
         info = self.model.info
-        output = self.model(normalize_images(images, info.pixel_mean, info.pixel_std))
         parts = isinstance(self.model.class_predictor, PartHead)
-        logits = self.model.class_logits(output, [one.object_classes for one in examples] if parts else None)
+        with span("forward"):
+            output = self.model(normalize_images(images, info.pixel_mean, info.pixel_std))
+            logits = self.model.class_logits(
+                output, [one.object_classes for one in examples] if parts else None
+            )
         points = draw_points(
             targets,
             self.config.points,
@@ -46,15 +50,16 @@ class SetPrediction:
             generator=generator,
             importance_sampling=self.config.importance_sampling,
         )
-        losses = criterion(
-            output.mask_embeddings,
-            output.mask_features,
-            logits,
-            targets,
-            points,
-            self.weights,
-            num_masks=mean_target_count(targets, self.device),
-        )
+        with span("loss"):
+            losses = criterion(
+                output.mask_embeddings,
+                output.mask_features,
+                logits,
+                targets,
+                points,
+                self.weights,
+                num_masks=mean_target_count(targets, self.device),
+            )
         terms = {"classification": losses.classification, "mask": losses.mask, "dice": losses.dice}
         return losses.total, {name: values[-1].detach() for name, values in terms.items()}
 

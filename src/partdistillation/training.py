@@ -46,6 +46,7 @@ from partdistillation.parallel import (
     wait_for_all,
     world,
 )
+from partdistillation.profiling import span, span_each
 from partdistillation.progress import Advance, progress
 from partdistillation.settings import Settings
 
@@ -166,10 +167,16 @@ class _Loop(Generic[E]):
     def go(self, batches: Iterator[list[E]], start: int) -> None:
         config = self.config
         self.model.train()
-        with _shown(self.run, config.steps, start) as advance, _own_chance(self.device):
-            for step, examples in zip(range(start, config.steps), batches, strict=True):
+        with (
+            _shown(self.run, config.steps, start) as advance,
+            _own_chance(self.device),
+            span(self.run.name),
+        ):
+            steps = range(start, config.steps)
+            for step, examples in zip(steps, span_each("data", batches), strict=True):
                 numbers = self._step(step, examples)
-                self._record(step, numbers)
+                with span("record"):
+                    self._record(step, numbers)
                 advance(note=f"loss {numbers['loss']:.3f}")
 
     def _step(self, step: int, examples: Sequence[E]) -> dict[str, float]:
@@ -181,9 +188,11 @@ class _Loop(Generic[E]):
         try:
             loss, numbers = self.objective(examples, torch.Generator(self.device).manual_seed(seed))
             self.optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            average_gradients(self.model)
-            norm = self.optimizer.step(factor)
+            with span("backward"):
+                torch.autograd.backward(loss)
+                average_gradients(self.model)
+            with span("optimizer"):
+                norm = self.optimizer.step(factor)
         except PartDistillationError as error:
             raise type(error)(f"{self.run.name}, step {step}: {error}") from error
         logged = {"loss": loss, **numbers, "gradient_norm": norm}

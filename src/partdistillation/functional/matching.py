@@ -22,6 +22,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from partdistillation.errors import PartDistillationError
+from partdistillation.profiling import span
 
 
 class Targets(NamedTuple):
@@ -98,7 +99,8 @@ def criterion(
     point_targets = [
         sample_masks(t.masks, p).to(features) for t, p in zip(targets, points.shared, strict=True)
     ]
-    matches = match(mask_embeddings, features, class_logits, targets, point_targets, weights)
+    with span("matcher"):
+        matches = match(mask_embeddings, features, class_logits, targets, point_targets, weights)
     classification = classification_loss(class_logits, targets, matches, weights.no_object)
     if points.importance is None:
         terms = _compare_shared(mask_embeddings, features, point_targets, matches)
@@ -200,7 +202,8 @@ def match(
         )
     ends = np.cumsum([len(t.labels) for t in targets])[:-1]
     device = mask_embeddings.device
-    return [_assign(cost, device) for cost in np.split(host, ends, axis=-1)]
+    with span("Hungarian"):
+        return [_assign(cost, device) for cost in np.split(host, ends, axis=-1)]
 
 
 def pairwise_costs(

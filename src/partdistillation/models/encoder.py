@@ -1,7 +1,7 @@
 """The frozen image encoder of stage 2: a backbone that turns photographs into maps of features."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,8 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether the device has instructions for matrix products in bfloat16: emulated, they are slower."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    found = getattr(torch.cpu, "get_capabilities", dict)()  # not in torch's older releases
+    # not in torch's older releases
+    found: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return device.type == "cpu" and any(found.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
