@@ -15,7 +15,7 @@ from partdistillation.data.coco_parts import GroundTruthPart, parts_of, tie_part
 from partdistillation.data.coco_writer import InstanceLabel, PartLabel, write_instances, write_parts
 from partdistillation.data.images import ImageInput
 from partdistillation.errors import InputError
-from partdistillation.functional.masks import decode, encode, from_coco
+from partdistillation.functional.masks import EncodedMask, decode, encode, from_coco
 
 SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]
 
@@ -392,7 +392,7 @@ def test_crowd_parts_are_skipped(tmp_path: Path) -> None:
 
 
 def part(mask: Any, object_id: int | None = None, category: str = "Car") -> GroundTruthPart:
-    return GroundTruthPart(category, "Part", object_id, mask)
+    return GroundTruthPart(category, "Part", object_id, EncodedMask(encode(mask), *mask.shape))
 
 
 def test_parts_go_to_the_only_object_of_their_class() -> None:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from partdistillation.errors import InputError
-from partdistillation.functional.bit_masks import EncodedMasks, pack, pack_encoded, shared_pixels
-from partdistillation.functional.masks import decode, encode, pairwise_iou
+from partdistillation.functional.bit_masks import EncodedMasks, pack, pack_encoded, paint, shared_pixels
+from partdistillation.functional.masks import EncodedMask, decode, decoded, encode, pairwise_iou, union
+from partdistillation.functional.metrics import label_map
 
 Masks = NDArray[np.bool_]
 
@@ -71,6 +72,28 @@ def test_only_words_with_pixels_are_kept() -> None:
     assert packed.words[packed.begin[0]] == 1 << 5
     empty = pack_encoded(encoded(np.zeros((2, 10, 64), np.bool_)))
     assert (empty.words.size, empty.areas.tolist(), empty.length.tolist()) == (0, [0, 0], [0, 0])
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10**6), sizes=sizes)
+def test_painting_and_union_are_those_of_the_decoded(seed: int, sizes: tuple[int, int, int, int]) -> None:
+    count, _, height, width = sizes
+    masks = random_masks(seed, count + 1, height, width)
+    ids = np.random.default_rng(seed).integers(0, 4, len(masks)).tolist()
+    assert np.array_equal(label_map(encoded(masks), ids), label_map(masks, ids))
+    encodings = [EncodedMask(encode(mask), height, width) for mask in masks]
+    both = [*encodings[:-1], masks[-1]]
+    together = union(encodings)
+    assert isinstance(together, EncodedMask)
+    assert np.array_equal(decoded(together), masks.any(axis=0))
+    assert np.array_equal(decoded(union(both)), masks.any(axis=0))
+
+
+def test_a_damaged_encoding_has_no_union() -> None:
+    short = EncodedMask(b"1", 9, 7)
+    for task in (partial(union, [short, short]), partial(paint, EncodedMasks([b"1"], 9, 7), [1])):
+        with pytest.raises(InputError, match="fill 9 x 7"):
+            task()
 
 
 @settings(deadline=None)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool
@@ -10,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from partdistillation.data.coco import CocoDataset, CocoImage, Id
 from partdistillation.errors import InputError
-from partdistillation.functional.masks import from_coco, pairwise_iou
+from partdistillation.functional.masks import EncodedMask, decoded, encoded_from_coco, pairwise_iou
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,11 @@ class GroundTruthPart:
     """The part's name within its object class: `Wheel`, where the file says `Car Wheel`."""
     object_id: Id | None
     """Tells the objects of a class in one image apart, where the file says it."""
-    mask: Bool[np.ndarray, "height width"]
+    encoded: EncodedMask
+
+    @cached_property
+    def mask(self) -> Bool[np.ndarray, "height width"]:
+        return decoded(self.encoded)
 
 
 def parts_of(dataset: CocoDataset, image: CocoImage) -> tuple[GroundTruthPart, ...]:
@@ -41,7 +46,7 @@ def parts_of(dataset: CocoDataset, image: CocoImage) -> tuple[GroundTruthPart, .
         if annotation.crowd:
             continue
         try:
-            mask = from_coco(annotation.segmentation, image.height, image.width)
+            mask = encoded_from_coco(annotation.segmentation, image.height, image.width)
         except InputError as error:
             raise InputError(f"{where}: annotation {annotation.id!r}: {error}") from error
         category = annotation.category.supercategory

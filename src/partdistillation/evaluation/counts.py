@@ -9,6 +9,8 @@ from jaxtyping import Int
 
 from partdistillation.evaluation.parts import PredictedPart, TruePart
 from partdistillation.evaluation.scores import CategoryScore, PartScore
+from partdistillation.functional.bit_masks import EncodedMasks
+from partdistillation.functional.masks import stacked
 from partdistillation.functional.metrics import (
     IouScores,
     apply_mapping,
@@ -54,12 +56,12 @@ class ClassCounts:
         """
         names = sorted({part.name for part in truth})
         ids = sorted({part.part for part in predictions if part.part is not None})
-        masks = np.stack([part.mask for part in truth] + [part.mask for part in predictions])
+        size = (truth or predictions)[0].mask.shape
         matrix = confusion_matrix(
-            label_map(
-                masks[len(truth) :], [ids.index(part.part) for part in predictions if part.part is not None]
+            _painted(
+                predictions, [ids.index(part.part) for part in predictions if part.part is not None], size
             ),
-            label_map(masks[: len(truth)], [names.index(part.name) for part in truth]),
+            _painted(truth, [names.index(part.name) for part in truth], size),
             num_predicted=len(ids),
             num_truth=len(names),
         )
@@ -92,3 +94,10 @@ class ClassCounts:
     def _confusion(self, ids: Sequence[int], names: Sequence[str]) -> Int[np.ndarray, "rows columns"]:
         rows, columns = (*ids, _BACKGROUND), (*names, _BACKGROUND)
         return np.array([[self._pixels[part, name] for name in columns] for part in rows], dtype=np.int64)
+
+
+def _painted(
+    parts: Sequence[TruePart | PredictedPart], ids: Sequence[int], size: tuple[int, ...]
+) -> Int[np.ndarray, "height width"]:
+    masks = stacked([part.mask for part in parts]) if parts else EncodedMasks([], *size)
+    return label_map(masks, ids)

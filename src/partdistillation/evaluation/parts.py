@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Bool
-
 from partdistillation.errors import InputError
+from partdistillation.functional.masks import Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,7 +13,7 @@ class TruePart:
 
     category: str
     name: str
-    mask: Bool[np.ndarray, "height width"]
+    mask: Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +21,7 @@ class PredictedPart:
     """A predicted part; with `part=None` a proposal or segment, which has a recall but no mIoU."""
 
     category: str
-    mask: Bool[np.ndarray, "height width"]
+    mask: Mask
     score: float
     part: int | None = None
     object_id: int = 0

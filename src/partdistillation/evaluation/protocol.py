@@ -24,7 +24,7 @@ from jaxtyping import Float64
 from partdistillation.evaluation.counts import ClassCounts
 from partdistillation.evaluation.parts import ImageParts, PredictedPart, TruePart
 from partdistillation.evaluation.scores import Evaluation
-from partdistillation.functional.masks import pairwise_iou
+from partdistillation.functional.masks import pairwise_iou, stacked, union
 from partdistillation.functional.metrics import Protocol, RecallCounter, average_over_classes
 
 PAPER_MIN_IOU = 0.1
@@ -56,8 +56,9 @@ class Evaluator:
     def add(self, image: ImageParts) -> None:
         """Count one image."""
         if self.protocol == "paper":
-            image = _as_released(image)
-        overlaps = _overlaps(image.ground_truth, image.predictions)
+            image, overlaps = _as_released(image)
+        else:
+            overlaps = _overlaps(image.ground_truth, image.predictions)
         self._images += 1
         self._predictions += len(image.predictions)
         self._recall.add(overlaps, np.array([part.score for part in image.predictions], dtype=np.float64))
@@ -106,18 +107,16 @@ def _overlaps(
 ) -> Float64[np.ndarray, "truth prediction"]:
     if not truth or not predictions:
         return np.zeros((len(truth), len(predictions)))
-    return pairwise_iou(
-        np.stack([part.mask for part in truth]), np.stack([part.mask for part in predictions])
-    )
+    return pairwise_iou(stacked([part.mask for part in truth]), stacked([part.mask for part in predictions]))
 
 
-def _as_released(image: ImageParts) -> ImageParts:
-    """The image as the released code scores it: part classes merged, far-off predictions dropped."""
+def _as_released(image: ImageParts) -> tuple[ImageParts, Float64[np.ndarray, "truth prediction"]]:
+    """The image as the released code scores it: part classes merged, far-off ones dropped; and its IoUs."""
     predictions = _merged(image.predictions)
-    best = _overlaps(image.ground_truth, predictions).max(axis=0, initial=0.0)
+    overlaps = _overlaps(image.ground_truth, predictions)
     least = [PAPER_MIN_IOU_AGNOSTIC if part.part is None else PAPER_MIN_IOU for part in predictions]
-    kept = [part for part, iou, limit in zip(predictions, best, least, strict=True) if iou > limit]
-    return replace(image, predictions=kept)
+    kept = np.flatnonzero(overlaps.max(axis=0, initial=0.0) > least)
+    return replace(image, predictions=[predictions[place] for place in kept]), overlaps[:, kept]
 
 
 def _merged(predictions: Sequence[PredictedPart]) -> list[PredictedPart]:
@@ -128,7 +127,7 @@ def _merged(predictions: Sequence[PredictedPart]) -> list[PredictedPart]:
     return [
         replace(
             group[0],
-            mask=np.logical_or.reduce([part.mask for part in group]),
+            mask=union([part.mask for part in group]) if len(group) > 1 else group[0].mask,
             score=max(part.score for part in group),
         )
         for group in groups.values()

@@ -11,7 +11,7 @@ from partdistillation.errors import InputError
 from partdistillation.evaluation.parts import ImageParts, PredictedPart, TruePart
 from partdistillation.evaluation.protocol import Evaluator
 from partdistillation.evaluation.scores import Evaluation
-from partdistillation.functional.masks import decode, from_coco
+from partdistillation.functional.masks import EncodedMask, encoded_from_coco
 from partdistillation.functional.metrics import Protocol
 from partdistillation.manifest import MANIFEST
 from partdistillation.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
@@ -60,7 +60,7 @@ def score(
 def _add(
     evaluators: Iterable[Evaluator], truth: CocoDataset, image: CocoImage, parts: tuple[PredictedPart, ...]
 ) -> None:
-    true = tuple(TruePart(one.category, one.name, one.mask) for one in parts_of(truth, image))
+    true = tuple(TruePart(one.category, one.name, one.encoded) for one in parts_of(truth, image))
     for evaluator in evaluators:
         evaluator.add(ImageParts(true, parts, str(image.id)))
 
@@ -95,7 +95,7 @@ def coco_predictions(path: Path) -> Iterator[Predictions]:
         parts = tuple(
             PredictedPart(
                 one.category.supercategory,
-                from_coco(one.segmentation, image.height, image.width),
+                encoded_from_coco(one.segmentation, image.height, image.width),
                 1.0 if one.score is None else one.score,
                 part[one.category.id],
                 objects[str(one.object_id)],
@@ -112,7 +112,7 @@ def labelled_parts(row: PartRow) -> Predictions:
         (
             PredictedPart(
                 found.category,
-                decode(part.rle, row.height, row.width),
+                EncodedMask(part.rle, row.height, row.width),
                 part.score,
                 part.part,
                 found.object_id,
@@ -129,7 +129,7 @@ def proposals(row: ProposalRow) -> Predictions:
         row,
         (
             PredictedPart(
-                found.category, decode(one.rle, row.height, row.width), one.score, None, found.object_id
+                found.category, EncodedMask(one.rle, row.height, row.width), one.score, None, found.object_id
             )
             for found in row.objects
             for one in found.proposals
@@ -143,7 +143,7 @@ def segments(row: SegmentRow, objects: ObjectRow) -> Predictions:
         row,
         (
             PredictedPart(
-                of.category, decode(one.rle, row.height, row.width), float(one.area), None, of.object_id
+                of.category, EncodedMask(one.rle, row.height, row.width), float(one.area), None, of.object_id
             )
             for of, found in zip(objects.objects, row.objects, strict=True)
             for one in found.segments
@@ -156,7 +156,9 @@ def whole_objects(row: ObjectRow) -> Predictions:
     return _predictions(
         row,
         (
-            PredictedPart(one.category, decode(one.rle, row.height, row.width), one.score, 0, one.object_id)
+            PredictedPart(
+                one.category, EncodedMask(one.rle, row.height, row.width), one.score, 0, one.object_id
+            )
             for one in row.objects
         ),
     )

@@ -56,6 +56,24 @@ def pack_encoded(masks: EncodedMasks) -> BitMasks:
     Raises:
         InputError: one isn't an encoding of a mask of this size.
     """
+    runs, number, areas = _runs(masks)
+    return BitMasks(*_filled(runs, number), areas)
+
+
+def paint(masks: EncodedMasks, labels: Sequence[int]) -> Int64[np.ndarray, "height width"]:
+    """A map with every mask's label inside it, 0 elsewhere; where masks overlap, the later one's.
+
+    Raises:
+        InputError: as `pack_encoded`.
+    """
+    runs, number, _ = _runs(masks)
+    painted = np.zeros((masks.width, masks.height), dtype=np.int64)
+    _paint(runs, number, np.array(labels, dtype=np.int64), painted.ravel())
+    return painted.T
+
+
+def _runs(masks: EncodedMasks) -> tuple[_Ints, _Ints, _Ints]:
+    """The masks' runs of True, one after the other, and each one's number of runs and of pixels."""
     check_size(masks.height, masks.width)
     text = np.frombuffer(b"".join(masks.counts), dtype=np.uint8)
     ends = np.cumsum([len(one) for one in masks.counts], dtype=np.int64)
@@ -63,7 +81,7 @@ def pack_encoded(masks: EncodedMasks) -> BitMasks:
     if unusable >= 0:
         checked(unpack(masks.counts[unusable]), masks.height, masks.width)  # says what is wrong
         raise AssertionError(f"expected the encoding {masks.counts[unusable]!r} to be refused")
-    return BitMasks(*_filled(runs, number), areas)
+    return runs, number, areas
 
 
 def shared_pixels(a: BitMasks, b: BitMasks) -> Int64[np.ndarray, "n m"]:
@@ -169,6 +187,15 @@ def _filled(runs: _Ints, number: _Ints) -> tuple[_Words, _Ints, _Ints, _Ints]:
                 words[high] |= tail
             run += 1
     return words, begin, length, position
+
+
+@compiled
+def _paint(runs: _Ints, number: _Ints, labels: _Ints, painted: _Ints) -> None:
+    run = 0
+    for i in range(len(number)):
+        for _ in range(number[i]):
+            painted[runs[run, 0] : runs[run, 1]] = labels[i]
+            run += 1
 
 
 @compiled

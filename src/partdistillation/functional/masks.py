@@ -4,6 +4,7 @@ A mask is bool, height x width. Whatever comes from a file is checked before it 
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -18,6 +19,21 @@ from partdistillation.functional.bit_masks import (
     shared_pixels,
 )
 from partdistillation.functional.run_lengths import check_size, checked, fill, parse, unpack
+
+
+class EncodedMask(NamedTuple):
+    """A mask as COCO's compressed run-length encoding."""
+
+    counts: bytes
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.height, self.width
+
+
+Mask = Bool[np.ndarray, "height width"] | EncodedMask
 
 
 def encode(mask: Bool[np.ndarray, "height width"]) -> bytes:
@@ -44,6 +60,40 @@ def area(counts: bytes, height: int, width: int) -> int:
     return int(checked(unpack(counts), height, width)[1::2].sum())
 
 
+def decoded(mask: Mask) -> Bool[np.ndarray, "height width"]:
+    """The mask itself.
+
+    Raises:
+        InputError: as `decode`.
+    """
+    return decode(*mask) if isinstance(mask, EncodedMask) else mask
+
+
+def stacked(masks: Sequence[Mask]) -> Bool[np.ndarray, "mask height width"] | EncodedMasks:
+    """Masks of one size, at least one, together: decoded unless all are encoded."""
+    encodings = [mask for mask in masks if isinstance(mask, EncodedMask)]
+    if len(encodings) == len(masks):
+        return EncodedMasks([mask.counts for mask in encodings], *encodings[0].shape)
+    return np.stack([decoded(mask) for mask in masks])
+
+
+def union(masks: Sequence[Mask]) -> Mask:
+    """The pixels of any of the masks, at least one, of one size; encoded if all of them are.
+
+    Raises:
+        InputError: as `decode`.
+    """
+    together = stacked(masks)
+    if not isinstance(together, EncodedMasks):
+        any_of_them: Bool[np.ndarray, "height width"] = np.logical_or.reduce(together)
+        return any_of_them
+    counts, *size = together
+    for one in counts:
+        checked(unpack(one), *size)  # pycocotools doesn't
+    merged: bytes = coco.merge([{"size": size, "counts": one} for one in counts])["counts"]
+    return EncodedMask(merged, *size)
+
+
 def from_coco(segmentation: object, height: int, width: int) -> Bool[np.ndarray, "{height} {width}"]:
     """The mask of an annotation's `segmentation` as COCO's JSON has it.
 
@@ -56,16 +106,21 @@ def from_coco(segmentation: object, height: int, width: int) -> Bool[np.ndarray,
     Raises:
         InputError: anything else, another size than the image's, runs that don't fill it, bad polygons.
     """
+    return decode(*encoded_from_coco(segmentation, height, width))
+
+
+def encoded_from_coco(segmentation: object, height: int, width: int) -> EncodedMask:
+    """As `from_coco`, as a compressed run-length encoding, which is checked all the same."""
     match segmentation:
         case [*polygons]:
-            return polygons_to_mask(polygons, height, width)
+            return EncodedMask(_merged_polygons(polygons, height, width), height, width)
         case {"size": size, "counts": counts}:
             if not isinstance(size, Sequence) or list(size) != [height, width]:
                 raise InputError(
                     f"Expected a run-length encoding of the image's size, [{height}, {width}] (height, "
                     f"width), found {size!r}; check the image's height and width in the annotation file."
                 )
-            return fill(parse(counts), height, width)
+            return EncodedMask(_compressed(counts, height, width), height, width)
         case {}:
             found = f"the keys {sorted(map(str, segmentation))}"
         case _:
@@ -73,6 +128,19 @@ def from_coco(segmentation: object, height: int, width: int) -> Bool[np.ndarray,
     raise InputError(
         f'Expected a segmentation as a list of polygons or as {{"size", "counts"}}, found {found}.'
     )
+
+
+def _compressed(counts: object, height: int, width: int) -> bytes:
+    runs = checked(parse(counts), height, width)
+    match counts:
+        case bytes():
+            return counts
+        case str():
+            return counts.encode("ascii")
+    compressed: bytes = coco.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)[
+        "counts"
+    ]
+    return compressed
 
 
 def polygons_to_mask(
@@ -84,11 +152,16 @@ def polygons_to_mask(
         InputError: no polygon, fewer than 3 points, an odd number of coordinates, a coordinate that isn't a
             finite number or lies farther outside the image than its longer side.
     """
+    return decode(_merged_polygons(polygons, height, width), height, width)
+
+
+def _merged_polygons(polygons: Sequence[object], height: int, width: int) -> bytes:
     check_size(height, width)
     if not polygons:
         raise InputError("Expected at least one polygon, found none; leave out annotations without a region.")
     outlines = [_coordinates(polygon, max(height, width)) for polygon in polygons]
-    return decode(coco.merge(coco.frPyObjects(outlines, height, width))["counts"], height, width)
+    merged: bytes = coco.merge(coco.frPyObjects(outlines, height, width))["counts"]
+    return merged
 
 
 def box(mask: Bool[np.ndarray, "height width"]) -> tuple[float, float, float, float]:

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, Num
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from partdistillation.functional.bit_masks import EncodedMasks
+from partdistillation.functional.bit_masks import EncodedMasks, paint
 from partdistillation.functional.compiled import compiled
 from partdistillation.functional.masks import pairwise_iou
 
@@ -162,9 +162,11 @@ def _greedy_overlaps(overlaps: Float[np.ndarray, "truth proposal"]) -> Float[np.
 
 
 def label_map(
-    masks: Bool[np.ndarray, "mask height width"], ids: Sequence[int]
+    masks: Bool[np.ndarray, "mask height width"] | EncodedMasks, ids: Sequence[int]
 ) -> Int[np.ndarray, "height width"]:
     """Paint masks in order, so that the later one wins: 0 = background, `ids[i] + 1` inside mask i."""
+    if isinstance(masks, EncodedMasks):
+        return paint(masks, [part + 1 for part in ids])
     painted = np.zeros(masks.shape[1:], dtype=np.int64)
     for mask, part in zip(masks, ids, strict=True):
         painted[mask] = part + 1
@@ -182,13 +184,34 @@ def confusion_matrix(
 
     The label maps hold 0 for the background and 1..n for parts 0..n-1; ValueError for labels out of range.
     """
+    # Of maps that are both in columns (as encodings are painted) no copy is needed.
+    order: Literal["F", "C"] = "F" if predicted.flags.f_contiguous and truth.flags.f_contiguous else "C"
+    counts = np.zeros((num_predicted + 1, num_truth + 1), dtype=np.int64)
+    rows, columns = (labels.ravel(order).astype(np.int64, copy=False) for labels in (predicted, truth))
+    if _count(rows, columns, counts):
+        return counts
     for name, labels, parts in (("predicted", predicted, num_predicted), ("truth", truth, num_truth)):
-        if labels.size and not 0 <= labels.min() <= labels.max() <= parts:
+        if not 0 <= labels.min() <= labels.max() <= parts:
             found = f"{labels.min()}..{labels.max()}"
             raise ValueError(f"expected {name} labels 0..{parts}, found {found}; renumber them")
-    rows, columns = num_predicted + 1, num_truth + 1
-    cells = (predicted.astype(np.int64) - 1) % rows * columns + (truth.astype(np.int64) - 1) % columns
-    return np.bincount(cells.ravel(), minlength=rows * columns).reshape(rows, columns)
+    raise AssertionError("expected a label out of range")
+
+
+@compiled
+def _count(predicted: NDArray[np.int64], truth: NDArray[np.int64], counts: NDArray[np.int64]) -> bool:
+    """Add pixels to `counts`; False if a label has no place there."""
+    rows, columns = counts.shape
+    start = 0
+    while start < len(predicted):
+        row, column = predicted[start], truth[start]
+        if row < 0 or row >= rows or column < 0 or column >= columns:
+            return False
+        end = start + 1
+        while end < len(predicted) and predicted[end] == row and truth[end] == column:
+            end += 1
+        counts[row - 1 if row else rows - 1, column - 1 if column else columns - 1] += end - start
+        start = end
+    return True
 
 
 def majority_vote(confusion: Num[np.ndarray, "rows columns"]) -> Int[np.ndarray, " rows-1"]:

@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from partdistillation.data.images import load_image
 from partdistillation.evaluation.run import Predictions
-from partdistillation.functional.masks import decode
+from partdistillation.functional.masks import decode, decoded
 from partdistillation.functional.metrics import label_map
 from partdistillation.records import Object, ObjectRow, Part, PartRow, R
 from partdistillation.report.data import ClassGallery, PartGallery, PictureRow
@@ -63,7 +63,7 @@ def pictures(
 def part_map(found: Predictions, row: ObjectRow) -> Int[np.ndarray, "height width"]:
     """A label map: part classes + 1, or numbers from 1 where there are none; the better score is seen."""
     order = sorted(range(len(found.parts)), key=lambda place: found.parts[place].score)
-    masks = np.array([found.parts[place].mask for place in order], np.bool_)
+    masks = np.array([decoded(found.parts[place].mask) for place in order], np.bool_)
     ids = [place if (part := found.parts[place].part) is None else part for place in order]
     return label_map(masks.reshape(-1, row.height, row.width), ids)
 
