@@ -157,8 +157,9 @@ class LazyRows:
         new = rows[self._slots[rows] < 0]
         used = self._used + len(new)
         if used > len(self._mean):
-            size = min(max(2 * len(self._mean), used), len(self.parameter))
-            self._mean, self._square = _grown(self._mean, size), _grown(self._square, size)
+            size = 4 * used if 8 * used < len(self.parameter) else len(self.parameter)
+            self._mean = _grown(self._mean, size)  # one after the other: the old one goes first
+            self._square = _grown(self._square, size)
         self._slots[new] = torch.arange(self._used, used, device=new.device)
         self._used = used
         return self._slots[rows]
