@@ -1,6 +1,7 @@
 """Stage 4: clusters of features become part classes."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +66,19 @@ def test_two_clusters_are_two_part_classes(clusters: Inputs, capsys: pytest.Capt
     assert "dog: 1 part classes instead of 2" in capsys.readouterr().err
     counts = json.loads((clusters.out / ranking.PART_CLASSES / "part_classes.json").read_text())
     assert counts["classes"]["cat"] == {"proposals": 5, "part_classes": 2}
+
+
+def test_part_classes_do_not_depend_on_how_many_features_are_in_memory(
+    clusters: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ranking.find_part_classes(clusters, CONFIG)
+    expected = {path.name: path.read_bytes() for path in folder.iterdir()}
+    shutil.rmtree(folder)
+    (folder / ".features").mkdir(parents=True)
+    (folder / ".features" / "0.npy").write_bytes(b"left by a killed run")
+    monkeypatch.setattr(ranking, "_FEATURES_IN_MEMORY", 1)
+    ranking.find_part_classes(clusters, CONFIG)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected
 
 
 def test_probabilities_are_equation_4s(clusters: Inputs) -> None:

@@ -1,9 +1,11 @@
 """Stage 4: proposals become parts, by clustering their features within each object class (section 4.3)."""
 
 import json
+import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -43,6 +45,8 @@ PART_CLASSES = "part_classes"
 PARTS = "parts"
 _CENTROIDS = "centroids.safetensors"
 _DESCRIPTION = "part_classes.json"
+_SCRATCH = ".features"
+_FEATURES_IN_MEMORY = 2**15
 
 Centroids = Mapping[str, Float[np.ndarray, "part dim"]]
 
@@ -145,21 +149,11 @@ def find_part_classes(inputs: Inputs, config: RankingConfig) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     centroids: dict[str, np.ndarray] = {}
     counts = {}
-    for category, features in sorted(_features_by_class(inputs.out / FEATURES, config).items()):
-        found = cluster_features(
-            np.stack(features).astype(np.float32),
-            k=config.num_parts,
-            restarts=config.restarts,
-            seed=config.seed,
-        )
-        if len(found) < config.num_parts:
-            print(
-                f"ranking: {category}: {len(found)} part classes instead of {config.num_parts}, as it has "
-                f"{len(features)} proposals with {len(found)} different features",
-                file=sys.stderr,
-            )
-        centroids[category] = found
-        counts[category] = {"proposals": len(features), "part_classes": len(found)}
+    with _scratch(folder / _SCRATCH) as scratch:
+        files = _features_by_class(inputs.out / FEATURES, config, scratch)
+        for category, file in sorted(files.items()):
+            centroids[category], proposals = _cluster(category, file, config)
+            counts[category] = {"proposals": proposals, "part_classes": len(centroids[category])}
     if not centroids:
         raise StoreError(
             "expected proposals that pass the filters, found none: train the proposal model for longer, or "
@@ -169,6 +163,30 @@ def find_part_classes(inputs: Inputs, config: RankingConfig) -> Path:
     text = json.dumps(origin | {"classes": counts}, indent=1, ensure_ascii=False)
     replace_file(folder / _DESCRIPTION, (text + "\n").encode())  # last: it says that the folder is whole
     return folder
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder, removed at the end; a killed run's is removed at the start."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _cluster(category: str, file: Path, config: RankingConfig) -> tuple[np.ndarray, int]:
+    """The centroids of an object class, and of how many proposals they are."""
+    features = _read(file).astype(np.float32)
+    found = cluster_features(features, k=config.num_parts, restarts=config.restarts, seed=config.seed)
+    if len(found) < config.num_parts:
+        print(
+            f"ranking: {category}: {len(found)} part classes instead of {config.num_parts}, as it has "
+            f"{len(features)} proposals with {len(found)} different features",
+            file=sys.stderr,
+        )
+    return found, len(features)
 
 
 def _clustering_settings(config: RankingConfig) -> dict[str, Json]:
@@ -200,13 +218,45 @@ def read_centroids(folder: Path) -> Centroids:
     return load_file(folder / _CENTROIDS)
 
 
-def _features_by_class(folder: Path, config: RankingConfig) -> dict[str, list[np.ndarray]]:
-    """The features that are clustered, with the proposals' filters of the first pass."""
-    features: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+def _features_by_class(folder: Path, config: RankingConfig, scratch: Path) -> dict[str, Path]:
+    """Files in `scratch` with the features that are clustered, one an object class.
+
+    They are on disk so that memory holds one class at a time, however many there are. The proposals' filters
+    are those of the first pass.
+    """
+    files: dict[str, Path] = {}
+    waiting: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+    count = 0
     for row in read_rows(folder, ProposalRow):
         for found in row.objects:
-            features[found.category].extend(one.feature for one in salient(found.proposals, config))
-    return {category: found for category, found in features.items() if found}
+            features = [one.feature for one in salient(found.proposals, config)]
+            if features:
+                waiting[found.category] += features
+                count += len(features)
+        if count >= _FEATURES_IN_MEMORY:
+            _append(waiting, files, scratch)
+            count = 0
+    _append(waiting, files, scratch)
+    return files
+
+
+def _append(waiting: dict[str, list[np.ndarray]], files: dict[str, Path], scratch: Path) -> None:
+    """Move the waiting features to their classes' files."""
+    for category, features in waiting.items():
+        path = files.setdefault(category, scratch / f"{len(files)}.npy")
+        with path.open("ab") as file:
+            np.save(file, np.stack(features))
+    waiting.clear()
+
+
+def _read(file: Path) -> Float[np.ndarray, "n dim"]:
+    """All arrays that were appended to a file."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        parts = []
+        while stream.tell() < size:
+            parts.append(np.load(stream))
+    return np.concatenate(parts)
 
 
 def salient(found: Sequence[Proposal], config: RankingConfig) -> list[Proposal]:
