@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt64
 from numpy.typing import NDArray
 
+from partdistillation.errors import InputError
 from partdistillation.functional.compiled import compiled
 from partdistillation.functional.run_lengths import check_size, checked, unpack
 
@@ -74,21 +75,47 @@ def paint(masks: EncodedMasks, labels: Sequence[int]) -> Int64[np.ndarray, "heig
 
 def _runs(masks: EncodedMasks) -> tuple[_Ints, _Ints, _Ints]:
     """The masks' runs of True, one after the other, and each one's number of runs and of pixels."""
+    unusable, runs, number, areas = _parsed(*_text(masks))
+    if unusable >= 0:
+        raise _refusal(masks, unusable)
+    return runs, number, areas
+
+
+def _text(masks: EncodedMasks) -> tuple[NDArray[np.uint8], _Ints, int]:
+    """All encodings in a row, where each ends, and the number of pixels that each is to fill."""
     check_size(masks.height, masks.width)
     text = np.frombuffer(b"".join(masks.counts), dtype=np.uint8)
-    ends = np.cumsum([len(one) for one in masks.counts], dtype=np.int64)
-    unusable, runs, number, areas = _parsed(text, ends, masks.height * masks.width)
-    if unusable >= 0:
-        checked(unpack(masks.counts[unusable]), masks.height, masks.width)  # says what is wrong
-        raise AssertionError(f"expected the encoding {masks.counts[unusable]!r} to be refused")
-    return runs, number, areas
+    ends = np.cumsum(np.array([len(one) for one in masks.counts], dtype=np.int64))
+    return text, ends, masks.height * masks.width
+
+
+def _refusal(masks: EncodedMasks, unusable: int) -> Exception:
+    """What is wrong with an encoding that can't be used."""
+    try:
+        checked(unpack(masks.counts[unusable]), masks.height, masks.width)
+    except InputError as error:
+        return error
+    return AssertionError(f"expected the encoding {masks.counts[unusable]!r} to be refused")
 
 
 def shared_pixels(a: BitMasks, b: BitMasks) -> Int64[np.ndarray, "n m"]:
     """How many pixels each mask of `a` shares with each of `b`."""
-    return _shared(
-        a.words, a.begin, a.length, a.position, b.words, b.begin, b.length, b.position,
-    )  # fmt: skip
+    return _shared(*a[:4], *b[:4])
+
+
+def shared_with_encoded(
+    a: BitMasks, b: EncodedMasks
+) -> tuple[Int64[np.ndarray, "n m"], Int64[np.ndarray, " m"]]:
+    """As `shared_pixels`, and the pixels of each of `b`, which are packed one at a time: many cost no memory.
+
+    Raises:
+        InputError: as `pack_encoded`.
+    """
+    text, ends, pixels = _text(b)
+    unusable, shared, areas = _shared_encoded(text, ends, pixels, *a[:4])
+    if unusable >= 0:
+        raise _refusal(b, unusable)
+    return shared, areas
 
 
 @compiled
@@ -119,40 +146,70 @@ def _trimmed(words: _Words) -> tuple[_Ints, _Ints, _Ints, _Ints]:
 
 
 @compiled
-def _parsed(text: NDArray[np.uint8], ends: _Ints, pixels: int) -> tuple[int, _Ints, _Ints, _Ints]:
-    """The runs of True: (begin, end) of all masks' in a row, and each mask's number of runs and of pixels.
+def _parse(text: NDArray[np.uint8], start: int, end: int, pixels: int, runs: _Ints) -> tuple[int, int]:
+    """Write one encoding's runs of True, (begin, end); gives how many, and pixels. -1: it isn't one.
 
-    The first value is the index of an encoding that isn't one, by the rules of `run_lengths`, or -1.
+    By the rules of `run_lengths`.
     """
+    total, area = 0, 0
+    before, last, at, index, j = 0, 0, 0, 0, start
+    while j < end:
+        code = int(text[j]) - 48
+        run, place = code & 31, 5
+        while code & 32 and place < 35 and j + 1 < end:
+            j += 1
+            following = int(text[j]) - 48
+            run |= (following & 31) << place
+            place += 5
+            code = following | (code & -64)  # an unusable character stays one
+        j += 1
+        if code & -32:
+            return -1, 0
+        run -= ((code & 16) >> 4) << place  # the sign
+        if index > 2:
+            run += before
+        if run < 0 or run > pixels:
+            return -1, 0
+        # Every run is written, and stays if it is one of True that isn't empty: no branch to guess wrong.
+        runs[total, 0], runs[total, 1] = at, at + run
+        total += (index & 1) & (run > 0)
+        area += run & -(index & 1)
+        at += run
+        before, last, index = last, run, index + 1
+    if at != pixels:
+        return -1, 0
+    return total, area
+
+
+@compiled
+def _parsed(text: NDArray[np.uint8], ends: _Ints, pixels: int) -> tuple[int, _Ints, _Ints, _Ints]:
+    """All encodings' runs in a row, each one's number of them and of pixels; first an unusable one, or -1."""
     runs = np.empty((len(text) // 2 + 1, 2), np.int64)  # a run of True follows one of False
     number, areas = np.zeros(len(ends), np.int64), np.zeros(len(ends), np.int64)
     total, start = 0, 0
     for i in range(len(ends)):
-        first, area = total, 0
-        before, last, at, index, place, run = 0, 0, 0, 0, 0, 0
-        for j in range(start, ends[i]):
-            code = int(text[j]) - 48
-            if code < 0 or code > 63 or place == 35:
-                return i, runs, number, areas
-            run |= (code & 31) << place
-            place += 5
-            if code & 32:
-                continue
-            run -= ((code & 16) >> 4) << place  # the sign
-            if index > 2:
-                run += before
-            if run < 0 or run > pixels:
-                return i, runs, number, areas
-            # Every run is written, and stays if it is one of True that isn't empty: no branch to guess wrong.
-            runs[total, 0], runs[total, 1] = at, at + run
-            total += (index & 1) & (run > 0)
-            area += run & -(index & 1)
-            at += run
-            before, last, run, place, index = last, run, 0, 0, index + 1
-        if place or at != pixels:
+        number[i], areas[i] = _parse(text, start, ends[i], pixels, runs[total:])
+        if number[i] < 0:
             return i, runs, number, areas
-        start, number[i], areas[i] = int(ends[i]), total - first, area
+        total, start = total + number[i], ends[i]
     return -1, runs, number, areas
+
+
+@compiled
+def _fill(runs: _Ints, words: _Words, position: int) -> None:
+    """Set the bits of these runs; `words` begin at a word's position in the image."""
+    full = ~np.uint64(0)
+    for run in range(len(runs)):
+        first, last = runs[run, 0], runs[run, 1] - 1
+        head, tail = full << np.uint64(first & 63), full >> np.uint64(63 - (last & 63))
+        low, high = (first >> 6) - position, (last >> 6) - position
+        if low == high:
+            words[low] |= head & tail
+        else:
+            words[low] |= head
+            for word in range(low + 1, high):
+                words[word] = full
+            words[high] |= tail
 
 
 @compiled
@@ -170,22 +227,10 @@ def _filled(runs: _Ints, number: _Ints) -> tuple[_Words, _Ints, _Ints, _Ints]:
             length[i] = ((runs[run - 1, 1] - 1) >> 6) + 1 - position[i]
             size += length[i]
     words = np.zeros(size, np.uint64)
-    full, run = ~np.uint64(0), 0
+    run = 0
     for i in range(count):
-        shift = begin[i] - position[i]
-        for _ in range(number[i]):
-            first, last = runs[run, 0], runs[run, 1] - 1
-            head = full << np.uint64(first & 63)
-            tail = full >> np.uint64(63 - (last & 63))
-            low, high = (first >> 6) + shift, (last >> 6) + shift
-            if low == high:
-                words[low] |= head & tail
-            else:
-                words[low] |= head
-                for j in range(low + 1, high):
-                    words[j] = full
-                words[high] |= tail
-            run += 1
+        _fill(runs[run : run + number[i]], words[begin[i] : begin[i] + length[i]], position[i])
+        run += number[i]
     return words, begin, length, position
 
 
@@ -208,14 +253,48 @@ def _shared(
         for j in range(len(their_begin)):
             low = max(position[i], their_position[j])
             high = min(position[i] + length[i], their_position[j] + their_length[j])
-            if low >= high:
-                continue
-            own = words[begin[i] + low - position[i] : begin[i] + high - position[i]]
-            other = others[
-                their_begin[j] + low - their_position[j] : their_begin[j] + high - their_position[j]
-            ]
-            pixels = np.uint64(0)
-            for k in range(high - low):
-                pixels += _ones(own[k] & other[k])
-            shared[i, j] = np.int64(pixels)
+            if low < high:
+                own, other = begin[i] - position[i], their_begin[j] - their_position[j]
+                shared[i, j] = _common(words[own + low : own + high], others[other + low : other + high])
     return shared
+
+
+@compiled
+def _shared_encoded(
+    text: NDArray[np.uint8], ends: _Ints, pixels: int,
+    words: _Words, begin: _Ints, length: _Ints, position: _Ints,
+) -> tuple[int, _Ints, _Ints]:  # fmt: skip
+    """Pixels shared with encoded masks, and these masks' own; first an unusable one, or -1."""
+    shared = np.zeros((len(begin), len(ends)), np.int64)
+    areas = np.zeros(len(ends), np.int64)
+    longest, start = 0, 0
+    for j in range(len(ends)):
+        longest, start = max(longest, ends[j] - start), ends[j]
+    runs = np.empty((longest // 2 + 1, 2), np.int64)
+    packed = np.zeros((pixels >> 6) + 1, np.uint64)
+    start = 0
+    for j in range(len(ends)):
+        number, areas[j] = _parse(text, start, ends[j], pixels, runs)
+        start = ends[j]
+        if number < 0:
+            return j, shared, areas
+        if number == 0:
+            continue
+        first, last = runs[0, 0] >> 6, ((runs[number - 1, 1] - 1) >> 6) + 1
+        _fill(runs[:number], packed, 0)
+        for i in range(len(begin)):
+            low, high = max(position[i], first), min(position[i] + length[i], last)
+            if low < high:
+                own = begin[i] - position[i]
+                shared[i, j] = _common(words[own + low : own + high], packed[low:high])
+        packed[first:last] = 0
+    return -1, shared, areas
+
+
+@compiled
+def _common(a: _Words, b: _Words) -> int:
+    """How many bits are set in both."""
+    pixels = np.uint64(0)
+    for k in range(len(a)):
+        pixels += _ones(a[k] & b[k])
+    return int(pixels)

@@ -12,11 +12,11 @@ from pycocotools import mask as coco
 
 from partdistillation.errors import InputError
 from partdistillation.functional.bit_masks import (
-    BitMasks,
     EncodedMasks,
     pack,
     pack_encoded,
     shared_pixels,
+    shared_with_encoded,
 )
 from partdistillation.functional.run_lengths import check_size, checked, fill, parse, unpack
 
@@ -202,18 +202,19 @@ def pairwise_iou(
     sizes = [masks[1:] if isinstance(masks, EncodedMasks) else masks.shape[1:] for masks in (a, b)]
     if sizes[0] != sizes[1]:
         raise InputError(f"Expected masks of one size, found {sizes[0]} and {sizes[1]}; resize one of them.")
-    in_columns = isinstance(a, EncodedMasks) or isinstance(b, EncodedMasks)
-    packed_a, packed_b = _packed(a, in_columns=in_columns), _packed(b, in_columns=in_columns)
-    intersection = shared_pixels(packed_a, packed_b)
-    union = packed_a.areas[:, None] + packed_b.areas - intersection
+    if isinstance(b, EncodedMasks):
+        if isinstance(a, EncodedMasks) and len(a.counts) > len(b.counts):
+            return pairwise_iou(b, a).T
+        packed = pack_encoded(a) if isinstance(a, EncodedMasks) else pack(a.transpose(0, 2, 1))
+        intersection, areas = shared_with_encoded(packed, b)
+    elif isinstance(a, EncodedMasks):
+        return pairwise_iou(b, a).T
+    else:
+        packed, others = pack(a), pack(b)
+        intersection, areas = shared_pixels(packed, others), others.areas
+    union = packed.areas[:, None] + areas - intersection
     iou: Float64[np.ndarray, "n m"] = intersection / np.maximum(union, 1)
     return iou
-
-
-def _packed(masks: Bool[np.ndarray, "n height width"] | EncodedMasks, *, in_columns: bool) -> BitMasks:
-    if isinstance(masks, EncodedMasks):
-        return pack_encoded(masks)
-    return pack(masks.transpose(0, 2, 1) if in_columns else masks)
 
 
 def _coordinates(polygon: object, longer_side: int) -> list[float]:
