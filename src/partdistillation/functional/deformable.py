@@ -7,8 +7,6 @@ is inside. What a head computes doesn't depend on the threads, nor on what is co
 """
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,6 +15,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from partdistillation.functional.compiled import compiled_loosely
+from partdistillation.functional.threads import in_threads
 
 Sizes = tuple[tuple[int, int], ...]
 """Height and width of each level."""
@@ -65,7 +64,7 @@ def attend(
     def work(begin: int, end: int) -> None:
         _attend(values, offsets, logits, layout, begin, end, seen, weights)
 
-    _in_threads(work, values.shape[0] * values.shape[2], threads)
+    in_threads(work, values.shape[0] * values.shape[2], threads)
     return seen, weights
 
 
@@ -89,19 +88,8 @@ def attend_backward(
     def work(begin: int, end: int) -> None:
         _attend_backward(values, offsets, weights, gradient, layout, begin, end, *gradients)
 
-    _in_threads(work, values.shape[0] * values.shape[2], threads)
+    in_threads(work, values.shape[0] * values.shape[2], threads)
     return gradients
-
-
-def _in_threads(work: Callable[[int, int], None], count: int, threads: int) -> None:
-    """Call `work(begin, end)` for ranges that cover 0 ... count - 1, at most one a thread."""
-    threads = max(min(threads, count), 1)
-    if threads == 1:
-        work(0, count)
-        return
-    ends = [count * (one + 1) // threads for one in range(threads)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, [0, *ends[:-1]], ends))
 
 
 @lru_cache(maxsize=4)

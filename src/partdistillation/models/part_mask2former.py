@@ -20,6 +20,7 @@ from transformers import Mask2FormerConfig, Mask2FormerModel
 from partdistillation.config import Freeze
 from partdistillation.errors import CheckpointError
 from partdistillation.models.heads import ClassHead, Head, PartHead
+from partdistillation.models.layers import linear
 from partdistillation.models.pixel_decoder import Levels, decode_pixels, pixel_rows, positions_of, resize
 from partdistillation.models.pretrained import Metadata, ModelInfo, Network, load, save
 
@@ -224,7 +225,7 @@ def _decoder_layer(
     cross, heads = layer.cross_attn, layer.cross_attn.num_heads
     weights, biases = cross.in_proj_weight.chunk(3), cross.in_proj_bias.chunk(3)
     inputs = (hidden + position, keys, values)
-    query, key, value = (nn.functional.linear(*one) for one in zip(inputs, weights, biases, strict=True))
+    query, key, value = (linear(*one) for one in zip(inputs, weights, biases, strict=True))
     attended = _attention(query, key, value, heads, attend[:, None])
     hidden = layer.cross_attn_layer_norm(hidden + cross.out_proj(attended))
     own, placed = layer.self_attn, hidden + position

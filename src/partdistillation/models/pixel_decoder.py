@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from partdistillation.models.deformable_attention import Sizes, deformable_attention
+from partdistillation.models.layers import group_norm, linear
 
 Levels = tuple[Float[Tensor, "batch _channel _height _width"], ...]
 
@@ -28,27 +29,42 @@ class PixelMaps(NamedTuple):
 def decode_pixels(decoder: Any, maps: Levels) -> PixelMaps:
     """Run transformers' `decoder` on the backbone's maps res2 ... res5."""
     coarse = maps[: -decoder.num_feature_levels - 1 : -1]
-    projected = [project(one) for project, one in zip(decoder.input_projections, coarse, strict=True)]
-    sizes: Sizes = tuple((one.shape[-2], one.shape[-1]) for one in projected)
+    sizes: Sizes = tuple((one.shape[-2], one.shape[-1]) for one in coarse)
+    projected = [_project(step, one) for step, one in zip(decoder.input_projections, coarse, strict=True)]
     positions = [
         pixel_rows(positions_of(decoder.position_embedding, one)) + level
-        for one, level in zip(projected, decoder.level_embed, strict=True)
+        for one, level in zip(coarse, decoder.level_embed, strict=True)
     ]
-    hidden, position = (
-        torch.cat(rows, dim=1) for rows in ([pixel_rows(one) for one in projected], positions)
-    )
+    hidden, position = torch.cat(projected, dim=1), torch.cat(positions, dim=1)
     for layer in decoder.encoder.layers:
         hidden = _encoder_layer(layer, hidden, position, sizes)
     rows = torch.split(hidden, [height * width for height, width in sizes], dim=1)
-    levels = tuple(
-        torch.unflatten(one.transpose(1, 2), 2, size) for one, size in zip(rows, sizes, strict=True)
-    )
-    finest = levels[-1]
-    fine = maps[: decoder.num_fpn_levels][::-1]
-    steps = zip(fine, decoder.lateral_convolutions, decoder.output_convolutions, strict=True)
-    for one, lateral, output in steps:
-        finest = output(lateral(one) + resize(finest, one.shape[-2:]))
-    return PixelMaps(decoder.mask_projection(finest), levels)
+    levels = tuple(_as_maps(one, size) for one, size in zip(rows, sizes, strict=True))
+    finest = _finest(decoder, levels[-1], maps[: decoder.num_fpn_levels][::-1])
+    mask_features = linear(pixel_rows(finest), decoder.mask_projection.weight, decoder.mask_projection.bias)
+    return PixelMaps(_as_maps(mask_features, finest.shape[-2:]), levels)
+
+
+def _finest(decoder: Any, level: Tensor, maps: Levels) -> Tensor:
+    """The finest `level`, upsampled and merged with the backbone's finer maps, one after the other."""
+    for one, lateral, output in zip(
+        maps, decoder.lateral_convolutions, decoder.output_convolutions, strict=True
+    ):
+        size = one.shape[-2:]
+        merged = _as_maps(_project(lateral, one), size) + resize(level, size)
+        convolve, norm, _ = output
+        level = _as_maps(group_norm(pixel_rows(convolve(merged)), norm, relu=True), size)
+    return level
+
+
+def _project(layers: Any, maps: Tensor) -> Float[Tensor, "batch pixel channel"]:
+    convolve, norm = layers
+    return group_norm(linear(pixel_rows(maps), convolve.weight, convolve.bias), norm)
+
+
+def _as_maps(rows: Float[Tensor, "batch pixel channel"], size: Sequence[int]) -> Tensor:
+    """The inverse of `pixel_rows`: maps with their channels last in memory."""
+    return rows.transpose(1, 2).view(len(rows), -1, *size)
 
 
 def pixel_rows(maps: Float[Tensor, "batch channel h w"]) -> Float[Tensor, "batch pixel channel"]:
@@ -74,14 +90,16 @@ def _encoder_layer(
     """Deformable self-attention and feed-forward; each followed by its layer norm."""
     attention, placed = layer.self_attn, hidden + position
     values, offsets, logits = (
-        rows.unflatten(2, (attention.n_heads, -1))
-        for rows in (
-            attention.value_proj(hidden),
-            attention.sampling_offsets(placed),
-            attention.attention_weights(placed),
+        linear(rows, project.weight, project.bias).view(*rows.shape[:2], attention.n_heads, -1)
+        for rows, project in (
+            (hidden, attention.value_proj),
+            (placed, attention.sampling_offsets),
+            (placed, attention.attention_weights),
         )
     )
     seen = deformable_attention(values, offsets, logits, sizes).flatten(2)
-    hidden = layer.self_attn_layer_norm(hidden + attention.output_proj(seen))
-    fed = layer.fc2(layer.activation_fn(layer.fc1(hidden)))
+    seen = linear(seen, attention.output_proj.weight, attention.output_proj.bias)
+    hidden = layer.self_attn_layer_norm(hidden + seen)
+    fed = linear(hidden, layer.fc1.weight, layer.fc1.bias).relu_()
+    fed = linear(fed, layer.fc2.weight, layer.fc2.bias)
     return layer.final_layer_norm(hidden + fed)  # type: ignore[no-any-return]

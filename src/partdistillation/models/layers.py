@@ -1,0 +1,82 @@
+"""Layers on rows of channels, one a pixel, for which PyTorch's own aren't the fastest on a CPU.
+
+They take transformers' modules for their weights and settings, and compute what these compute.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+_IMAGES = 16
+"""From this batch size on, PyTorch takes oneDNN for a 1 x 1 convolution, whatever the number of threads."""
+
+
+def linear(
+    rows: Float[Tensor, "*batch channel"], weight: Float[Tensor, "out channel *one"], bias: Tensor | None
+) -> Float[Tensor, "*batch out"]:
+    """`nn.functional.linear`; for many rows on a CPU as a convolution of images that are made of them.
+
+    PyTorch gives convolutions to oneDNN, but products to MKL, which takes twice as long on processors that
+    aren't Intel's. `weight` may be that of a convolution of 1 x 1 pixels.
+    """
+    count = rows.shape[:-1].numel()
+    if rows.device.type != "cpu" or count % _IMAGES or count < _IMAGES**2:
+        return nn.functional.linear(rows, weight.flatten(1), bias)
+    images = rows.reshape(_IMAGES, count // _IMAGES, 1, -1).permute(0, 3, 1, 2)
+    out = nn.functional.conv2d(images, weight.flatten(1)[:, :, None, None], bias)
+    return out.permute(0, 2, 3, 1).reshape(*rows.shape[:-1], len(weight))
+
+
+def group_norm(
+    rows: Float[Tensor, "batch pixel channel"], norm: nn.GroupNorm, *, relu: bool = False
+) -> Float[Tensor, "batch pixel channel"]:
+    """`norm` of maps given as rows of channels, and ReLU if asked for."""
+    if rows.device.type == "cpu" and rows.dtype == torch.float32:
+        return _GroupNorm.apply(rows, norm.weight, norm.bias, norm.num_groups, norm.eps, relu)  # type: ignore[no-any-return, no-untyped-call]
+    normalized: Tensor = norm(rows.transpose(1, 2)).transpose(1, 2)
+    return normalized.relu() if relu else normalized
+
+
+class _GroupNorm(torch.autograd.Function):
+    """`functional.group_norm`, which numba compiles: it is imported when first needed."""
+
+    @staticmethod
+    def forward(
+        context: Any, rows: Tensor, weight: Tensor, bias: Tensor, groups: int, epsilon: float, relu: bool
+    ) -> Tensor:
+        from partdistillation.functional.group_norm import normalize
+
+        rows, weight, bias = (one.detach().contiguous() for one in (rows, weight, bias))
+        out, moments = normalize(
+            rows.numpy(),
+            weight.numpy(),
+            bias.numpy(),
+            groups=groups,
+            epsilon=epsilon,
+            relu=relu,
+            threads=torch.get_num_threads(),
+        )
+        context.save_for_backward(rows, weight, bias, torch.from_numpy(moments))
+        context.groups, context.relu = groups, relu
+        return torch.from_numpy(out)
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        from partdistillation.functional.group_norm import normalize_backward
+
+        rows, weight, bias, moments = (one.numpy() for one in context.saved_tensors)
+        found = normalize_backward(
+            rows,
+            weight,
+            bias,
+            moments,
+            gradient.contiguous().numpy(),
+            groups=context.groups,
+            relu=context.relu,
+            threads=torch.get_num_threads(),
+        )
+        return (*(torch.from_numpy(one) for one in found), None, None, None)
