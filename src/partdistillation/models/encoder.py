@@ -71,6 +71,10 @@ class Encoder:
         small = self._memory_format == torch.channels_last and self.device.type == "cpu"
         self.bfloat16 = has_bfloat16(self.device) and not small if bfloat16 is None else bfloat16
         self._backbone = nn.Module.to(backbone, self.device, memory_format=self._memory_format)  # type: ignore[call-overload]
+        if self.bfloat16:  # as autocast would at every call, keeping both
+            for module in self._backbone.modules():
+                if isinstance(module, nn.Linear | nn.Conv2d):
+                    module.to(torch.bfloat16)
 
     @classmethod
     def from_pretrained(
