@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypedDict
 
 import jaxtyping
@@ -179,6 +181,15 @@ def test_repeats_bit_for_bit_whatever_the_memory_layout() -> None:
         labels_other = np.asfortranarray(labels.astype(np.uint8))
         again = dense_crf_marginals(other, labels_other, 5, **paper())
         assert again.tobytes() == marginals.tobytes()
+
+
+def test_threads_change_nothing() -> None:
+    inputs = [random_input(seed, 60, 50, 5) for seed in range(8)]
+    refine = partial(dense_crf_marginals, num_labels=5, **paper())
+    one_by_one = [refine(*one) for one in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(refine, *zip(*inputs, strict=True)))
+    assert [one.tobytes() for one in together] == [one.tobytes() for one in one_by_one]
 
 
 @pytest.fixture

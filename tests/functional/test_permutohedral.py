@@ -1,8 +1,7 @@
-"""The lattice: geometry that can be checked by hand, and filtering against the Gaussian written out."""
+"""The lattice around points: geometry that can be checked by hand, and against the definition written out."""
 
-from typing import Any
+from itertools import permutations
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,8 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from partdistillation.errors import InputError
-from partdistillation.functional import permutohedral
-from partdistillation.functional.permutohedral import Lattice, softmax
+from partdistillation.functional.permutohedral import Lattice
 
 
 def random_points(seed: int, count: int, dim: int, spread: float) -> NDArray[np.float32]:
@@ -39,41 +37,62 @@ def test_neighbors_are_mutual(seed: int, dim: int) -> None:
         np.testing.assert_array_equal(back, vertex)
 
 
-def test_two_lattice_points_in_one_dimension_by_hand() -> None:
-    """In 1-d the lattice is the even and odd multiples of 1/scale, scale = 2 sqrt(2/3) / sqrt(2) = 1.1547.
-
-    Points on two neighbouring vertices, values 1 and 0: both blurs by (1/2, 1, 1/2) run along the one line,
-    but only over vertices that some point touches.
-    """
-    spacing = np.sqrt(2) / (2 * np.sqrt(2 / 3))
-    lattice = Lattice.around(np.array([[0.0], [spacing]], np.float32))
-    out = np.zeros((2, 1), np.float32)
-    lattice.accumulate(np.array([[1.0], [0.0]], np.float32), 2.0, out)
-    # (1, 0) -> (1, 1/2) -> (1 + 1/4, 1/2 + 1/2), times the factor 2.
-    np.testing.assert_allclose(out[:, 0], [2.5, 2.0], atol=1e-5)
+def elevated(points: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The points in the hyperplane of coordinates that sum to zero, in lattice units (the paper's E)."""
+    dim = points.shape[1]
+    axis = np.arange(1, dim + 1)
+    scaled = points * np.sqrt(2 / 3) * (dim + 1) / np.sqrt(axis * (axis + 1))
+    basis = np.triu(np.ones((dim + 1, dim)))
+    basis[axis, axis - 1] = -axis
+    return np.asarray(scaled @ basis.T)
 
 
-@pytest.mark.parametrize(("dim", "bound"), [(1, 0.02), (2, 0.04), (3, 0.06)])
-def test_filters_like_the_gaussian(dim: int, bound: float) -> None:
-    points = np.random.default_rng(0).uniform(0, 6, (3000, dim)).astype(np.float32)
-    values = np.sin(points[:, :1]) + 1
-    kernel = np.exp(-0.5 * ((points[:, None] - points[None]) ** 2).sum(axis=-1))
-    total = kernel.sum(axis=1)
-    expected = (kernel / np.sqrt(total[:, None] * total)) @ values
-    out = np.zeros_like(values)
-    Lattice.around(points).normalized().accumulate(values, 1.0, out)
-    assert np.abs(out - expected).mean() < bound
+def simplex_by_definition(point: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Vertices and weights of the simplex around an elevated point: of all orders, the one that fits."""
+    size = len(point)
+    nearest = np.round(point / size) * size
+    while nearest.sum() > 0:  # too high by a multiple of d + 1: lower the axis that rounding raised most
+        nearest[np.argmax(nearest - point)] -= size
+    while nearest.sum() < 0:
+        nearest[np.argmin(nearest - point)] += size
+    for order in permutations(range(size)):
+        vertices = np.tile(nearest, (size, 1))
+        for remainder in range(1, size):
+            vertices[remainder:] += 1
+            vertices[remainder:, order[remainder - 1]] -= size
+        weights = np.linalg.lstsq(np.vstack([vertices.T, np.ones(size)]), np.append(point, 1), rcond=None)[0]
+        if weights.min() > -1e-6:
+            return vertices, weights
+    raise AssertionError("no simplex around the nearest vertex holds the point")
 
 
-def test_finds_all_vertices_of_many_far_apart_points() -> None:
-    """Each point far from all others keeps its own value: the hash table grows without losing any."""
-    points = (100 * np.indices((40, 40)).reshape(2, -1).T).astype(np.float32)
-    values = np.arange(1600, dtype=np.float32)[:, None]
-    out = np.zeros_like(values)
+@pytest.mark.parametrize("dim", [1, 2, 3, 5])
+def test_is_the_lattice_of_the_definition(dim: int) -> None:
+    """Vertices and weights are those of the simplex around each point, neighbours are one step away."""
+    points = random_points(0, 12, dim, 2.0)
     lattice = Lattice.around(points)
-    assert lattice.neighbors.shape[1] > 2048
-    lattice.normalized().accumulate(values, 1.0, out)
-    np.testing.assert_allclose(out, values, rtol=1e-4)
+    numbers: dict[tuple[int, ...], int] = {}
+    for row, point in enumerate(elevated(points)):
+        vertices, weights = simplex_by_definition(point)
+        np.testing.assert_allclose(lattice.weights[row], weights, atol=1e-4)
+        for vertex, number in zip(vertices, lattice.vertices[row], strict=True):
+            assert numbers.setdefault(tuple(np.round(vertex).astype(int)), int(number)) == number
+    assert sorted(numbers.values()) == list(range(1, lattice.neighbors.shape[1]))
+    for key, number in numbers.items():
+        for direction in range(dim + 1):
+            step = np.ones(dim + 1, int)
+            step[direction] -= dim + 1
+            for side, other in enumerate((key - step, key + step)):
+                assert lattice.neighbors[direction, number, side] == numbers.get(tuple(other), 0)
+
+
+def test_numbers_each_vertex_once_however_many_there_are() -> None:
+    """Points far from each other share no vertex, points that are equal share all."""
+    far_apart = (100 * np.indices((120, 120)).reshape(2, -1).T).astype(np.float32)
+    lattice = Lattice.around(np.concatenate([far_apart, far_apart]))
+    once, again = np.split(lattice.vertices, 2)
+    np.testing.assert_array_equal(once, again)
+    np.testing.assert_array_equal(np.sort(once, axis=None), np.arange(1, once.size + 1))
 
 
 @pytest.mark.parametrize("feature", [float("nan"), float("inf"), -1e6])
@@ -82,25 +101,6 @@ def test_refuses_features_that_float32_cannot_place(feature: float) -> None:
         Lattice.around(np.array([[0.0], [feature]], np.float32))
 
 
-def test_softmax_of_large_logits() -> None:
-    logits = np.array([[1000.0, 1000.0, -1000.0], [0.0, np.log(3.0), -np.inf]], np.float32)
-    out = np.empty_like(logits)
-    softmax(logits, out)
-    np.testing.assert_allclose(out, [[0.5, 0.5, 0.0], [0.25, 0.75, 0.0]], rtol=1e-6)
-
-
-def test_compiles_without_a_place_for_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    njit = numba.njit
-
-    def without_cache(*args: Any, cache: bool = False) -> Any:
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return njit(*args)
-
-    monkeypatch.setattr(numba, "njit", without_cache)
-
-    @permutohedral._compiled
-    def double(value: int) -> int:
-        return 2 * value
-
-    assert double(21) == 42
+def test_refuses_more_cells_than_numbers() -> None:
+    with pytest.raises(InputError, match=r"2\^63 lattice cells.*larger standard deviations"):
+        Lattice.around(np.array([[0.0] * 6, [9e4] * 6], np.float32))

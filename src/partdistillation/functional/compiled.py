@@ -15,15 +15,17 @@ _R = TypeVar("_R")
 
 
 def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """`function`, compiled at its first call as it was written: checkers that wrap it are taken off."""
-    return _compile(function)
+    """`function`, compiled at its first call as it was written: checkers that wrap it are taken off.
+
+    A division by zero gives what IEEE says. Other threads may run meanwhile.
+    """
+    return _compile(function, error_model="numpy", nogil=True)
 
 
 def compiled_loosely(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """As `compiled`, but the compiler may take a sum's terms in another order, as vectors need it.
 
-    The order is chosen once, when compiling: results repeat bit for bit on a machine. A division by zero
-    gives what IEEE says. Other threads may run meanwhile.
+    The order is chosen once, when compiling: results repeat bit for bit on a machine.
     """
     return _compile(function, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", nogil=True)
 

@@ -5,16 +5,18 @@ position and colour, each normalized symmetrically. Model, parameters and approx
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64, Integer, UInt8
+from jaxtyping import Float32, Int64, Integer, UInt8
+from numpy.typing import NDArray
 
 from partdistillation.errors import InputError
 
 if TYPE_CHECKING:
-    from partdistillation.functional.permutohedral import Lattice
+    from partdistillation.functional.mean_field import Kernel
 
 
 def dense_crf(
@@ -92,13 +94,15 @@ def dense_crf_marginals(
     height, width = labels.shape
     if num_labels == 1:
         return np.ones((1, height, width), np.float32)
+    from partdistillation.functional.mean_field import mean_field  # numba takes most of a second to import
+
     kernels = [
         (_position_kernel(height, width, gaussian_sxy), gaussian_weight),
         (_image_kernel(image.tobytes(), height, width, bilateral_sxy, bilateral_srgb), bilateral_weight),
     ]
-    logits = _unary_logits(labels.reshape(-1), num_labels, gt_prob)
-    marginals = _mean_field(logits, kernels, iterations)
-    return np.ascontiguousarray(marginals.T).reshape(num_labels, height, width)
+    bonus = math.log(gt_prob) - math.log((1 - gt_prob) / (num_labels - 1))
+    flat = labels.reshape(-1).astype(np.int32)
+    return mean_field(flat, num_labels, bonus, kernels, iterations).reshape(num_labels, height, width)
 
 
 def _check_arrays(image: np.ndarray, labels: np.ndarray, num_labels: int) -> None:
@@ -126,60 +130,37 @@ def _check_settings(gt_prob: float, gaussian_weight: float, bilateral_weight: fl
         raise InputError(f"Expected at least 0 iterations, found {iterations}.")
 
 
-def _positions(height: int, width: int) -> Int64[np.ndarray, "pixels 2"]:
-    """(y, x) of each pixel, row by row.
+def _positions(height: int, width: int) -> list[NDArray[np.int64]]:
+    """The pixels' y and x, to be broadcast.
 
     The order matters a little, since the lattice treats no two axes alike: this one is the authors'.
     """
-    return np.indices((height, width)).reshape(2, -1).T
+    return [np.arange(height)[:, None], np.arange(width)]
 
 
 @lru_cache(maxsize=1)
-def _position_kernel(height: int, width: int, deviation: float) -> "Lattice":
-    return _kernel((_positions(height, width), deviation))
+def _position_kernel(height: int, width: int, deviation: float) -> "Kernel":
+    return _kernel(height, width, (_positions(height, width), deviation))
 
 
 @lru_cache(maxsize=1)  # the objects of an image share it, and it takes as long as the mean field
-def _image_kernel(pixels: bytes, height: int, width: int, sxy: float, srgb: float) -> "Lattice":
-    colours = np.frombuffer(pixels, np.uint8).reshape(-1, 3)
-    return _kernel((_positions(height, width), sxy), (colours, srgb))
+def _image_kernel(pixels: bytes, height: int, width: int, sxy: float, srgb: float) -> "Kernel":
+    colours = np.moveaxis(np.frombuffer(pixels, np.uint8).reshape(height, width, 3), -1, 0)
+    return _kernel(height, width, (_positions(height, width), sxy), (list(colours), srgb))
 
 
-def _kernel(*parts: tuple[np.ndarray, float]) -> "Lattice":
-    """The normalized Gaussian over the joined features, each given with its standard deviation."""
-    from partdistillation.functional.permutohedral import Lattice  # numba takes most of a second to import
+def _kernel(height: int, width: int, *parts: tuple[Sequence[NDArray[Any]], float]) -> "Kernel":
+    """The normalized Gaussian over the joined features, each part given with its standard deviation."""
+    from partdistillation.functional.mean_field import Kernel
+    from partdistillation.functional.permutohedral import Lattice
 
     for _, deviation in parts:
         if not 0 < deviation < math.inf:
             raise InputError(f"Expected standard deviations above 0, found {deviation}.")
-    features = [feature.astype(np.float32) / np.float32(deviation) for feature, deviation in parts]
-    return Lattice.around(np.concatenate(features, axis=1)).normalized()
-
-
-def _unary_logits(
-    labels: Integer[np.ndarray, " pixels"], num_labels: int, gt_prob: float
-) -> Float32[np.ndarray, "pixels labels"]:
-    """Log-probabilities of the labels before smoothing."""
-    logits = np.full((len(labels), num_labels), math.log((1 - gt_prob) / (num_labels - 1)), np.float32)
-    logits[np.arange(len(labels)), labels] = math.log(gt_prob)
-    return logits
-
-
-def _mean_field(
-    unary: Float32[np.ndarray, "pixels labels"], kernels: "list[tuple[Lattice, float]]", iterations: int
-) -> Float[np.ndarray, "pixels labels"]:
-    """Parallel updates Q = softmax(unary + sum_k weight_k * filter_k(Q)) (algorithm 1).
-
-    A pixel's message to itself isn't taken out, as in the authors' implementation of the dense CRF.
-    """
-    from partdistillation.functional.permutohedral import softmax
-
-    marginals = np.empty_like(unary)
-    softmax(unary, marginals)
-    logits = np.empty_like(unary)
-    for _ in range(iterations):
-        logits[:] = unary
-        for kernel, weight in kernels:
-            kernel.accumulate(marginals, weight, logits)
-        softmax(logits, marginals)
-    return marginals
+    features = np.empty((sum(len(part) for part, _ in parts), height, width), np.float32)
+    scaled = (
+        feature.astype(np.float32) / np.float32(deviation) for part, deviation in parts for feature in part
+    )
+    for row, feature in zip(features, scaled, strict=True):
+        row[:] = feature
+    return Kernel.over(Lattice.around(features.reshape(len(features), -1).T))
