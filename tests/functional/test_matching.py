@@ -57,6 +57,25 @@ def test_features_are_sampled_at_pixel_centres_and_between() -> None:
     np.testing.assert_allclose(matching.sample_features(features, points)[0, 0], expected, atol=1e-6)
 
 
+@given(st.tuples(st.integers(1, 5), st.integers(1, 5)), st.integers(1, 3))
+@settings(max_examples=20, deadline=None)
+def test_sampling_agrees_with_grid_sample(size: tuple[int, int], channels: int) -> None:
+    """Values and gradients, at corners of the map too."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, channels, *size, generator=generator).requires_grad_()
+    points = torch.rand(2, 9, 2, generator=generator)
+    points[:, :4] = torch.cartesian_prod(torch.arange(2.0), torch.arange(2.0))
+    grid = 2 * points[:, None] - 1
+    expected = torch.nn.functional.grid_sample(features, grid, align_corners=False)[:, :, 0]
+    found = matching.sample_features(features, points)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(one.square().sum(), features)[0] for one in (found, expected)]
+    torch.testing.assert_close(*gradients)
+    masks = features[0] > 0
+    at_once = matching.sample_features(masks[None].float(), points[:1])[0]
+    torch.testing.assert_close(matching.sample_masks(masks, points[0]), at_once)
+
+
 def test_costs_by_hand() -> None:
     logits = torch.tensor([[[0.0, 0.0, 0.0, 0.0]]])  # probability 1/2 everywhere
     targets = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
@@ -151,7 +170,7 @@ def test_shared_points_are_importance_points_that_happen_to_agree() -> None:
 
 
 def test_importance_sampling_takes_the_uncertain_candidates() -> None:
-    masks = torch.tensor([5.0, -0.1, -5.0, 0.2]).view(1, 1, 1, 4)
+    masks = torch.tensor([5.0, -0.1, -5.0, 0.2]).view(1, 1, 4)
     centres = torch.stack([(torch.arange(4) + 0.5) / 4, torch.full((4,), 0.5)], dim=-1)[None]
     chosen = matching._most_uncertain(masks, centres, centres[:, :1], 3)[0, :, 0]
     assert sorted(chosen[:2].tolist()) == pytest.approx([0.375, 0.875])

@@ -158,16 +158,53 @@ def draw_points(
 def sample_features(
     features: Float[Tensor, "image channel height width"], points: Float[Tensor, "image point 2"]
 ) -> Float[Tensor, "image channel point"]:
-    """Bilinear values at points (x, y) in 0..1; pixel centres lie at (i + .5) / size, outside is 0."""
-    grid = 2 * points[:, None] - 1
-    return nn.functional.grid_sample(features, grid, align_corners=False)[:, :, 0]
+    """Bilinear values at points (x, y) in 0..1; pixel centres lie at (i + .5) / size, outside is 0.
+
+    As weighted sums of rows, which is fast for many channels, above all where they are last in memory.
+    """
+    count, channels, height, width = features.shape
+    pixels, weights = _neighbors(points, height, width)
+    first = torch.arange(count, device=pixels.device)[:, None, None] * (height * width)
+    sampled = nn.functional.embedding_bag(
+        (pixels + first).flatten(0, 1),
+        features.permute(0, 2, 3, 1).reshape(-1, channels),
+        per_sample_weights=weights.flatten(0, 1).to(features),
+        mode="sum",
+    )
+    return sampled.view(count, -1, channels).transpose(1, 2)
 
 
 def sample_masks(
     masks: Bool[Tensor, "target height width"], points: Float[Tensor, "point 2"]
 ) -> Float[Tensor, "target point"]:
     """Bilinear values of binary masks at points shared by all of them."""
-    return sample_features(masks[None].to(points), points[None])[0]
+    pixels, weights = _neighbors(points, *masks.shape[1:])
+    return (masks.flatten(1)[:, pixels] * weights).sum(dim=-1)
+
+
+def _neighbors(
+    points: Float[Tensor, "*batch point 2"], height: int, width: int
+) -> tuple[Int[Tensor, "*batch point 4"], Float[Tensor, "*batch point 4"]]:
+    """The four pixels around each point, row by row, and their weights: 0 for those outside."""
+    size = torch.tensor([width, height], device=points.device)
+    place = points * size - 0.5
+    corner = place.floor()
+    part = (place - corner)[..., None]
+    sides = corner[..., None] + torch.arange(2, device=points.device)
+    inside = (sides >= 0) & (sides < size[:, None])
+    weights = torch.cat([1 - part, part], dim=-1) * inside
+    x, y = sides.clamp(min=0).minimum(size[:, None] - 1).long().unbind(dim=-2)
+    across, down = weights.unbind(dim=-2)
+    pixels = y[..., :, None] * width + x[..., None, :]
+    return pixels.flatten(-2), (down[..., :, None] * across[..., None, :]).flatten(-2)
+
+
+def _sample_each(
+    masks: Float[Tensor, "mask height width"], points: Float[Tensor, "mask point 2"]
+) -> Float[Tensor, "mask point"]:
+    """As `sample_features`, for one channel."""
+    grid = 2 * points[:, None] - 1
+    return nn.functional.grid_sample(masks[:, None], grid, align_corners=False)[:, 0, 0]
 
 
 # ---------------------------------------------------------------------- matching
@@ -298,13 +335,13 @@ def _compare_importance(
     terms, start = [], 0
     for image, (target, pairs) in enumerate(zip(targets, matches, strict=True)):
         embeddings = _matched(mask_embeddings[:, image], pairs)
-        masks = torch.einsum("lpc,chw->lphw", embeddings, mask_features[image]).flatten(0, 1)[:, None]
+        masks = torch.einsum("lpc,chw->lphw", embeddings, mask_features[image]).flatten(0, 1)
         layer = torch.arange(len(embeddings), device=masks.device)[:, None]
         candidates, uniform = (values[layer, start + pairs.targets].flatten(0, 1) for values in points)
         chosen = _most_uncertain(masks, candidates, uniform, count)
-        wanted = target.masks[pairs.targets.flatten()][:, None].to(masks)
+        wanted = target.masks[pairs.targets.flatten()].to(masks)
         logits, point_targets = (
-            sample_features(values, chosen).view(*pairs.targets.shape, count) for values in (masks, wanted)
+            _sample_each(values, chosen).view(*pairs.targets.shape, count) for values in (masks, wanted)
         )
         terms.append(mask_losses(logits, point_targets))
         start += len(target.labels)
@@ -313,13 +350,13 @@ def _compare_importance(
 
 @torch.no_grad()
 def _most_uncertain(
-    masks: Float[Tensor, "pair 1 height width"],
+    masks: Float[Tensor, "pair height width"],
     candidates: Float[Tensor, "pair candidate 2"],
     uniform: Float[Tensor, "pair rest 2"],
     count: int,
 ) -> Float[Tensor, "pair point 2"]:
     """The uniform points, filled up to `count` with the candidates whose logits are nearest to 0."""
-    certainty = sample_features(masks, candidates)[:, 0].abs()
+    certainty = _sample_each(masks, candidates).abs()
     nearest = certainty.topk(count - uniform.shape[1], dim=1, largest=False).indices
     return torch.cat([candidates.gather(1, nearest[..., None].expand(-1, -1, 2)), uniform], dim=1)
 
