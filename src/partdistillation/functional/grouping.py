@@ -149,7 +149,8 @@ def _one_by_one(device: torch.device) -> bool:
 
 def _points(features: Tensor, mask: Tensor) -> Tensor:
     """The feature pixels of an object, "n channel"."""
-    return features[:, mask_at(mask, *features.shape[1:])].T.contiguous()
+    inside = mask_at(mask, *features.shape[1:]).flatten().nonzero()[:, 0]
+    return features.flatten(1).T.index_select(0, inside)  # twice as fast as `features[:, inside].T`
 
 
 def assign_to_centroids(

@@ -4,8 +4,8 @@ Starts are greedy k-means++, as scikit-learn's. The descent counts each point's 
 (Hartigan), which ends in better optima than Lloyd's where clusters have some hundred points or fewer.
 
 Where points have many channels, the restarts run in the few directions in which the points spread most,
-which hold nearly all that tells clusters apart. The best of them then go on with all channels, so that the
-result is a fixed point of the whole problem, and inertias are compared there.
+which hold nearly all that tells clusters apart. Those that lag behind after some iterations end there, and the
+best one goes on with all channels, so that the result is a fixed point of the whole problem.
 
 The draws are a function of (seed, restart, draw) alone, and on a CPU the arithmetic runs in one thread,
 since the order in which a matrix product is summed changes with the number of threads. So the result
@@ -34,10 +34,11 @@ TOLERANCE = 3e-5
 """A restart ends when an iteration lowers its inertia by no more than this share."""
 TIE = 1e-6
 """Restarts whose inertia differs by less than this share count as equal: rounding must not choose."""
-DIRECTIONS = 32
-"""Principal directions in which the restarts run; more take longer and find nothing better."""
-FINALISTS = 3
-"""Restarts that go on with all channels."""
+PROBATION = 5
+"""After so many iterations, a restart ends whose inertia is above the lowest by more than the share LAG."""
+LAG = 0.02
+LEAST_DIRECTIONS = 16
+"""Principal directions in which the restarts run, or 4 a cluster; more find nothing better."""
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -64,7 +65,7 @@ class _Points(NamedTuple):
     @classmethod
     def of(cls, values: Tensor, lengths: Tensor) -> "_Points":
         real = torch.arange(values.shape[1], device=values.device) < lengths[:, None]
-        return cls(values, values.square().sum(dim=2), lengths, real)
+        return cls(values, torch.linalg.vector_norm(values, dim=2).square(), lengths, real)
 
 
 class _Descent(NamedTuple):
@@ -78,8 +79,8 @@ class _Descent(NamedTuple):
 def kmeans(points: Float[Tensor, "n channel"], k: int, *, restarts: int, seed: int) -> Clustering:
     """Cluster points, from `restarts` greedy k-means++ starts, and keep the lowest inertia.
 
-    Inertias are compared in float64. Where there are at most `k` distinct points, each is its own cluster, so
-    there may be fewer than `k` clusters.
+    Inertias are compared in float64; of equals the first start's counts. Where there are at most `k` distinct
+    points, each is its own cluster, so there may be fewer than `k` clusters.
 
     Raises:
         InputError: no points, or points that aren't finite.
@@ -192,21 +193,26 @@ def _best_of_restarts(
     # Distances are expanded to |x|^2 - 2 x.c + |c|^2: far from the origin that would lose float32's digits.
     means = [points.mean(dim=0) for points in objects]
     points = _padded([one - mean for one, mean in zip(objects, means, strict=True)])
-    spread = _principal(points)
-    descent = _descend(spread, _plus_plus(spread, k, restarts, seeds))
+    spread = _principal(points, max(LEAST_DIRECTIONS, 4 * k))
+    descent = _best(_descend(spread, _plus_plus(spread, k, restarts, seeds)))
     if spread is not points:
-        members, counts = _members(points, _finalists(descent), k)
-        nowhere = means[0].new_zeros(*counts.shape, points.values.shape[2])
+        members, counts = _members(points, descent.assignments, k)
+        nowhere = points.values.new_zeros(*counts.shape, points.values.shape[2])
         descent = _descend(points, _means(points, members, counts, nowhere))
-    ties = descent.inertias <= descent.inertias.amin(dim=1, keepdim=True) * (1 + TIE)
     return [
-        Clustering(
-            descent.centroids[index, best] + means[index],
-            descent.assignments[index, best, : len(objects[index])],
-            float(descent.inertias[index, best]),
+        Clustering(centroids + mean, assignment[: len(one)], float(inertia))
+        for centroids, mean, assignment, one, inertia in zip(
+            descent.centroids[:, 0], means, descent.assignments[:, 0], objects, descent.inertias, strict=True
         )
-        for index, best in enumerate(ties.int().argmax(dim=1).tolist())
     ]
+
+
+def _best(descent: _Descent) -> _Descent:
+    """The best restart of each object."""
+    ties = descent.inertias <= descent.inertias.amin(dim=1, keepdim=True) * (1 + TIE)
+    best = ties.int().argmax(dim=1)
+    each = torch.arange(len(best), device=best.device)
+    return _Descent(*(values[each, best][:, None] for values in descent))
 
 
 def _padded(objects: Sequence[Tensor]) -> _Points:
@@ -216,15 +222,15 @@ def _padded(objects: Sequence[Tensor]) -> _Points:
     return _Points.of(torch.nn.utils.rnn.pad_sequence(list(objects), batch_first=True), lengths)
 
 
-def _principal(points: _Points) -> _Points:
+def _principal(points: _Points, directions: int) -> _Points:
     """The points' coordinates in the directions in which they spread most, or the points, if these are few.
 
     One step of subspace iteration: the images of random vectors under the points' covariance.
     """
-    if points.values.shape[2] <= 2 * DIRECTIONS:
+    channels = points.values.shape[2]
+    if channels <= 4 * directions:
         return points
-    random = _signs(points.values.shape[2]).to(points.values.device)
-    projected = points.values @ random
+    projected = points.values @ _signs(channels, directions).to(points.values.device)
     projected /= projected.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-30)  # or squares may overflow
     images = torch.bmm(points.values.mT, projected).double()
     values, vectors = torch.linalg.eigh(images.mT @ images)
@@ -235,16 +241,10 @@ def _principal(points: _Points) -> _Points:
 
 
 @lru_cache(maxsize=4)
-def _signs(channels: int) -> Float[Tensor, "channel direction"]:
+def _signs(channels: int, directions: int) -> Float[Tensor, "channels directions"]:
     """Random signs. PCG64's bits, unlike what torch makes of its own, are the same in every version."""
-    bits = np.random.PCG64(0).random_raw(channels * DIRECTIONS) >> 63
-    return torch.from_numpy(2 * bits.astype(np.float32) - 1).view(channels, DIRECTIONS)
-
-
-def _finalists(descent: _Descent) -> Tensor:
-    """The assignments of each object's best restarts."""
-    best = descent.inertias.argsort(dim=1, stable=True)[:, :FINALISTS]
-    return descent.assignments.gather(1, best[..., None].expand(-1, -1, descent.assignments.shape[2]))
+    bits = np.random.PCG64(0).random_raw(channels * directions) >> 63
+    return torch.from_numpy(2 * bits.astype(np.float32) - 1).view(channels, directions)
 
 
 def _plus_plus(points: _Points, k: int, restarts: int, seeds: Sequence[int]) -> Tensor:
@@ -293,7 +293,7 @@ def _descend(points: _Points, centroids: Tensor) -> _Descent:
     trial = assignments = distances.min(dim=2).indices
     columns = torch.arange(centroids.shape[1], device=centroids.device)
     real = points.real[:, None]
-    for _ in range(MAX_ITERATIONS):
+    for iteration in range(MAX_ITERATIONS):
         trial, members, counts = _refilled(points, trial, distances[:, columns])
         moved = _means(points, members, counts, centroids[:, columns])
         distances_moved = _distances(points, moved)
@@ -310,6 +310,8 @@ def _descend(points: _Points, centroids: Tensor) -> _Descent:
             distances[:, columns], assignments[:, columns], sizes[:, columns, :, None], lloyd[:, columns]
         )
         going[:, columns] &= ((trial != assignments[:, columns]) & real).any(dim=2)
+        if iteration >= PROBATION:
+            going &= inertias <= inertias.amin(dim=1, keepdim=True) * (1 + LAG)
         left = going[:, columns].any(dim=0)
         columns, trial = columns[left], trial[:, left]
         if len(columns) == 0:
