@@ -183,6 +183,27 @@ def test_repeats_bit_for_bit_whatever_the_memory_layout() -> None:
         assert again.tobytes() == marginals.tobytes()
 
 
+def test_certainty_far_from_other_labels_changes_no_label_near_them() -> None:
+    """Pixels of an object: labels equal at a reach of two deviations; outside, certainly background."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (9, 12, 3)).repeat(10, 0).repeat(10, 1) + rng.integers(0, 9, (90, 120, 3))
+    image = np.clip(image, 0, 255).astype(np.uint8)
+    labels = np.zeros((90, 120), np.int64)
+    labels[20:40, 10:50] = rng.integers(1, 4, (20, 40))
+    s = paper(bilateral_sxy=8.0)
+    exact = dense_crf_marginals(image, labels, 4, **s)
+    found = dense_crf_marginals(image, labels, 4, **s, certain_beyond=16)
+    inside = labels > 0
+    assert (found.argmax(axis=0) == exact.argmax(axis=0)).all()
+    np.testing.assert_allclose(found[:, inside], exact[:, inside], atol=0.01)
+    far = np.ones((90, 120), bool)
+    far[4:56, :66] = False
+    np.testing.assert_array_equal(found[:, far].T, [[1, 0, 0, 0]] * np.count_nonzero(far))
+    given = dense_crf_marginals(image, labels, 4, **paper(bilateral_sxy=8.0, iterations=0), certain_beyond=16)
+    np.testing.assert_array_equal(given[0] == 1, far)
+    np.testing.assert_array_equal(dense_crf_marginals(image, labels, 4, **s, certain_beyond=120), exact)
+
+
 def test_threads_change_nothing() -> None:
     inputs = [random_input(seed, 60, 50, 5) for seed in range(8)]
     refine = partial(dense_crf_marginals, num_labels=5, **paper())
@@ -237,11 +258,13 @@ def test_refuses_unfitting_arrays(image: Any, labels: Any, message: str) -> None
         ({"gaussian_weight": -1.0}, "gaussian_weight"),
         ({"bilateral_weight": float("nan")}, "bilateral_weight"),
         ({"iterations": -1}, "iterations"),
+        ({"certain_beyond": -1.0}, "certain_beyond"),
+        ({"certain_beyond": float("nan")}, "certain_beyond"),
     ],
 )
 def test_refuses_settings_out_of_range(changed: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        dense_crf(IMAGE, LABELS, 3, **paper(**changed))
+        dense_crf_marginals(IMAGE, LABELS, 3, **paper(**changed))
 
 
 def test_importing_it_does_not_import_numba() -> None:

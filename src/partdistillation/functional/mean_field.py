@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32, Int32, Integer
 from numpy.typing import NDArray
 
 from partdistillation.functional.compiled import compiled
@@ -41,6 +41,11 @@ class Kernel:
         scale = np.float32(1) / np.sqrt(filtered(lattice, ones) + np.float32(1e-20))
         normalized = Lattice(lattice.vertices, lattice.weights * scale, lattice.neighbors)
         return cls(normalized, filtered(normalized, ones)[:, 0])
+
+    def at(self, points: Integer[np.ndarray, " some"]) -> "Kernel":
+        """The same kernel, with the sums over all points, of which only some send and receive."""
+        vertices, weights = self.lattice.vertices[points], self.lattice.weights[points]
+        return Kernel(Lattice(vertices, weights, self.lattice.neighbors), self.sums[points])
 
 
 def filtered(
@@ -71,7 +76,8 @@ def mean_field(
     """Each point's probability of each label, after parallel updates (Kraehenbuehl and Koltun, algorithm 1).
 
     Q = softmax(unary + sum_k weight_k * filter_k(Q)), from Q = softmax(unary). A point's message to itself
-    isn't taken out, as in the authors' implementation.
+    isn't taken out, as in the authors' implementation. Of kernels with points left out (`Kernel.at`), those
+    count as certain of label 0.
 
     Args:
         labels: the given labels, 0..num_labels-1.
