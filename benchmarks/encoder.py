@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from swin_l import swin_backbone
 from timing import compare, machine, peak_memory
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoBackbone, SwinConfig
 
 from partdistillation.models.encoder import Encoder, has_bfloat16
 
@@ -40,21 +40,6 @@ VARIANTS = {
 }
 
 
-def swin_large() -> nn.Module:
-    """Swin-L as Mask2Former has it (window 12), random weights."""
-    config = SwinConfig(  # type: ignore[call-arg]
-        image_size=384,
-        embed_dim=192,
-        depths=[2, 2, 18, 2],
-        num_heads=[6, 12, 24, 48],
-        window_size=12,
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-    )
-    torch.manual_seed(0)
-    backbone: nn.Module = AutoBackbone.from_config(config)  # type: ignore[no-untyped-call]
-    return backbone
-
-
 def encoder(variant: Variant, backbone: nn.Module, device: str = "cpu") -> Encoder:
     made = Encoder(backbone, levels=variant.levels, bfloat16=variant.bfloat16, device=device)
     made._backbone.set_attn_implementation(variant.attention)
@@ -68,7 +53,7 @@ def photograph() -> np.ndarray:
 def gflop(levels: tuple[int, ...]) -> float:
     """Multiplications and additions of all matrix products, those of attention included, / 1e9."""
     with torch.device("meta"):  # shapes tell
-        backbone = swin_large()
+        backbone = swin_backbone()
     made = encoder(Variant(levels, attention="eager"), backbone, "meta")  # it can't count fused attention
     with FlopCounterMode(display=False) as counter:
         made.levels(photograph())
@@ -92,7 +77,7 @@ def measure(variant: Variant, backbone: nn.Module) -> tuple[list[Tensor], float]
 def whole(variant: Variant) -> Callable[[], object]:
     """For `peak_memory`: a copy of the weights, and a call."""
     torch.set_num_threads(1)
-    backbone = swin_large()
+    backbone = swin_backbone()
     encoder(variant, backbone).levels(photograph()[:, :64, :64])
     return lambda: encoder(variant, backbone).levels(photograph())
 
@@ -103,7 +88,7 @@ def differences(found: list[Tensor], exact: list[Tensor]) -> list[float]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    start, backbone = time.perf_counter(), swin_large()
+    start, backbone = time.perf_counter(), swin_backbone()
     found = {name: measure(variant, backbone) for name, variant in VARIANTS.items()}
     peaks = {mixed: matrix_peak(torch.bfloat16 if mixed else torch.float32) for mixed in (False, True)}
     del backbone

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from partdistillation import cli, profiling
+from partdistillation import cli, pipeline, profiling
+from partdistillation.config import Inputs, Recipe
 from partdistillation.engine import run_shards
 from partdistillation.profiling import Cost, Profile, span, span_each
 from partdistillation.records import ObjectRow
@@ -173,6 +174,19 @@ def test_workers_tell_what_they_did(workers: int, tmp_path: Path, monkeypatch: p
         "objects/prepare": max(workers, 1),
         "objects/write": 4 + 4,
     }
+
+
+def test_the_steps_of_the_segments_stage(drawings: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    inputs = Inputs(
+        images=drawings / "train", objects=drawings / "objects_train.json", out=tmp_path, device="cpu"
+    )
+    pipeline.objects(inputs, tiny_recipe)
+    with profiling.profiled() as profile:
+        pipeline.segments(inputs, tiny_recipe)
+    found = calls(profile)
+    steps = ("prepare", "read", "encode", "group", "refine", "encode masks", "write")
+    assert list(found) == ["segments", *(f"segments/{name}" for name in steps)]
+    assert found["segments/encode"] == 12
 
 
 def test_the_command_line(
