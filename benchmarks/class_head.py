@@ -24,27 +24,30 @@ from partdistillation.models.optim import Optimizer
 PARTS, HIDDEN, QUERIES, LAYERS, OBJECTS = 8, 256, 100, 10, 4
 FEW, MANY = 100, 21_000
 STEPS = 200
+CPU = torch.device("cpu")
 Step = Callable[[], None]
 
 
-def part_head(classes: int, *, exact: bool = False) -> tuple[nn.Module, Optimizer]:
+def part_head(
+    classes: int, *, exact: bool = False, device: torch.device = CPU
+) -> tuple[nn.Module, Optimizer]:
     """The head in a module of its own, under the name that the optimizer knows, and its optimizer."""
     torch.manual_seed(0)
     network = nn.Module()
-    network.class_predictor = PartHead(HIDDEN, classes, PARTS)
+    network.class_predictor = PartHead(HIDDEN, classes, PARTS).to(device)
     return network, Optimizer(network, learning_rate=1e-4, exact_rows=exact)
 
 
-def our_step(classes: int, exact: bool = False, layers: int = LAYERS) -> Step:
-    network, optimizer = part_head(classes, exact=exact)
+def our_step(classes: int, *, exact: bool = False, layers: int = LAYERS, device: torch.device = CPU) -> Step:
+    network, optimizer = part_head(classes, exact=exact, device=device)
     if exact:
         train_rows(network, optimizer, torch.split(torch.arange(classes), 512))
         train_rows(network, optimizer, [torch.zeros(1, dtype=torch.int64)] * STEPS)
     chance = torch.Generator().manual_seed(1)
-    queries, labels = examples(layers)
+    queries, labels = (values.to(device) for values in examples(layers))
 
     def step() -> None:
-        objects = torch.randint(classes, (OBJECTS,), generator=chance)
+        objects = torch.randint(classes, (OBJECTS,), generator=chance).to(device)
         optimizer.zero_grad()
         logits = network.get_submodule("class_predictor")(queries, objects)
         torch.autograd.backward(nn.functional.cross_entropy(logits.flatten(0, -2), labels))

@@ -1,0 +1,19 @@
+"""Benchmarks that wait for a GPU run, small, without one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_the_gpu_benchmark_runs_on_a_cpu() -> None:
+    command = [sys.executable, "benchmarks/gpu.py", "--device", "cpu", "--small"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("|")]
+    assert lines[2] == "segments stage, images/s"
+    assert lines[-1] == "ratio"
