@@ -4,7 +4,7 @@ Starts are greedy k-means++, as scikit-learn's. The descent counts each point's 
 (Hartigan), which ends in better optima than Lloyd's where clusters have some hundred points or fewer.
 
 Where points have many channels, the restarts run in the few directions in which the points spread most,
-which hold nearly all that tells clusters apart. Those that lag behind after some iterations end there, and the
+which hold nearly all that tells clusters apart. Those that lag behind after a while end there, and the
 best one goes on with all channels, so that the result is a fixed point of the whole problem.
 
 The draws are a function of (seed, restart, draw) alone, and on a CPU the arithmetic runs in one thread,
