@@ -277,6 +277,16 @@ def test_predict_finds_objects_and_resumes(model_dir: Path, photos: Path, tmp_pa
         predict(model_dir, photos, objects_json(tmp_path / "objects.json"), out=out, device="cpu")
 
 
+def test_what_cannot_be_used_is_said(
+    model_dir: Path, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    predict(model_dir, photos / "c.jpg", out=tmp_path / "bad", device="cpu")
+    assert caplog.messages[-1].startswith("1 of 1 images can't be used: c.jpg: expected a JPEG, PNG")
+    with pytest.raises(InputError, match=r"none: expected a folder of photographs, or one photograph"):
+        predict(model_dir, photos / "none", out=tmp_path / "none", device="cpu")
+    assert not (tmp_path / "none").exists()
+
+
 def test_predict_for_one_photo_and_for_masks(model_dir: Path, photos: Path, tmp_path: Path) -> None:
     predict(model_dir, photos / "b.png", out=tmp_path / "one", device="cpu")
     ((_, row),) = rows_of(tmp_path / "one")

@@ -91,6 +91,13 @@ def test_the_better_part_is_seen_where_parts_overlap() -> None:
     assert np.allclose(shown[240, 360], 0.6 * PALETTE[1], atol=2)
 
 
+def test_save_makes_no_folder(result: Result, tmp_path: Path) -> None:
+    for name in ("a.png", "a.json"):
+        with pytest.raises(InputError, match=rf"Expected a folder \S+none to write {name} to, found none"):
+            result.save(tmp_path / "none" / name)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("suffix", [".png", ".JPG", ".webp"])
 def test_save_picture(result: Result, tmp_path: Path, suffix: str) -> None:
     path = result.save(tmp_path / f"parts{suffix}")

@@ -118,7 +118,7 @@ class Result:
         """Write a picture (.png, .jpg, .webp) or everything as text (.json).
 
         Raises:
-            InputError: another suffix.
+            InputError: another suffix, or a folder that isn't there.
 
         """
         path = _checked(Path(path), (*_PICTURES, ".json"))
@@ -244,4 +244,8 @@ def _joined(objects: Document, parts: Document) -> Document:
 def _checked(path: Path, suffixes: tuple[str, ...]) -> Path:
     if path.suffix.lower() not in suffixes:
         raise InputError(f"Expected a file ending in {', '.join(suffixes)}, found {path.name!r}; rename it.")
+    if not path.parent.is_dir():
+        raise InputError(
+            f"Expected a folder {path.parent} to write {path.name} to, found none; make it first."
+        )
     return path

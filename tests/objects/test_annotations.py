@@ -12,7 +12,7 @@ from PIL import Image
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.images import ImageInput
 from partdistillation.functional.masks import decode
-from partdistillation.objects import ObjectSegmenter, accept, to_object
+from partdistillation.objects import ObjectSegmenter, accept, log_rejected, reject, to_object
 from partdistillation.objects.annotations import (
     MOST_LABELS,
     AnnotatedObjects,
@@ -262,3 +262,14 @@ def test_real_photographs(shared: Path) -> None:
         (written,) = data.of(row.image_id)
         assert isinstance(written.segmentation, dict)
         assert row.objects[0].rle.decode() == written.segmentation["counts"]
+
+
+def test_the_first_images_that_cannot_be_used_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [reject(ImageInput(f"{i}", f"{i}.png", Path(f"{i}.png")), "torn") for i in range(5)]
+    log_rejected(rows)
+    log_rejected(rows[:1])
+    log_rejected([])
+    assert caplog.messages == [
+        "5 of 5 images can't be used: 0.png: torn; 1.png: torn; 2.png: torn; and 2 more",
+        "1 of 1 images can't be used: 0.png: torn",
+    ]

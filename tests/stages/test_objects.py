@@ -20,7 +20,9 @@ def rows(inputs: Inputs, recipe: Recipe) -> list[ObjectRow]:
     return list(read_rows(objects.run(inputs, recipe), ObjectRow))
 
 
-def test_every_image_is_a_row_whatever_is_wrong_with_it(drawings: Path, tmp_path: Path) -> None:
+def test_every_image_is_a_row_whatever_is_wrong_with_it(
+    drawings: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     document = json.loads((drawings / "objects_train.json").read_text())
     shutil.copytree(drawings / "train", tmp_path / "train")
     broken, gone, empty = document["images"][:3]
@@ -37,6 +39,9 @@ def test_every_image_is_a_row_whatever_is_wrong_with_it(drawings: Path, tmp_path
     assert "another format or a damaged header" in reasons[0]
     assert "no such file" in reasons[1]
     assert reasons[2] == "no objects"
+    assert caplog.messages[-1].startswith(
+        f"3 of 12 images can't be used: {broken['file_name']}: {reasons[0]};"
+    )
     assert all(row.objects for row in found[3:])
 
 

@@ -37,7 +37,8 @@ def scan(images_dir: Path) -> FolderScan:
     if not chosen:
         raise InputError(
             f"{images_dir}: expected images ({', '.join(sorted(EXTENSIONS))}), "
-            f"found {len(names)} other files; give the directory that holds a folder for each class"
+            f"found {len(names)} other files; give the folder that holds the photographs, or "
+            "their class folders"
         )
     images = tuple(_input(images_dir, name) for name in sorted(chosen))
     return FolderScan(images, skipped=len(names) - len(chosen))

@@ -12,6 +12,7 @@ from partdistillation.data.coco_writer import InstanceLabel, PartLabel, write_in
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput, load_image
 from partdistillation.engine import run_shards
+from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode
 from partdistillation.inference.segmenter import (
     MAX_OBJECTS,
@@ -25,7 +26,7 @@ from partdistillation.inference.segmenter import (
 )
 from partdistillation.manifest import Json
 from partdistillation.models.sources import resolve
-from partdistillation.objects import ObjectSegmenter
+from partdistillation.objects import ObjectSegmenter, log_rejected
 from partdistillation.objects.annotations import AnnotatedObjects, MaskedObjects
 from partdistillation.objects.mask2former import Mask2FormerObjects
 from partdistillation.records import ObjectRow, PartRow
@@ -78,6 +79,10 @@ def predict(
 def _photographs(images: Path) -> list[ImageInput]:
     if images.is_dir():
         return list(scan(images).images)
+    if not images.is_file():
+        raise InputError(
+            f"{images}: expected a folder of photographs, or one photograph, found neither; check the path"
+        )
     return [ImageInput(images.name, images.name, images)]
 
 
@@ -124,6 +129,7 @@ def _run_objects(
         make_work=make_work,
         label="objects",
     )
+    log_rejected(read_rows(out / OBJECTS, ObjectRow))
 
 
 def _predictions(segmenter: PartSegmenter, model: str | Path, images_dir: Path, out: Path) -> None:

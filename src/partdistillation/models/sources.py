@@ -34,7 +34,8 @@ def resolve(name: str) -> Source:
         return Source(path, (path,))
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise CheckpointError(
-            f"{name}: expected a model directory or a published model's name (owner/model), found neither"
+            f"{name}: expected a model directory or a published model's name (owner/model), found neither; "
+            "check the path"
         )
     return Source(name, ())
 

@@ -4,6 +4,7 @@ A segmenter reads its images itself, since not all need the pixels. Whatever it 
 row: `accept` for an image with its objects, `reject` for one that can't be used, with the reason.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
@@ -14,6 +15,10 @@ from jaxtyping import Bool
 from partdistillation.data.images import ImageInput
 from partdistillation.functional.masks import box, encode
 from partdistillation.records import Object, ObjectRow
+
+_SHOWN = 3
+
+_log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -66,3 +71,17 @@ def accept(
 def reject(image: ImageInput, reason: str, *, height: int = 0, width: int = 0) -> ObjectRow:
     """The row of an image that can't be used; the size is 0 where it isn't known."""
     return ObjectRow(image.image_id, image.file_name, width, height, "rejected", reason, ())
+
+
+def log_rejected(rows: Iterable[ObjectRow]) -> None:
+    """Say in the log how many images can't be used, and why the first of them can't."""
+    images, reasons = 0, list[str]()
+    for row in rows:
+        images += 1
+        if row.status == "rejected":
+            reasons.append(f"{row.file_name}: {row.reason}" if len(reasons) < _SHOWN else "")
+    if reasons:
+        more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+        _log.warning(
+            "%d of %d images can't be used: %s%s", len(reasons), images, "; ".join(reasons[:_SHOWN]), more
+        )

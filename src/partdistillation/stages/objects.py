@@ -10,10 +10,11 @@ from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput
 from partdistillation.engine import run_shards
 from partdistillation.errors import ConfigError
-from partdistillation.objects import ObjectSegmenter
+from partdistillation.objects import ObjectSegmenter, log_rejected
 from partdistillation.objects.annotations import AnnotatedObjects, MaskedObjects
 from partdistillation.records import ObjectRow
 from partdistillation.shards import Shard, make_shards
+from partdistillation.store import read_rows
 
 FOLDER = "objects"
 
@@ -43,7 +44,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     by_class = all(image.category for image in images)
     shards = make_shards(images, size=_shard_size(len(images)), by=_category if by_class else None)
     settings = {**config.to_dict(), "encoder": recipe.encoder if config.source == "mask2former" else None}
-    return run_shards(
+    folder = run_shards(
         inputs.out / FOLDER,
         row=ObjectRow,
         shards=shards,
@@ -53,6 +54,8 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         workers=inputs.workers,
         label="objects",
     )
+    log_rejected(read_rows(folder, ObjectRow))
+    return folder
 
 
 def _shard_size(images: int) -> int:
