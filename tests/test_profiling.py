@@ -184,7 +184,7 @@ def test_the_steps_of_the_segments_stage(drawings: Path, tiny_recipe: Recipe, tm
     with profiling.profiled() as profile:
         pipeline.segments(inputs, tiny_recipe)
     found = calls(profile)
-    steps = ("prepare", "read", "encode", "group", "refine", "encode masks", "write")
+    steps = ("prepare", "read", "resize", "encode", "group", "refine", "encode masks", "write")
     assert list(found) == ["segments", *(f"segments/{name}" for name in steps)]
     assert found["segments/encode"] == 12
 

@@ -20,7 +20,7 @@ from partdistillation.functional.masks import decode, encode, resize_mask
 from partdistillation.models.devices import choose_device
 from partdistillation.models.encoder import STRIDE, Encoder
 from partdistillation.models.sources import resolve
-from partdistillation.profiling import span
+from partdistillation.profiling import span, span_each
 from partdistillation.records import ObjectRow, ObjectSegments, Segment, SegmentRow
 from partdistillation.shards import ImageRef, Shard
 from partdistillation.stages import objects
@@ -53,7 +53,8 @@ def _make_work(
     features = make_features(recipe.encoder, recipe.segments, choose_device(device))
 
     def work(shard: Shard[ImageRef]) -> list[SegmentRow]:
-        return [segment_row(row, images_dir, features, recipe.segments) for row in reader.read(shard.name)]
+        rows = span_each("read", reader.read(shard.name))
+        return [segment_row(row, images_dir, features, recipe.segments) for row in rows]
 
     return work
 
@@ -92,9 +93,10 @@ def segment_objects(
     `features` gives the map of an image, which covers the image padded to the right and below. An object
     that vanishes at the working size has no segments.
     """
-    small = resize_longest(image, config.image_size)
-    height, width = small.shape[:2]
-    inside = np.stack([resize_mask(mask, height, width) for mask in masks])
+    with span("resize"):
+        small = resize_longest(image, config.image_size)
+        height, width = small.shape[:2]
+        inside = np.stack([resize_mask(mask, height, width) for mask in masks])
     found = [np.zeros((height, width), np.int64)] * len(masks)
     kept = np.flatnonzero(inside.any(axis=(1, 2)))  # others are less than a pixel at the working size
     grouped: list[np.ndarray] = []
@@ -106,7 +108,8 @@ def segment_objects(
     with span("refine"):
         for one, labels in zip(kept, grouped, strict=True):
             found[one] = _refine(small, labels, config.crf) if config.crf.enabled else labels
-    return [to_size(labels, *image.shape[:2]) for labels in found]
+    with span("resize"):
+        return [to_size(labels, *image.shape[:2]) for labels in found]
 
 
 def make_features(
