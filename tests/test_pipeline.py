@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from partdistillation import config, pipeline, store, training
 from partdistillation.config import CONFIG_FILE, Inputs, Recipe
@@ -251,6 +253,7 @@ def test_a_run_is_evaluated(
     copied: Inputs,
     tiny_recipe: Recipe,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = evaluated()
     assert list(found) == ["strict", "paper"]
@@ -260,7 +263,11 @@ def test_a_run_is_evaluated(
         capsys.readouterr().out == (copied.out / "evaluation.md").read_text()
     )  # whole where it's no terminal
     assert "Protocol: paper; images: 12" in (copied.out / "evaluation.md").read_text()
+    monkeypatch.setattr(pipeline, "Console", partial(Console, force_terminal=True, width=80))
     assert list(evaluated(protocol="paper")) == ["paper"]
+    shown = capsys.readouterr().out
+    assert "A-mIoU (Hungarian)" in shown
+    assert "…" not in shown
     pipeline.report(copied, tiny_recipe)
     assert "Against ground-truth parts" in (copied.out / "report" / "index.html").read_text()
 

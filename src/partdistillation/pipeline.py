@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from rich.console import Console, Group
+from rich.console import Console
 
 from partdistillation import config
 from partdistillation.atomic import replace_file
@@ -125,7 +125,8 @@ def evaluate(
     replace_file(folder / "evaluation.md", tables.encode())
     console = Console()
     if console.is_terminal:
-        console.print(Group(*(one.printed() for one in scores)))
+        for one in scores:
+            console.print(one.printed(), "")
     else:
         print(tables, end="")
     return scores
