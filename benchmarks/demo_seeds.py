@@ -16,7 +16,7 @@ from pathlib import Path
 
 from partdistillation import demo
 
-COLUMNS = ("AR@1", "AR@10", "AR@20", "C-mIoU", "A-mIoU", "C-mIoU paper")
+COLUMNS = ("AR@1", "AR@10", "AR@20", "AR@200", "C-mIoU", "A-mIoU", "C-mIoU paper")
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def _values(row: dict[str, dict[str, object]]) -> list[float]:
     strict, paper = row["strict"], row["paper"]
     recall = strict["average_recall"]
     assert isinstance(recall, dict)
-    values = [recall[k] for k in ("1", "10", "20")] + [strict["c_miou"], strict["a_miou"], paper["c_miou"]]
+    values = [recall[k] for k in ("1", "10", "20", "200")] + [strict["c_miou"], strict["a_miou"], paper["c_miou"]]
     return [math.nan if value is None else 100 * float(value) for value in values]
 
 

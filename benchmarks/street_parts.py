@@ -25,7 +25,7 @@ from partdistillation.recipes import seeded
 from partdistillation.stages import distillation, proposals
 
 RECIPE = Path(__file__).with_suffix(".yaml")
-KS = (1, 10, 20)
+KS = (1, 10, 20, 200)
 
 
 def main() -> None:

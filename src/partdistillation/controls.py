@@ -160,12 +160,12 @@ def _make_segmenter(
 
 
 def measure_proposals(validation: Validation, model: Path) -> list[Measured]:
-    """The proposal model's proposals: as stage 4 takes them on, and as they are (cut to the object)."""
+    """The proposal model's proposals: as they are (cut to the object), and as stage 4 takes them on."""
     config = validation.recipe.ranking
     raw = replace(config, per_pixel=False, label_min_ratio=0.0, label_min_score=0.0, keep_all_if_none=False)
     kinds: dict[str, tuple[str, Kind, RankingConfig]] = {
+        "proposals_raw": ("proposals: overlapping", "result", raw),
         "proposals": ("proposals: unique per pixel", "result", config),
-        "proposals_raw": ("proposals: overlapping", "control", raw),
     }
     measured = []
     for folder, (name, kind, settings) in kinds.items():

@@ -37,7 +37,7 @@ from partdistillation.report.examples import galleries, pictures
 from partdistillation.stages import proposals
 from partdistillation.store import read_rows
 
-KS = (1, 10, 20)
+KS = (1, 10, 20, 200)
 SUMMARY = (
     "Drawings of eight kinds of things, whose parts the method finds without a part label. All that is shown "
     "here are images that nothing was learned from."
@@ -205,7 +205,7 @@ def tables(measured: Sequence[Measured]) -> tuple[Table, ...]:
     recall = Table(
         "Finding parts: average recall",
         tuple(f"AR@{k}" for k in KS),
-        tuple(TableRow(one.name, tuple(_percents(one)[:3]), one.kind) for one in measured),
+        tuple(TableRow(one.name, tuple(_percents(one)[: len(KS)]), one.kind) for one in measured),
         note="Of all parts of the validation images by the k best masks an image, given the objects' masks, "
         "over IoU 0.5:0.05:0.95 (protocol strict), in percent.",
         better="high",
@@ -215,7 +215,7 @@ def tables(measured: Sequence[Measured]) -> tuple[Table, ...]:
     naming = Table(
         "Naming parts: mIoU after a majority vote",
         columns,
-        tuple(TableRow(one.name, tuple(_percents(one)[3:]), one.kind) for one in named),
+        tuple(TableRow(one.name, tuple(_percents(one)[len(KS) :]), one.kind) for one in named),
         note="Part classes of unseen objects against true parts, in percent. C: mean over object classes, A: "
         "over parts. The paper's protocol drops predictions that miss all true parts, which flatters.",
         better="high",
@@ -249,11 +249,12 @@ def claims(measured: Sequence[Measured]) -> list[Claim]:
     segments = next(one.name for one in measured if one.name.startswith("segments: "))
     controls = [one.name for one in measured if one.name.startswith("segments: ") and one.kind == "control"]
     best = max(controls, key=recall.__getitem__)
-    found = recall["proposals: unique per pixel"]
+    many = {one.name: 100 * one.strict.average_recall[200] for one in measured}
     return [
         Claim(f"trained features beat untrained ones by {MARGIN:g} (AR@10)",
               recall[segments], recall[best], MARGIN, best),
-        Claim("proposals beat segments (AR@10)", found, recall[segments], 0.0, segments),
+        Claim("proposals beat segments (AR@200, as the paper measures proposals)",
+              many["proposals: overlapping"], many[segments], 0.0, segments),
         Claim("the part model beats one-stage clustering (C-mIoU)",
               named["part model"], named["one-stage"], 0.0, "one-stage"),
     ]  # fmt: skip

@@ -121,6 +121,8 @@ def propose_parts(
     """The salient proposals that a class-agnostic model has for an object (eq. 1 to 3).
 
     As `functional.ranking.unique_proposals`, with P(part) as score; on the CPU, masks at the image's size.
+    With `per_pixel=False`, where masks overlap and compete for a rank instead of pixels, the scores come
+    back times the mean probability inside the mask, as Mask2Former ranks its masks.
 
     Raises:
         InputError: the object mask is empty or of another size than the image.
@@ -138,10 +140,14 @@ def propose_parts(
         min_score=min_score,
         keep_all_if_none=keep_all_if_none,
     )
+    ranked = kept.scores
+    if not per_pixel:
+        probabilities = patch.crop.enlarged(queries[kept.queries]).sigmoid()
+        ranked = ranked * (probabilities * kept.masks).sum(dim=(1, 2)) / kept.masks.sum(dim=(1, 2))
     return Proposals(
         queries[kept.queries].cpu(),
         patch.pasted(kept.masks),
-        kept.scores.cpu(),
+        ranked.cpu(),
         kept.ratios.cpu(),
         kept.features.cpu(),
     )
