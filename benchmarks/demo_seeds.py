@@ -42,7 +42,8 @@ def _values(row: dict[str, dict[str, object]]) -> list[float]:
     strict, paper = row["strict"], row["paper"]
     recall = strict["average_recall"]
     assert isinstance(recall, dict)
-    values = [recall[k] for k in ("1", "10", "20", "200")] + [strict["c_miou"], strict["a_miou"], paper["c_miou"]]
+    values = [recall[k] for k in ("1", "10", "20", "200")]
+    values += [strict["c_miou"], strict["a_miou"], paper["c_miou"]]
     return [math.nan if value is None else 100 * float(value) for value in values]
 
 
