@@ -39,6 +39,18 @@ def halves(labels: np.ndarray) -> list[bytes]:
     return sorted((labels == value).tobytes() for value in np.unique(labels[labels > 0]))
 
 
+def test_objects_are_refined_together_as_one_by_one() -> None:
+    """What a GPU does, here on the CPU."""
+    image, red, blue = two_coloured(64, 80)
+    swapped = np.random.default_rng(0).random(red.shape) < 0.2
+    whole = np.where(red | blue, 1 + (blue ^ swapped), 0)
+    labels = [whole, np.where(red, whole, 0)]
+    together = segments._refine_together(image, labels, CrfConfig(), torch.device("cpu"))
+    for found, one in zip(together, labels, strict=True):
+        np.testing.assert_array_equal(found, segments._refine(image, one, CrfConfig()))
+    np.testing.assert_array_equal(together[0], np.where(red, 1, np.where(blue, 2, 0)))
+
+
 @pytest.mark.parametrize("crf", [NO_CRF, CrfConfig()], ids=["plain", "crf"])
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (40, 56)])
 def test_two_colours_are_two_segments(height: int, width: int, crf: CrfConfig) -> None:

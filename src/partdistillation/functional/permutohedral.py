@@ -57,14 +57,14 @@ class Lattice:
                 f"Expected coordinates of at most {_LARGEST_FEATURE:g} standard deviations, found "
                 f"{largest:g}; use a larger standard deviation."
             )
-        scale = _scale(len(rows))
-        corner_keys, steps = _packing(low.astype(float) * scale, high.astype(float) * scale)
+        scale = axis_scales(len(rows))
+        corner_keys, steps = packing(low.astype(float) * scale, high.astype(float) * scale)
         vertices = np.empty((len(features), len(steps)), np.uint32)  # by numpy: it asks for large pages
         weights = np.empty((len(features), len(steps)), np.float32)
         return cls(vertices, weights, _build(rows, scale, corner_keys, steps, vertices, weights))
 
 
-def _scale(dim: int) -> Float32[np.ndarray, " dim"]:
+def axis_scales(dim: int) -> Float32[np.ndarray, " dim"]:
     """What lattice units a standard deviation is, by axis of the orthogonal basis.
 
     The whole blur has variance 2/3 (d + 1)^2 in lattice units; the rest makes the basis orthonormal.
@@ -74,7 +74,7 @@ def _scale(dim: int) -> Float32[np.ndarray, " dim"]:
     return scale.astype(np.float32)
 
 
-def _packing(low: NDArray[np.float64], high: NDArray[np.float64]) -> tuple[_Keys, _Keys]:
+def packing(low: NDArray[np.float64], high: NDArray[np.float64]) -> tuple[_Keys, _Keys]:
     """The linear map from vertices within reach of points in low..high to integers, no two the same.
 
     Coordinates differ by multiples of size = d + 1, so the first one and these multiples for the next d - 1

@@ -2,8 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,9 +107,11 @@ def segment_objects(
             maps = features(small)
         with span("group"):
             grouped = _group(maps, inside[kept], config, [seeds[int(one)] for one in kept])
-    with span("refine"):
-        for one, labels in zip(kept, grouped, strict=True):
-            found[one] = _refine(small, labels, config.crf) if config.crf.enabled else labels
+        if config.crf.enabled:
+            with span("refine"):
+                grouped = _refine_objects(small, grouped, config.crf, maps.device)
+    for one, labels in zip(kept, grouped, strict=True):
+        found[one] = labels
     with span("resize"):
         return [to_size(labels, *image.shape[:2]) for labels in found]
 
@@ -169,6 +173,17 @@ def padded(masks: Bool[np.ndarray, "object h w"]) -> Bool[Tensor, "object height
     return torch.from_numpy(np.pad(masks, ((0, 0), (0, -height % STRIDE), (0, -width % STRIDE))))
 
 
+def _refine_objects(
+    image: UInt8[np.ndarray, "h w 3"],
+    labels: Sequence[Int[np.ndarray, "h w"]],
+    crf: CrfConfig,
+    device: torch.device,
+) -> list[np.ndarray]:
+    if device.type == "cuda":
+        return _refine_together(image, labels, crf, device)
+    return [_refine(image, one, crf) for one in labels]
+
+
 def _refine(image: UInt8[np.ndarray, "h w 3"], labels: Int[np.ndarray, "h w"], crf: CrfConfig) -> np.ndarray:
     """Dense CRF over the background and the segments, of which only segments compete inside the object.
 
@@ -177,20 +192,28 @@ def _refine(image: UInt8[np.ndarray, "h w 3"], labels: Int[np.ndarray, "h w"], c
     Farther than twice the bilateral kernel's standard deviation from the object, nothing but background is
     looked for: of the labels inside, some 5 in 100,000 change (benchmarks/dense_crf.py).
     """
-    marginals = dense_crf_marginals(
-        image,
-        labels,
-        int(labels.max()) + 1,
-        gt_prob=crf.gt_prob,
-        gaussian_sxy=crf.gaussian_sxy,
-        gaussian_weight=crf.gaussian_weight,
-        bilateral_sxy=crf.bilateral_sxy,
-        bilateral_srgb=crf.bilateral_srgb,
-        bilateral_weight=crf.bilateral_weight,
-        iterations=crf.iterations,
-        certain_beyond=2 * crf.bilateral_sxy,
-    )
+    marginals = dense_crf_marginals(image, labels, int(labels.max()) + 1, **_crf_settings(crf))
     return np.where(labels > 0, marginals[1:].argmax(axis=0) + 1, 0)
+
+
+def _refine_together(
+    image: UInt8[np.ndarray, "h w 3"],
+    labels: Sequence[Int[np.ndarray, "h w"]],
+    crf: CrfConfig,
+    device: torch.device,
+) -> list[np.ndarray]:
+    """The same for all objects of an image in one go, on a GPU."""
+    from partdistillation.functional.dense_crf_torch import dense_crf_objects  # imports numba
+
+    given = torch.from_numpy(np.stack(labels)).to(device)
+    marginals = dense_crf_objects(torch.from_numpy(image).to(device), given, **_crf_settings(crf))
+    best = marginals[:, 1:].argmax(dim=1) + 1
+    return list(torch.where(given > 0, best, 0).cpu().numpy())
+
+
+def _crf_settings(crf: CrfConfig) -> dict[str, Any]:
+    settings = {name: value for name, value in asdict(crf).items() if name != "enabled"}
+    return {**settings, "certain_beyond": 2 * crf.bilateral_sxy}
 
 
 def to_size(labels: Int[np.ndarray, "h w"], height: int, width: int) -> Int[np.ndarray, "height width"]:
