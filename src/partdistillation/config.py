@@ -333,7 +333,7 @@ class DistillationConfig(TrainingConfig):
     """Optimiser steps in all."""
     learning_rate: Positive = 1e-4
     """AdamW's learning rate after the warm-up."""
-    exact_rows: bool = False
+    exact_rows: bool = True
     """Part rows as by dense AdamW: the steps without an object of their class are replayed, not skipped."""
 
 
