@@ -97,21 +97,17 @@ class _Kernel:
 
     vertices: Int[Tensor, "pixels corners"]
     weights: Float32[Tensor, "pixels corners"]
-    corners: Int[Tensor, " memberships"]
-    """Of each vertex in turn, the places in `weights` (as one row) that belong to it."""
+    members: Int[Tensor, " memberships"]
+    """The pixels of the first vertex, of the second, ..., from `starts` on, and their weights."""
+    member_weights: Float32[Tensor, " memberships"]
     starts: Int[Tensor, " vertices"]
     neighbors: Int[Tensor, "directions 2 vertices"]
     sums: Float32[Tensor, " pixels"]
 
     def filtered(self, values: Float32[Tensor, "pixels channels"]) -> Float32[Tensor, "pixels channels"]:
         """Splat, blur, slice."""
-        size = self.vertices.shape[1]
         held = functional.embedding_bag(
-            self.corners // size,
-            values,
-            self.starts,
-            mode="sum",
-            per_sample_weights=self.weights.flatten()[self.corners],
+            self.members, values, self.starts, mode="sum", per_sample_weights=self.member_weights
         )
         for before, after in self.neighbors:
             held = held + 0.5 * (held[before] + held[after])
@@ -119,7 +115,9 @@ class _Kernel:
 
     def normalized(self) -> "_Kernel":
         ones = torch.ones_like(self.sums)[:, None]
-        scaled = replace(self, weights=self.weights * (self.filtered(ones) + 1e-20).rsqrt())
+        scale = (self.filtered(ones) + 1e-20).rsqrt()
+        member_weights = self.member_weights * scale[self.members, 0]
+        scaled = replace(self, weights=self.weights * scale, member_weights=member_weights)
         return replace(scaled, sums=scaled.filtered(ones)[:, 0])
 
 
@@ -186,11 +184,13 @@ def _numbered(
         for signed in (-step, step):
             place = torch.searchsorted(known, known + signed).clamp(max=len(known) - 1)
             neighbors.append(torch.cat([place.where(known[place] == known + signed, none), none]))
+    weights = weights.T.contiguous()
     return _Kernel(
-        vertices=vertices.reshape(-1, len(keys)),
-        weights=weights.T.contiguous(),
-        corners=members.indices,
+        vertices=vertices.reshape(weights.shape),
+        weights=weights,
+        members=members.indices // len(keys),
+        member_weights=weights.flatten()[members.indices],
         starts=starts,
         neighbors=torch.stack(neighbors).reshape(len(steps), 2, -1),
-        sums=torch.zeros_like(weights[0]),
+        sums=torch.zeros_like(weights[:, 0]),
     )
