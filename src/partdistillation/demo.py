@@ -115,7 +115,7 @@ def play(plan: Plan, out: Path, *, seed: int, from_scratch: bool, device: Device
         page = build_report(
             _report(inputs, recipe, validation, story.measured, table), out / run_report.FOLDER
         )
-    story.console.print("In percent. C, A: mean over object classes, over parts. *: the paper's protocol.")
+    story.console.print("In percent. mIoU: C over object classes, A over parts; *: by the paper's protocol.")
     for line in claims(story.measured):
         story.console.print(str(line))
     story.console.print(f"Open {page}")
@@ -274,8 +274,8 @@ def _percents(one: Measured) -> list[float]:
 def _printed(measured: Sequence[Measured]) -> Printed:
     printed = Printed(box=None)
     printed.add_column(min_width=_LABEL_WIDTH, no_wrap=True)
-    for title in (*(f"AR@{k}" for k in KS), "C-mIoU", "A-mIoU", "C*", "A*"):
-        printed.add_column(title, justify="right")
+    for title in ("AR@1", *(f"@{k}" for k in KS[1:]), "C-mIoU", "A", "C*", "A*"):
+        printed.add_column(title, justify="right", no_wrap=True)
     for one in measured:
         printed.add_row(one.name, *("-" if value != value else f"{value:.1f}" for value in _percents(one)))
     return printed
