@@ -272,7 +272,7 @@ def _percents(one: Measured) -> list[float]:
 
 
 def _printed(measured: Sequence[Measured]) -> Printed:
-    printed = Printed(box=None)
+    printed = Printed(box=None, padding=(0, 0, 0, 1))
     printed.add_column(min_width=_LABEL_WIDTH, no_wrap=True)
     for title in ("AR@1", *(f"@{k}" for k in KS[1:]), "C-mIoU", "A", "C*", "A*"):
         printed.add_column(title, justify="right", no_wrap=True)
