@@ -62,7 +62,7 @@ def large_network() -> PartMask2Former:
     swin = _SWIN(embed_dim=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24], out_features=_STAGES)
     config = _MASK2FORMER(backbone_config=swin, num_queries=100)
     network = PartMask2Former.create(config, ModelInfo((CLASS,)), seed=0)
-    network.set_frozen(DEMO.proposals.freeze)
+    network.set_frozen("official")
     return network
 
 
@@ -149,8 +149,8 @@ def as_transformers(network: PartMask2Former, points: int) -> Any:
     trained = {name: one.requires_grad for name, one in network.named_parameters()}
     for name, parameter in judge.named_parameters():
         parameter.requires_grad_(trained[name])
-    judge.train()
-    judge.model.pixel_level_module.encoder.eval()
+    for mine, its in zip(network.model.modules(), judge.model.modules(), strict=True):
+        its.training = mine.training
     return judge
 
 

@@ -20,7 +20,7 @@ from transformers import Mask2FormerConfig, Mask2FormerModel
 from partdistillation.config import Freeze
 from partdistillation.errors import CheckpointError
 from partdistillation.models.heads import ClassHead, Head, PartHead
-from partdistillation.models.layers import linear
+from partdistillation.models.layers import hasten_linears, linear
 from partdistillation.models.pixel_decoder import Levels, decode_pixels, pixel_rows, positions_of, resize
 from partdistillation.models.pretrained import Metadata, ModelInfo, Network, load, save
 
@@ -59,6 +59,7 @@ class PartMask2Former(nn.Module):
         self.class_predictor = head
         self.info = info
         self.frozen: Freeze = "none"
+        hasten_linears(model)
         backbone = model.pixel_level_module.encoder
         self._memory_format = fastest_memory_format(backbone)
         nn.Module.to(backbone, memory_format=self._memory_format)  # type: ignore[call-overload]

@@ -90,16 +90,14 @@ def _encoder_layer(
     """Deformable self-attention and feed-forward; each followed by its layer norm."""
     attention, placed = layer.self_attn, hidden + position
     values, offsets, logits = (
-        linear(rows, project.weight, project.bias).view(*rows.shape[:2], attention.n_heads, -1)
-        for rows, project in (
-            (hidden, attention.value_proj),
-            (placed, attention.sampling_offsets),
-            (placed, attention.attention_weights),
+        rows.view(*rows.shape[:2], attention.n_heads, -1)
+        for rows in (
+            attention.value_proj(hidden),
+            attention.sampling_offsets(placed),
+            attention.attention_weights(placed),
         )
     )
     seen = deformable_attention(values, offsets, logits, sizes).flatten(2)
-    seen = linear(seen, attention.output_proj.weight, attention.output_proj.bias)
-    hidden = layer.self_attn_layer_norm(hidden + seen)
-    fed = linear(hidden, layer.fc1.weight, layer.fc1.bias).relu_()
-    fed = linear(fed, layer.fc2.weight, layer.fc2.bias)
+    hidden = layer.self_attn_layer_norm(hidden + attention.output_proj(seen))
+    fed = layer.fc2(layer.activation_fn(layer.fc1(hidden)))
     return layer.final_layer_norm(hidden + fed)  # type: ignore[no-any-return]
