@@ -1,9 +1,10 @@
 """A training step of stage 3 against transformers' own Mask2Former: forward, loss and backward.
 
-    python benchmarks/training_step.py [demo large] [--repeats 5]
+    python benchmarks/training_step.py [demo frozen large] [--repeats 5]
 
 Both sides have the same weights, images, targets, frozen modules and random points. `demo` is what
-`partdistill demo` trains; `large` is a Swin-T of random weights with Mask2Former's usual decoder.
+`partdistill demo` trains, its encoder too; `frozen` is its network with a frozen encoder, as the paper has
+it; `large` is a Swin-T of random weights, frozen, with Mask2Former's usual decoder.
 Time is that of one thread, memory what a step takes beyond weights and inputs, in a process of its own.
 """
 
@@ -57,6 +58,13 @@ def demo_network() -> PartMask2Former:
     return proposal_model("builtin:part-shapes", DEMO.proposals)
 
 
+def frozen_network() -> PartMask2Former:
+    """The same, with the encoder and the pixel decoder's encoder frozen."""
+    network = demo_network()
+    network.set_frozen("official")
+    return network
+
+
 def large_network() -> PartMask2Former:
     """Swin-T, six layers in the pixel decoder, nine in the transformer decoder, 100 queries."""
     swin = _SWIN(embed_dim=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24], out_features=_STAGES)
@@ -70,6 +78,7 @@ SETTINGS = {
     "demo": Setting(
         demo_network, DEMO.proposals.image_size, DEMO.proposals.batch_size, DEMO.proposals.points
     ),
+    "frozen": Setting(frozen_network, 256, 8, 1_024),
     "large": Setting(large_network, 384, 2, 12_544),
 }
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from partdistillation.functional.group_norm import normalize, normalize_backward
 from partdistillation.models import layers
-from partdistillation.models.layers import group_norm, linear
+from partdistillation.models.layers import group_norm
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -29,33 +28,6 @@ def agree(ours: Callable[[], Tensor], theirs: Callable[[], Tensor], inputs: list
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.fixture
-def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few rows are worth a convolution too."""
-    monkeypatch.setattr(layers, "_LEAST_PRODUCTS", 1)
-
-
-@pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("shape", [(2, 160), (16, 16), (2, 7), (3, 5, 64), (320,), (0, 5), (2, 67)])
-def test_linear(shape: tuple[int, ...]) -> None:
-    """For few rows, for many, and for many that don't divide."""
-    rows, weight, bias = random(*shape, 6), random(4, 6, seed=1), random(4, seed=2)
-    plain = nn.functional.linear
-    agree(lambda: linear(rows, weight, bias), lambda: plain(rows, weight, bias), [rows, weight, bias])
-    agree(lambda: linear(rows, weight, None), lambda: plain(rows, weight, None), [rows, weight])
-
-
-def test_linear_for_many_rows_is_a_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, weight, bias = random(320, 256), random(128, 256, seed=1), random(128, seed=2)
-    agree(
-        lambda: linear(rows, weight, bias),
-        lambda: nn.functional.linear(rows, weight, bias),
-        [rows, weight, bias],
-    )
-    monkeypatch.setattr(nn.functional, "linear", None)  # isn't called
-    assert linear(rows, weight, bias).shape == (320, 128)
-
-
 def test_linears_of_a_model_are_replaced() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 2)), nn.Bilinear(2, 2, 1))
     before, rows = model.state_dict(), random(3, 4)
@@ -64,17 +36,6 @@ def test_linears_of_a_model_are_replaced() -> None:
     assert [type(one) for one in model.modules()].count(layers.Linear) == 2
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
     torch.testing.assert_close(model[:2](rows), expected)
-
-
-@pytest.mark.usefixtures("always")
-def test_linear_is_a_convolution_of_single_pixels() -> None:
-    maps, convolve = random(2, 6, 16, 16), nn.Conv2d(6, 4, 1)
-    rows = maps.flatten(2).transpose(1, 2)
-    agree(
-        lambda: linear(rows, convolve.weight, convolve.bias),
-        lambda: convolve(maps).flatten(2).transpose(1, 2),
-        [maps, *convolve.parameters()],
-    )
 
 
 @given(

@@ -22,6 +22,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from partdistillation.errors import PartDistillationError
+from partdistillation.functional.products import linear
 from partdistillation.profiling import span
 
 
@@ -186,7 +187,7 @@ def _neighbors(
     points: Float[Tensor, "*batch point 2"], height: int, width: int
 ) -> tuple[Int[Tensor, "*batch point 4"], Float[Tensor, "*batch point 4"]]:
     """The four pixels around each point, row by row, and their weights: 0 for those outside."""
-    size = torch.tensor([width, height], device=points.device)
+    size = points.new_tensor([width, height])
     place = points * size - 0.5
     corner = place.floor()
     part = (place - corner)[..., None]
@@ -228,7 +229,8 @@ def match(
     for image, target in enumerate(targets):
         probabilities = class_logits[image].float().softmax(dim=-1)
         cost = -weights.classification * probabilities[:, target.groups, :, target.labels].movedim(0, -1)
-        logits = (mask_embeddings[:, image] @ features[image]).float()
+        by_point = linear(features[image].T, mask_embeddings[:, image].flatten(0, 1), None).float()
+        logits = by_point.T.view(*mask_embeddings.shape[::2], -1)
         mask, dice = pairwise_costs(logits, point_targets[image].float())
         costs.append(cost + weights.mask * mask + weights.dice * dice)
     host = torch.cat(costs, dim=-1).cpu().numpy()  # one transfer, whatever the number of images
@@ -317,9 +319,12 @@ def _compare_shared(
 ) -> list[tuple[Tensor, Tensor]]:
     """Mask losses of each image at the points that all its masks share."""
     terms = []
-    for image, pairs in enumerate(matches):
-        logits = _matched(mask_embeddings[:, image], pairs) @ features[image]
-        terms.append(mask_losses(logits, point_targets[image][pairs.targets]))
+    # unbound at once: the gradient of one image's, taken by its index, would be as large as that of all
+    for embeddings, values, wanted, pairs in zip(
+        mask_embeddings.unbind(1), features.unbind(), point_targets, matches, strict=True
+    ):
+        logits = _matched(embeddings, pairs) @ values
+        terms.append(mask_losses(logits, wanted[pairs.targets]))
     return terms
 
 
@@ -333,10 +338,11 @@ def _compare_importance(
 ) -> list[tuple[Tensor, Tensor]]:
     """Mask losses of each image at points of each mask's own, `count` of them."""
     terms, start = [], 0
-    for image, (target, pairs) in enumerate(zip(targets, matches, strict=True)):
-        embeddings = _matched(mask_embeddings[:, image], pairs)
-        masks = torch.einsum("lpc,chw->lphw", embeddings, mask_features[image]).flatten(0, 1)
-        layer = torch.arange(len(embeddings), device=masks.device)[:, None]
+    for embeddings, features, target, pairs in zip(
+        mask_embeddings.unbind(1), mask_features.unbind(), targets, matches, strict=True
+    ):
+        masks = torch.einsum("lpc,chw->lphw", _matched(embeddings, pairs), features).flatten(0, 1)
+        layer = torch.arange(len(pairs.targets), device=masks.device)[:, None]
         candidates, uniform = (values[layer, start + pairs.targets].flatten(0, 1) for values in points)
         chosen = _most_uncertain(masks, candidates, uniform, count)
         wanted = target.masks[pairs.targets.flatten()].to(masks)

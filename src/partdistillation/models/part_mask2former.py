@@ -19,8 +19,9 @@ from transformers import Mask2FormerConfig, Mask2FormerModel
 
 from partdistillation.config import Freeze
 from partdistillation.errors import CheckpointError
+from partdistillation.functional.products import linear
 from partdistillation.models.heads import ClassHead, Head, PartHead
-from partdistillation.models.layers import hasten_linears, linear
+from partdistillation.models.layers import hasten_linears
 from partdistillation.models.pixel_decoder import Levels, decode_pixels, pixel_rows, positions_of, resize
 from partdistillation.models.pretrained import Metadata, ModelInfo, Network, load, save
 

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from partdistillation.functional.products import linear
 from partdistillation.models.deformable_attention import Sizes, deformable_attention
-from partdistillation.models.layers import group_norm, linear
+from partdistillation.models.layers import group_norm
 
 Levels = tuple[Float[Tensor, "batch _channel _height _width"], ...]
 
