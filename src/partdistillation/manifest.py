@@ -19,7 +19,7 @@ from partdistillation.shards import Input, Shard
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """To be raised when the files' layout changes, or a stage's rows do for the same inputs and settings."""
 
 MANIFEST = "manifest.json"
