@@ -102,7 +102,8 @@ def test_proposals_are_those_of_all_queries(view: View, proposer: PartMask2Forme
     )
     if not per_pixel:  # masks that overlap are ranked by their mean probability too
         inside = by_interpolation(view)[expected.queries].sigmoid()
-        certainty = torch.stack([one[where].mean() for one, where in zip(inside, expected.masks, strict=True)])
+        pairs = zip(inside, expected.masks, strict=True)
+        certainty = torch.stack([probability[mask].mean() for probability, mask in pairs])
         expected = expected._replace(scores=expected.scores * certainty)
     found = propose_parts(proposer, view, mask, **settings)
     assert torch.equal(found.queries, expected.queries)
