@@ -1,8 +1,9 @@
 """The ONE network of stages 0, 3 and 5 and of the supervised baselines: Mask2Former with a head of ours.
 
-The weights are transformers' `Mask2FormerModel`; the transformer decoder's loop is written here, because it
-needn't compute a full mask a query and layer. Resizing is linear, so an attention mask is the dot product of
-a query with *downsized* mask features; full masks are computed on demand, by `mask_logits`.
+The weights are transformers' `Mask2FormerModel`; the transformer decoder's loop is written here (the pixel
+decoder's in `pixel_decoder`), because it needn't compute a full mask a query and layer. Resizing is linear,
+so an attention mask is the dot product of a query with *downsized* mask features; full masks are computed on
+demand, by `mask_logits`.
 """
 
 import copy
