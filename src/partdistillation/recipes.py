@@ -71,7 +71,7 @@ DEMO = Recipe(
     ),
     segments=SegmentsConfig(image_size=_DEMO_SIZE, metric="l2"),
     proposals=ProposalsConfig(
-        steps=700,
+        steps=800,
         batch_size=8,
         learning_rate=1e-3,
         schedule="cosine",
@@ -86,7 +86,7 @@ DEMO = Recipe(
     ),
     ranking=RankingConfig(image_size=_DEMO_SIZE),
     distillation=DistillationConfig(
-        steps=700,
+        steps=400,
         batch_size=8,
         learning_rate=1e-3,
         schedule="cosine",
