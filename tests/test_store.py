@@ -214,7 +214,7 @@ def test_what_killed_runs_leave_is_removed(stage: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"format": 1, "shards": []}', '{"format": 1, "shards": [{}]}']
+    "text", ["", "{", "[]", '{"format": 2, "shards": []}', '{"format": 1, "shards": [{}]}']
 )
 def test_a_damaged_manifest_is_said_so(stage: Path, text: str) -> None:
     (stage / MANIFEST).write_text(text)
@@ -226,7 +226,7 @@ def test_a_damaged_manifest_is_said_so(stage: Path, text: str) -> None:
 def test_a_manifest_of_another_version_is_refused(stage: Path) -> None:
     manifest = json.loads((stage / MANIFEST).read_text())
     (stage / MANIFEST).write_text(json.dumps(manifest | {"format": 99}))
-    with pytest.raises(StoreError, match=r"expected format version 1 in .* found 99"):
+    with pytest.raises(StoreError, match=r"expected format version 2 in .* found 99"):
         list(read_rows(stage, ObjectRow))
 
 
