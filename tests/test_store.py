@@ -214,7 +214,7 @@ def test_what_killed_runs_leave_is_removed(stage: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"format": 2, "shards": []}', '{"format": 1, "shards": [{}]}']
+    "text", ["", "{", "[]", '{"format": 2, "shards": []}', '{"format": 2, "shards": [{}]}']
 )
 def test_a_damaged_manifest_is_said_so(stage: Path, text: str) -> None:
     (stage / MANIFEST).write_text(text)
