@@ -1,6 +1,7 @@
 """The demo at its smallest: everything is there, and running it again changes nothing."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +88,22 @@ def test_the_seed_is_in_every_stage() -> None:
     stages = (recipe.pretrain, recipe.segments, recipe.proposals, recipe.ranking, recipe.distillation)
     assert [stage.seed for stage in stages] == [3] * 5
     assert recipe.pretrain.warmup.seed == 3
+
+
+def test_baselines_are_trained_beside_the_method(plan: Plan, played: Path, tmp_path: Path) -> None:
+    play(plan, tmp_path, seed=1, from_scratch=False, device="cpu", workers=2)
+    assert [one["name"] for one in json.loads((tmp_path / "table.json").read_text())] == [
+        name for name, _ in METHODS
+    ]
+    assert "supervised: 2/2 steps" in (tmp_path / "baselines" / "progress.log").read_text()
+
+
+def test_a_baseline_that_fails_beside_says_why(plan: Plan, played: Path, tmp_path: Path) -> None:
+    shutil.copytree(played, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "baselines")
+    (tmp_path / "out" / "baselines").write_text("in the way")
+    with pytest.raises(FileExistsError):
+        play(plan, tmp_path / "out", seed=1, from_scratch=False, device="cpu", workers=2)
 
 
 def test_claims_hold_or_do_not() -> None:

@@ -5,12 +5,17 @@ nothing but the last table reads a part label (and the supervised baseline, whic
 """
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from threading import Thread
 
+import torch
 from rich.console import Console
 from rich.table import Table as Printed
 
@@ -28,6 +33,8 @@ from partdistillation.controls import (
     segment_rows,
 )
 from partdistillation.data.part_shapes import write_coco
+from partdistillation.errors import PartDistillationError
+from partdistillation.models.devices import choose_device
 from partdistillation.recipes import DEMO, seeded
 from partdistillation.records import PartRow, ProposalRow
 from partdistillation.report import run as run_report
@@ -36,6 +43,7 @@ from partdistillation.report.data import Headline, ReportData, Table, TableRow
 from partdistillation.report.examples import galleries, pictures
 from partdistillation.stages import proposals
 from partdistillation.store import read_rows
+from partdistillation.workers import TaskFailedError, WorkerDiedError, map_on_processes
 
 KS = (1, 10, 20, 200)
 SUMMARY = (
@@ -107,8 +115,13 @@ def play(plan: Plan, out: Path, *, seed: int, from_scratch: bool, device: Device
     validation = Validation(
         replace(_inputs(out, data, "val", device, workers), out=out / "validation"), recipe
     )
-    _stages(story, inputs, recipe, validation)
-    _baselines(story, inputs, recipe, validation)
+    _segments(story, inputs, recipe, validation)
+    with _baselines(replace(inputs, workers=1), recipe, beside=workers > 1) as baselines:
+        _parts(story, inputs, recipe, validation)
+        for name, learn in baselines.items():
+            title = name.replace("_", "-")
+            with story.chapter(f"Baseline: {title}"):
+                story.tell([measure_parts(validation, learn(), name, title, "baseline")])
     table = tables(story.measured)
     _save_tables(out, table, story.measured)
     with story.chapter("Report"):
@@ -164,37 +177,79 @@ def pretrain(plan: Plan, recipe: Recipe, out: Path, seed: int, device: Device) -
 # ---------------------------------------------------------------------- the method and its controls
 
 
-def _stages(story: Story, inputs: Inputs, recipe: Recipe, validation: Validation) -> None:
-    """Stages 1 to 5, each measured on the validation images as soon as it is there."""
-    alone = replace(inputs, workers=1)  # of other processes only the segments are worth the start
+def _segments(story: Story, inputs: Inputs, recipe: Recipe, validation: Validation) -> None:
+    """Stages 1 and 2, measured on the validation images."""
     with story.chapter("Stage 1: objects"):
-        pipeline.objects(alone, recipe)
+        pipeline.objects(replace(inputs, workers=1), recipe)
         validation.prepare()
-    with story.chapter("Stage 2: segments"):
+    with story.chapter("Stage 2: segments"):  # of other processes only these are worth the start
         pipeline.segments(inputs, recipe)
     with story.chapter("Stage 2 on the validation images, with its controls"):
         story.tell([measure_whole_objects(validation), *measure_segments(validation)])
+
+
+def _parts(story: Story, inputs: Inputs, recipe: Recipe, validation: Validation) -> None:
+    """Stages 3 to 5, each measured on the validation images as soon as it is there."""
     with story.chapter("Stage 3: proposals"):
         pipeline.proposals(inputs, recipe)
         story.tell(measure_proposals(validation, inputs.out / proposals.FOLDER))
     with story.chapter("Stage 4: ranking"):
-        pipeline.rank(alone, recipe)
+        pipeline.rank(replace(inputs, workers=1), recipe)
     with story.chapter("Stage 5: the part model"):
         model = pipeline.distill(inputs, recipe)
         story.tell([measure_parts(validation, model, "parts", "part model", "result")])
 
 
-def _baselines(story: Story, inputs: Inputs, recipe: Recipe, validation: Validation) -> None:
-    """The same network and steps as the part model, with other labels."""
-    learn: dict[str, Callable[[Inputs, Recipe], Path]] = {
-        one_stage.NAME: one_stage.run,
-        supervised.NAME: supervised.run,
-    }
-    for name, baseline in learn.items():
-        title = name.replace("_", "-")
-        with story.chapter(f"Baseline: {title}"):
-            model = baseline(replace(inputs, workers=1), recipe)
-            story.tell([measure_parts(validation, model, name, title, "baseline")])
+_BASELINES: Mapping[str, Callable[[Inputs, Recipe], Path]] = {
+    one_stage.NAME: one_stage.run,
+    supervised.NAME: supervised.run,
+}
+"""The same network and steps as the part model, with other labels."""
+
+
+@contextmanager
+def _baselines(inputs: Inputs, recipe: Recipe, *, beside: bool) -> Iterator[dict[str, Callable[[], Path]]]:
+    """The baselines, each to be called for its model's folder.
+
+    With `beside`, on a CPU, they are trained meanwhile, in a process and on a thread of their own: small
+    networks use two cores better side by side than one after the other. Their progress is in
+    `baselines/progress.log`.
+    """
+    if not beside or choose_device(inputs.device).type != "cpu":
+        yield {name: partial(learn, inputs, recipe) for name, learn in _BASELINES.items()}
+        return
+    models: dict[str, Future[Path]] = {name: Future() for name in _BASELINES}
+    Thread(target=_learn_beside, args=(inputs, recipe, models), daemon=True).start()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(threads - 1, 1))
+    try:
+        yield {name: model.result for name, model in models.items()}
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _learn_beside(inputs: Inputs, recipe: Recipe, models: Mapping[str, Future[Path]]) -> None:
+    """Train all baselines in one other process; it ends when this one does."""
+    make = partial(_learner, inputs, recipe)
+    try:
+        for key, folder in map_on_processes(make, enumerate(models), workers=1):
+            list(models.values())[key].set_result(folder)
+    except (TaskFailedError, WorkerDiedError) as error:
+        cause = error.__cause__ or PartDistillationError(
+            "the baselines' process died; mostly that is the system running out of memory: run the same "
+            "command again, with --workers 1"
+        )
+        for model in models.values():
+            if not model.done():
+                model.set_exception(cause)
+
+
+def _learner(inputs: Inputs, recipe: Recipe) -> Callable[[str], Path]:
+    """What a process of its own does: train the baseline of a name, and leave the terminal alone."""
+    log = inputs.out / "baselines" / "progress.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr = log.open("a", encoding="utf-8")
+    return lambda name: _BASELINES[name](inputs, recipe)
 
 
 # ---------------------------------------------------------------------- tables
