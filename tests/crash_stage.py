@@ -97,7 +97,7 @@ def run_on_processes(out: str) -> None:
 
 def _sleepy_work(folder: str) -> Callable[[Shard[Item]], Iterator[ObjectRow]]:
     (Path(folder) / str(os.getpid())).touch()
-    time.sleep(0.5)
+    time.sleep(3)
     return slow_work
 
 
