@@ -4,7 +4,6 @@ Names are translated to those of transformers' published models; the architectur
 PartDistillation's `class_embed` has N x K + 1 rows, which become a `PartHead`.
 """
 
-import pickle
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import Mask2FormerConfig, SwinConfig
 
+from partdistillation.convert.checkpoint_file import read_checkpoint
 from partdistillation.errors import CheckpointError
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import Metadata, ModelInfo, from_state_dict
@@ -139,49 +139,6 @@ def translate(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
     parts = together[2].split("|")
     for part, rows in zip(parts, value.chunk(len(parts)), strict=True):
         yield together[1] + part + together[3], rows
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor | np.ndarray]:
-    """The weights in a `.pth` or `.pkl` file, by name, without executing anything that is in it."""
-    try:
-        if path.suffix == ".pkl":
-            with path.open("rb") as file:
-                content = _ArraysOnly(file).load()
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}.") from error
-    except Exception as error:  # a damaged pickle can raise anything
-        raise CheckpointError(f"{path}: expected arrays or tensors by name; {error}") from error
-    if isinstance(content, Mapping):
-        content = content.get("model", content)
-    weights = (Tensor, np.ndarray)
-    if not isinstance(content, Mapping) or not all(isinstance(value, weights) for value in content.values()):
-        raise CheckpointError(f"{path}: expected arrays or tensors by name, found {type(content).__name__}.")
-    return dict(content)
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Knows what numpy arrays and containers are made of, and refuses everything else."""
-
-    _ALLOWED = frozenset(
-        {
-            ("collections", "OrderedDict"),
-            ("_codecs", "encode"),  # how old protocols store bytes
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy._core.numeric", "_frombuffer"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"found {module}.{name}, which isn't loaded")
-        if module == "numpy.core.multiarray":  # numpy 1's name
-            module = "numpy._core.multiarray"
-        return super().find_class(module, name)
 
 
 def _infer_config(weights: Mapping[str, Tensor]) -> Mask2FormerConfig:

@@ -1,0 +1,63 @@
+"""Reading checkpoints: arrays and tensors come through, anything else is refused and not executed."""
+
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from partdistillation.convert.checkpoint_file import read_checkpoint
+from partdistillation.errors import CheckpointError
+
+
+class Command:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("name", ["model.pth", "model.pkl"])
+def test_nothing_is_executed(tmp_path: Path, name: str) -> None:
+    stream = io.BytesIO()
+    content = {"model": {"weight": np.zeros(1), "evil": Command(tmp_path / "executed")}}
+    if name.endswith(".pth"):
+        torch.save(content, stream)
+    else:
+        pickle.dump(content, stream)
+    (tmp_path / name).write_bytes(stream.getvalue())
+    with pytest.raises(CheckpointError, match="expected arrays or tensors by name"):
+        read_checkpoint(tmp_path / name)
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int64])
+def test_arrays_of_every_protocol(tmp_path: Path, protocol: int, dtype: Any) -> None:
+    arrays = {"c": np.arange(6, dtype=dtype).reshape(2, 3), "f": np.asfortranarray(np.eye(2, 3, dtype=dtype))}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(arrays, protocol=protocol))
+    found = read_checkpoint(tmp_path / "a.pkl")
+    for name, value in arrays.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+def test_names_of_numpy_1(tmp_path: Path) -> None:
+    content = pickle.dumps({"a": np.ones(2)}, protocol=2).replace(b"numpy._core.", b"numpy.core.")
+    assert b"numpy.core." in content
+    (tmp_path / "a.pkl").write_bytes(content)
+    np.testing.assert_array_equal(read_checkpoint(tmp_path / "a.pkl")["a"], np.ones(2))
+
+
+def test_broken_files(tmp_path: Path) -> None:
+    (tmp_path / "a.pkl").write_bytes(b"not a pickle")
+    (tmp_path / "b.pkl").write_bytes(pickle.dumps({"model": [1, 2]}))
+    for name in ("a.pkl", "b.pkl", "missing.pth", "missing.pkl"):
+        with pytest.raises(CheckpointError, match=name):
+            read_checkpoint(tmp_path / name)
