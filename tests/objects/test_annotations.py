@@ -12,7 +12,7 @@ from PIL import Image
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.images import ImageInput
 from partdistillation.functional.masks import decode
-from partdistillation.objects import ObjectSegmenter, accept, log_rejected, reject, to_object
+from partdistillation.objects import ObjectSource, accept, log_rejected, reject, to_object
 from partdistillation.objects.annotations import (
     MOST_LABELS,
     AnnotatedObjects,
@@ -175,7 +175,7 @@ def test_inputs_of_a_folder_scan(images_dir: Path) -> None:
     data = dataset(images_dir, annotation(1, rectangle(0, 0, 3, 3)))
     known = ImageInput("cat/a.png", "cat/a.png", images_dir / "cat/a.png", "cat")
     unknown = ImageInput("cat/z.png", "cat/z.png", images_dir / "cat/z.png", "cat")
-    segmenter: ObjectSegmenter = AnnotatedObjects(data, 10, 0.0)
+    segmenter: ObjectSource = AnnotatedObjects(data, 10, 0.0)
     first, second = segmenter([known, unknown])
     assert (first.status, first.image_id) == ("ok", "cat/a.png")
     assert second.reason == "no entry in objects.json has this image's id or file name"

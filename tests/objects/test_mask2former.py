@@ -12,7 +12,7 @@ from partdistillation.errors import CheckpointError
 from partdistillation.functional.masks import decode
 from partdistillation.models.heads import ClassHead
 from partdistillation.models.part_mask2former import PartMask2Former
-from partdistillation.objects import ObjectSegmenter
+from partdistillation.objects import ObjectSource
 from partdistillation.objects.mask2former import Mask2FormerObjects, find_instances
 from partdistillation.postprocess import class_probabilities, full_masks, run_network
 
@@ -73,7 +73,7 @@ def test_low_scores_and_other_classes_are_left_out(network: PartMask2Former) -> 
 
 
 def test_rows(network: PartMask2Former, images: Path) -> None:
-    find: ObjectSegmenter = segmenter(network, max_objects=2)
+    find: ObjectSource = segmenter(network, max_objects=2)
     in_cats, elsewhere = find([photo(images, "cat"), photo(images, "other")])
     assert (elsewhere.status, elsewhere.width, elsewhere.height) == ("ok", 60, 40)
     assert [one.object_id for one in elsewhere.objects] == [0, 1]

@@ -26,7 +26,7 @@ from partdistillation.inference.segmenter import (
 )
 from partdistillation.manifest import Json
 from partdistillation.models.sources import resolve
-from partdistillation.objects import ObjectSegmenter, log_rejected
+from partdistillation.objects import ObjectSource, log_rejected
 from partdistillation.objects.annotations import AnnotatedObjects, MaskedObjects
 from partdistillation.objects.mask2former import Mask2FormerObjects
 from partdistillation.records import ObjectRow, PartRow
@@ -102,7 +102,7 @@ def _found_objects(segmenter: PartSegmenter, model: str | Path, inputs: list[Ima
 
 def _given_objects(dataset: CocoDataset | None, objects: Path, inputs: list[ImageInput], out: Path) -> None:
     if dataset is None:
-        find: ObjectSegmenter = MaskedObjects(objects, _MAX_GIVEN_OBJECTS, 0.0)
+        find: ObjectSource = MaskedObjects(objects, _MAX_GIVEN_OBJECTS, 0.0)
         _run_objects(find, inputs, {"masks": objects.name}, (), out)
     else:
         dataset.log_notes()
@@ -111,7 +111,7 @@ def _given_objects(dataset: CocoDataset | None, objects: Path, inputs: list[Imag
 
 
 def _run_objects(
-    find: ObjectSegmenter,
+    find: ObjectSource,
     inputs: list[ImageInput],
     settings: Mapping[str, Json],
     upstream: tuple[Path, ...],

@@ -1,7 +1,8 @@
-"""Object segmenters (stage 1): each finds the objects of images and gives one row an image.
+"""Objects (stage 1): models that find them, labels that hold them, and the rows that both end as.
 
-A segmenter reads its images itself, since not all need the pixels. Whatever it does, an input ends as a
-row: `accept` for an image with its objects, `reject` for one that can't be used, with the reason.
+An `ObjectSegmenter` is a model: photographs and class names in, objects out. An `ObjectSource` is what the
+stage runs: it reads the images that it needs, and whatever it meets, an input ends as a row: `accept` for an
+image with its objects, `reject` for one that can't be used, with the reason.
 """
 
 import logging
@@ -10,7 +11,7 @@ from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 
 from partdistillation.data.images import ImageInput
 from partdistillation.functional.masks import box, encode
@@ -23,10 +24,27 @@ _log = logging.getLogger(__name__)
 
 @runtime_checkable
 class ObjectSegmenter(Protocol):
-    """Finds the objects of a batch of images.
+    """Finds the objects of named classes in photographs."""
 
-    Class names, models and devices are the constructor's business; a class name of an object is free text.
-    """
+    @property
+    def vocabulary(self) -> tuple[str, ...] | None:
+        """The classes that it knows; None: it takes any name (open vocabulary)."""
+        ...
+
+    def __call__(
+        self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], class_names: Sequence[str]
+    ) -> list[list[Object]]:
+        """For each image its objects of the named classes, in any order and unnumbered (see `to_object`).
+
+        An object's category is the name that was asked for; its mask has the size of its image. What is found
+        in one image doesn't depend on the others, which may differ in size.
+        """
+        ...
+
+
+@runtime_checkable
+class ObjectSource(Protocol):
+    """Where the rows of the stage come from: a segmenter with the labelling rules, or labels that exist."""
 
     def __call__(self, images: Sequence[ImageInput]) -> Sequence[ObjectRow]:
         """One row an image, in order; never raises for what is wrong with a single image."""

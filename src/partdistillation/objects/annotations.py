@@ -19,7 +19,7 @@ MOST_LABELS = 1000
 
 @dataclass(frozen=True)
 class AnnotatedObjects:
-    """The ObjectSegmenter that reads a COCO file."""
+    """The ObjectSource that reads a COCO file."""
 
     dataset: CocoDataset
     max_objects: int
@@ -34,7 +34,7 @@ class AnnotatedObjects:
 
 @dataclass(frozen=True)
 class MaskedObjects:
-    """The ObjectSegmenter that reads a folder of masks."""
+    """The ObjectSource that reads a folder of masks."""
 
     masks_dir: Path
     max_objects: int

@@ -33,7 +33,7 @@ class Instance(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Mask2FormerObjects:
-    """The ObjectSegmenter that runs a Mask2Former.
+    """The ObjectSource that runs a Mask2Former.
 
     An image in a folder named after one of the model's classes keeps only objects of that class, as the
     method wants it; any other image keeps all.

@@ -10,7 +10,7 @@ from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput
 from partdistillation.engine import run_shards
 from partdistillation.errors import ConfigError
-from partdistillation.objects import ObjectSegmenter, log_rejected
+from partdistillation.objects import ObjectSource, log_rejected
 from partdistillation.objects.annotations import AnnotatedObjects, MaskedObjects
 from partdistillation.records import ObjectRow
 from partdistillation.shards import Shard, make_shards
@@ -68,20 +68,20 @@ def _category(image: ImageInput) -> str:
     return image.category
 
 
-def _make_work(make: Callable[[], ObjectSegmenter]) -> Callable[[Shard[ImageInput]], list[ObjectRow]]:
+def _make_work(make: Callable[[], ObjectSource]) -> Callable[[Shard[ImageInput]], list[ObjectRow]]:
     segmenter = make()
     return lambda shard: list(segmenter(shard.inputs))
 
 
-def _annotated(dataset: CocoDataset, config: ObjectsConfig) -> ObjectSegmenter:
+def _annotated(dataset: CocoDataset, config: ObjectsConfig) -> ObjectSource:
     return AnnotatedObjects(dataset, config.max_objects, config.min_area)
 
 
-def _masked(folder: Path, config: ObjectsConfig) -> ObjectSegmenter:
+def _masked(folder: Path, config: ObjectsConfig) -> ObjectSource:
     return MaskedObjects(folder, config.max_objects, config.min_area)
 
 
-def _segmented(encoder: str, config: ObjectsConfig, device: Device) -> ObjectSegmenter:
+def _segmented(encoder: str, config: ObjectsConfig, device: Device) -> ObjectSource:
     from partdistillation.objects.mask2former import Mask2FormerObjects
 
     return Mask2FormerObjects.from_pretrained(
