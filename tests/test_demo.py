@@ -9,7 +9,9 @@ import pytest
 
 from partdistillation import demo
 from partdistillation.config import Recipe
-from partdistillation.demo import Claim, Plan, play
+from partdistillation.demo import Plan, play
+from partdistillation.demo_tables import Claim
+from partdistillation.profiling import profiled
 from partdistillation.recipes import DEMO, seeded
 
 METHODS = [
@@ -90,8 +92,17 @@ def test_the_seed_is_in_every_stage() -> None:
     assert recipe.pretrain.warmup.seed == 3
 
 
+def logged(metrics: Path) -> set[str]:
+    return {json.loads(line)["stage"] for line in metrics.read_text().splitlines()}
+
+
 def test_baselines_are_trained_beside_the_method(plan: Plan, played: Path, tmp_path: Path) -> None:
-    play(plan, tmp_path, seed=1, from_scratch=False, device="cpu", workers=2)
+    with profiled() as profile:
+        play(plan, tmp_path, seed=1, from_scratch=False, device="cpu", workers=2)
+    assert logged(tmp_path / "metrics.jsonl") == {"proposals", "distillation"}  # two writers would lose lines
+    for name in ("one_stage", "supervised"):
+        assert logged(tmp_path / "baselines" / name / "metrics.jsonl") == {name}
+        assert profile.costs[name,].calls  # though it was another process that trained it
     assert [one["name"] for one in json.loads((tmp_path / "table.json").read_text())] == [
         name for name, _ in METHODS
     ]

@@ -21,7 +21,7 @@ LAYERS = (
     {"stages", "objects", "baselines", "evaluation", "convert"},
     {"report", "result", "inference"},
     {"controls"},
-    {"pipeline"},
+    {"pipeline", "demo_tables"},
     {"demo", "doctor"},
     {"cli"},
 )

@@ -37,7 +37,10 @@ class Run:
     """Where a training writes, and what it depends on."""
 
     out: Path
-    """The run's folder: checkpoints go to `out/checkpoints/name`, losses to `out/metrics.jsonl`."""
+    """Checkpoints go to `out/checkpoints/name`, losses to `out/metrics.jsonl`.
+
+    Trainings side by side need folders of their own: one that goes on removes the lines that it will repeat.
+    """
     name: str
     """Stage, as in the log and the progress bar."""
     model_dir: Path

@@ -102,7 +102,7 @@ class DemoArguments(ProfiledArguments):
     device: Device = "auto"
     """Where networks run; auto takes a GPU if there is one."""
     workers: int = 2
-    """Processes that label images side by side."""
+    """Processes that label images side by side; above 1, the baselines are trained beside the method."""
 
     @property
     def folder(self) -> Path:

@@ -5,23 +5,17 @@ nothing but the last table reads a part label (and the supervised baseline, whic
 """
 
 import json
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from threading import Thread
 
-import torch
 from rich.console import Console
-from rich.table import Table as Printed
 
 from partdistillation import pipeline
 from partdistillation.atomic import replace_file
-from partdistillation.baselines import one_stage, supervised
+from partdistillation.baselines.beside import learned
 from partdistillation.config import Device, Inputs, Recipe
 from partdistillation.controls import (
     Measured,
@@ -33,28 +27,22 @@ from partdistillation.controls import (
     segment_rows,
 )
 from partdistillation.data.part_shapes import write_coco
-from partdistillation.errors import PartDistillationError
-from partdistillation.models.devices import choose_device
+from partdistillation.demo_tables import claims, printed, save_tables, tables, wanted
 from partdistillation.recipes import DEMO, seeded
 from partdistillation.records import PartRow, ProposalRow
 from partdistillation.report import run as run_report
 from partdistillation.report.build import build_report
-from partdistillation.report.data import Headline, ReportData, Table, TableRow
+from partdistillation.report.data import Headline, ReportData, Table
 from partdistillation.report.examples import galleries, pictures
 from partdistillation.stages import proposals
 from partdistillation.store import read_rows
-from partdistillation.workers import TaskFailedError, WorkerDiedError, map_on_processes
 
-KS = (1, 10, 20, 200)
 SUMMARY = (
     "Drawings of eight kinds of things, whose parts the method finds without a part label. All that is shown "
     "here are images that nothing was learned from."
 )
 _STAGE0_SEED, _FIRST_SEED = 1_000, 10_000
 """Seeds of the drawings for stage 0, one a run, and for the rest, ten a run: none is used twice."""
-_LABEL_WIDTH = 31  # so that tables printed one after the other line up
-MARGIN = 5.0
-"""How much better than untrained features the trained features are wanted to be, in percent."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +78,7 @@ class Story:
     def tell(self, measured: Sequence[Measured]) -> None:
         """Add rows to the table and print them."""
         self.measured += measured
-        self.console.print(_printed(measured))
+        self.console.print(printed(measured))
 
 
 def run(out: Path, *, seed: int, from_scratch: bool, device: Device, workers: int) -> Path:
@@ -116,14 +104,14 @@ def play(plan: Plan, out: Path, *, seed: int, from_scratch: bool, device: Device
         replace(_inputs(out, data, "val", device, workers), out=out / "validation"), recipe
     )
     _segments(story, inputs, recipe, validation)
-    with _baselines(replace(inputs, workers=1), recipe, beside=workers > 1) as baselines:
+    with learned(replace(inputs, workers=1), recipe, beside=workers > 1) as baselines:
         _parts(story, inputs, recipe, validation)
         for name, learn in baselines.items():
             title = name.replace("_", "-")
             with story.chapter(f"Baseline: {title}"):
                 story.tell([measure_parts(validation, learn(), name, title, "baseline")])
     table = tables(story.measured)
-    _save_tables(out, table, story.measured)
+    save_tables(out, table, story.measured)
     with story.chapter("Report"):
         page = build_report(
             _report(inputs, recipe, validation, story.measured, table), out / run_report.FOLDER
@@ -200,168 +188,6 @@ def _parts(story: Story, inputs: Inputs, recipe: Recipe, validation: Validation)
         story.tell([measure_parts(validation, model, "parts", "part model", "result")])
 
 
-_BASELINES: Mapping[str, Callable[[Inputs, Recipe], Path]] = {
-    one_stage.NAME: one_stage.run,
-    supervised.NAME: supervised.run,
-}
-"""The same network and steps as the part model, with other labels."""
-
-
-@contextmanager
-def _baselines(inputs: Inputs, recipe: Recipe, *, beside: bool) -> Iterator[dict[str, Callable[[], Path]]]:
-    """The baselines, each to be called for its model's folder.
-
-    With `beside`, on a CPU, they are trained meanwhile, in a process and on a thread of their own: small
-    networks use two cores better side by side than one after the other. Their progress is in
-    `baselines/progress.log`.
-    """
-    if not beside or choose_device(inputs.device).type != "cpu":
-        yield {name: partial(learn, inputs, recipe) for name, learn in _BASELINES.items()}
-        return
-    models: dict[str, Future[Path]] = {name: Future() for name in _BASELINES}
-    Thread(target=_learn_beside, args=(inputs, recipe, models), daemon=True).start()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(threads - 1, 1))
-    try:
-        yield {name: model.result for name, model in models.items()}
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _learn_beside(inputs: Inputs, recipe: Recipe, models: Mapping[str, Future[Path]]) -> None:
-    """Train all baselines in one other process; it ends when this one does."""
-    make = partial(_learner, inputs, recipe)
-    try:
-        for key, folder in map_on_processes(make, enumerate(models), workers=1):
-            list(models.values())[key].set_result(folder)
-    except (TaskFailedError, WorkerDiedError) as error:
-        cause = error.__cause__ or PartDistillationError(
-            "the baselines' process died; mostly that is the system running out of memory: run the same "
-            "command again, with --workers 1"
-        )
-        for model in models.values():
-            if not model.done():
-                model.set_exception(cause)
-
-
-def _learner(inputs: Inputs, recipe: Recipe) -> Callable[[str], Path]:
-    """What a process of its own does: train the baseline of a name, and leave the terminal alone."""
-    log = inputs.out / "baselines" / "progress.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr = log.open("a", encoding="utf-8")
-    return lambda name: _BASELINES[name](inputs, recipe)
-
-
-# ---------------------------------------------------------------------- tables
-
-
-def tables(measured: Sequence[Measured]) -> tuple[Table, ...]:
-    """What the demo found, in percent."""
-    recall = Table(
-        "Finding parts: average recall",
-        tuple(f"AR@{k}" for k in KS),
-        tuple(TableRow(one.name, tuple(_percents(one)[: len(KS)]), one.kind) for one in measured),
-        note="Of all parts of the validation images by the k best masks an image, given the objects' masks, "
-        "over IoU 0.5:0.05:0.95 (protocol strict), in percent.",
-        better="high",
-    )
-    named = [one for one in measured if one.strict.c_miou == one.strict.c_miou]
-    columns = ("C-mIoU", "A-mIoU", "C-mIoU, paper", "A-mIoU, paper")
-    naming = Table(
-        "Naming parts: mIoU after a majority vote",
-        columns,
-        tuple(TableRow(one.name, tuple(_percents(one)[len(KS) :]), one.kind) for one in named),
-        note="Part classes of unseen objects against true parts, in percent. C: mean over object classes, A: "
-        "over parts. The paper's protocol drops predictions that miss all true parts, which flatters.",
-        better="high",
-    )
-    return recall, naming
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Something wanted of the method, in percent of `of` by more than `margin`."""
-
-    text: str
-    ours: float
-    other: float
-    margin: float
-    of: str
-
-    @property
-    def holds(self) -> bool:
-        return self.ours > self.other + self.margin
-
-    def __str__(self) -> str:
-        holds = "holds" if self.holds else "does not hold"
-        return f"{self.text}: {holds} ({self.ours:.1f} against {self.other:.1f} of {self.of})"
-
-
-def claims(measured: Sequence[Measured]) -> list[Claim]:
-    """What is wanted of the method; whether it holds is said in the table."""
-    recall = {one.name: 100 * one.strict.average_recall[10] for one in measured}
-    named = {one.name: 100 * one.strict.c_miou for one in measured}
-    segments = next(one.name for one in measured if one.name.startswith("segments: "))
-    controls = [one.name for one in measured if one.name.startswith("segments: ") and one.kind == "control"]
-    best = max(controls, key=recall.__getitem__)
-    many = {one.name: 100 * one.strict.average_recall[200] for one in measured}
-    return [
-        Claim(f"trained features beat untrained ones by {MARGIN:g} (AR@10)",
-              recall[segments], recall[best], MARGIN, best),
-        Claim("proposals beat segments (AR@200, as the paper measures proposals)",
-              many["proposals: overlapping"], many[segments], 0.0, segments),
-        Claim("the part model beats one-stage clustering (C-mIoU)",
-              named["part model"], named["one-stage"], 0.0, "one-stage"),
-    ]  # fmt: skip
-
-
-def _wanted(found: Sequence[Claim]) -> Table:
-    rows = tuple(TableRow(one.text, (one.ours, one.other, "yes" if one.holds else "no")) for one in found)
-    return Table("What was wanted", ("ours", "the other", "holds"), rows, note="In percent.")
-
-
-def _percents(one: Measured) -> list[float]:
-    scores = [one.strict.average_recall[k] for k in KS]
-    scores += [one.strict.c_miou, one.strict.a_miou, one.paper.c_miou, one.paper.a_miou]
-    return [100 * value for value in scores]
-
-
-def _printed(measured: Sequence[Measured]) -> Printed:
-    printed = Printed(box=None, padding=(0, 0, 0, 1))
-    printed.add_column(min_width=_LABEL_WIDTH, no_wrap=True)
-    for title in ("AR@1", *(f"@{k}" for k in KS[1:]), "C-mIoU", "A", "C*", "A*"):
-        printed.add_column(title, justify="right", no_wrap=True)
-    for one in measured:
-        printed.add_row(one.name, *("-" if value != value else f"{value:.1f}" for value in _percents(one)))
-    return printed
-
-
-def _save_tables(out: Path, found: Sequence[Table], measured: Sequence[Measured]) -> None:
-    """Write `table.md`, and `table.json` with every part's score."""
-    text = "\n".join([*map(_markdown, found), *(f"- {line}" for line in claims(measured)), ""])
-    replace_file(out / "table.md", text.encode())
-    values = [
-        {"name": one.name, "kind": one.kind, "strict": one.strict.to_dict(), "paper": one.paper.to_dict()}
-        for one in measured
-    ]
-    replace_file(out / "table.json", (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def _markdown(table: Table) -> str:
-    lines = [f"## {table.title}", "", table.note, ""]
-    lines.append(f"| | {' | '.join(table.columns)} |")
-    lines.append("|---" * (len(table.columns) + 1) + "|")
-    for row in table.rows:
-        kind = "" if row.kind == "result" else f" ({row.kind})"
-        cells = (value if isinstance(value, str) else _cell(value) for value in row.values)
-        lines.append(f"| {row.label}{kind} | {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
-
-
-def _cell(value: object) -> str:
-    return f"{value:.1f}" if isinstance(value, float) and value == value else "-"
-
-
 # ---------------------------------------------------------------------- report
 
 
@@ -385,7 +211,7 @@ def _report(
             Headline("Part model", f"{100 * part_model.strict.c_miou:.1f}", "C-mIoU, no part labels"),
             Headline("Supervised", f"{100 * best.strict.c_miou:.1f}", "C-mIoU, with all part labels"),
         ),
-        tables=(*found, _wanted(claims(measured)), *own.tables),
+        tables=(*found, wanted(claims(measured)), *own.tables),
         pictures=pictures(
             validation.objects_dir,
             images_dir,

@@ -7,7 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from partdistillation import config
+from partdistillation import baselines, config
+from partdistillation.baselines import one_stage, supervised
 from partdistillation.checkpoints import METRICS
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import StoreError
@@ -30,13 +31,12 @@ from partdistillation.store import contents_hash, read_rows
 
 FOLDER = "report"
 CURVES = ("classification", "mask", "dice")
-TRAININGS = {
+STAGES = {
     "pretrain": "stage 0: instance segmentation",
     "proposals": "stage 3: proposals",
     "distillation": "stage 5: parts",
-    "one_stage": "baseline: one-stage",
-    "supervised": "baseline: supervised",
 }
+BASELINES = {one_stage.NAME: "baseline: one-stage", supervised.NAME: "baseline: supervised"}
 MAX_REJECTED = 20
 
 
@@ -61,7 +61,7 @@ def contents(inputs: Inputs, recipe: Recipe, *, seconds: Mapping[str, float]) ->
         facts=facts(recipe),
         stages=tuple(_stages(out, recipe, seconds)),
         tables=(*_evaluation(out), *_rejected(out / objects.FOLDER)),
-        charts=charts(out / METRICS),
+        charts=charts(out),
         pictures=_pictures(out, images_dir),
         galleries=_galleries(out, images_dir),
         config=config.to_yaml(recipe, inputs),
@@ -88,11 +88,17 @@ def facts(recipe: Recipe) -> tuple[tuple[str, str], ...]:
     )  # fmt: skip
 
 
-def charts(metrics: Path) -> tuple[Chart, ...]:
-    """The losses of every training."""
-    if not metrics.exists():
-        return ()
-    found = ((title, read_curves(metrics, CURVES, stage=stage)) for stage, title in TRAININGS.items())
+def charts(out: Path) -> tuple[Chart, ...]:
+    """The losses of every training of a run: its stages, and the baselines in folders of their own."""
+    logs = {out / METRICS: STAGES} | {
+        out / baselines.FOLDER / name / METRICS: {name: title} for name, title in BASELINES.items()
+    }
+    found = (
+        (title, read_curves(path, CURVES, stage=stage))
+        for path, trainings in logs.items()
+        if path.exists()
+        for stage, title in trainings.items()
+    )
     return tuple(Chart(title, curves) for title, curves in found if curves)
 
 

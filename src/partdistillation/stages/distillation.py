@@ -35,7 +35,7 @@ class Lesson:
     initial: str
     """The network to start from: a model's folder, or a name that `models.sources` resolves."""
     model: Path
-    """Folder of the finished part model."""
+    """Folder of the finished part model; its losses and checkpoints go beside it."""
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
@@ -59,7 +59,7 @@ def learn_parts(lesson: Lesson, inputs: Inputs, recipe: Recipe) -> Path:
     """
     config, device = recipe.distillation, choose_device(inputs.device)
     objects_dir = inputs.out / objects.FOLDER
-    training = Run(inputs.out, lesson.name, lesson.model, _depends(lesson, objects_dir, config))
+    training = Run(lesson.model.parent, lesson.name, lesson.model, _depends(lesson, objects_dir, config))
     if is_finished(training):
         return training.model_dir
     names = class_names(lesson.parts)
