@@ -1,4 +1,4 @@
-"""Images as published models want them: resized, normalized, padded. transformers needs torchvision for it."""
+"""Images as published models want them: resized, normalized, padded. transformers has it with torchvision."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
