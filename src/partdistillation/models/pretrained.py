@@ -108,7 +108,7 @@ def _build(source: str | Path, config: Mask2FormerConfig, info: ModelInfo, **wei
         except Exception as error:  # transformers, safetensors and the hub client each have their own
             raise CheckpointError(f"{source}: the weights can't be read: {error}") from error
     shell, report = loaded
-    _check_report(source, report)
+    check_report(source, report)
     return Network(shell.model, _make_head(source, shell.class_predictor, info), info)
 
 
@@ -201,7 +201,8 @@ def _check_files(directory: Path) -> None:
         raise CheckpointError(f"{directory}: expected model.safetensors, found {sorted(names)}.{hint}")
 
 
-def _check_report(source: str | Path, report: Mapping[str, Any]) -> None:
+def check_report(source: str | Path, report: Mapping[str, Any]) -> None:
+    """Raise CheckpointError where transformers' loading info has keys or shapes that don't fit."""
     missing = sorted(name for name in report["missing_keys"] if not name.endswith(_NOT_NEEDED))
     problems = [
         *(f"missing {name}" for name in missing),
