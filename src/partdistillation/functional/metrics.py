@@ -73,16 +73,24 @@ class RecallCounter:
         self, overlaps: Float[np.ndarray, "truth proposal"], scores: Float[np.ndarray, " proposal"]
     ) -> None:
         """Count one image, from the IoU of each true part with each proposal."""
-        if self.protocol == "paper" and 0 in overlaps.shape:
+        counted = self.count(overlaps, scores)
+        if counted is None:
             return
         self._images += 1
         self._positives += len(overlaps)
-        if 0 in overlaps.shape:
-            return
-        ranked = overlaps[:, np.argsort(-np.asarray(scores), kind="stable")[: max(self.ks)]]
-        count = _count_by_score if self.protocol == "strict" else _count_by_overlap
-        for k, found in count(ranked, self.ks).items():
+        for k, found in counted.items():
             self._found[k] += found
+
+    def count(
+        self, overlaps: Float[np.ndarray, "truth proposal"], scores: Float[np.ndarray, " proposal"]
+    ) -> Mapping[int, Int[np.ndarray, " threshold"]] | None:
+        """The true parts of one image that are found, by k and IoU threshold; None if it doesn't count."""
+        if 0 in overlaps.shape:
+            nothing = np.zeros(len(IOU_THRESHOLDS), dtype=np.int64)
+            return None if self.protocol == "paper" else dict.fromkeys(self.ks, nothing)
+        ranked = overlaps[:, np.argsort(-np.asarray(scores), kind="stable")[: max(self.ks)]]
+        find = _count_by_score if self.protocol == "strict" else _count_by_overlap
+        return find(ranked, self.ks)
 
     def result(self) -> Recall:
         """The recalls of all images so far; NaN where no true part was counted."""
@@ -117,9 +125,14 @@ def _count_by_score(
     ranked: Float[np.ndarray, "truth proposal"], ks: Sequence[int]
 ) -> dict[int, Int[np.ndarray, " threshold"]]:
     """True parts found at each threshold. Matches don't depend on worse proposals: one pass serves all k."""
-    limits = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
-    total = _hits(np.ascontiguousarray(ranked.T, dtype=np.float64), limits).cumsum(axis=0)
+    total = take_parts(ranked).cumsum(axis=0)
     return {k: total[min(k, len(total)) - 1] for k in ks}
+
+
+def take_parts(ranked: Float[np.ndarray, "truth proposal"]) -> Int[np.ndarray, "proposal threshold"]:
+    """1 where a proposal (best first) takes a free true part at an IoU threshold, as in pycocotools, else 0."""
+    limits = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
+    return _hits(np.ascontiguousarray(ranked.T, dtype=np.float64), limits)
 
 
 @compiled
