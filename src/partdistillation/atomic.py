@@ -65,16 +65,16 @@ def remove_temporary(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a folder for this process alone. The system lets go of it when the process ends, however it ends.
 
     Raises:
-        StoreError: another process holds it.
+        StoreError: another process holds it (with `wait` there is no such error, only its end is waited for).
     """
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise StoreError(
                 f"{folder} is in use: expected to be the only process that writes to it, found another one. "
