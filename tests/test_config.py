@@ -67,7 +67,8 @@ def test_every_field_has_help(settings: type[Settings]) -> None:
         (
             ObjectsConfig,
             {"source": 3},
-            "objects.source: expected one of annotations, masks, mask2former, found 3",
+            "objects.source: expected one of annotations, masks, run, mask2former, detic, sam3, "
+            "grounded_sam, found 3",
         ),
         (SegmentsConfig, {"metric": "cosin"}, "found 'cosin'. Did you mean 'cosine'?"),
         (SegmentsConfig, {"levels": [3, 4]}, "segments.levels: expected a list of integers, found [3, 4]"),
@@ -107,7 +108,7 @@ def test_yaml_is_readable_and_deterministic() -> None:
     text = config.to_yaml(Recipe())
     assert text == config.to_yaml(Recipe())
     assert text.startswith(
-        "encoder: facebook/mask2former-swin-large-coco-instance\npretrain:\n  steps: 50000\n"
+        "encoder: facebook/mask2former-swin-large-coco-instance\npretrain:\n  steps: 0\n"
     )
     assert "  crf:\n    enabled: true\n    gt_prob: 0.7\n" in text
 

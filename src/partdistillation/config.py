@@ -4,7 +4,7 @@ A field's docstring is its help text on the command line. Types and ranges are c
 instance is made (settings.py says how); what contradicts something else is refused by the class itself.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -25,6 +25,8 @@ Freeze = Literal["official", "pixel_level", "backbone", "none"]
 Device = Literal["auto", "cpu", "cuda"]
 ImageSize = Annotated[int, Range(16, 8192)]
 CONFIG_FILE = "config.yaml"
+REMEMBERED = ("images", "objects", "parts", "val_images", "val_objects")
+"""The inputs that a run writes into its CONFIG_FILE."""
 
 
 @dataclass(frozen=True)
@@ -41,25 +43,36 @@ class Inputs(Settings):
     """Object masks: COCO instances (.json) or a folder of mask images."""
     parts: Path | None = None
     """Ground-truth parts in the COCO layout (.json); only evaluation reads them."""
+    val_images: Path | None = None
+    """Folder of photographs held out of stage 0, on which its model's mask AP is measured."""
+    val_objects: Path | None = None
+    """COCO instances (.json) of --val-images; both are given, or neither."""
     device: Device = "auto"
     """Where networks run; auto takes a GPU if there is one."""
     workers: PositiveInt = 1
     """Processes that label images side by side; the result doesn't depend on it."""
 
-    def need(self, name: Literal["images", "objects", "parts"]) -> Path:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.val_images is None) != (self.val_objects is None):
+            given, missing = ("val-images", "val-objects")[:: -1 if self.val_images is None else 1]
+            raise ConfigError(f"--{given} is given without --{missing}: mask AP needs both")
+
+    def need(self, name: Literal["images", "objects", "parts", "val_images", "val_objects"]) -> Path:
         """The path given for `name`.
 
         Raises:
             ConfigError: it wasn't given, or doesn't exist.
         """
         path: Path | None = getattr(self, name)
+        flag = name.replace("_", "-")
         if path is None:
             raise ConfigError(
-                f"--{name} is missing: give it on the command line (a run that has begun remembers it in "
+                f"--{flag} is missing: give it on the command line (a run that has begun remembers it in "
                 f"{self.out / CONFIG_FILE})"
             )
         if not path.exists():
-            raise ConfigError(f"--{name}: expected a file or folder, found nothing at {path}")
+            raise ConfigError(f"--{flag}: expected a file or folder, found nothing at {path}")
         return path
 
 
@@ -204,8 +217,18 @@ class PretrainConfig(TrainingConfig):
 
     section: ClassVar[str] = "pretrain"
 
+    steps: NaturalInt = 0
+    """Optimiser steps in all; 0: as many as `epochs` take."""
+    epochs: PositiveInt = 100
+    """How often every image is seen, where `steps` is 0."""
+    batch_size: PositiveInt = 16
+    """Images a step, over all processes."""
+    image_size: ImageSize = 1024
+    """Longest side of an image, and the side of the square training canvas, in pixels."""
     backbone: str = "microsoft/swin-large-patch4-window12-384-in22k"
     """Pretrained backbone: a published one's name or a directory; `small` is a ResNet with random weights."""
+    drop_path: Annotated[float, Range(0, 0.9)] = 0.3
+    """Stochastic depth: how often training skips the last layer of a backbone that has it (as Swin)."""
     hidden_dim: PositiveInt = 256
     """Channels of the decoders."""
     pixel_decoder_layers: PositiveInt = 6
@@ -223,6 +246,10 @@ class PretrainConfig(TrainingConfig):
     warmup: WarmupConfig = field(default_factory=WarmupConfig)
     """Encoder warm-up, for a backbone that isn't pretrained."""
 
+    def for_images(self, count: int) -> "PretrainConfig":
+        """The same with `steps` decided, for a training set of `count` images."""
+        return replace(self, steps=self.steps or -(-self.epochs * count // self.batch_size))
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.hidden_dim % 32:
@@ -238,12 +265,24 @@ class ObjectsConfig(Settings):
 
     section: ClassVar[str] = "objects"
 
-    source: Literal["annotations", "masks", "mask2former"] = "annotations"
-    """COCO annotations, a folder of masks, or the instance segmentation model's own predictions."""
+    source: Literal["annotations", "masks", "run", "mask2former", "detic", "sam3", "grounded_sam"] = "annotations"
+    """What --objects holds (COCO annotations, masks, another run), or the model that finds the objects."""
+    classes: Path | None = None
+    """List of the classes to look for, or that the masks' values stand for: one a line."""
+    model: str = ""
+    """Model that finds the objects: a hub name or a directory; empty: the source's published one, or --encoder."""
+    segmenter: str = ""
+    """grounded_sam's second model, which turns boxes into masks; empty: a published one."""
+    text_model: str = ""
+    """detic's second model, CLIP, which reads the classes' names; empty: the published one."""
+    people: bool = False
+    """Look for people too (a person, man, woman ...), whatever the class of an image; only for models."""
+    keep_any_class: bool = False
+    """Where a model finds nothing of an image's class, take its best object of any class (the released code)."""
     max_objects: PositiveInt = 10
     """Objects kept an image, best score first."""
     min_score: Share = 0.3
-    """Lowest score of a predicted instance (only for segmenters that predict)."""
+    """Lowest score of an object that a model finds."""
     min_area: Share = 0.0
     """Smallest object, as a share of the image."""
 
@@ -374,7 +413,7 @@ def to_yaml(recipe: Recipe, inputs: Inputs | None = None) -> str:
     """The recipe as YAML, and the inputs' paths (made absolute) where given; equal values, equal text."""
     if inputs is None:
         return write_yaml(recipe.to_dict())
-    paths = {"images": inputs.images, "objects": inputs.objects, "parts": inputs.parts}
+    paths = {name: getattr(inputs, name) for name in REMEMBERED}
     given = {name: str(path.absolute()) for name, path in paths.items() if path is not None}
     return write_yaml({"inputs": given, **recipe.to_dict()})
 

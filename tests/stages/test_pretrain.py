@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -13,14 +14,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
-from transformers import Mask2FormerForUniversalSegmentation, ResNetConfig, ResNetModel
+from transformers import (
+    Mask2FormerForUniversalSegmentation,
+    ResNetConfig,
+    ResNetModel,
+    SwinConfig,
+    SwinForImageClassification,
+)
 
 from partdistillation.config import Inputs, PretrainConfig, Recipe, WarmupConfig, save
 from partdistillation.data.images import load_image
 from partdistillation.data.part_shapes import write_coco
 from partdistillation.errors import CheckpointError, ConfigError, InputError, SettingsChanged
 from partdistillation.models.encoder import normalize_images
+from partdistillation.models.optim import Optimizer
 from partdistillation.models.part_mask2former import PartMask2Former, mask_logits
 from partdistillation.objective import SetPrediction
 from partdistillation.records import ObjectRow
@@ -29,6 +38,7 @@ from partdistillation.stages.warmup import WarmupObjective
 from partdistillation.store import read_rows
 
 SIZE = 64
+DATA = f"{pretrain.DATA}/{objects.FOLDER}"
 CONFIG = PretrainConfig(
     backbone="small",
     hidden_dim=32,
@@ -97,7 +107,7 @@ def test_a_run_leaves_objects_encoder_and_model(straight: Path) -> None:
         "checkpoints",
         "encoder_warmup",
         "metrics.jsonl",
-        "objects",
+        "pretrain_data",
         "pretrained_model",
     ]
     assert not any((straight / "checkpoints").iterdir())
@@ -110,7 +120,7 @@ def test_a_run_leaves_objects_encoder_and_model(straight: Path) -> None:
 
 
 def test_the_model_has_the_classes_that_occur(straight: Path, data: Path) -> None:
-    rows = list(read_rows(straight / objects.FOLDER, ObjectRow))
+    rows = list(read_rows(straight / DATA, ObjectRow))
     expected = sorted({found.category for row in rows for found in row.objects})
     model = PartMask2Former.from_pretrained(straight / pretrain.FOLDER)
     assert len(expected) > 1
@@ -138,11 +148,10 @@ def test_the_warm_up_reads_with_the_pretraining_s_processes(
     monkeypatch.setattr(warmup, "run", lambda *_, data_workers, **__: seen.append(data_workers))
     settings = recipe(data).pretrain
     model = pretrain.new_model(settings, ("a",))
-    objects.run(inputs(data, tmp_path), recipe(data))
+    folder = pretrain.read_objects(inputs(data, tmp_path))
     for workers in (0, 3):
-        pretrain._warm_up(
-            model, inputs(data, tmp_path), replace(settings, data_workers=workers), {}, torch.device("cpu")
-        )
+        changed = replace(settings, data_workers=workers)
+        pretrain._warm_up(model, inputs(data, tmp_path), folder, changed, {}, torch.device("cpu"))
     assert seen == [0, 3]
 
 
@@ -187,6 +196,141 @@ def test_a_finished_run_is_left_alone_and_other_settings_are_refused(data: Path,
     assert times == {path: path.stat().st_mtime_ns for path in straight.rglob("*") if path.is_file()}
 
 
+# ---------------------------------------------------------------------- the published recipe
+
+
+@pytest.fixture(scope="module")
+def swin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published classifier, but tiny; its own stochastic depth is another than Mask2Former's."""
+    folder = tmp_path_factory.mktemp("published") / "swin"
+    config: Any = SwinConfig(
+        embed_dim=8, depths=[1, 2, 1, 1], num_heads=[1, 1, 2, 2], window_size=4, drop_path_rate=0.1
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        SwinForImageClassification(config).save_pretrained(folder)
+    return folder
+
+
+def by_epochs(swin: Path, **settings: Any) -> Recipe:
+    """Everything as published but the sizes: the warm-up of the rate, importance sampling, two decays.
+
+    Seven epochs of six images, two at a time, are 21 steps: the rate falls after 19 and after 20 of them.
+    """
+    recipe = replace(CONFIG, backbone=str(swin), steps=0, epochs=7, clip_norm=0.01, learning_rate=1e-4)
+    return Recipe(pretrain=replace(recipe, warmup_steps=4, checkpoint_every=5, **settings))
+
+
+def test_stopped_with_a_swin_it_ends_with_the_same_bytes(data: Path, tmp_path: Path, swin: Path) -> None:
+    """Stopped within the warm-up of the rate, between two checkpoints, and between the decays."""
+    settings = by_epochs(swin)
+    assert settings.pretrain.importance_sampling
+    assert settings.pretrain.schedule == "step"
+    straight = tmp_path / "straight"
+    pretrain.run(inputs(data, straight), settings)
+    assert "| steps | 21 |" in (straight / pretrain.FOLDER / "README.md").read_text()
+
+    stopped = tmp_path / "stopped"
+    for calls in (2, 8, 15):  # go on at step 0, at step 5, and at last at 20
+        with pytest.MonkeyPatch.context() as patch:
+            stop_after(patch, SetPrediction, calls)
+            with pytest.raises(KeyboardInterrupt):
+                pretrain.run(inputs(data, stopped), settings)
+    assert [path.name for path in (stopped / "checkpoints/pretrain").glob("step-*")] == [
+        "step-00000020.safetensors"
+    ]
+    pretrain.run(inputs(data, stopped), settings)
+    found, wanted = contents(stopped), contents(straight)
+    assert [name for name in sorted(found | wanted) if found.get(name) != wanted.get(name)] == []
+
+
+def test_the_steps_count_not_how_they_were_asked_for(data: Path, tmp_path: Path, swin: Path) -> None:
+    pretrain.run(inputs(data, tmp_path), by_epochs(swin, epochs=1))
+    model = (tmp_path / pretrain.FOLDER / "model.safetensors").read_bytes()
+    as_steps = by_epochs(swin, epochs=100)
+    as_steps = replace(as_steps, pretrain=replace(as_steps.pretrain, steps=3))
+    pretrain.run(inputs(data, tmp_path), as_steps)
+    assert (tmp_path / pretrain.FOLDER / "model.safetensors").read_bytes() == model
+    with pytest.raises(SettingsChanged, match=r"settings\.steps: was 3, is now 6"):
+        pretrain.run(inputs(data, tmp_path), by_epochs(swin, epochs=2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "images", "steps"),
+    [
+        (PretrainConfig(), 118_000, 737_500),  # Mask2Former's number for COCO
+        (PretrainConfig(epochs=50), 118_000, 368_750),
+        (PretrainConfig(), 1, 7),  # 6.25, and every image 100 times at least
+        (PretrainConfig(steps=12), 118_000, 12),
+    ],
+)
+def test_epochs_decide_the_steps_unless_they_are_given(
+    settings: PretrainConfig, images: int, steps: int
+) -> None:
+    assert settings.for_images(images) == replace(settings, steps=steps)
+
+
+def test_a_swin_gets_mask2former_s_stochastic_depth(swin: Path) -> None:
+    """As in its code: the rate rises from block to block, and norms and position tables don't decay."""
+    model = pretrain.new_model(by_epochs(swin).pretrain, ("a",))
+    backbone: Any = model.model.pixel_level_module.encoder
+    rates = [
+        float(getattr(block.drop_path, "drop_prob", 0.0))
+        for block in backbone.modules()
+        if type(block).__name__ == "SwinLayer"
+    ]
+    np.testing.assert_allclose(rates, [0.0, 0.075, 0.15, 0.225, 0.3], atol=1e-6)
+
+
+def test_what_decays_and_how_fast_it_learns_is_as_in_mask2former(swin: Path) -> None:
+    """Its rule, told by names: no decay for norms, embeddings of queries and levels, and position tables."""
+    model = pretrain.new_model(by_epochs(swin).pretrain, ("a",))
+    names = {id(value): name for name, value in model.named_parameters()}
+    groups = Optimizer(model, learning_rate=1e-4)._adamw.param_groups
+    found = {
+        names[id(value)]: (group["weight_decay"], group["multiplier"])
+        for group in groups
+        for value in group["params"]
+    }
+    exempt = re.compile(
+        r"norm|relative_position_bias_table|queries_(features|embedder)|transformer_module\.level_embed"
+        r"|input_projections\.\d\.1\.|(adapter|layer)_1\.1\."  # group norms, which have numbers for names
+    )
+    assert found.keys() == set(names.values())
+    for name, settings in found.items():
+        backbone = name.startswith("model.pixel_level_module.encoder.")
+        assert settings == (0.0 if exempt.search(name) else 0.05, 0.1 if backbone else 1.0), name
+
+
+def test_every_object_is_learned_but_no_crowd(tmp_path: Path) -> None:
+    """Twelve objects, which is more than stage 1 keeps; an image with a crowd alone isn't learned from."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("many.png", "crowd.png", "empty.png"):
+        Image.new("RGB", (60, 40)).save(images / name)
+    box = [[0, 0, 5, 0, 5, 5, 0, 5]]
+    crowd = {"size": [40, 60], "counts": [0, 2400]}
+    annotations = [
+        {"image_id": 1, "category_id": 1 + number % 2, "segmentation": box} for number in range(12)
+    ]
+    annotations += [{"image_id": 2, "category_id": 3, "segmentation": crowd, "iscrowd": 1}]
+    annotations += [{"image_id": 1, "category_id": 3, "segmentation": crowd, "iscrowd": 1}]
+    document = {
+        "images": [
+            {"id": number, "file_name": name, "width": 60, "height": 40}
+            for number, name in enumerate(("many.png", "crowd.png", "empty.png"), start=1)
+        ],
+        "annotations": [{"id": number, **one} for number, one in enumerate(annotations, start=1)],
+        "categories": [{"id": 1, "name": "b"}, {"id": 2, "name": "a"}, {"id": 3, "name": "c"}],
+    }
+    (tmp_path / "objects.json").write_text(json.dumps(document))
+    given = Inputs(out=tmp_path / "out", images=images, objects=tmp_path / "objects.json")
+    names, learned = pretrain.object_images(pretrain.read_objects(given), CONFIG)
+    assert names == ("a", "b")
+    assert [(image.file_name, len(image.masks)) for image in learned] == [("many.png", 12)]
+    assert sorted(mask.label for mask in learned[0].masks) == [0] * 6 + [1] * 6
+
+
 # ---------------------------------------------------------------------- the model on disk
 
 
@@ -228,7 +372,7 @@ def test_half_precision_weights_predict_nearly_the_same(
 
 
 def test_objects_may_be_too_small(data: Path, tmp_path: Path) -> None:
-    rows = objects.run(inputs(data, tmp_path), recipe(data))
+    rows = pretrain.read_objects(inputs(data, tmp_path))
     found = [one for row in read_rows(rows, ObjectRow) for one in row.objects]
     median = sorted(one.area for one in found)[len(found) // 2] / SIZE**2
     names, images = pretrain.object_images(rows, replace(CONFIG, min_object_area=median))
@@ -250,7 +394,7 @@ def test_a_torn_image_is_not_read(data: Path, tmp_path: Path, without_warmup: Re
         (images / path.name).write_bytes(path.read_bytes()[: 900 if path.stem == "000000" else None])
     settings = replace(without_warmup, pretrain=replace(without_warmup.pretrain, steps=4, batch_size=3))
     pretrain.run(replace(inputs(data, tmp_path / "out"), images=images), settings)
-    rows = {row.file_name: row.status for row in read_rows(tmp_path / "out/objects", ObjectRow)}
+    rows = {row.file_name: row.status for row in read_rows(tmp_path / "out" / DATA, ObjectRow)}
     assert rows.pop("000000.png") == "rejected"
     assert set(rows.values()) == {"ok"}
 

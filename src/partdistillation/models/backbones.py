@@ -18,14 +18,19 @@ _NOT_PRETRAINED = "hidden_states_norms."
 _AUTO: Any = AutoBackbone  # its methods are untyped
 
 
-def backbone_config(name: str) -> Any:
+def backbone_config(name: str, *, drop_path: float | None = None) -> Any:
     """The configuration of a backbone that returns its last four maps: `small`, a directory or a hub name.
+
+    `drop_path` takes the place of the configuration's own stochastic depth, in backbones that have it: Swin's
+    are published with that of their classifiers.
 
     Raises:
         CheckpointError: it can't be read, or isn't a backbone's.
     """
     config = _small_config() if name == SMALL else _read_config(name)
     config.out_features = config.stage_names[-4:]
+    if drop_path is not None and hasattr(config, "drop_path_rate"):
+        config.drop_path_rate = drop_path
     return config
 
 

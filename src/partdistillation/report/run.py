@@ -105,7 +105,9 @@ def charts(out: Path) -> tuple[Chart, ...]:
 def _stages(out: Path, recipe: Recipe, seconds: Mapping[str, float]) -> Iterator[StageSummary]:
     """What each finished stage made."""
     if is_finished(out / pretrain.FOLDER):
-        made = f"instance segmentation model, {recipe.pretrain.steps:,} steps"
+        settings = recipe.pretrain
+        length = f"{settings.steps:,} steps" if settings.steps else f"{settings.epochs} epochs"
+        made = f"instance segmentation model, {length}"
         yield StageSummary("pretrain", made, seconds.get("pretrain", 0.0))
     rows = list(read_rows(out / objects.FOLDER, ObjectRow))
     usable = sum(row.status == "ok" for row in rows)
@@ -142,7 +144,7 @@ def _evaluation(out: Path) -> Iterator[Table]:
     path = out / "evaluation.json"
     if not path.exists():
         return
-    scores = json.loads(path.read_bytes())
+    scores = json.loads(path.read_bytes())["protocols"]
     ks = ("1", "10", "100")
     columns = (*(f"AR@{k}" for k in ks), "C-mIoU", "A-mIoU")
     rows = tuple(

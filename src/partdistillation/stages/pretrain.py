@@ -1,16 +1,19 @@
 """Stage 0: train the instance segmentation model, where no published one is used (supplement, section 2).
 
-Mask2Former on object masks and classes only; a part label is never read.
+Mask2Former on object masks and classes only; a part label is never read. As in its own training, crowd
+regions aren't objects, and an image without objects isn't learned from; one whose objects all fall outside
+the crop is.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from transformers import Mask2FormerConfig
 
-from partdistillation.config import Inputs, PretrainConfig, Recipe, WarmupConfig
+from partdistillation.config import Inputs, ObjectsConfig, PretrainConfig, Recipe, WarmupConfig
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
 from partdistillation.errors import ConfigError
 from partdistillation.manifest import Json
@@ -27,10 +30,13 @@ from partdistillation.store import contents_hash, read_rows
 from partdistillation.training import Run, decisive, is_finished, train
 
 FOLDER = "pretrained_model"
+DATA = "pretrain_data"
+"""What is learned: a folder of objects as stage 1's, but with all of an image's."""
+MOST_OBJECTS = 1000
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
-    """Write `out/objects`, if it isn't there, and `out/pretrained_model`.
+    """Write `out/pretrain_data`, if it isn't there, and `out/pretrained_model`.
 
     Raises:
         InputError: no object is large enough to be learned.
@@ -40,22 +46,33 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     device = choose_device(inputs.device)
     with processes(device):
         if rank() == 0:
-            objects.run(inputs, recipe)
+            read_objects(inputs)
         wait_for_all()
         return _learn_objects(inputs, recipe.pretrain, device)
 
 
+def read_objects(inputs: Inputs) -> Path:
+    """Write `out/pretrain_data/objects`, from `--objects`: every object, however many an image has.
+
+    Stage 1 keeps the best ten of an image. Here the others would be learned as background.
+    """
+    source: Literal["annotations", "masks"] = "masks" if inputs.need("objects").is_dir() else "annotations"
+    config = ObjectsConfig(source=source, max_objects=MOST_OBJECTS)
+    return objects.run(replace(inputs, out=inputs.out / DATA), Recipe(objects=config))
+
+
 def _learn_objects(inputs: Inputs, config: PretrainConfig, device: torch.device) -> Path:
-    objects_dir, root = inputs.out / objects.FOLDER, inputs.need("images")
+    objects_dir, root = inputs.out / DATA / objects.FOLDER, inputs.need("images")
+    names, images = object_images(objects_dir, config)
+    config = config.for_images(len(images))
     depends = _depends(objects_dir, config)
     training = Run(inputs.out, "pretrain", inputs.out / FOLDER, depends)
     if is_finished(training):
         return training.model_dir
-    names, images = object_images(objects_dir, config)
     samples = LabelledImages(root, images, config)
     model = new_model(config, names)
     if config.warmup.steps:
-        _warm_up(model, inputs, config, depends, device)
+        _warm_up(model, inputs, objects_dir, config, depends, device)
     model.set_frozen(config.freeze)
     model.to(device)
     return train(
@@ -93,7 +110,7 @@ def new_model(config: PretrainConfig, names: Sequence[str]) -> PartMask2Former:
         CheckpointError: the backbone can't be loaded.
     """
     architecture = Mask2FormerConfig(
-        backbone_config=backbone_config(config.backbone),
+        backbone_config=backbone_config(config.backbone, drop_path=config.drop_path),
         feature_size=config.hidden_dim,
         mask_feature_size=config.hidden_dim,
         hidden_dim=config.hidden_dim,
@@ -112,8 +129,10 @@ def new_model(config: PretrainConfig, names: Sequence[str]) -> PartMask2Former:
 
 
 def _depends(objects_dir: Path, config: PretrainConfig) -> dict[str, Json]:
+    settings = decisive(replace(config, warmup=_without_path(config.warmup)))
+    del settings["epochs"]  # the steps, which follow from them, count
     depends: dict[str, Json] = {
-        "settings": decisive(replace(config, warmup=_without_path(config.warmup))),
+        "settings": settings,
         "objects": contents_hash(objects_dir),
     }
     if config.backbone != SMALL and (files := resolve(config.backbone).files):
@@ -136,6 +155,7 @@ def _without_path(config: WarmupConfig) -> WarmupConfig:
 def _warm_up(
     model: PartMask2Former,
     inputs: Inputs,
+    objects_dir: Path,
     config: PretrainConfig,
     depends: Mapping[str, Json],
     device: torch.device,
@@ -151,7 +171,7 @@ def _warm_up(
         encoder,
         encoder.channels,
         root,
-        warmup.object_crops(inputs.out / objects.FOLDER, root, config.warmup),
+        warmup.object_crops(objects_dir, root, config.warmup),
         config.warmup,
         Run(inputs.out, warmup.NAME, inputs.out / warmup.FOLDER, {**depends, **own}),
         device=device,
