@@ -1,7 +1,8 @@
 """Reading other code's checkpoints: `.pth` and `.pkl` files, of which nothing is executed."""
 
 import pickle
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,12 @@ def read_checkpoint(path: Path) -> dict[str, Tensor | np.ndarray]:
     if not isinstance(content, Mapping) or not all(isinstance(value, weights) for value in content.values()):
         raise CheckpointError(f"{path}: expected arrays or tensors by name, found {type(content).__name__}.")
     return dict(content)
+
+
+def count_layers(names: Iterable[str], pattern: str) -> int:
+    """How many layers there are: one more than the largest index that `pattern` finds in the names."""
+    found = (re.match(pattern, name) for name in names)
+    return 1 + max((int(match[1]) for match in found if match), default=-1)
 
 
 class _ArraysOnly(pickle.Unpickler):

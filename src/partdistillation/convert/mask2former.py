@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import Mask2FormerConfig, SwinConfig
 
-from partdistillation.convert.checkpoint_file import read_checkpoint
+from partdistillation.convert.checkpoint_file import count_layers, read_checkpoint
 from partdistillation.errors import CheckpointError
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import Metadata, ModelInfo, from_state_dict
@@ -157,13 +157,13 @@ def _infer_config(weights: Mapping[str, Tensor]) -> Mask2FormerConfig:
 
 def _infer_backbone(weights: Mapping[str, Tensor]) -> SwinConfig:
     patch = weights["backbone.patch_embed.proj.weight"]
-    stages = range(_count(weights, r"backbone\.layers\.(\d+)\."))
+    stages = range(count_layers(weights, r"backbone\.layers\.(\d+)\."))
     first = [f"backbone.layers.{stage}.blocks.0." for stage in stages]
     tables = [weights[prefix + "attn.relative_position_bias_table"] for prefix in first]
     values: dict[str, Any] = {
         "embed_dim": patch.shape[0],
         "patch_size": patch.shape[-1],
-        "depths": [_count(weights, rf"backbone\.layers\.{stage}\.blocks\.(\d+)\.") for stage in stages],
+        "depths": [count_layers(weights, rf"backbone\.layers\.{stage}\.blocks\.(\d+)\.") for stage in stages],
         "num_heads": [table.shape[1] for table in tables],
         "window_size": (round(len(tables[0]) ** 0.5) + 1) // 2,
         "mlp_ratio": len(weights[first[0] + "mlp.fc1.weight"]) / patch.shape[0],
@@ -184,14 +184,9 @@ def _infer_decoders(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         "hidden_dim": weights[predictor + "query_feat.weight"].shape[1],
         "num_queries": len(weights[predictor + "query_feat.weight"]),
         "num_attention_heads": len(weights[layer + "self_attn.attention_weights.bias"]) // (levels * samples),
-        "encoder_layers": _count(weights, re.escape(pixel) + r"transformer\.encoder\.layers\.(\d+)\."),
+        "encoder_layers": count_layers(weights, re.escape(pixel) + r"transformer\.encoder\.layers\.(\d+)\."),
         "encoder_feedforward_dim": len(weights[layer + "linear1.bias"]),
-        "decoder_layers": 1 + _count(weights, re.escape(predictor) + r"transformer_ffn_layers\.(\d+)\."),
+        "decoder_layers": 1
+        + count_layers(weights, re.escape(predictor) + r"transformer_ffn_layers\.(\d+)\."),
         "dim_feedforward": len(weights[predictor + "transformer_ffn_layers.0.linear1.bias"]),
     }
-
-
-def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
-    """One more than the largest index that `pattern` finds in the names."""
-    found = (re.match(pattern, name) for name in weights)
-    return 1 + max((int(match[1]) for match in found if match), default=-1)
