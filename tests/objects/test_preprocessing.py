@@ -1,6 +1,7 @@
 """Preprocessing of published models, against transformers' Pillow processors and by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +46,20 @@ def test_by_hand() -> None:
 
 
 def test_padding() -> None:
+    """To the largest height and the largest width of the batch, or to the canvas."""
     prepare = Preprocessing(Longest(6), HALF, HALF)
     batch = [photo(6, 3), photo(2, 6)]
-    tall, multiple = prepare(batch), prepare(batch, multiple=4)
-    assert tall.sizes == multiple.sizes == ((6, 3), (2, 6))
-    assert tall.pixels.shape == (2, 3, 6, 6)
-    assert multiple.pixels.shape == (2, 3, 8, 8)
-    for row, (height, width) in enumerate(tall.sizes):
-        assert multiple.inside[row].sum() == height * width
-        assert multiple.inside[row, :height, :width].all()
-        assert not multiple.pixels[row].permute(1, 2, 0)[~multiple.inside[row]].any()
+    padded, canvas = prepare(batch), replace(prepare, canvas=(6, 9))(batch)
+    assert padded.sizes == canvas.sizes == ((6, 3), (2, 6))
+    assert padded.pixels.shape == (2, 3, 6, 6)
+    assert canvas.pixels.shape == (2, 3, 6, 9)
+    for row, (height, width) in enumerate(canvas.sizes):
+        assert canvas.inside[row].sum() == height * width
+        assert canvas.inside[row, :height, :width].all()
+        assert not canvas.pixels[row].permute(1, 2, 0)[~canvas.inside[row]].any()
     expected = torch.from_numpy(batch[0]).permute(2, 0, 1) / 127.5 - 1
-    assert torch.allclose(tall.pixels[0, :, :, :3], expected, atol=1e-6)
-    assert torch.equal(prepare(batch[:1]).pixels, tall.pixels[:1, :, :, :3]), "alone as in the batch"
+    assert torch.allclose(padded.pixels[0, :, :, :3], expected, atol=1e-6)
+    assert torch.equal(prepare(batch[:1]).pixels, padded.pixels[:1, :, :, :3]), "alone as in the batch"
     with pytest.raises(ValueError, match="expected a canvas of at least"):
         imagenet(Longest(64), canvas=(64, 60))
 

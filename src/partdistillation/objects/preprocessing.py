@@ -89,18 +89,12 @@ class Preprocessing:
             raise CheckpointError(f"{source}: its image settings can't be used: {error!r}") from error
 
     def __call__(
-        self,
-        images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
-        *,
-        multiple: int = 1,
-        device: torch.device | None = None,
+        self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], *, device: torch.device | None = None
     ) -> Prepared:
-        """Resize, normalize and pad at least one image; without a canvas, to a multiple of `multiple`."""
+        """Resize, normalize and pad at least one image."""
         small = [self._resized(image) for image in images]
         sizes = tuple((one.shape[0], one.shape[1]) for one in small)
-        height, width = self.canvas or tuple(
-            -(-max(side) // multiple) * multiple for side in zip(*sizes, strict=True)
-        )
+        height, width = self.canvas or tuple(max(side) for side in zip(*sizes, strict=True))
         pixels = torch.zeros(len(small), 3, height, width, device=device)
         inside = torch.zeros(len(small), height, width, dtype=torch.bool, device=device)
         mean = torch.tensor(self.mean, device=device)[:, None, None]
