@@ -243,7 +243,7 @@ def evaluated(copied: Inputs) -> Callable[..., dict[str, Any]]:
     def evaluate(**options: Any) -> dict[str, Any]:
         pipeline.evaluate(copied.out, copied.need("parts"), **options)
         written = json.loads((copied.out / "evaluation.json").read_text())
-        return {one["protocol"]: one for one in written}
+        return {one["protocol"]: one for one in written["protocols"]}
 
     return evaluate
 
@@ -262,7 +262,8 @@ def test_a_run_is_evaluated(
     assert (
         capsys.readouterr().out == (copied.out / "evaluation.md").read_text()
     )  # whole where it's no terminal
-    assert "Protocol: paper; images: 12" in (copied.out / "evaluation.md").read_text()
+    assert "predictions in 12 images" in (copied.out / "evaluation.md").read_text()
+    assert (copied.out / "evaluation.csv").read_text().startswith("protocol,images,")
     monkeypatch.setattr(pipeline, "Console", partial(Console, force_terminal=True, width=80))
     assert list(evaluated(protocol="paper")) == ["paper"]
     shown = capsys.readouterr().out

@@ -17,6 +17,7 @@ from partdistillation.data.coco import read_parts
 from partdistillation.errors import StoreError
 from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.scores import Evaluation
+from partdistillation.evaluation.tables import EvaluationTables
 from partdistillation.models.pretrained import read_config
 from partdistillation.models.sources import resolve
 from partdistillation.report import run as run_report
@@ -118,17 +119,15 @@ def evaluate(
     truth = read_parts(parts)
     truth.log_notes()
     scores = evaluation.score(evaluation.read_predictions(predictions), truth, protocols)
-    tables = "\n\n".join(one.as_table() for one in scores) + "\n"
+    tables = EvaluationTables(scores, evaluation.provenance(predictions, parts))
     folder = predictions if predictions.is_dir() else predictions.parent
-    values = json.dumps([one.to_dict() for one in scores], indent=2, ensure_ascii=False, allow_nan=False)
-    replace_file(folder / "evaluation.json", f"{values}\n".encode())
-    replace_file(folder / "evaluation.md", tables.encode())
+    for name, text in (("json", tables.json()), ("md", tables.markdown()), ("csv", tables.csv())):
+        replace_file(folder / f"evaluation.{name}", text.encode())
     console = Console()
     if console.is_terminal:
-        for one in scores:
-            console.print(one.printed(), "")
+        console.print(tables.printed())
     else:
-        print(tables, end="")
+        print(tables.markdown(), end="")
     return scores
 
 

@@ -1,8 +1,10 @@
 """Evaluation protocols: cases worked out by hand, and the functional metrics as judges."""
 
+import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from partdistillation.errors import InputError
-from partdistillation.evaluation import Evaluator, ImageParts, PredictedPart, TruePart, evaluate
+from partdistillation.evaluation import (
+    Evaluation,
+    Evaluator,
+    ImageParts,
+    PredictedPart,
+    TruePart,
+    evaluate,
+)
+from partdistillation.evaluation.tables import EvaluationTables, Provenance
 from partdistillation.functional.metrics import ImageMasks, average_recall
 
 WIDTH = 20
@@ -27,6 +37,11 @@ def car(predictions: list[PredictedPart]) -> ImageParts:
     """A car's body (10 pixels) and wheel (5 pixels)."""
     truth = [TruePart("car", "body", strip(0, 10)), TruePart("car", "wheel", strip(10, 15))]
     return ImageParts(truth, predictions, "a")
+
+
+def tables(*found: Evaluation) -> EvaluationTables:
+    made_from = {"model": "1" * 64}
+    return EvaluationTables(found, Provenance("0123456789abcdef", "ba9876543210fedc", made_from))
 
 
 def found(
@@ -147,6 +162,7 @@ def test_images_are_read_one_by_one() -> None:
 
 def test_the_order_of_images_does_not_matter() -> None:
     images = [car([found(0, 9, 0), found(9, 15, 1)]), car([found(2, 12, 1)]), car([found(0, 15, 2)])]
+    images = [replace(image, image_id=name) for image, name in zip(images, "abc", strict=True)]
     assert evaluate(images, protocol="strict") == evaluate(images[::-1], protocol="strict")
 
 
@@ -162,7 +178,7 @@ def test_nothing_at_all() -> None:
         result = evaluate([], protocol=protocol)
         assert (result.images, result.categories) == (0, ())
         assert np.isnan(result.c_miou)
-        assert "| - |" in result.as_table()
+        assert "| C-mIoU | - |" in tables(result).markdown()
         assert evaluate([ImageParts([], [])], protocol=protocol).images == 1
 
 
@@ -171,19 +187,47 @@ def test_a_terminal_of_80_columns_shows_everything() -> None:
     truth = [TruePart("american_black_bear", name, strip(i, i + 1)) for i in range(12)]
     parts = [found(i, i + 1, i, category="american_black_bear") for i in range(12)]
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(evaluate([ImageParts(truth, parts)], protocol="strict").printed())
+    images = [ImageParts(truth, parts, "a"), ImageParts(truth, parts, "b")]
+    console.print(tables(*(evaluate(images, protocol=one) for one in ("strict", "paper"))).printed())
     shown = console.export_text()
     assert "…" not in shown
     assert max(map(len, shown.splitlines())) <= 80
-    for wanted in ("AR@1 ", "AR@200", "best overlap", "A-mIoU (Hungarian)", "part ids", "images: 1"):
+    for wanted in ("AR@1 ", "AR@200", "best overlap", "A-mIoU (Hungarian)", "part ids", "in 2 images"):
         assert wanted in shown
     assert shown.count("_") == f"{name}american_black_bear".count("_")  # folded, not cut
-    assert "10 11" in shown
+    assert "9 10" in shown
 
 
 def test_table_is_markdown_even_with_hostile_names() -> None:
     truth = [TruePart("a|b\nc", "x | y", strip(0, 10))]
-    table = evaluate([ImageParts(truth, [found(0, 10, 4, category="a|b\nc")])], protocol="strict").as_table()
-    assert "| AR@1 | AR@10 | AR@20 |" in table
+    table = tables(
+        evaluate([ImageParts(truth, [found(0, 10, 4, category="a|b\nc")])], protocol="strict")
+    ).markdown()
+    assert "| AR@1 | 100.0 |\n| AR@10 | 100.0 |" in table
     assert r"| a\|b c | x \| y | 1 | 100.0 | 100.0 | 4 |" in table
-    assert "Protocol: strict; images: 1; true parts: 1; predictions: 1. In percent." in table
+    assert "True parts: 1; strict: 1 predictions in 1 images. In percent" in table
+    assert "SHA-256: predictions 0123456789ab, truth ba9876543210, model 111111111111" in table
+
+
+def test_csv_and_json_hold_every_score() -> None:
+    images = [car([found(0, 10, 3), found(10, 15, 7)]), car([found(0, 8, 3)])]
+    images = [replace(image, image_id=name) for image, name in zip(images, "ab", strict=True)]
+    found_tables = tables(*(evaluate(images, protocol=one) for one in ("strict", "paper")))
+    rows = list(csv.DictReader(io.StringIO(found_tables.csv())))
+    whole = [row for row in rows if not row["part"]]
+    assert {row["protocol"] for row in whole} == {"strict", "paper"}
+    content = json.loads(found_tables.json())
+    assert content["provenance"]["made_from"] == {"model": "1" * 64}
+    strict = content["protocols"][0]
+    for row in whole:
+        value = (
+            strict["average_recall"][row["score"][3:]] if row["score"][:3] == "AR@" else strict[row["score"]]
+        )
+        if row["protocol"] == "strict":
+            assert float(row["value"]) == value
+    (miou,) = (row for row in whole if (row["protocol"], row["score"]) == ("strict", "c_miou"))
+    assert float(miou["low"]) <= float(miou["value"]) <= float(miou["high"])
+    (wheel,) = (
+        row for row in rows if (row["protocol"], row["part"], row["score"]) == ("strict", "wheel", "iou")
+    )
+    assert float(wheel["value"]) == pytest.approx(0.5)

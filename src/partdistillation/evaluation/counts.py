@@ -1,15 +1,17 @@
 """An object class's pixels and overlaps, added up over images."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 
+from partdistillation.evaluation.bootstrap import WEIGHTS
 from partdistillation.evaluation.parts import PredictedPart, TruePart
 from partdistillation.evaluation.scores import CategoryScore, PartScore
 from partdistillation.functional.bit_masks import EncodedMasks
+from partdistillation.functional.clustering_scores import adjusted_rand_index, normalized_mutual_information
 from partdistillation.functional.masks import stacked
 from partdistillation.functional.metrics import (
     IouScores,
@@ -25,11 +27,18 @@ _BACKGROUND = None
 
 
 class ClassScores(NamedTuple):
-    """The class's parts under both mappings; `category` is the same for the table."""
+    """The class's parts under both mappings; `category` is the same for the table.
+
+    The last are of the images as they are and of every bootstrap replicate (`bootstrap.WEIGHTS`).
+    """
 
     majority: IouScores
     hungarian: IouScores
     category: CategoryScore
+    ious: Float64[np.ndarray, "weight part"]
+    """After the majority vote, which every replicate takes for itself."""
+    agreement: Mapping[str, Float64[np.ndarray, " weight"]]
+    """NMI and ARI of part ids and true parts, by name."""
 
 
 class ClassCounts:
@@ -38,7 +47,7 @@ class ClassCounts:
     def __init__(self) -> None:
         self.occurrences: Counter[str] = Counter()
         self.overlap_sums: defaultdict[str, float] = defaultdict(float)
-        self._pixels: Counter[tuple[int | None, str | None]] = Counter()
+        self._pixels: dict[tuple[int | None, str | None], Int[np.ndarray, " weight"]] = {}
 
     @property
     def has_part_ids(self) -> bool:
@@ -49,7 +58,12 @@ class ClassCounts:
         self.occurrences[name] += 1
         self.overlap_sums[name] += best_overlap
 
-    def add_pixels(self, truth: Sequence[TruePart], predictions: Sequence[PredictedPart]) -> None:
+    def add_pixels(
+        self,
+        truth: Sequence[TruePart],
+        predictions: Sequence[PredictedPart],
+        weights: Int[np.ndarray, " weight"],
+    ) -> None:
         """Count pixels by part id and part name; where masks overlap, the later one has the pixel.
 
         Every prediction has a part id.
@@ -67,13 +81,16 @@ class ClassCounts:
         )
         for i, part in enumerate((*ids, _BACKGROUND)):
             for j, name in enumerate((*names, _BACKGROUND)):
-                self._pixels[part, name] += int(matrix[i, j])
+                if matrix[i, j]:
+                    counted = self._pixels.setdefault((part, name), np.zeros_like(weights))
+                    counted += matrix[i, j] * weights
 
     def scores(self, category: str, *, measured: bool) -> ClassScores:
         """Map the part ids and score the parts; IoUs are NaN unless `measured`: predictions have part ids."""
         ids = sorted({part for part, _ in self._pixels if part is not _BACKGROUND})
         names = sorted(self.occurrences)
-        confusion = self._confusion(ids, names) if measured else np.zeros((1, len(names) + 1), dtype=np.int64)
+        replicates = self._confusions(ids if measured else (), names)
+        confusion = replicates[0] if measured else np.zeros((1, len(names) + 1), dtype=np.int64)
         mapping = majority_vote(confusion)
         majority = mean_iou(apply_mapping(confusion, mapping))
         hungarian = mean_iou(apply_mapping(confusion, hungarian_match(confusion)))
@@ -87,13 +104,50 @@ class ClassCounts:
             )
             for j, name in enumerate(names)
         )
+        agreement = _agreement(replicates) if measured else dict.fromkeys(AGREEMENT, np.full(WEIGHTS, np.nan))
+        numbers = {name: float(values[0]) for name, values in agreement.items()}
         return ClassScores(
-            majority, hungarian, CategoryScore(category, majority.mean_iou, hungarian.mean_iou, parts)
+            majority,
+            hungarian,
+            CategoryScore(category, majority.mean_iou, hungarian.mean_iou, **numbers, parts=parts),
+            _ious(replicates) if measured else np.full((WEIGHTS, len(names)), np.nan),
+            agreement,
         )
 
-    def _confusion(self, ids: Sequence[int], names: Sequence[str]) -> Int[np.ndarray, "rows columns"]:
-        rows, columns = (*ids, _BACKGROUND), (*names, _BACKGROUND)
-        return np.array([[self._pixels[part, name] for name in columns] for part in rows], dtype=np.int64)
+    def _confusions(self, ids: Sequence[int], names: Sequence[str]) -> Int[np.ndarray, "weight rows columns"]:
+        confusions = np.zeros((WEIGHTS, len(ids) + 1, len(names) + 1), dtype=np.int64)
+        for i, part in enumerate((*ids, _BACKGROUND)):
+            for j, name in enumerate((*names, _BACKGROUND)):
+                if (part, name) in self._pixels:
+                    confusions[:, i, j] = self._pixels[part, name]
+        return confusions
+
+
+AGREEMENT = ("nmi", "ari", "nmi_foreground", "ari_foreground")
+"""On all pixels of images with the class, background as a part of its own; and on true parts' pixels only."""
+
+
+def _agreement(
+    confusions: Int[np.ndarray, "weight rows columns"],
+) -> dict[str, Float64[np.ndarray, " weight"]]:
+    inside = confusions[..., :-1]
+    scores = (normalized_mutual_information, adjusted_rand_index)
+    values = [score(table) for table in (confusions, inside) for score in scores]
+    return dict(zip(AGREEMENT, values, strict=True))
+
+
+def _ious(confusions: Int[np.ndarray, "weight rows columns"]) -> Float64[np.ndarray, "weight part"]:
+    """`mean_iou(apply_mapping(c, majority_vote(c))).iou` of every one; NaN where a part isn't there."""
+    votes = confusions[:, :-1, :-1]
+    if not votes.shape[2]:
+        return np.zeros((len(votes), 0))
+    chosen = votes.argmax(axis=2)[..., None] == np.arange(votes.shape[2])
+    right = (votes * chosen).sum(axis=1)
+    predicted = (confusions[:, :-1].sum(axis=2)[..., None] * chosen).sum(axis=1)
+    truth = confusions.sum(axis=1)[:, :-1].astype(np.float64)
+    truth[truth == 0] = np.nan
+    ious: Float64[np.ndarray, "weight part"] = right / (truth + predicted - right)
+    return ious
 
 
 def _painted(

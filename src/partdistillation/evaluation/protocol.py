@@ -1,11 +1,12 @@
 """Evaluation of parts: a stream of images with their true and predicted parts in, one table out.
 
-Stages, controls and baselines share this. Every image is reduced to counts at once, so that memory doesn't
-grow with the number of images.
+Stages, controls and baselines share this. Every image is reduced to counts at once; only AP keeps something
+of each image, about a kilobyte.
 
 Average recall: all parts of an image against all its predictions, classes ignored. mIoU: per object class,
 part ids are mapped to true parts by majority vote on this very set (the paper's "mapped"; for its
-"clustered", pass re-clustered ids), Hungarian matching beside it.
+"clustered", pass re-clustered ids), Hungarian matching beside it. NMI and ARI need no mapping. Mask AP is
+COCO's, of all parts as one category and of named ones. Intervals are of a bootstrap over images.
 
 - `strict` never looks at the ground truth before scoring, and every image counts. Where predictions overlap,
   the higher score has the pixel.
@@ -19,13 +20,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
-from partdistillation.evaluation.counts import ClassCounts
+from partdistillation.evaluation.bootstrap import WEIGHTS, Interval, image_weights, interval
+from partdistillation.evaluation.counts import AGREEMENT, ClassCounts, ClassScores
+from partdistillation.evaluation.part_precision import PrecisionCounter
 from partdistillation.evaluation.parts import ImageParts, PredictedPart, TruePart
 from partdistillation.evaluation.scores import Evaluation
 from partdistillation.functional.masks import pairwise_iou, stacked, union
-from partdistillation.functional.metrics import Protocol, RecallCounter, average_over_classes
+from partdistillation.functional.metrics import (
+    IOU_THRESHOLDS,
+    Protocol,
+    RecallCounter,
+    average_over_classes,
+)
 
 PAPER_MIN_IOU = 0.1
 """Protocol "paper": predictions with part ids must overlap a true part by more than this."""
@@ -50,6 +58,9 @@ class Evaluator:
         self.protocol = protocol
         self._recall = RecallCounter(ks, protocol=protocol)
         self._classes: defaultdict[str, ClassCounts] = defaultdict(ClassCounts)
+        self._precision = PrecisionCounter()
+        self._found = {k: np.zeros(WEIGHTS, dtype=np.int64) for k in ks}
+        self._positives = np.zeros(WEIGHTS, dtype=np.int64)
         self._images = 0
         self._predictions = 0
 
@@ -59,14 +70,30 @@ class Evaluator:
             image, overlaps = _as_released(image)
         else:
             overlaps = _overlaps(image.ground_truth, image.predictions)
+        weights = image_weights(image.image_id)
         self._images += 1
         self._predictions += len(image.predictions)
-        self._recall.add(overlaps, np.array([part.score for part in image.predictions], dtype=np.float64))
+        self._add_recall(image, overlaps, weights)
+        self._precision.add(image.image_id, image.ground_truth, image.predictions, overlaps)
         for part, best in zip(image.ground_truth, overlaps.max(axis=1, initial=0.0), strict=True):
             self._classes[part.category].add_occurrence(part.name, float(best))
-        self._add_pixels(image)
+        self._add_pixels(image, weights)
 
-    def _add_pixels(self, image: ImageParts) -> None:
+    def _add_recall(
+        self,
+        image: ImageParts,
+        overlaps: Float64[np.ndarray, "truth prediction"],
+        weights: Int[np.ndarray, " weight"],
+    ) -> None:
+        scores = np.array([part.score for part in image.predictions], dtype=np.float64)
+        self._recall.add(overlaps, scores)
+        found = self._recall.count(overlaps, scores)
+        if found is not None:
+            self._positives += len(overlaps) * weights
+            for k, hits in found.items():
+                self._found[k] += hits.sum() * weights
+
+    def _add_pixels(self, image: ImageParts, weights: Int[np.ndarray, " weight"]) -> None:
         painted = [part for part in image.predictions if part.part is not None]
         if self.protocol == "strict":
             painted.sort(key=lambda part: part.score)  # what is painted last stays visible
@@ -74,6 +101,7 @@ class Evaluator:
             self._classes[category].add_pixels(
                 [part for part in image.ground_truth if part.category == category],
                 [part for part in painted if part.category == category],
+                weights,
             )
 
     def result(self) -> Evaluation:
@@ -83,6 +111,10 @@ class Evaluator:
         scores = [counted.scores(name, measured=has_part_ids) for name, counted in counts.items()]
         majority = average_over_classes([score.majority for score in scores])
         hungarian = average_over_classes([score.hungarian for score in scores])
+        agnostic = self._precision.agnostic()
+        named = self._precision.named({one.category.category: one.category.names for one in scores})
+        replicates = self._replicates(scores)
+        agreement = {name: float(replicates[name][0]) for name in AGREEMENT}
         true_parts = sum(counted.occurrences.total() for counted in counts.values())
         overlap = sum(sum(counted.overlap_sums.values()) for counted in counts.values())
         return Evaluation(
@@ -98,8 +130,44 @@ class Evaluator:
             a_macc=majority.a_macc,
             c_miou_hungarian=hungarian.c_miou,
             a_miou_hungarian=hungarian.a_miou,
+            **agreement,
+            ap=agnostic.ap,
+            ap50=agnostic.ap50,
+            part_ap=named.ap if has_part_ids else float("nan"),
+            part_ap50=named.ap50 if has_part_ids else float("nan"),
+            intervals={name: self._interval(values) for name, values in replicates.items()},
             categories=tuple(score.category for score in scores),
         )
+
+    def _replicates(self, scores: Sequence[ClassScores]) -> dict[str, Float64[np.ndarray, " weight"]]:
+        """Scores of the images as they are and in every bootstrap replicate."""
+        positives = np.where(self._positives > 0, self._positives, np.nan) * len(IOU_THRESHOLDS)
+        recall = {f"AR@{k}": found / positives for k, found in self._found.items()}
+        classes = [_mean(one.ious) for one in scores]
+        parts = [one.ious for one in scores]
+        nothing = np.full((WEIGHTS, 1), np.nan)
+        return {
+            **recall,
+            "c_miou": _mean(np.stack(classes, axis=1) if classes else nothing),
+            "a_miou": _mean(np.concatenate(parts, axis=1) if parts else nothing),
+            **{
+                name: _mean(np.stack([one.agreement[name] for one in scores], axis=1) if scores else nothing)
+                for name in AGREEMENT
+            },
+        }
+
+    def _interval(self, values: Float64[np.ndarray, " weight"]) -> Interval:
+        return interval(values) if self._images > 1 else Interval(float("nan"), float("nan"))
+
+
+def _mean(values: Float64[np.ndarray, "weight value"]) -> Float64[np.ndarray, " weight"]:
+    """Of the values that are defined; NaN where none is."""
+    defined = ~np.isnan(values)
+    count = defined.sum(axis=1)
+    mean: Float64[np.ndarray, " weight"] = np.where(defined, values, 0.0).sum(axis=1) / np.where(
+        count > 0, count, np.nan
+    )
+    return mean
 
 
 def _overlaps(

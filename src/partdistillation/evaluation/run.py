@@ -1,9 +1,11 @@
 """Evaluation of files: a stage's rows, or COCO, against ground-truth parts in the COCO layout."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from partdistillation.config import CONFIG_FILE
 from partdistillation.data.coco import CocoDataset, CocoImage, read_parts
 from partdistillation.data.coco_parts import parts_of
 from partdistillation.data.images import ImageInput
@@ -11,11 +13,12 @@ from partdistillation.errors import InputError
 from partdistillation.evaluation.parts import ImageParts, PredictedPart, TruePart
 from partdistillation.evaluation.protocol import Evaluator
 from partdistillation.evaluation.scores import Evaluation
+from partdistillation.evaluation.tables import Provenance
 from partdistillation.functional.masks import EncodedMask, encoded_from_coco
 from partdistillation.functional.metrics import Protocol
-from partdistillation.manifest import MANIFEST
+from partdistillation.manifest import MANIFEST, load
 from partdistillation.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
-from partdistillation.store import read_rows
+from partdistillation.store import contents_hash, read_rows
 
 PROTOCOLS: tuple[Protocol, ...] = ("strict", "paper")
 STAGES = ("predictions", "parts")
@@ -74,11 +77,32 @@ def read_predictions(path: Path) -> Iterator[Predictions]:
     Raises:
         InputError: it is none of these.
     """
+    found = _stage_or_file(path)
+    return coco_predictions(found) if found.is_file() else map(labelled_parts, read_rows(found, PartRow))
+
+
+def provenance(predictions: Path, truth: Path) -> Provenance:
+    """What `read_predictions` and `read_parts` read of these, by hashes.
+
+    Raises:
+        InputError: there are no predictions.
+    """
+    found = _stage_or_file(predictions)
+    config = predictions / CONFIG_FILE
+    return Provenance(
+        predictions=contents_hash(found),
+        truth=contents_hash(truth),
+        made_from={} if found.is_file() else load(found).upstream,
+        config=hashlib.sha256(config.read_bytes()).hexdigest() if config.is_file() else "",
+    )
+
+
+def _stage_or_file(path: Path) -> Path:
     if path.is_file():
-        return coco_predictions(path)
+        return path
     for folder in (path, *(path / name for name in STAGES)):
         if (folder / MANIFEST).is_file():
-            return map(labelled_parts, read_rows(folder, PartRow))
+            return folder
     raise InputError(
         f"{path}: expected a folder that predict wrote, a run's with its parts, or a COCO .json; found none "
         f"of {', '.join(STAGES)} in it"

@@ -1,17 +1,11 @@
-"""The result of an evaluation, as a table and as JSON. Fractions in 0..1; NaN = nothing to measure."""
+"""The result of an evaluation. Fractions in 0..1; NaN = nothing to measure."""
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, NamedTuple
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Group
-from rich.padding import Padding
-from rich.table import Table as Printed
-from rich.text import Text
-
+from partdistillation.evaluation.bootstrap import Interval
 from partdistillation.functional.metrics import Protocol
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -39,7 +33,16 @@ class CategoryScore:
     category: str
     miou: float
     miou_hungarian: float
+    nmi: float
+    ari: float
+    nmi_foreground: float
+    ari_foreground: float
     parts: tuple[PartScore, ...]
+
+    @property
+    def names(self) -> dict[int, str]:
+        """The true part that the majority vote maps each part id to."""
+        return {part_id: part.part for part in self.parts for part_id in part.part_ids}
 
 
 @dataclass(frozen=True)
@@ -63,39 +66,22 @@ class Evaluation:
     c_miou_hungarian: float
     """As `c_miou`, but every true part takes at most one part id."""
     a_miou_hungarian: float
+    nmi: float
+    """Normalized mutual information of part ids and true parts, background among them: mean over classes."""
+    ari: float
+    """Adjusted Rand index of the same."""
+    nmi_foreground: float
+    """On the pixels of true parts only."""
+    ari_foreground: float
+    ap: float
+    """COCO's mask AP of all parts as one category."""
+    ap50: float
+    part_ap: float
+    """COCO's mask AP after the majority vote: mean over the parts of all object classes."""
+    part_ap50: float
+    intervals: Mapping[str, Interval]
+    """95 % of a bootstrap over images, by score: `AR@10`, `c_miou`, `nmi`, ..."""
     categories: tuple[CategoryScore, ...]
-
-    def as_table(self) -> str:
-        """Markdown: three tables in percent, of recall, mIoU and every part."""
-        return "\n\n".join([self._head(), *(table.markdown() for table in self._tables())])
-
-    def printed(self) -> Group:
-        """The same for a terminal; on a narrow one long names are folded."""
-        return Group(self._head(), *(Padding(table.printed(), (1, 0, 0, 0)) for table in self._tables()))
-
-    def _head(self) -> str:
-        return (
-            f"Protocol: {self.protocol}; images: {self.images}; true parts: {self.true_parts}; "
-            f"predictions: {self.predictions}. In percent."
-        )
-
-    def _tables(self) -> tuple["_Table", "_Table", "_Table"]:
-        recall = {f"AR@{k}": value for k, value in self.average_recall.items()}
-        recall["best overlap"] = self.best_overlap
-        miou = {
-            "C-mIoU": self.c_miou,
-            "A-mIoU": self.a_miou,
-            "C-mIoU (Hungarian)": self.c_miou_hungarian,
-            "A-mIoU (Hungarian)": self.a_miou_hungarian,
-        }
-        parts = [
-            (category.category, part.part, str(part.count), _percent(part.best_overlap), _percent(part.iou),
-             " ".join(map(str, part.part_ids)) or "-")
-            for category in self.categories
-            for part in category.parts
-        ]  # fmt: skip
-        columns = ("object class", "part", "count", "best overlap", "IoU", "part ids")
-        return _averages(recall), _averages(miou), _Table(columns, parts, text_columns=2)
 
     def to_dict(self) -> dict[str, Json]:
         """Plain values for JSON; NaN becomes None."""
@@ -103,39 +89,6 @@ class Evaluation:
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.1f}"
-
-
-class _Table(NamedTuple):
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    text_columns: int
-    """So many columns, the first ones, are aligned left, the rest right."""
-
-    def markdown(self) -> str:
-        rule = ["---" if i < self.text_columns else "---:" for i in range(len(self.columns))]
-        lines = (self.columns, rule, *self.rows)
-        return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
-
-    def printed(self) -> Printed:
-        table = Printed(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-        for i, title in enumerate(self.columns):
-            justify: Literal["left", "right"] = "left" if i < self.text_columns else "right"
-            table.add_column(title, justify=justify, overflow="fold")
-        for row in self.rows:
-            table.add_row(*map(Text, row))
-        return table
-
-
-def _averages(values: Mapping[str, float]) -> _Table:
-    return _Table(tuple(values), [tuple(map(_percent, values.values()))], text_columns=0)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _plain(value: object) -> Json:

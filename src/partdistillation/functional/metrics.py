@@ -130,7 +130,7 @@ def _count_by_score(
 
 
 def take_parts(ranked: Float[np.ndarray, "truth proposal"]) -> Int[np.ndarray, "proposal threshold"]:
-    """1 where a proposal (best first) takes a free true part at an IoU threshold, as in pycocotools, else 0."""
+    """1 where a proposal (best first) takes a free true part at an IoU threshold, as pycocotools does."""
     limits = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
     return _hits(np.ascontiguousarray(ranked.T, dtype=np.float64), limits)
 
