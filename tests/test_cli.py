@@ -132,11 +132,18 @@ def test_an_unusable_remembered_file_is_named(tmp_path: Path, capsys: pytest.Cap
         ),
         (["doctor"], "doctor", "run", (None,), {}),
         (
-            ["convert", "a.pth", "--out", "b", "--class-names", "car", "polar bear", "--num-parts", "8"],
+            ["convert", "mask2former", "a.pth", "--out", "b", "--class-names", "car", "cat", "--num-parts=8"],
             "convert.mask2former",
             "convert_checkpoint",
             (Path("a.pth"), Path("b")),
-            {"class_names": ("car", "polar bear"), "num_parts": 8, "normalize_mask_embeddings": False},
+            {"class_names": ("car", "cat"), "num_parts": 8, "normalize_mask_embeddings": False},
+        ),
+        (
+            ["convert", "detic", "a.pth", "--out", "b"],
+            "convert.detic",
+            "convert_checkpoint",
+            (Path("a.pth"), Path("b")),
+            {},
         ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -159,6 +166,8 @@ def test_other_commands(
     [
         (["segmants"], "unknown command 'segmants'. Did you mean 'segments'?"),
         (["--recipe", "demo"], "unknown command '--recipe'. Known: run, pretrain"),
+        (["convert"], "expected `partdistill convert mask2former` or `partdistill convert detic`, found"),
+        (["convert", "a.pth", "--out", "b"], "`partdistill convert detic`, found 'a.pth' after convert"),
         (["run", "--recipe", "papr"], "unknown recipe 'papr'. Did you mean 'paper'?"),
         (["run", "--config", "missing.yaml"], "missing.yaml: expected a YAML file that can be read"),
         (["run", "--proposals.flip", "2"], "proposals.flip: expected a number from 0 to 1, found 2.0"),
@@ -233,7 +242,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
-        cli.main([command, "--help"])
+        cli.main([*command.split(), "--help"])
     printed = capsys.readouterr().out
     assert f"usage: partdistill {command}" in printed
     if command in STAGES:

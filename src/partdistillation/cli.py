@@ -118,9 +118,13 @@ class DoctorArguments(Arguments):
 @dataclass(frozen=True, kw_only=True)
 class ConvertArguments(Arguments):
     checkpoint: Positional[Path]
-    """Checkpoint of the authors' released code (.pkl or .pth)."""
+    """Published checkpoint (.pkl or .pth)."""
     out: Path
     """Folder of the model to write."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertMask2FormerArguments(ConvertArguments):
     class_names: Annotated[tuple[str, ...] | None, arg(metavar="NAME [NAME ...]")] = None
     """Names of the object classes, in the checkpoint's order; without them, numbers."""
     num_parts: int = 0
@@ -130,7 +134,7 @@ class ConvertArguments(Arguments):
 
 
 def pretrain(arguments: StageArguments) -> None:
-    """Stage 0: train an instance segmentation model on object masks (or load a published one instead)."""
+    """Stage 0: train an instance segmentation model on object masks (or use a published one)."""
     from partdistillation import pipeline
 
     pipeline.pretrain(arguments.inputs, arguments.settings)
@@ -222,8 +226,8 @@ def doctor(arguments: DoctorArguments) -> None:
     doctor.run(arguments.out)
 
 
-def convert(arguments: ConvertArguments) -> None:
-    """Turn a checkpoint of the authors' released code into a model folder."""
+def convert_mask2former(arguments: ConvertMask2FormerArguments) -> None:
+    """Turn a checkpoint of the authors' released code (or Mask2Former's) into a model folder."""
     from partdistillation.convert import mask2former
 
     mask2former.convert_checkpoint(
@@ -235,6 +239,13 @@ def convert(arguments: ConvertArguments) -> None:
     )
 
 
+def convert_detic(arguments: ConvertArguments) -> None:
+    """Turn the published checkpoint of Detic into a model folder."""
+    from partdistillation.convert import detic
+
+    detic.convert_checkpoint(arguments.checkpoint, arguments.out)
+
+
 STAGES = (run, pretrain, objects, segments, proposals, rank, distill, report)
 COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     **{stage.__name__: (StageArguments, stage) for stage in STAGES},
@@ -242,7 +253,8 @@ COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     "evaluate": (EvaluateArguments, evaluate),
     "demo": (DemoArguments, demo),
     "doctor": (DoctorArguments, doctor),
-    "convert": (ConvertArguments, convert),
+    "convert mask2former": (ConvertMask2FormerArguments, convert_mask2former),
+    "convert detic": (ConvertArguments, convert_detic),
 }
 
 
@@ -273,13 +285,22 @@ def _dispatch(args: Sequence[str]) -> int:
 
         print(f"partdistill {__version__}")
         return 0
-    if args[0] not in COMMANDS:
-        raise ConfigError(f"unknown command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
-    arguments_type, command = COMMANDS[args[0]]
-    arguments = _parse(arguments_type, args[0], args[1:])
+    words = 1 if args[0] in COMMANDS else 2
+    name = " ".join(args[:words])
+    if name not in COMMANDS:
+        raise ConfigError(_unknown(args))
+    arguments_type, command = COMMANDS[name]
+    arguments = _parse(arguments_type, name, args[words:])
     with _profile(arguments):
         command(arguments)
     return 0
+
+
+def _unknown(args: Sequence[str]) -> str:
+    if group := [name for name in COMMANDS if name.startswith(f"{args[0]} ")]:
+        commands = " or ".join(f"`partdistill {name}`" for name in group)
+        return f"expected {commands}, found {' '.join(args[1:2]) or 'nothing'!r} after {args[0]}."
+    return f"unknown command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}"
 
 
 def _profile(arguments: Arguments) -> AbstractContextManager[None]:
@@ -291,7 +312,7 @@ def _profile(arguments: Arguments) -> AbstractContextManager[None]:
 
 
 def _overview() -> str:
-    commands = "\n".join(f"  {name:10} {command.__doc__}" for name, (_, command) in COMMANDS.items())
+    commands = "\n".join(f"  {name:19} {command.__doc__}" for name, (_, command) in COMMANDS.items())
     return f"""usage: partdistill COMMAND [options]
 
 From photographs and object class names to labelled parts, and a model that segments them.
