@@ -23,6 +23,7 @@ from partdistillation.settings import (
 
 Freeze = Literal["official", "pixel_level", "backbone", "none"]
 Device = Literal["auto", "cpu", "cuda"]
+ObjectsFrom = Literal["annotations", "masks", "run", "mask2former", "detic", "sam3", "grounded_sam"]
 ImageSize = Annotated[int, Range(16, 8192)]
 CONFIG_FILE = "config.yaml"
 REMEMBERED = ("images", "objects", "parts", "val_images", "val_objects")
@@ -265,12 +266,12 @@ class ObjectsConfig(Settings):
 
     section: ClassVar[str] = "objects"
 
-    source: Literal["annotations", "masks", "run", "mask2former", "detic", "sam3", "grounded_sam"] = "annotations"
+    source: ObjectsFrom = "annotations"
     """What --objects holds (COCO annotations, masks, another run), or the model that finds the objects."""
     classes: Path | None = None
     """List of the classes to look for, or that the masks' values stand for: one a line."""
     model: str = ""
-    """Model that finds the objects: a hub name or a directory; empty: the source's published one, or --encoder."""
+    """The model: a hub name or a directory; empty: the source's published one (mask2former: --encoder)."""
     segmenter: str = ""
     """grounded_sam's second model, which turns boxes into masks; empty: a published one."""
     text_model: str = ""
@@ -278,7 +279,7 @@ class ObjectsConfig(Settings):
     people: bool = False
     """Look for people too (a person, man, woman ...), whatever the class of an image; only for models."""
     keep_any_class: bool = False
-    """Where a model finds nothing of an image's class, take its best object of any class (the released code)."""
+    """Where nothing of an image's class is found, take the best object of any class (the released code)."""
     max_objects: PositiveInt = 10
     """Objects kept an image, best score first."""
     min_score: Share = 0.3

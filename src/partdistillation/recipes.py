@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from partdistillation.config import (
     DistillationConfig,
+    ObjectsConfig,
     PretrainConfig,
     ProposalsConfig,
     RankingConfig,
@@ -22,6 +23,7 @@ from partdistillation.settings import did_you_mean
 PAPER = Recipe()
 
 RELEASED_1K = Recipe(
+    objects=ObjectsConfig(people=True, keep_any_class=True),
     proposals=ProposalsConfig(steps=90_000, batch_size=64, learning_rate=1e-5),
     ranking=RankingConfig(
         min_ratio=0.0,
@@ -36,6 +38,7 @@ RELEASED_1K = Recipe(
 )
 
 RELEASED_21K = Recipe(
+    objects=ObjectsConfig(keep_any_class=True),
     proposals=ProposalsConfig(batch_size=512),
     ranking=RankingConfig(label_min_score=0.1, keep_all_if_none=True, distance="released_21k"),
     distillation=DistillationConfig(batch_size=256),

@@ -1,4 +1,4 @@
-"""Objects from COCO files and mask folders; an image that can't be used ends as a rejected row."""
+"""Objects from COCO files; an image that can't be used ends as a rejected row."""
 
 import json
 from pathlib import Path
@@ -6,20 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.images import ImageInput
 from partdistillation.functional.masks import decode
 from partdistillation.objects import ObjectSource, accept, log_rejected, reject, to_object
-from partdistillation.objects.annotations import (
-    MOST_LABELS,
-    AnnotatedObjects,
-    MaskedObjects,
-    annotated_objects,
-    masked_objects,
-)
+from partdistillation.objects.annotations import AnnotatedObjects, annotated_objects
 from partdistillation.records import ObjectRow
 
 HEIGHT, WIDTH = 20, 30
@@ -185,56 +178,6 @@ def test_an_entry_without_size_rejects_a_scanned_image_too(images_dir: Path) -> 
     data = dataset(images_dir, width=None)
     one = ImageInput("cat/a.png", "cat/a.png", images_dir / "cat/a.png", "cat")
     assert "width and height" in annotated_objects(data, one, max_objects=1, min_area=0.0).reason
-
-
-# A folder of masks
-
-
-def masked(images_dir: Path, labels: NDArray[Any] | None, category: str | None = "cat") -> ObjectRow:
-    masks_dir = images_dir.parent / "masks"
-    (masks_dir / "cat").mkdir(parents=True, exist_ok=True)
-    if labels is not None:
-        Image.fromarray(labels).save(masks_dir / "cat/a.png")
-    one = ImageInput("cat/a.png", "cat/a.png", images_dir / "cat/a.png", category)
-    row = masked_objects(masks_dir, one, max_objects=10, min_area=0.0)
-    assert MaskedObjects(masks_dir, 10, 0.0)([one]) == [row]
-    assert str(masks_dir) not in row.reason
-    return row
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_every_label_is_an_object(images_dir: Path, dtype: type) -> None:
-    labels: NDArray[Any] = np.zeros((HEIGHT, WIDTH), dtype)
-    labels[:2, :3] = 200
-    labels[10:, :] = 7
-    row = masked(images_dir, labels)
-    assert [(o.category, o.area, o.object_id, o.score) for o in row.objects] == [
-        ("cat", 300, 0, 1.0),
-        ("cat", 6, 1, 1.0),
-    ]
-    np.testing.assert_array_equal(decode(row.objects[1].rle, HEIGHT, WIDTH), labels == 200)
-
-
-def test_binary_mask_is_one_object(images_dir: Path) -> None:
-    labels = np.zeros((HEIGHT, WIDTH), bool)
-    labels[1, 1] = labels[10, 10] = True
-    for mask in (labels, labels.astype(np.uint8) * 255):
-        (found,) = masked(images_dir, mask).objects
-        assert (found.area, found.box) == (2, (1.0, 1.0, 11.0, 11.0))
-
-
-def test_masks_that_cannot_be_used(images_dir: Path) -> None:
-    full = np.ones((HEIGHT, WIDTH), np.uint8)
-    many = np.arange(HEIGHT * WIDTH * 4).reshape(HEIGHT * 2, WIDTH * 2).astype(np.uint16)
-    assert masked(images_dir, None).reason.startswith("cat/a.png: expected an image file, found no such file")
-    assert masked(images_dir, 0 * full).reason == "no objects"
-    assert "no class" in masked(images_dir, full, category=None).reason
-    assert f"expected a mask of {WIDTH} x {HEIGHT}" in masked(images_dir, full[:5]).reason
-    assert "mode RGB" in masked(images_dir, np.zeros((HEIGHT, WIDTH, 3), np.uint8)).reason
-    Image.new("RGB", (WIDTH * 2, HEIGHT * 2)).save(images_dir / "cat/a.png")
-    assert f"at most {MOST_LABELS} labels" in masked(images_dir, many).reason
-    (images_dir / "cat/a.png").write_bytes(b"")
-    assert "an empty file" in masked(images_dir, full).reason
 
 
 def test_accept_keeps_the_order_of_equals() -> None:

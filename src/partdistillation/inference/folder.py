@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from partdistillation.config import Device
+from partdistillation.config import Device, ObjectsConfig
 from partdistillation.data.coco import CocoDataset, CocoImage, Id, read_instances
 from partdistillation.data.coco_writer import InstanceLabel, PartLabel, write_instances, write_parts
 from partdistillation.data.image_folder import scan
@@ -27,8 +27,11 @@ from partdistillation.inference.segmenter import (
 from partdistillation.manifest import Json
 from partdistillation.models.sources import resolve
 from partdistillation.objects import ObjectSource, log_rejected
-from partdistillation.objects.annotations import AnnotatedObjects, MaskedObjects
+from partdistillation.objects.annotations import AnnotatedObjects
+from partdistillation.objects.labelling import plain_list
 from partdistillation.objects.mask2former import Mask2FormerObjects
+from partdistillation.objects.masks import MaskedObjects
+from partdistillation.objects.segmented import SegmentedObjects
 from partdistillation.records import ObjectRow, PartRow
 from partdistillation.result import FoundObject, FoundPart, Result
 from partdistillation.shards import ImageRef, Shard, make_shards
@@ -88,7 +91,11 @@ def _photographs(images: Path) -> list[ImageInput]:
 
 def _found_objects(segmenter: PartSegmenter, model: str | Path, inputs: list[ImageInput], out: Path) -> None:
     network, classes = segmenter.objects_network, segmenter.class_names
-    find = Mask2FormerObjects(network, MAX_OBJECTS, 0.0, MIN_OBJECT_SCORE, frozenset(classes))
+    find = SegmentedObjects(
+        Mask2FormerObjects(network, MIN_OBJECT_SCORE),
+        plain_list(classes),
+        ObjectsConfig(max_objects=MAX_OBJECTS, min_score=MIN_OBJECT_SCORE),
+    )
     # Here the model is to say what a photograph shows, even where its folder does too.
     inputs = [replace(one, category=None) for one in inputs]
     settings: dict[str, Json] = {

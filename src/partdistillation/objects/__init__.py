@@ -15,6 +15,7 @@ from jaxtyping import Bool, UInt8
 
 from partdistillation.data.images import ImageInput
 from partdistillation.functional.masks import box, encode
+from partdistillation.objects.labelling import best
 from partdistillation.records import Object, ObjectRow
 
 _SHOWN = 3
@@ -66,24 +67,35 @@ def accept(
     min_area: float,
     notes: Iterable[str] = (),
 ) -> ObjectRow:
-    """The row of an image: its best objects by score, then area, numbered in that order.
+    """The row of an image with its best objects (`labelling.best`).
 
-    Objects without pixels or under `min_area` (a share of the image) and those after the best `max_objects`
-    are left out. The row's reason says what was left out, `notes` (what the segmenter left out) first; where
-    no object remains, the row is rejected.
+    The row's reason says what was left out, `notes` (what the source left out) first.
+    """
+    kept, left_out = best(objects, pixels=height * width, max_objects=max_objects, min_area=min_area)
+    return to_row(image, height=height, width=width, objects=kept, left_out=[*notes, *left_out])
+
+
+def to_row(
+    image: ImageInput,
+    *,
+    height: int,
+    width: int,
+    objects: Iterable[Object],
+    remarks: Sequence[str] = (),
+    left_out: Sequence[str] = (),
+    missing: str = "no objects",
+) -> ObjectRow:
+    """The row of an image with these objects, numbered best score first; rejected where there are none.
+
+    The row's reason holds `remarks` and what was `left_out`; of a rejected one, `missing` before.
     """
     found = sorted(objects, key=lambda one: (-one.score, -one.area))
-    large = [one for one in found if one.area >= max(1, min_area * height * width)]
-    kept = tuple(replace(one, object_id=number) for number, one in enumerate(large[:max_objects]))
-    reasons = list(notes)
-    if len(large) < len(found):
-        reasons.append(f"{len(found) - len(large)} empty or smaller than {min_area:g} of the image")
-    if len(kept) < len(large):
-        reasons.append(f"{len(large) - len(kept)} after the best {max_objects}")
-    if not kept:
-        return reject(image, "; ".join(["no objects", *reasons]), height=height, width=width)
-    reason = f"left out: {'; '.join(reasons)}" if reasons else ""
-    return ObjectRow(image.image_id, image.file_name, width, height, "ok", reason, kept)
+    if not found:
+        return reject(image, "; ".join([missing, *remarks, *left_out]), height=height, width=width)
+    numbered = tuple(replace(one, object_id=number) for number, one in enumerate(found))
+    said = "; ".join(left_out)
+    reason = "; ".join([*remarks, f"left out: {said}"] if said else remarks)
+    return ObjectRow(image.image_id, image.file_name, width, height, "ok", reason, numbered)
 
 
 def reject(image: ImageInput, reason: str, *, height: int = 0, width: int = 0) -> ObjectRow:

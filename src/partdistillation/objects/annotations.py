@@ -1,20 +1,15 @@
-"""Objects from labels that exist: a COCO file, or a folder of masks."""
+"""Objects from a COCO file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from partdistillation.data.coco import CocoDataset, CocoImage
-from partdistillation.data.images import ImageInput, load_image, load_label_map
+from partdistillation.data.images import ImageInput, load_image
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import from_coco
 from partdistillation.objects import accept, reject, to_object
 from partdistillation.records import Object, ObjectRow
-
-MOST_LABELS = 1000
-"""A mask with more labels is a photograph or has soft borders."""
 
 
 @dataclass(frozen=True)
@@ -28,21 +23,6 @@ class AnnotatedObjects:
     def __call__(self, images: Sequence[ImageInput]) -> list[ObjectRow]:
         return [
             annotated_objects(self.dataset, image, max_objects=self.max_objects, min_area=self.min_area)
-            for image in images
-        ]
-
-
-@dataclass(frozen=True)
-class MaskedObjects:
-    """The ObjectSource that reads a folder of masks."""
-
-    masks_dir: Path
-    max_objects: int
-    min_area: float
-
-    def __call__(self, images: Sequence[ImageInput]) -> list[ObjectRow]:
-        return [
-            masked_objects(self.masks_dir, image, max_objects=self.max_objects, min_area=self.min_area)
             for image in images
         ]
 
@@ -62,9 +42,9 @@ def annotated_objects(
     if entry.problem:
         return reject(image, entry.problem)
     try:
-        height, width = _checked_size(image)
+        height, width = checked_size(image)
     except InputError as error:
-        return reject(image, _reason(error, image.path))
+        return reject(image, said(error, image.path))
     if (entry.height, entry.width) != (height, width):
         annotated = f"{entry.width} x {entry.height}"
         reason = f"expected an image of {annotated} as {dataset.path.name} says, found {width} x {height}"
@@ -79,33 +59,6 @@ def annotated_objects(
         min_area=min_area,
         notes=notes,
     )
-
-
-def masked_objects(masks_dir: Path, image: ImageInput, *, max_objects: int, min_area: float) -> ObjectRow:
-    """The objects of one image from `masks_dir`: the same relative path, with .png.
-
-    Every nonzero value is one object, so a binary mask is one object. Their class is the image's folder.
-    """
-    try:
-        height, width = _checked_size(image)
-        labels = load_label_map((masks_dir / image.file_name).with_suffix(".png"))
-    except InputError as error:
-        return reject(image, _reason(error, image.path, masks_dir))
-    values = np.unique(labels[labels != 0])
-    if image.category is None:
-        reason = "no class: expected the image in a folder named after the class of its objects"
-    elif labels.shape != (height, width):
-        reason = (
-            f"expected a mask of {width} x {height} as the image, found {labels.shape[1]} x {labels.shape[0]}"
-        )
-    elif len(values) > MOST_LABELS:
-        reason = f"expected a mask of at most {MOST_LABELS} labels, found {len(values)}; is it a photograph?"
-    else:
-        objects = [to_object(labels == value, image.category, 1.0) for value in values]
-        return accept(
-            image, height=height, width=width, objects=objects, max_objects=max_objects, min_area=min_area
-        )
-    return reject(image, reason, height=height, width=width)
 
 
 def _decoded(dataset: CocoDataset, entry: CocoImage) -> tuple[list[Object], list[str]]:
@@ -129,7 +82,7 @@ def _decoded(dataset: CocoDataset, entry: CocoImage) -> tuple[list[Object], list
     return objects, notes
 
 
-def _checked_size(image: ImageInput) -> tuple[int, int]:
+def checked_size(image: ImageInput) -> tuple[int, int]:
     """(height, width) of an image that can be read to its end."""
     if image.problem:
         raise InputError(image.problem)
@@ -137,7 +90,7 @@ def _checked_size(image: ImageInput) -> tuple[int, int]:
     return height, width
 
 
-def _reason(error: InputError, *prefixes: Path) -> str:
+def said(error: InputError, *prefixes: Path) -> str:
     """The message without directories: rows must not depend on where the data set lies."""
     message = str(error)
     for prefix in prefixes:

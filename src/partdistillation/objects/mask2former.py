@@ -10,14 +10,13 @@ import torch
 from jaxtyping import Bool, UInt8
 
 from partdistillation.config import Device
-from partdistillation.data.images import ImageInput, load_image
-from partdistillation.errors import CheckpointError, InputError
+from partdistillation.errors import CheckpointError
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.sources import resolve
-from partdistillation.objects import accept, reject, to_object
+from partdistillation.objects import to_object
 from partdistillation.postprocess import class_probabilities, full_masks, run_network
-from partdistillation.records import ObjectRow
+from partdistillation.records import Object
 
 TOP = 100
 """Pairs of a query and a class that are looked at in an image, as Mask2Former does."""
@@ -33,66 +32,46 @@ class Instance(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Mask2FormerObjects:
-    """The ObjectSource that runs a Mask2Former.
+    """The ObjectSegmenter that is a Mask2Former. It knows the classes it was trained on and no others.
 
-    An image in a folder named after one of the model's classes keeps only objects of that class, as the
-    method wants it; any other image keeps all.
+    A query's class is the best of those that are asked for.
     """
 
     network: PartMask2Former
-    max_objects: int
-    min_area: float
     min_score: float
-    classes: frozenset[str] | None = None
-    """Only objects of these classes, if given."""
+    """Objects with a lower score are dropped."""
 
     @classmethod
     def from_pretrained(
-        cls,
-        source: str | Path,
-        *,
-        max_objects: int,
-        min_area: float,
-        min_score: float,
-        device: Device = "auto",
-        classes: frozenset[str] | None = None,
+        cls, source: str | Path, *, min_score: float, device: Device = "auto"
     ) -> "Mask2FormerObjects":
         """Load the model: a directory, a published one's name, or `builtin:NAME`.
 
         Raises:
             CheckpointError: it can't be loaded, or isn't an instance segmentation model.
         """
-        network = load_instance_model(source, choose_device(device))
-        return cls(network, max_objects, min_area, min_score, classes)
+        return cls(load_instance_model(source, choose_device(device)), min_score)
 
-    def __call__(self, images: Sequence[ImageInput]) -> list[ObjectRow]:
-        return [self._row(image) for image in images]
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The classes that it was trained on."""
+        return self.network.info.class_names
 
-    def _row(self, image: ImageInput) -> ObjectRow:
-        if image.problem:
-            return reject(image, image.problem)
-        try:
-            pixels = load_image(image.path)
-        except InputError as error:
-            return reject(image, str(error).removeprefix(f"{image.path}: "))
-        instances = find_instances(
-            self.network, pixels, min_score=self.min_score, classes=self._classes_of(image)
-        )
-        return accept(
-            image,
-            height=pixels.shape[0],
-            width=pixels.shape[1],
+    def __call__(
+        self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], class_names: Sequence[str]
+    ) -> list[list[Object]]:
+        """The objects of each image, which the network sees one by one."""
+        if not class_names:
+            return [[] for _ in images]
+        classes = frozenset(class_names)
+        return [
             # encoded one by one: a hundred masks of a large photograph take gigabytes
-            objects=[to_object(*instance) for instance in instances],
-            max_objects=self.max_objects,
-            min_area=self.min_area,
-        )
-
-    def _classes_of(self, image: ImageInput) -> frozenset[str] | None:
-        if image.category is None or image.category not in self.network.info.class_names:
-            return self.classes
-        own = frozenset({image.category})
-        return own if self.classes is None else own & self.classes
+            [
+                to_object(*instance)
+                for instance in find_instances(self.network, image, min_score=self.min_score, classes=classes)
+            ]
+            for image in images
+        ]
 
 
 def load_instance_model(source: str | Path, device: torch.device) -> PartMask2Former:

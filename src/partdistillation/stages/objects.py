@@ -1,17 +1,23 @@
 """Stage 1: find the objects whose parts are learned (paper, section 4.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from partdistillation.config import Device, Inputs, ObjectsConfig, Recipe
+from partdistillation.data.class_list import ClassList, read_class_list
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput
 from partdistillation.engine import run_shards
 from partdistillation.errors import ConfigError
+from partdistillation.manifest import Json, canonical_hash
 from partdistillation.objects import ObjectSource, log_rejected
-from partdistillation.objects.annotations import AnnotatedObjects, MaskedObjects
+from partdistillation.objects.annotations import AnnotatedObjects
+from partdistillation.objects.copied import CopiedObjects
+from partdistillation.objects.labelling import open_vocabulary, plain_list
+from partdistillation.objects.masks import MaskedObjects
 from partdistillation.records import ObjectRow
 from partdistillation.shards import Shard, make_shards
 from partdistillation.store import read_rows
@@ -19,43 +25,108 @@ from partdistillation.store import read_rows
 FOLDER = "objects"
 
 
+class Plan(NamedTuple):
+    """What a source of objects goes through, and what decides its rows."""
+
+    images: Sequence[ImageInput]
+    make: Callable[[], ObjectSource]
+    upstream: Sequence[Path] = ()
+    settings: Mapping[str, Json] = {}
+
+
 def run(inputs: Inputs, recipe: Recipe) -> Path:
-    """Write `out/objects`: a row an image, with at most `max_objects` objects."""
+    """Write `out/objects`: a row an image, with at most `max_objects` objects (and as many people)."""
     images_dir = inputs.need("images")
+    plan = _plan(inputs, images_dir, recipe)
     config = recipe.objects
-    match config.source:
-        case "annotations":
-            path = inputs.need("objects")
-            if path.is_dir():
-                raise ConfigError(
-                    f"--objects: expected a COCO .json file, found the folder {path}; for a folder of masks "
-                    "add --objects.source masks"
-                )
-            dataset = read_instances(path)
-            dataset.log_notes()
-            images, upstream = dataset.inputs(images_dir), [path]
-            make = partial(_annotated, dataset, config)
-        case "masks":
-            images, upstream = list(scan(images_dir).images), []
-            make = partial(_masked, inputs.need("objects"), config)
-        case "mask2former":
-            images, upstream = list(scan(images_dir).images), []
-            make = partial(_segmented, recipe.encoder, config, inputs.device)
-    by_class = all(image.category for image in images)
-    shards = make_shards(images, size=_shard_size(len(images)), by=_category if by_class else None)
-    settings = {**config.to_dict(), "encoder": recipe.encoder if config.source == "mask2former" else None}
+    by_class = all(image.category for image in plan.images)
     folder = run_shards(
         inputs.out / FOLDER,
         row=ObjectRow,
-        shards=shards,
-        settings=settings,
-        upstream=upstream,
-        make_work=partial(_make_work, make),
+        shards=make_shards(
+            plan.images, size=_shard_size(len(plan.images)), by=_category if by_class else None
+        ),
+        settings={
+            "source": config.source,
+            "max_objects": config.max_objects,
+            "min_area": config.min_area,
+            **plan.settings,
+        },
+        upstream=plan.upstream,
+        make_work=partial(_make_work, plan.make),
         workers=inputs.workers,
         label="objects",
     )
     log_rejected(read_rows(folder, ObjectRow))
     return folder
+
+
+def _plan(inputs: Inputs, images_dir: Path, recipe: Recipe) -> Plan:
+    match recipe.objects.source:
+        case "annotations":
+            return _annotations(inputs, images_dir, recipe.objects)
+        case "masks":
+            return _masks(inputs, images_dir, recipe.objects)
+        case "run":
+            return _other_run(inputs, images_dir, recipe.objects)
+        case _:
+            return _model(inputs, images_dir, recipe)
+
+
+def _annotations(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
+    path = inputs.need("objects")
+    if path.is_dir():
+        raise ConfigError(
+            f"--objects: expected a COCO .json file, found the folder {path}; for a folder of masks "
+            "add --objects.source masks, for another run's objects --objects.source run"
+        )
+    dataset = read_instances(path)
+    dataset.log_notes()
+    return Plan(dataset.inputs(images_dir), partial(_annotated, dataset, config), [path])
+
+
+def _masks(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
+    folder = inputs.need("objects")
+    if not folder.is_dir():
+        raise ConfigError(f"--objects: expected a folder of masks, found the file {folder}")
+    classes = None if config.classes is None else read_class_list(config.classes)
+    return Plan(
+        scan(images_dir).images,
+        partial(MaskedObjects, folder, config.max_objects, config.min_area, classes),
+        settings={} if classes is None else {"classes": _fingerprint(classes)},
+    )
+
+
+def _other_run(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
+    given = inputs.need("objects")
+    folder = given / FOLDER if (given / FOLDER).is_dir() else given
+    if folder.resolve() == (inputs.out / FOLDER).resolve():
+        raise ConfigError(f"--objects: expected another run than the one that --out names, found {given}")
+    copied = CopiedObjects.of(folder, max_objects=config.max_objects, min_area=config.min_area)
+    return Plan(scan(images_dir).images, partial(_same, copied), [folder])
+
+
+def _model(inputs: Inputs, images_dir: Path, recipe: Recipe) -> Plan:
+    from partdistillation.objects.models import fingerprints, model_names
+
+    config, found = recipe.objects, scan(images_dir)
+    classes = None if config.classes is None else read_class_list(config.classes)
+    if classes is None and config.source != "mask2former":
+        classes = open_vocabulary(found.categories)
+    settings: dict[str, Json] = {
+        "classes": None if classes is None else _fingerprint(classes),
+        "models": fingerprints(model_names(config, recipe.encoder)),
+        "min_score": config.min_score,
+        "people": config.people,
+        "keep_any_class": config.keep_any_class,
+    }
+    make = partial(_segmented, config, recipe.encoder, classes, inputs.device)
+    return Plan(found.images, make, settings=settings)
+
+
+def _fingerprint(classes: ClassList) -> str:
+    """Of the classes themselves: neither the file's place nor its comments count."""
+    return canonical_hash(list(classes.entries))
 
 
 def _shard_size(images: int) -> int:
@@ -69,25 +140,23 @@ def _category(image: ImageInput) -> str:
 
 
 def _make_work(make: Callable[[], ObjectSource]) -> Callable[[Shard[ImageInput]], list[ObjectRow]]:
-    segmenter = make()
-    return lambda shard: list(segmenter(shard.inputs))
+    source = make()
+    return lambda shard: list(source(shard.inputs))
 
 
 def _annotated(dataset: CocoDataset, config: ObjectsConfig) -> ObjectSource:
     return AnnotatedObjects(dataset, config.max_objects, config.min_area)
 
 
-def _masked(folder: Path, config: ObjectsConfig) -> ObjectSource:
-    return MaskedObjects(folder, config.max_objects, config.min_area)
+def _same(source: ObjectSource) -> ObjectSource:
+    return source
 
 
-def _segmented(encoder: str, config: ObjectsConfig, device: Device) -> ObjectSource:
-    from partdistillation.objects.mask2former import Mask2FormerObjects
+def _segmented(
+    config: ObjectsConfig, encoder: str, classes: ClassList | None, device: Device
+) -> ObjectSource:
+    from partdistillation.objects.models import load_segmenter
+    from partdistillation.objects.segmented import SegmentedObjects
 
-    return Mask2FormerObjects.from_pretrained(
-        encoder,
-        max_objects=config.max_objects,
-        min_area=config.min_area,
-        min_score=config.min_score,
-        device=device,
-    )
+    segmenter = load_segmenter(config, encoder, device)
+    return SegmentedObjects(segmenter, classes or plain_list(segmenter.vocabulary or ()), config)

@@ -1,0 +1,80 @@
+"""The models that find objects: their names, what rows depend on, and how they are loaded, when needed."""
+
+from partdistillation.config import Device, ObjectsConfig
+from partdistillation.errors import ConfigError
+from partdistillation.manifest import Json
+from partdistillation.models.sources import resolve
+from partdistillation.objects import ObjectSegmenter
+from partdistillation.objects.labelling import PEOPLE_SCORE
+from partdistillation.store import contents_hash
+
+SAM3 = "facebook/sam3"
+
+
+def load_segmenter(config: ObjectsConfig, encoder: str, device: Device) -> ObjectSegmenter:
+    """The model of the settings' source, ready to be asked.
+
+    Raises:
+        CheckpointError: it can't be loaded, or is of another kind.
+        ConfigError: no model is named, and none is published under a name.
+    """
+    first, *second = model_names(config, encoder)
+    min_score = min(config.min_score, PEOPLE_SCORE) if config.people else config.min_score
+    match config.source:
+        case "mask2former":
+            from partdistillation.objects.mask2former import Mask2FormerObjects
+
+            return Mask2FormerObjects.from_pretrained(first, min_score=min_score, device=device)
+        case "detic":
+            from partdistillation.objects.detic import DeticObjects
+
+            return DeticObjects.from_pretrained(first, text=second[0], min_score=min_score, device=device)
+        case "sam3":
+            from partdistillation.objects.sam3 import Sam3Objects
+
+            return Sam3Objects.from_pretrained(first, min_score=min_score, device=device)
+        case "grounded_sam":
+            from partdistillation.objects.grounded_sam import GroundedSamObjects
+
+            return GroundedSamObjects.from_pretrained(first, second[0], min_score=min_score, device=device)
+    raise AssertionError(f"{config.source} isn't a model")
+
+
+def model_names(config: ObjectsConfig, encoder: str) -> tuple[str, ...]:
+    """The hub names or directories of the models that the settings' source needs.
+
+    Raises:
+        ConfigError: no model is named, and none is published under a name.
+    """
+    match config.source:
+        case "mask2former":
+            return (config.model or encoder,)
+        case "detic":
+            from partdistillation.objects.detic.text import CLIP
+
+            if not config.model:
+                raise ConfigError(
+                    "objects.model: expected the folder that `partdistill convert detic` wrote, found none; "
+                    "Detic has no published model that can be loaded by name"
+                )
+            return config.model, config.text_model or CLIP
+        case "sam3":
+            return (config.model or SAM3,)
+        case "grounded_sam":
+            from partdistillation.objects.grounded_sam import DETECTOR, SEGMENTER
+
+            return config.model or DETECTOR, config.segmenter or SEGMENTER
+    raise AssertionError(f"{config.source} isn't a model")
+
+
+def fingerprints(names: tuple[str, ...]) -> list[Json]:
+    """What rows depend on: the contents of a directory, and of a published model its name.
+
+    Raises:
+        CheckpointError: a directory isn't there.
+    """
+    sources = [resolve(name) for name in names]
+    return [
+        {"contents": [contents_hash(file) for file in source.files]} if source.files else str(source.path)
+        for source in sources
+    ]
