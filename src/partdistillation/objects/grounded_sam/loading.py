@@ -1,0 +1,74 @@
+"""Published models of several kinds, as transformers loads them, checked before they are used."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer
+
+from partdistillation.errors import CheckpointError
+from partdistillation.models.pretrained import check_report, quiet_transformers, read_config
+
+
+def model_type(source: str | Path, expected: Sequence[str], kind: str) -> str:
+    """The `model_type` of a model's config.json.
+
+    Args:
+        source: a model directory, or a published model's name.
+        expected: the model types that can be used.
+        kind: what they are, for the message.
+
+    Raises:
+        CheckpointError: there is no such model, or it is of another type.
+    """
+    found = read_config(source).get("model_type")
+    if found not in expected:
+        raise CheckpointError(
+            f"{source}: expected {kind} (model_type {', '.join(expected)}), config.json says {found!r}; "
+            "give a model of one of these kinds"
+        )
+    return str(found)
+
+
+def load_network(model_class: Any, source: str | Path, device: torch.device) -> Any:
+    """A network of a transformers class in float32, for inference only.
+
+    Weights that the class has no use for are ignored, as a video model's memory is by SAM 2 for images.
+
+    Raises:
+        CheckpointError: the files can't be read, or weights are missing or of another shape.
+    """
+    with quiet_transformers():
+        try:
+            network, report = model_class.from_pretrained(
+                source,
+                dtype=torch.float32,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        except Exception as error:  # transformers, safetensors and the hub client each have their own
+            raise CheckpointError(f"{source}: the model can't be loaded: {error}") from error
+    check_report(source, {**report, "unexpected_keys": ()})
+    return network.eval().requires_grad_(False).to(device)
+
+
+def load_tokenizer(source: str | Path, size: int) -> Any:
+    """The tokenizer in a model's directory; `size` is the number of tokens that the network knows.
+
+    Raises:
+        CheckpointError: there is none that can be loaded, or not one of this size at most.
+    """
+    with quiet_transformers():
+        try:
+            tokenizer: Any = AutoTokenizer.from_pretrained(source)
+        except Exception as error:  # as above
+            raise CheckpointError(f"{source}: the tokenizer can't be loaded: {error}") from error
+    # without files, transformers makes a tokenizer of nothing but its special tokens
+    if not len(tokenizer.all_special_tokens) < len(tokenizer) <= size:
+        raise CheckpointError(
+            f"{source}: expected a tokenizer of {size} tokens beside the model, found {len(tokenizer)}; "
+            "are its files there (tokenizer.json)?"
+        )
+    return tokenizer
