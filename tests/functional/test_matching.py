@@ -14,6 +14,7 @@ from transformers.models.mask2former import modeling_mask2former as judge
 from partdistillation.errors import PartDistillationError
 from partdistillation.functional import matching
 from partdistillation.functional.matching import LossWeights, Points, Targets, criterion
+from partdistillation.functional.sampling import sample_features, sample_masks
 
 SIZE = 16
 
@@ -49,52 +50,50 @@ def uniform_points(targets: list[Targets], count: int = 64, *, importance: bool 
     return matching.draw_points(targets, count, layers=2, generator=generator, importance_sampling=importance)
 
 
-def test_features_are_sampled_at_pixel_centres_and_between() -> None:
-    features = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
-    points = torch.tensor([[[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.5, 0.5], [0.0, 0.25]]])
-    # x first; outside the outermost centres the value fades to 0
-    expected = [0.0, 1.0, 2.0, 1.5, 0.0]
-    np.testing.assert_allclose(matching.sample_features(features, points)[0, 0], expected, atol=1e-6)
-
-
-@given(st.tuples(st.integers(1, 5), st.integers(1, 5)), st.integers(1, 3))
-@settings(max_examples=20, deadline=None)
-def test_sampling_agrees_with_grid_sample(size: tuple[int, int], channels: int) -> None:
-    """Values and gradients, at corners of the map too."""
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(2, channels, *size, generator=generator).requires_grad_()
-    points = torch.rand(2, 9, 2, generator=generator)
-    points[:, :4] = torch.cartesian_prod(torch.arange(2.0), torch.arange(2.0))
-    grid = 2 * points[:, None] - 1
-    expected = torch.nn.functional.grid_sample(features, grid, align_corners=False)[:, :, 0]
-    found = matching.sample_features(features, points)
-    torch.testing.assert_close(found, expected)
-    gradients = [torch.autograd.grad(one.square().sum(), features)[0] for one in (found, expected)]
-    torch.testing.assert_close(*gradients)
-    masks = features[0] > 0
-    at_once = matching.sample_features(masks[None].float(), points[:1])[0]
-    torch.testing.assert_close(matching.sample_masks(masks, points[0]), at_once)
-
-
 def test_costs_by_hand() -> None:
-    logits = torch.tensor([[[0.0, 0.0, 0.0, 0.0]]])  # probability 1/2 everywhere
+    logits = torch.tensor([[0.0], [0.0], [0.0], [0.0]])  # probability 1/2 everywhere
     targets = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
     cross_entropy, dice = matching.pairwise_costs(logits, targets)
-    np.testing.assert_allclose(cross_entropy[0, 0], [np.log(2)] * 2, rtol=1e-6)
-    np.testing.assert_allclose(dice[0, 0], [1 - 3 / 5, 1 - 1 / 3], rtol=1e-6)
+    np.testing.assert_allclose(cross_entropy[:, 0], [np.log(2)] * 2, rtol=1e-6)
+    np.testing.assert_allclose(dice[:, 0], [1 - 3 / 5, 1 - 1 / 3], rtol=1e-6)
 
 
 def test_costs_and_losses_agree_with_transformers() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(6, 40, generator=generator)
     targets = torch.rand(4, 40, generator=generator)
-    cross_entropy, dice = matching.pairwise_costs(logits[None], targets)
+    cross_entropy, dice = matching.pairwise_costs(logits.T, targets)
     expected = judge.pair_wise_sigmoid_cross_entropy_loss(logits, targets)
-    np.testing.assert_allclose(cross_entropy[0], expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(dice[0], judge.pair_wise_dice_loss(logits, targets), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(cross_entropy.T, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(dice.T, judge.pair_wise_dice_loss(logits, targets), rtol=1e-5, atol=1e-6)
     mask, dice_loss = matching.mask_losses(logits[None, :4], targets[None])
     np.testing.assert_allclose(mask[0], judge.sigmoid_cross_entropy_loss(logits[:4], targets, 1), rtol=1e-5)
     np.testing.assert_allclose(dice_loss[0], judge.dice_loss(logits[:4], targets, 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("points", [1, 64, 150])
+def test_gradients_of_mask_losses(points: int) -> None:
+    """Against PyTorch's, for sure and unsure logits, and for any number of points."""
+    generator = torch.Generator().manual_seed(0)
+    logits = (20 * torch.randn(2, 3, points, generator=generator)).requires_grad_()
+    targets = torch.rand(2, 3, points, generator=generator)
+    probabilities = logits.sigmoid()
+    cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    dice = 1 - (2 * (probabilities * targets).sum(-1) + 1) / ((probabilities + targets).sum(-1) + 1)
+    gradients = []
+    for mask_loss, dice_loss in (
+        (cross_entropy.mean(-1).sum(-1), dice.sum(-1)),
+        matching.mask_losses(logits, targets),
+    ):
+        total = ((5 * mask_loss + 7 * dice_loss) * torch.tensor([2.0, 3.0])).sum()
+        gradients.append(torch.autograd.grad(total, logits)[0])
+    torch.testing.assert_close(*gradients)
+
+
+def test_mask_losses_of_sure_logits() -> None:
+    logits, targets = torch.tensor([[[-1e4, 1e4, 90.0]]]), torch.tensor([[[0.0, 0.0, 1.0]]])
+    cross_entropy, _ = matching.mask_losses(logits, targets)
+    np.testing.assert_allclose(cross_entropy, [1e4 / 3], rtol=1e-6)
 
 
 @pytest.mark.parametrize("importance", [False, True])
@@ -141,10 +140,10 @@ def expected_pairs(
     """Pairs of each image in the queries' order, as scipy and transformers return them."""
     found = matching.match(
         embeddings,
-        matching.sample_features(features, points.shared),
+        sample_features(features, points.shared),
         logits,
         targets,
-        [matching.sample_masks(t.masks, p) for t, p in zip(targets, points.shared, strict=True)],
+        [sample_masks(t.masks, p) for t, p in zip(targets, points.shared, strict=True)],
         LossWeights(),
     )
     pairs = [(match.queries[0].numpy(), match.targets[0].numpy()) for match in found]

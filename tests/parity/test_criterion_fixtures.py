@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from partdistillation.functional import matching
+from partdistillation.functional.sampling import sample_features, sample_masks
 
 CASES = ["A", "B", "C", "D", "E", "F", "Hfix"]
 
@@ -104,10 +105,10 @@ def test_pairs(case: Case) -> None:
         groups = list(torch.from_numpy(case[f"logits{layer}"])[None, :, None].unbind(1))
         matches = matching.match(
             torch.eye(case.queries).expand(1, case.batch, -1, -1),
-            matching.sample_features(masks, points.shared),
+            sample_features(masks, points.shared),
             groups,
             case.targets,
-            [matching.sample_masks(t.masks, p) for t, p in zip(case.targets, points.shared, strict=True)],
+            [sample_masks(t.masks, p) for t, p in zip(case.targets, points.shared, strict=True)],
             case.weights,
         )
         for image, pairs in enumerate(matches):

@@ -13,17 +13,22 @@ image to image.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from partdistillation.errors import PartDistillationError
 from partdistillation.functional.products import linear
+from partdistillation.functional.sampling import sample_each, sample_features, sample_masks
 from partdistillation.profiling import span
+
+_FACTORS = 64
+"""Of a product whose logarithm is taken at once."""
 
 
 class Targets(NamedTuple):
@@ -153,68 +158,13 @@ def draw_points(
     return Points(shared, ImportancePoints(candidates, draw(layers, count, rest)))
 
 
-# ---------------------------------------------------------------------- sampling
-
-
-def sample_features(
-    features: Float[Tensor, "image channel height width"], points: Float[Tensor, "image point 2"]
-) -> Float[Tensor, "image channel point"]:
-    """Bilinear values at points (x, y) in 0..1; pixel centres lie at (i + .5) / size, outside is 0.
-
-    As weighted sums of rows, which is fast for many channels, above all where they are last in memory.
-    """
-    count, channels, height, width = features.shape
-    pixels, weights = _neighbors(points, height, width)
-    first = torch.arange(count, device=pixels.device)[:, None, None] * (height * width)
-    sampled = nn.functional.embedding_bag(
-        (pixels + first).flatten(0, 1),
-        features.permute(0, 2, 3, 1).reshape(-1, channels),
-        per_sample_weights=weights.flatten(0, 1).to(features),
-        mode="sum",
-    )
-    return sampled.view(count, -1, channels).transpose(1, 2)
-
-
-def sample_masks(
-    masks: Bool[Tensor, "target height width"], points: Float[Tensor, "point 2"]
-) -> Float[Tensor, "target point"]:
-    """Bilinear values of binary masks at points shared by all of them."""
-    pixels, weights = _neighbors(points, *masks.shape[1:])
-    return (masks.flatten(1)[:, pixels] * weights).sum(dim=-1)
-
-
-def _neighbors(
-    points: Float[Tensor, "*batch point 2"], height: int, width: int
-) -> tuple[Int[Tensor, "*batch point 4"], Float[Tensor, "*batch point 4"]]:
-    """The four pixels around each point, row by row, and their weights: 0 for those outside."""
-    size = points.new_tensor([width, height])
-    place = points * size - 0.5
-    corner = place.floor()
-    part = (place - corner)[..., None]
-    sides = corner[..., None] + torch.arange(2, device=points.device)
-    inside = (sides >= 0) & (sides < size[:, None])
-    weights = torch.cat([1 - part, part], dim=-1) * inside
-    x, y = sides.clamp(min=0).minimum(size[:, None] - 1).long().unbind(dim=-2)
-    across, down = weights.unbind(dim=-2)
-    pixels = y[..., :, None] * width + x[..., None, :]
-    return pixels.flatten(-2), (down[..., :, None] * across[..., None, :]).flatten(-2)
-
-
-def _sample_each(
-    masks: Float[Tensor, "mask height width"], points: Float[Tensor, "mask point 2"]
-) -> Float[Tensor, "mask point"]:
-    """As `sample_features`, for one channel."""
-    grid = 2 * points[:, None] - 1
-    return nn.functional.grid_sample(masks[:, None], grid, align_corners=False)[:, 0, 0]
-
-
 # ---------------------------------------------------------------------- matching
 
 
 @torch.no_grad()
 def match(
     mask_embeddings: Float[Tensor, "layer image query channel"],
-    features: Float[Tensor, "image channel point"],
+    features: Float[Tensor, "image point channel"],
     class_logits: Sequence[Float[Tensor, "layer _group query logit"]],
     targets: Sequence[Targets],
     point_targets: Sequence[Float[Tensor, "_target point"]],
@@ -228,11 +178,12 @@ def match(
     costs = []
     for image, target in enumerate(targets):
         probabilities = class_logits[image].float().softmax(dim=-1)
-        cost = -weights.classification * probabilities[:, target.groups, :, target.labels].movedim(0, -1)
-        by_point = linear(features[image].T, mask_embeddings[:, image].flatten(0, 1), None).float()
-        logits = by_point.T.view(*mask_embeddings.shape[::2], -1)
+        cost = -weights.classification * probabilities[:, target.groups, :, target.labels]
+        predictions = mask_embeddings[:, image]
+        logits = linear(features[image], predictions.flatten(0, 1), None).float()
         mask, dice = pairwise_costs(logits, point_targets[image].float())
-        costs.append(cost + weights.mask * mask + weights.dice * dice)
+        cost += (weights.mask * mask + weights.dice * dice).view(-1, *predictions.shape[:2])
+        costs.append(cost.movedim(0, -1))
     host = torch.cat(costs, dim=-1).cpu().numpy()  # one transfer, whatever the number of images
     if not np.isfinite(host).all():
         raise PartDistillationError(
@@ -246,16 +197,32 @@ def match(
 
 
 def pairwise_costs(
-    logits: Float[Tensor, "layer query point"], targets: Float[Tensor, "target point"]
-) -> tuple[Float[Tensor, "layer query target"], Float[Tensor, "layer query target"]]:
-    """Mean sigmoid cross-entropy, and dice loss, of every query with every target, over the points."""
-    transposed = targets.T
-    positive = nn.functional.softplus(logits).sum(dim=-1, keepdim=True)
-    cross_entropy = (positive - logits @ transposed) / logits.shape[-1]
+    logits: Float[Tensor, "point prediction"], targets: Float[Tensor, "target point"]
+) -> tuple[Float[Tensor, "target prediction"], Float[Tensor, "target prediction"]]:
+    """Mean sigmoid cross-entropy, and dice loss, of every target with every prediction, over the points."""
     probabilities = logits.sigmoid()
-    overlap = 2 * (probabilities @ transposed) + 1
-    dice = 1 - overlap / (probabilities.sum(dim=-1, keepdim=True) + targets.sum(dim=-1) + 1)
+    positive = _softplus_sum(logits, probabilities, 0)
+    cross_entropy = (positive - targets @ logits) / len(logits)
+    overlap = 2 * (targets @ probabilities) + 1
+    dice = 1 - overlap / (probabilities.sum(dim=0) + targets.sum(dim=1, keepdim=True) + 1)
     return cross_entropy, dice
+
+
+def _softplus_sum(
+    logits: Float[Tensor, "*shape"], probabilities: Float[Tensor, "*shape"], dim: int
+) -> Float[Tensor, "*reduced"]:
+    """The sum of log(1 + e^logit) along an axis, given the logits' sigmoid.
+
+    With p the larger of a probability and its complement, a term is the logit's positive part minus log p.
+    One logarithm serves many: p is at least a half, so a product of 64 is far from the smallest number.
+    """
+    likelier = torch.maximum(probabilities, 1 - probabilities)
+    whole = likelier.shape[dim] // _FACTORS * _FACTORS
+    grouped = likelier.narrow(dim, 0, whole).unflatten(dim, (_FACTORS, -1))  # type: ignore[no-untyped-call]
+    logs = grouped.prod(dim=dim).log().sum(dim=dim)
+    rest = likelier.narrow(dim, whole, likelier.shape[dim] - whole)
+    positive: Tensor = logits.relu().sum(dim=dim) - logs - rest.log().sum(dim=dim)
+    return positive
 
 
 def _assign(costs: np.ndarray, device: torch.device) -> Match:
@@ -307,11 +274,32 @@ def mask_losses(
     logits: Float[Tensor, "layer pair point"], targets: Float[Tensor, "layer pair point"]
 ) -> tuple[Float[Tensor, " layer"], Float[Tensor, " layer"]]:
     """Binary cross-entropy (mean over points) and dice loss, each summed over the pairs."""
-    cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    probabilities = logits.sigmoid()
-    overlap = 2 * (probabilities * targets).sum(dim=-1) + 1
-    dice = 1 - overlap / (probabilities.sum(dim=-1) + targets.sum(dim=-1) + 1)
-    return cross_entropy.mean(dim=-1).sum(dim=-1), dice.sum(dim=-1)
+    cross_entropy, dice = _MaskLosses.apply(logits.float(), targets.float())  # type: ignore[no-untyped-call]
+    return cross_entropy.sum(dim=-1), dice.sum(dim=-1)
+
+
+class _MaskLosses(torch.autograd.Function):
+    """Both losses of each pair, whose gradients share most of their work."""
+
+    @staticmethod
+    def forward(context: Any, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        probabilities = logits.sigmoid()
+        positive = _softplus_sum(logits, probabilities, logits.dim() - 1)
+        cross_entropy = (positive - (logits * targets).sum(dim=-1)) / logits.shape[-1]
+        overlap = 2 * (probabilities * targets).sum(dim=-1) + 1
+        size = probabilities.sum(dim=-1) + targets.sum(dim=-1) + 1
+        context.save_for_backward(probabilities, targets, overlap, size)
+        return cross_entropy, 1 - overlap / size
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, of_cross_entropy: Tensor, of_dice: Tensor) -> tuple[Tensor, None]:
+        probabilities, targets, overlap, size = context.saved_tensors
+        share = (of_cross_entropy / probabilities.shape[-1])[..., None]
+        slope = (of_dice / size)[..., None]  # of 1 - overlap / size: slope * (overlap / size - 2 * target)
+        by_probability = torch.addcmul(slope * (overlap / size)[..., None], targets, slope, value=-2)
+        by_probability *= probabilities * (1 - probabilities)
+        return by_probability.addcmul_(probabilities - targets, share), None
 
 
 def _compare_shared(
@@ -323,7 +311,7 @@ def _compare_shared(
     for embeddings, values, wanted, pairs in zip(
         mask_embeddings.unbind(1), features.unbind(), point_targets, matches, strict=True
     ):
-        logits = _matched(embeddings, pairs) @ values
+        logits = _matched(embeddings, pairs) @ values.T
         terms.append(mask_losses(logits, wanted[pairs.targets]))
     return terms
 
@@ -347,7 +335,7 @@ def _compare_importance(
         chosen = _most_uncertain(masks, candidates, uniform, count)
         wanted = target.masks[pairs.targets.flatten()].to(masks)
         logits, point_targets = (
-            _sample_each(values, chosen).view(*pairs.targets.shape, count) for values in (masks, wanted)
+            sample_each(values, chosen).view(*pairs.targets.shape, count) for values in (masks, wanted)
         )
         terms.append(mask_losses(logits, point_targets))
         start += len(target.labels)
@@ -362,7 +350,7 @@ def _most_uncertain(
     count: int,
 ) -> Float[Tensor, "pair point 2"]:
     """The uniform points, filled up to `count` with the candidates whose logits are nearest to 0."""
-    certainty = _sample_each(masks, candidates).abs()
+    certainty = sample_each(masks, candidates).abs()
     nearest = certainty.topk(count - uniform.shape[1], dim=1, largest=False).indices
     return torch.cat([candidates.gather(1, nearest[..., None].expand(-1, -1, 2)), uniform], dim=1)
 
