@@ -1,0 +1,124 @@
+"""Detic's model directories: `config.json` and `model.safetensors`.
+
+The backbone's weights have the names that transformers publishes Swin's under, with `backbone.` before.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+from transformers import SwinBackbone
+
+from partdistillation.atomic import replace_file
+from partdistillation.errors import CheckpointError
+from partdistillation.models.pretrained import check_report, quiet_transformers
+from partdistillation.objects.detic.config import DeticConfig
+from partdistillation.objects.detic.network import DeticNetwork
+from partdistillation.objects.detic.pyramid import swin_config
+
+BACKBONE = "backbone."
+_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+
+
+def load(directory: Path) -> DeticNetwork:
+    """The network of a model directory, in `eval()` mode.
+
+    Raises:
+        CheckpointError: it isn't there, isn't a Detic, or its weights don't fit its config.json.
+    """
+    for name in (_CONFIG, _WEIGHTS):
+        if not (directory / name).is_file():
+            raise CheckpointError(
+                f"{directory}: expected a Detic's model directory with {_CONFIG} and {_WEIGHTS}, found no "
+                f"{name}. Make one of the authors' .pth file with `partdistill convert detic`."
+            )
+    config = DeticConfig.read(directory / _CONFIG)
+    try:
+        weights = load_file(directory / _WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{directory / _WEIGHTS}: the weights can't be read: {error}") from error
+    return from_weights(weights, config, origin=str(directory))
+
+
+def from_weights(weights: Mapping[str, Tensor], config: DeticConfig, *, origin: str) -> DeticNetwork:
+    """A network with the weights of a model directory; `origin` is for error messages.
+
+    Raises:
+        CheckpointError: weights are missing, unknown or of another shape than `config` says.
+    """
+    try:
+        network = DeticNetwork.create(config, seed=0)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{origin}: no network can be made of these settings: {error}") from error
+    own = {name: value for name, value in weights.items() if not name.startswith(BACKBONE)}
+    of_backbone = {name.removeprefix(BACKBONE): weights[name] for name in weights.keys() - own.keys()}
+    network.backbone, report = _load_backbone(of_backbone, config, origin)
+    _compare(network, own, report)
+    check_report(origin, report)
+    network.load_state_dict({name: value.float() for name, value in own.items()}, strict=False)
+    return network.eval()
+
+
+def save(directory: Path, network: DeticNetwork) -> None:
+    """Write a model directory; each of its files is whole or as it was, config.json the last."""
+    directory.mkdir(parents=True, exist_ok=True)
+    replace_file(directory / _WEIGHTS, to_bytes(_published(network), metadata={"format": "pt"}))
+    replace_file(directory / _CONFIG, network.config.to_json().encode())
+
+
+def _published(network: DeticNetwork) -> dict[str, Tensor]:
+    """All weights by their names in the file."""
+    backbone: Any = network.backbone
+    with tempfile.TemporaryDirectory() as folder, quiet_transformers():
+        # only transformers knows which names it publishes its weights under
+        backbone.save_pretrained(folder, max_shard_size="1TB")
+        weights = {BACKBONE + name: value for name, value in load_file(Path(folder, _WEIGHTS)).items()}
+    own = {name: value for name, value in network.state_dict().items() if not name.startswith(BACKBONE)}
+    return weights | {name: value.detach().cpu().contiguous() for name, value in own.items()}
+
+
+def _load_backbone(
+    weights: Mapping[str, Tensor], config: DeticConfig, origin: str
+) -> tuple[SwinBackbone, dict[str, set[Any]]]:
+    with quiet_transformers():
+        try:
+            loaded: Any = SwinBackbone.from_pretrained(
+                None,
+                config=swin_config(config),
+                state_dict=dict(weights),
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        except Exception as error:  # transformers has many of its own
+            raise CheckpointError(f"{origin}: the backbone's weights can't be read: {error}") from error
+    backbone, report = loaded
+    missing, unexpected = (
+        {BACKBONE + name for name in report[f"{what}_keys"]} for what in ("missing", "unexpected")
+    )
+    mismatched = {(BACKBONE + name, found, expected) for name, found, expected in report["mismatched_keys"]}
+    return backbone, {
+        "missing_keys": missing,
+        "unexpected_keys": unexpected,
+        "mismatched_keys": mismatched,
+    }
+
+
+def _compare(network: DeticNetwork, weights: Mapping[str, Tensor], report: dict[str, set[Any]]) -> None:
+    """Add to the report what doesn't fit of all but the backbone."""
+    expected = {
+        name: value.shape for name, value in network.state_dict().items() if not name.startswith(BACKBONE)
+    }
+    report["missing_keys"] |= expected.keys() - weights.keys()
+    report["unexpected_keys"] |= weights.keys() - expected.keys()
+    report["mismatched_keys"] |= {
+        (name, weights[name].shape, expected[name])
+        for name in expected.keys() & weights.keys()
+        if weights[name].shape != expected[name]
+    }

@@ -1,0 +1,205 @@
+"""Detic (Zhou et al., ECCV 2022): objects of any class that has a name, with masks. The paper's stage 1.
+
+Written from the papers of Detic and CenterNet2 and held to the authors' values by a parity test; it needs
+nothing but PyTorch and transformers' Swin.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+from torch import Tensor, nn
+from transformers import SwinBackbone
+
+from partdistillation.errors import InputError
+from partdistillation.functional.boxes import clip_boxes
+from partdistillation.models.encoder import normalize_images, padded_size
+from partdistillation.objects.detic.cascade import (
+    Candidates,
+    Cascade,
+    Regions,
+    best_detections,
+    candidates,
+    unit_embeddings,
+)
+from partdistillation.objects.detic.config import DeticConfig
+from partdistillation.objects.detic.masks import MaskHead, paste
+from partdistillation.objects.detic.proposals import ProposalHead
+from partdistillation.objects.detic.pyramid import Pyramid, swin_config
+
+__all__ = ["Detections", "DeticNetwork", "paste"]
+
+
+class Detections(NamedTuple):
+    """The objects found in an image, best first, on the network's device."""
+
+    boxes: Float[Tensor, "object 4"]
+    """(x0, y0, x1, y1) in the image's own pixels, with an area."""
+    scores: Float[Tensor, "object"]
+    classes: Int[Tensor, "object"]
+    """Rows of the embeddings."""
+    masks: Float[Tensor, "object h w"]
+    """Probabilities inside the box; `paste` makes them masks of the image."""
+
+
+class DeticNetwork(nn.Module):
+    """Swin, feature pyramid, proposals, cascade and mask head."""
+
+    def __init__(self, config: DeticConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = SwinBackbone(swin_config(config))
+        self.pyramid = Pyramid(config)
+        self.proposals = ProposalHead(config)
+        self.cascade = Cascade(config)
+        self.masks = MaskHead(config)
+
+    @classmethod
+    def create(cls, config: DeticConfig, *, seed: int) -> "DeticNetwork":
+        """A network with random weights, drawn from `seed`, in `eval()` mode."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return cls(config).eval()
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path) -> "DeticNetwork":
+        """Load a model directory: float32, in `eval()` mode.
+
+        Raises:
+            CheckpointError: it isn't there, isn't a Detic, or its weights don't fit its config.json.
+        """
+        from partdistillation.objects.detic.files import load
+
+        return load(Path(source))
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write a model directory: config.json and model.safetensors."""
+        from partdistillation.objects.detic.files import save
+
+        save(Path(directory), self)
+
+    @property
+    def device(self) -> torch.device:
+        return self.pyramid.lateral["3"].weight.device  # type: ignore[return-value]
+
+    def detect(
+        self,
+        images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+        embeddings: Float[Tensor, "class dim"] | Float[Tensor, "stage class dim"],
+        *,
+        min_score: float | None = None,
+        max_detections: int | None = None,
+        chunk: int = 1024,
+    ) -> list[Detections]:
+        """The objects of each image whose class has a row in `embeddings`.
+
+        Args:
+            images: RGB, of any sizes. Those that the network sees at the same size run together; an image's
+                objects don't depend on the others.
+            embeddings: of class names, of any length; one for all stages of the cascade, or one for each.
+            min_score: objects scored no higher are left out; the configuration's, if not given.
+            max_detections: objects kept of an image; the configuration's, if not given.
+            chunk: classes that are compared with an image's proposals at a time. It changes the memory that
+                is needed (about 3 kB a class at the published size), not the result.
+        """
+        resized = [self._resize(image) for image in images]
+        together: dict[tuple[int, int], list[int]] = {}
+        for index, small in enumerate(resized):
+            together.setdefault(padded_size(small.shape[0], small.shape[1]), []).append(index)
+        found: dict[int, Detections] = {}
+        for members in together.values():
+            detections = self.detect_resized(
+                [resized[index] for index in members],
+                embeddings,
+                min_score=min_score,
+                max_detections=max_detections,
+                chunk=chunk,
+            )
+            found |= dict(zip(members, detections, strict=True))
+        return [
+            rescale(found[index], (small.shape[0], small.shape[1]), (image.shape[0], image.shape[1]))
+            for index, (small, image) in enumerate(zip(resized, images, strict=True))
+        ]
+
+    @torch.no_grad()
+    def detect_resized(
+        self,
+        images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+        embeddings: Float[Tensor, "class dim"] | Float[Tensor, "stage class dim"],
+        *,
+        min_score: float | None = None,
+        max_detections: int | None = None,
+        chunk: int = 1024,
+    ) -> list[Detections]:
+        """As `detect`, of images that aren't resized, and of one size up to multiples of 32."""
+        unit = self._checked(embeddings)
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        levels = self.levels(self.pixels(images))
+        regions = self.cascade(levels, self.proposals.decode(self.proposals(levels)), sizes)
+        threshold = self.config.score_threshold if min_score is None else min_score
+        top = self.config.max_detections if max_detections is None else max_detections
+        chosen = [self._choose(one, unit, threshold, top, chunk) for one in regions]
+        boxes = [one.boxes[pairs.rows] for one, pairs in zip(regions, chosen, strict=True)]
+        masks = self.masks(levels, boxes)
+        return [
+            Detections(own, pairs.scores, pairs.classes, probabilities)
+            for own, pairs, probabilities in zip(boxes, chosen, masks, strict=True)
+        ]
+
+    def pixels(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float[Tensor, "image 3 height width"]:
+        """A batch for `levels`: normalised, zeros to the right and below up to multiples of 32."""
+        height = max(image.shape[0] for image in images)
+        width = max(image.shape[1] for image in images)
+        batch = torch.zeros(len(images), 3, *padded_size(height, width), device=self.device)
+        for canvas, image in zip(batch, images, strict=True):
+            values = torch.from_numpy(np.array(image, order="C")).to(self.device)
+            normalized = normalize_images(values, self.config.pixel_mean, self.config.pixel_std)
+            canvas[:, : image.shape[0], : image.shape[1]] = normalized
+        return batch
+
+    def levels(
+        self, pixels: Float[Tensor, "image 3 height width"]
+    ) -> list[Float[Tensor, "image channel _ _"]]:
+        """The feature pyramid, p3 to p7."""
+        backbone: Any = self.backbone
+        return self.pyramid(backbone(pixels).feature_maps)  # type: ignore[no-any-return]
+
+    def _choose(
+        self, regions: Regions, unit: Float[Tensor, "stage class dim"], threshold: float, top: int, chunk: int
+    ) -> Candidates:
+        pairs = candidates(regions, unit, min_score=threshold, chunk=chunk)
+        return best_detections(regions.boxes, pairs, iou_threshold=self.config.detection_nms, top=top)
+
+    def _checked(
+        self, embeddings: Float[Tensor, "class dim"] | Float[Tensor, "stage class dim"]
+    ) -> Float[Tensor, "stage class dim"]:
+        """Of length 1, for each stage of the cascade."""
+        stages, dim = len(self.cascade), self.config.embedding_dim
+        if embeddings.shape[-1] != dim or (embeddings.ndim == 3 and len(embeddings) != stages):
+            raise InputError(
+                f"expected class embeddings of {dim} numbers, of the text model that Detic was trained with "
+                f"(for each of {stages} stages, if not for all); found the shape {tuple(embeddings.shape)}"
+            )
+        unit = unit_embeddings(embeddings.to(self.device).float())
+        return unit.expand(stages, -1, -1)
+
+    def _resize(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
+        height, width = self.config.resized_size(image.shape[0], image.shape[1])
+        if (height, width) == image.shape[:2]:
+            return image
+        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def rescale(found: Detections, old: tuple[int, int], new: tuple[int, int]) -> Detections:
+    """Detections of an image of the size `old` (height, width) as those of it resized to `new`.
+
+    Boxes end at the image's edges; those without an area are left out.
+    """
+    factors = found.boxes.new_tensor([new[1] / old[1], new[0] / old[0]]).repeat(2)
+    boxes = clip_boxes(found.boxes * factors, *new)
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    return Detections(boxes[kept], *(values[kept] for values in found[1:]))
