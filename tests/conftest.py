@@ -121,6 +121,73 @@ def write_stage() -> Callable[[Path, "Sequence[R]"], Path]:
     return write
 
 
+@pytest.fixture(scope="session")
+def small_wordnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """WordNet's noun files with a few synsets: what the choice of classes names, and some things below that.
+
+    Offsets are counted from 1000 in the order below; a lemma's senses are in that order too.
+    """
+    from partdistillation.data.class_choice import EXCLUDED, PART_IMAGENET
+
+    entries = ["entity | what exists |", "physical entity | what can be touched | entity"]
+    named = [sense for table in (EXCLUDED, PART_IMAGENET) for senses in table.values() for sense in senses]
+    for lemma in dict.fromkeys(sense.split(".")[0] for sense in named):
+        senses = max(int(sense.split(".")[2]) for sense in named if sense.split(".")[0] == lemma)
+        entries += [f"{lemma} | sense {sense + 1} | physical entity" for sense in range(senses)]
+    entries += _ENTRIES.strip().splitlines()
+    folder = tmp_path_factory.mktemp("wordnet")
+    _write_wordnet(folder, [[part.strip() for part in entry.split("|")] for entry in entries])
+    return folder
+
+
+_ENTRIES = """
+    physical object, object | a thing | physical entity
+    crane, Stephen Crane | a writer | @physical object
+    crane | a lifting tackle; "the crane lifts" | lifting device
+    crane | a long-necked bird | wading bird
+    crane, fake crane | a wooden bird | lifting device
+    lifting device | what lifts | physical object
+    wading bird | a bird that wades | bird
+    love | a feeling | entity
+    sparrow, true sparrow | a small bird | bird
+    tench | a fish of Europe | fish
+    dog, domestic dog | a friend; "the dog barks" | carnivore
+    chair | a seat | physical object
+    lamp | a light | physical object
+    oak | a tree | tree
+    meat pie | a pie with meat | food
+    Dog | an unpleasant chap | physical object
+"""
+"""`lemma, lemma | gloss | hypernym` (the first sense of that noun), with @ in front for individuals."""
+
+
+def _write_wordnet(folder: Path, entries: Sequence[Sequence[str]]) -> None:
+    lemmas = [[lemma.strip().replace(" ", "_") for lemma in entry[0].split(",")] for entry in entries]
+    senses: dict[str, list[int]] = {}
+    for offset, words in enumerate(lemmas, start=1000):
+        for word in words:
+            senses.setdefault(word.lower(), []).append(offset)
+    licence = "  1 This is a test\n  2 WordNet 3.0 Copyright 2006 by Princeton University.\n"
+    data = [
+        f"{offset:08d} 03 n {len(words):02x} {' '.join(f'{word} 0' for word in words)} "
+        f"{_pointers(above, senses)} | {gloss}  \n"
+        for offset, (words, (_, gloss, above)) in enumerate(zip(lemmas, entries, strict=True), start=1000)
+    ]
+    index = [
+        f"{word} n {len(offsets)} 1 @ {len(offsets)} 0 {' '.join(f'{offset:08d}' for offset in offsets)}  \n"
+        for word, offsets in sorted(senses.items())
+    ]
+    (folder / "data.noun").write_text(licence + "".join(data), encoding="utf-8")
+    (folder / "index.noun").write_text(licence + "".join(index), encoding="utf-8")
+
+
+def _pointers(above: str, senses: dict[str, list[int]]) -> str:
+    if not above:
+        return "000"
+    symbol = "@i" if above.startswith("@") else "@"
+    return f"001 {symbol} {senses[above.lstrip('@').replace(' ', '_')][0]:08d} n 0000"
+
+
 def _small_network(swin: bool) -> "PartMask2Former":
     # Imported here: the package must not be loaded before its shape checks are installed.
     from transformers import Mask2FormerConfig, ResNetConfig, SwinConfig
