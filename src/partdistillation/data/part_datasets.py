@@ -1,0 +1,210 @@
+"""Published data sets of parts: what each can say about a copy on disk, and how it becomes our format.
+
+`check` looks at a copy without reading pixels and says what is there and what isn't. `write` turns one split
+into COCO objects + parts (docs/datasets.md). Images stay where they are and as they are. The data sets by
+name are in `all_part_datasets`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from partdistillation.data.coco_entries import CocoImage
+from partdistillation.data.coco_writer import InstanceLabel, PartLabel, write_instances, write_parts
+from partdistillation.errors import InputError
+from partdistillation.functional.masks import EncodedMask, Mask, area, encode
+
+Severity = Literal["ok", "note", "problem"]
+
+_MENTIONED = 3
+
+
+class Finding(NamedTuple):
+    """One thing that `partdistill doctor` says about a copy of a data set."""
+
+    severity: Severity
+    """`problem`: the copy isn't the published one, or can't be used; `note`: worth knowing; `ok`."""
+    text: str
+
+
+@dataclass(frozen=True)
+class PreparedSplit:
+    """What `write` has written, and what `--images`, `--objects` and `--parts` are to be given."""
+
+    images_dir: Path
+    objects: Path
+    parts: Path
+    num_images: int
+    num_objects: int
+    num_parts: int
+    notes: tuple[str, ...] = ()
+    """What was left out, and why."""
+
+
+class PartDataset(Protocol):
+    """A published data set of parts."""
+
+    @property
+    def name(self) -> str:
+        """As the command line has it."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names that `write` takes."""
+
+    def check(self, root: Path) -> Iterator[Finding]:
+        """What is in `root`: counts a split beside the published ones, what is missing, where to get it.
+
+        Never raises for what is wrong with the copy: that is a `problem`.
+        """
+
+    def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
+        """Write `objects_SPLIT.json` and `parts_SPLIT.json` into `out`, which is made where it is missing.
+
+        Raises:
+            InputError: no such split, or the copy lacks files of it or is damaged.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPart:
+    """One region of a part; an object may have several of one name."""
+
+    name: str
+    """Within its object class: `Wheel`."""
+    mask: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledObject:
+    category: str
+    """The object class."""
+    mask: Mask
+    parts: tuple[LabelledPart, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImage:
+    """What a data set says about one of its images; masks are of the image's size."""
+
+    image: CocoImage
+    """`file_name` is relative to the folder that `write_split` is given."""
+    objects: tuple[LabelledObject, ...]
+    left_out: tuple[str, ...] = ()
+    """Annotations that can't be used, each with its reason."""
+
+
+@dataclass(eq=False)
+class _Labels:
+    """The labels of a split while they are collected: masks encoded, a few hundred bytes each."""
+
+    images: list[CocoImage] = field(default_factory=list)
+    objects: list[InstanceLabel] = field(default_factory=list)
+    parts: list[PartLabel] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    def add(self, labelled: LabelledImage) -> None:
+        self.images.append(labelled.image)
+        where = f"image {labelled.image.id!r} ({labelled.image.file_name})"
+        self.left_out += [f"{where}: {reason}" for reason in labelled.left_out]
+        for found in labelled.objects:
+            rle = _encoded(found.mask)
+            if not rle:
+                self.left_out.append(f"{where}: a {found.category} without a pixel")
+                continue
+            number = len(self.objects) + 1
+            self.objects.append(InstanceLabel(labelled.image.id, number, found.category, rle))
+            for part in found.parts:
+                if rle := _encoded(part.mask):
+                    self.parts.append(PartLabel(labelled.image.id, number, found.category, part.name, rle))
+                else:
+                    self.left_out.append(f"{where}: a {found.category} {part.name} without a pixel")
+
+
+def write_split(out: Path, split: str, images_dir: Path, labelled: Iterable[LabelledImage]) -> PreparedSplit:
+    """Write a split's objects and parts, numbered from 1; `labelled` is gone through once.
+
+    Regions without a pixel are left out, and said in the notes.
+
+    Raises:
+        InputError: the split is empty, no object has parts, or images that it names aren't in `images_dir`.
+    """
+    labels = _Labels()
+    for each in labelled:
+        labels.add(each)
+    if not labels.images or not labels.parts:
+        raise InputError(
+            f"{images_dir}: expected images with objects and parts in the split {split!r}, found "
+            f"{len(labels.images)} images, {len(labels.objects)} objects and {len(labels.parts)} parts: "
+            "the split is empty"
+        )
+    require_images(images_dir, [image.file_name for image in labels.images])
+    out.mkdir(parents=True, exist_ok=True)
+    objects, parts = out / f"objects_{split}.json", out / f"parts_{split}.json"
+    write_instances(objects, labels.images, labels.objects)
+    write_parts(parts, labels.images, labels.parts)
+    counts = (len(labels.images), len(labels.objects), len(labels.parts))
+    return PreparedSplit(images_dir, objects, parts, *counts, notes=_notes(labels.left_out))
+
+
+def require_images(folder: Path, file_names: Sequence[str]) -> None:
+    """Make sure that a folder has all the images that annotations name.
+
+    Raises:
+        InputError: it isn't there, or lacks some of them.
+    """
+    missing = missing_files(folder, file_names)
+    if missing:
+        raise InputError(
+            f"{folder}: expected the {len(file_names)} images that the annotations name, found no file for "
+            f"{listed(missing)}: get the images, or see what is missing with `partdistill doctor --dataset`"
+        )
+
+
+def missing_files(folder: Path, names: Iterable[str]) -> list[str]:
+    """Those of the relative paths that `folder` has no file for, in their order."""
+    return [name for name in names if not (folder / name).is_file()]
+
+
+def compared(what: str, found: int, published: int | None) -> Finding:
+    """A count beside the published one; None where no published number is known."""
+    if published is None:
+        return Finding("ok", f"{what}: {found} (published number: unknown)")
+    if found == published:
+        return Finding("ok", f"{what}: {found}, as published")
+    return Finding("problem", f"{what}: {found}, published are {published}")
+
+
+def known_split(name: str, splits: Sequence[str], split: str) -> str:
+    """The split itself.
+
+    Raises:
+        InputError: the data set `name` has no such split.
+    """
+    if split not in splits:
+        raise InputError(f"{name}: expected one of the splits {', '.join(splits)}, found {split!r}")
+    return split
+
+
+def listed(names: Sequence[str]) -> str:
+    """A few of many names, and how many there are: `a, b, c, ... (12 in all)`."""
+    shown = ", ".join(islice(names, _MENTIONED))
+    return shown if len(names) <= _MENTIONED else f"{shown}, ... ({len(names)} in all)"
+
+
+def _notes(left_out: Sequence[str]) -> tuple[str, ...]:
+    if not left_out:
+        return ()
+    more = [f"and {len(left_out) - _MENTIONED} more"] if len(left_out) > _MENTIONED else []
+    return tuple(f"left out: {each}" for each in [*left_out[:_MENTIONED], *more])
+
+
+def _encoded(mask: Mask) -> bytes:
+    """The run-length encoding; nothing for a mask without a pixel."""
+    if isinstance(mask, EncodedMask):
+        return mask.counts if area(*mask) else b""
+    return encode(mask) if np.any(mask) else b""
