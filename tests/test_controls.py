@@ -8,8 +8,9 @@ import pytest
 from partdistillation import controls
 from partdistillation.config import Inputs, Recipe
 from partdistillation.controls import Validation
-from partdistillation.records import ObjectRow, SegmentRow
-from partdistillation.stages import objects, segments
+from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.records import ObjectRow, PartRow, SegmentRow
+from partdistillation.stages import objects, ranking, segments
 from partdistillation.store import read_rows
 
 
@@ -54,3 +55,45 @@ def test_whole_objects_are_measured_on_every_image(validation: Validation) -> No
     count = sum(len(row.objects) for row in read_rows(validation.objects_dir, ObjectRow))
     assert (measured.strict.images, measured.strict.predictions) == (4, count)
     assert 0 < measured.strict.c_miou < 1
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Recipe) -> Path:
+    """A part model of object classes that the validation images don't have."""
+    folder = tmp_path_factory.mktemp("models") / "strangers"
+    network = PartMask2Former.from_pretrained(tiny_recipe.encoder)
+    network.with_head(["ship", "harp"], num_parts=3, seed=1).save_pretrained(folder)
+    return folder
+
+
+def test_a_model_of_other_classes_is_scored_by_clusters_of_these_images(
+    validation: Validation, strangers: Path
+) -> None:
+    loose = replace(validation.recipe.ranking, label_min_score=0.0, min_score=0.0, num_parts=2)
+    validation = Validation(validation.inputs, replace(validation.recipe, ranking=loose))
+    measured = controls.measure_model(validation, strangers)
+    assert [one.name for one in measured] == [
+        "proposals: overlapping", "proposals: unique per pixel", "parts: mapped", "parts: clustered",
+    ]  # fmt: skip
+    _, unique, mapped, clustered = measured
+    assert mapped.strict.predictions == 0  # it has no rows for these classes
+    assert clustered.strict.predictions == unique.strict.predictions > 0
+    assert 0 < clustered.strict.c_miou < 1
+    ids = {part for one in clustered.strict.categories for its in one.parts for part in its.part_ids}
+    assert ids == {0, 1}
+
+
+def test_clusters_are_stage_4s(validation: Validation, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    """The same rows as when stage 4 itself runs on these images with this proposal model."""
+    loose = replace(tiny_recipe.ranking, label_min_score=0.0, min_score=0.0)
+    recipe = replace(tiny_recipe, ranking=loose)
+    inputs = replace(validation.inputs, out=tmp_path)
+    objects.run(inputs, recipe)
+    network = PartMask2Former.from_pretrained(tiny_recipe.encoder)
+    network.with_head(["part"], seed=1).save_pretrained(tmp_path / "proposal_model")
+    expected = list(read_rows(ranking.run(inputs, recipe), PartRow))
+    controls.measure_clustered(
+        Validation(validation.inputs, recipe), tmp_path / "proposal_model", "again", "clustered", "result"
+    )
+    assert list(read_rows(validation.inputs.out / "again" / "parts", PartRow)) == expected
+    assert any(found.parts for row in expected for found in row.objects)

@@ -160,3 +160,15 @@ def test_object_masks_are_checked(view: View, proposer: PartMask2Former) -> None
         propose_parts(proposer, view, ellipse(50, 60), per_pixel=True, **LOOSE)
     with pytest.raises(InputError, match="with 0 pixels"):
         propose_parts(proposer, view, np.zeros((50, 70), bool), per_pixel=True, **LOOSE)
+
+
+def test_a_part_model_proposes_by_its_objects_class_or_by_any(
+    part_model: PartMask2Former, view: View
+) -> None:
+    loose = {**LOOSE, "per_pixel": True}
+    everywhere = np.ones((50, 70), bool)
+    by_class = [class_probabilities(part_model, view, one).amax(dim=1) for one in range(2)]
+    for object_class, expected in ((0, by_class[0]), (1, by_class[1]), (None, torch.maximum(*by_class))):
+        found = propose_parts(part_model, view, everywhere, **loose, object_class=object_class)
+        assert len(found.queries)
+        assert torch.allclose(found.scores, expected[found.queries])

@@ -23,6 +23,7 @@ from partdistillation.inference import PartSegmenter, part_row
 from partdistillation.manifest import Json
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.pretrained import read_info
 from partdistillation.models.sources import resolve
 from partdistillation.records import ObjectRow, PartRow, ProposalRow, R, SegmentRow
 from partdistillation.shards import ImageRef, Shard
@@ -159,21 +160,33 @@ def _make_segmenter(
 # ---------------------------------------------------------------------- proposals and parts
 
 
-def measure_proposals(validation: Validation, model: Path) -> list[Measured]:
-    """The proposal model's proposals: as they are (cut to the object), and as stage 4 takes them on."""
+def measure_proposals(validation: Validation, model: Path, folder: str = "proposals") -> list[Measured]:
+    """A model's proposals: as they are (cut to the object), and as stage 4 takes them on."""
     config = validation.recipe.ranking
     raw = replace(config, per_pixel=False, label_min_ratio=0.0, label_min_score=0.0, keep_all_if_none=False)
-    kinds: dict[str, tuple[str, Kind, RankingConfig]] = {
-        "proposals_raw": ("proposals: overlapping", "result", raw),
-        "proposals": ("proposals: unique per pixel", "result", config),
+    kinds: dict[str, tuple[str, RankingConfig]] = {
+        f"{folder}_raw": ("proposals: overlapping", raw),
+        folder: ("proposals: unique per pixel", config),
     }
     measured = []
-    for folder, (name, kind, settings) in kinds.items():
+    for place, (name, settings) in kinds.items():
         make = partial(_proposer, model, settings, validation)
-        stage = _label(validation, folder, ProposalRow, model, settings.to_dict(), make)
+        stage = _label(validation, place, ProposalRow, model, settings.to_dict(), make)
         rows = read_rows(stage, ProposalRow)
-        measured.append(validation.score(name, kind, map(evaluation.proposals, rows)))
+        measured.append(validation.score(name, "result", map(evaluation.proposals, rows)))
     return measured
+
+
+def measure_model(validation: Validation, model: Path) -> list[Measured]:
+    """A model of any stage on images of any data set, in all the ways that the paper scores one.
+
+    Overlapping proposals give AR@k; part ids are the model's own ("mapped"; only of a part model), and those
+    of a clustering on these images ("clustered").
+    """
+    measured = measure_proposals(validation, model)
+    if read_info(model).head == "parts":
+        measured.append(measure_parts(validation, model, "mapped", "parts: mapped", "result"))
+    return [*measured, measure_clustered(validation, model, "clustered", "parts: clustered", "result")]
 
 
 def _proposer(
@@ -182,6 +195,20 @@ def _proposer(
     inputs = validation.inputs
     network = PartMask2Former.from_pretrained(model).to(choose_device(inputs.device))
     return partial(ranking.proposal_row, images_dir=inputs.need("images"), model=network, config=config)
+
+
+def measure_clustered(validation: Validation, model: Path, folder: str, name: str, kind: Kind) -> Measured:
+    """A model's proposals, whichever model's, as the part classes of a clustering on these very images.
+
+    The paper's "mIoU-clustered" (supplement, section 4): stage 4 on the images that are scored, so that the
+    model's own part classes, and whether it knows the object classes, don't count.
+    """
+    inputs = replace(validation.inputs, out=validation.inputs.out / folder)
+    config = validation.recipe.ranking
+    ranking.collect(inputs, config, model_dir=model, objects_dir=validation.objects_dir)
+    ranking.find_part_classes(inputs, config)
+    rows = read_rows(ranking.label(inputs, config), PartRow)
+    return validation.score(name, kind, map(evaluation.labelled_parts, rows))
 
 
 def measure_parts(validation: Validation, model: Path, folder: str, name: str, kind: Kind) -> Measured:

@@ -90,6 +90,16 @@ def class_probabilities(
     return probabilities[:, :-1]
 
 
+def _part_scores(network: PartMask2Former, view: View, object_class: int | None) -> Float[Tensor, " query"]:
+    """P(part) of each query: by the best row of the object's class, or of any."""
+    if network.info.head == "classes" or object_class is not None:
+        return class_probabilities(network, view, object_class).amax(dim=1)
+    scores = torch.zeros(len(view.queries), device=view.queries.device)
+    for one in range(len(network.info.class_names)):
+        scores = torch.maximum(scores, class_probabilities(network, view, one).amax(dim=1))
+    return scores
+
+
 def full_masks(
     logits: Float[Tensor, "query h w"],
     geometry: Geometry,
@@ -117,17 +127,20 @@ def propose_parts(
     min_ratio: float,
     min_score: float,
     keep_all_if_none: bool,
+    object_class: int | None = None,
 ) -> Proposals:
-    """The salient proposals that a class-agnostic model has for an object (eq. 1 to 3).
+    """The salient proposals that a model has for an object (eq. 1 to 3).
 
     As `functional.ranking.unique_proposals`, with P(part) as score; on the CPU, masks at the image's size.
+    For a part model P(part) is that of the best part of `object_class`, the index in
+    `network.info.class_names`; with None, where it doesn't know the object's class, of any class.
     With `per_pixel=False`, where masks overlap and compete for a rank instead of pixels, the scores come
     back times the mean probability inside the mask, as Mask2Former ranks its masks.
 
     Raises:
         InputError: the object mask is empty or of another size than the image.
     """
-    scores = class_probabilities(network, view).amax(dim=1)
+    scores = _part_scores(network, view, object_class)
     patch = _Patch(view, object_mask)
     queries = patch.contenders(scores) if per_pixel else patch.positive()
     kept = unique_proposals(

@@ -41,7 +41,7 @@ def car(predictions: list[PredictedPart]) -> ImageParts:
 
 def tables(*found: Evaluation) -> EvaluationTables:
     made_from = {"model": "1" * 64}
-    return EvaluationTables(found, Provenance("0123456789abcdef", "ba9876543210fedc", made_from))
+    return EvaluationTables(found, Provenance("ba9876543210fedc", made_from, "0123456789abcdef"))
 
 
 def found(

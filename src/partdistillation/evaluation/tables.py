@@ -42,18 +42,31 @@ _HASH = 12
 class Provenance:
     """What was compared; SHA-256 of contents, paths don't count."""
 
-    predictions: str
     truth: str
     made_from: Mapping[str, str]
-    """What the predictions say they were made from, by name: models, objects."""
+    """What the predictions were made from, by name: models, objects."""
+    predictions: str = ""
+    """Of the rows or the file; empty where a model was evaluated."""
     config: str = ""
     """Of the run's `config.yaml`; empty where there is none."""
 
+    def to_dict(self) -> dict[str, Json]:
+        """Plain values for JSON."""
+        return {
+            "predictions": self.predictions or None,
+            "truth": self.truth,
+            "made_from": dict(self.made_from),
+            "config": self.config or None,
+        }
+
     def __str__(self) -> str:
-        hashes = {"predictions": self.predictions, "truth": self.truth, **self.made_from}
-        if self.config:
-            hashes["config"] = self.config
-        return "SHA-256: " + ", ".join(f"{name} {value[:_HASH]}" for name, value in hashes.items())
+        hashes = {
+            "predictions": self.predictions,
+            "truth": self.truth,
+            **self.made_from,
+            "config": self.config,
+        }
+        return "SHA-256: " + ", ".join(f"{name} {value[:_HASH]}" for name, value in hashes.items() if value)
 
 
 @dataclass(frozen=True)
@@ -93,13 +106,8 @@ class EvaluationTables:
 
     def json(self) -> str:
         """Everything, as fractions: `provenance`, and in `protocols` an object a protocol."""
-        provenance: dict[str, Json] = {
-            "predictions": self.provenance.predictions,
-            "truth": self.provenance.truth,
-            "made_from": dict(self.provenance.made_from),
-            "config": self.provenance.config or None,
-        }
-        content = {"provenance": provenance, "protocols": [one.to_dict() for one in self.evaluations]}
+        protocols: list[Json] = [one.to_dict() for one in self.evaluations]
+        content: dict[str, Json] = {"provenance": self.provenance.to_dict(), "protocols": protocols}
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def _head(self) -> str:

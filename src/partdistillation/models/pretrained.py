@@ -165,6 +165,14 @@ def read_config(source: str | Path) -> dict[str, Any]:
     return values
 
 
+def read_info(source: str | Path) -> ModelInfo:
+    """What a model is, without loading its weights.
+
+    Raises CheckpointError as `read_config`, and where it isn't a Mask2Former.
+    """
+    return _read_info(source, _parse_config(source, read_config(source)))
+
+
 def _parse_config(source: str | Path, values: dict[str, Any]) -> Mask2FormerConfig:
     if values.get("model_type") != "mask2former":
         raise CheckpointError(

@@ -53,7 +53,12 @@ Centroids = Mapping[str, Float[np.ndarray, "part dim"]]
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/features`, `out/part_classes` and `out/parts`."""
-    collect(inputs, recipe)
+    collect(
+        inputs,
+        recipe.ranking,
+        model_dir=inputs.out / proposals.FOLDER,
+        objects_dir=inputs.out / objects.FOLDER,
+    )
     find_part_classes(inputs, recipe.ranking)
     return label(inputs, recipe.ranking)
 
@@ -61,10 +66,11 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
 # ---------------------------------------------------------------------- the proposals and their features
 
 
-def collect(inputs: Inputs, recipe: Recipe) -> Path:
-    """Write `out/features`: for every object its salient proposals (eq. 1 to 3) with their query features."""
-    objects_dir, model_dir = inputs.out / objects.FOLDER, inputs.out / proposals.FOLDER
-    config = recipe.ranking
+def collect(inputs: Inputs, config: RankingConfig, *, model_dir: Path, objects_dir: Path) -> Path:
+    """Write `out/features`: for every object its salient proposals (eq. 1 to 3) with their query features.
+
+    `model_dir` is the proposal model; for the evaluation on another data set it may be a part model.
+    """
     decisive = ("image_size", "per_pixel", "min_ratio", "min_score", "label_min_ratio", "label_min_score",
                 "keep_all_if_none", "normalize")  # fmt: skip
     settings = {name: value for name, value in config.to_dict().items() if name in decisive}
@@ -112,6 +118,7 @@ def _proposals(
         model,
         view,
         decode(found.rle, row.height, row.width),
+        object_class=_object_class(model, found.category),
         per_pixel=config.per_pixel,
         min_ratio=config.label_min_ratio,
         min_score=config.label_min_score,
@@ -132,6 +139,12 @@ def _proposals(
         )
     )
     return ObjectProposals(found.object_id, found.category, proposals)
+
+
+def _object_class(model: PartMask2Former, category: str) -> int | None:
+    """The class's row in a part model; None in another model, or where it doesn't know the class."""
+    names = model.info.class_names
+    return names.index(category) if model.info.head == "parts" and category in names else None
 
 
 # ---------------------------------------------------------------------- part classes

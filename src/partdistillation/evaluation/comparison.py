@@ -1,0 +1,94 @@
+"""Several ways to parts on the same images, a row each: for a terminal, as Markdown, as CSV and as JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rich.table import Table as Printed
+
+from partdistillation.evaluation.scores import Evaluation, Json
+from partdistillation.evaluation.tables import Provenance, percent, values
+
+COLUMNS: Mapping[str, str] = {
+    "AR@1": "AR@1",
+    "AR@10": "@10",
+    "AR@200": "@200",
+    "ap50": "AP50",
+    "c_miou": "C-mIoU",
+    "a_miou": "A-mIoU",
+    "nmi": "NMI",
+    "ari": "ARI",
+}
+"""What is printed; CSV and JSON have all scores."""
+_LABEL_WIDTH = 27
+
+
+class Compared(NamedTuple):
+    """A way to parts, under every protocol."""
+
+    name: str
+    evaluations: Sequence[Evaluation]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The rows, and what all of them were made from and compared with."""
+
+    rows: Sequence[Compared]
+    provenance: Provenance
+
+    def markdown(self) -> str:
+        """A table in percent for each protocol."""
+        tables = []
+        for place, first in enumerate(self.rows[0].evaluations):
+            lines = [self._title(first), "", f"| | {' | '.join(COLUMNS.values())} |"]
+            lines.append("|---" + "|---:" * len(COLUMNS) + "|")
+            for row in self.rows:
+                name = " ".join(row.name.split()).replace("|", "\\|")
+                lines.append(f"| {name} | {' | '.join(_cells(row.evaluations[place]))} |")
+            tables.append("\n".join(lines))
+        return "\n\n".join([*tables, str(self.provenance)]) + "\n"
+
+    def printed(self) -> Printed:
+        """The same for a terminal of 80 columns."""
+        table = Printed(box=None, padding=(0, 0, 0, 1), caption=str(self.provenance), caption_justify="left")
+        table.add_column(min_width=_LABEL_WIDTH)
+        for title in COLUMNS.values():
+            table.add_column(title, justify="right", no_wrap=True)
+        for place, first in enumerate(self.rows[0].evaluations):
+            table.add_row(f"[bold]{self._title(first)}")
+            for row in self.rows:
+                table.add_row(row.name, *_cells(row.evaluations[place]))
+        return table
+
+    def csv(self) -> str:
+        """A line a way, protocol and score."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("name", "protocol", "images", "score", "value", "low", "high"))
+        for row in self.rows:
+            for one in row.evaluations:
+                for score, value in values(one).items():
+                    numbers = (value, *one.intervals.get(score, ("", "")))
+                    shown = ("" if number != number else number for number in numbers)
+                    writer.writerow((row.name, one.protocol, one.images, score, *shown))
+        return file.getvalue()
+
+    def json(self) -> str:
+        """Everything, as fractions."""
+        rows: list[Json] = [
+            {"name": row.name, "protocols": [one.to_dict() for one in row.evaluations]} for row in self.rows
+        ]
+        content: dict[str, Json] = {"provenance": self.provenance.to_dict(), "rows": rows}
+        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def _title(self, one: Evaluation) -> str:
+        return f"Protocol {one.protocol}, {one.images} images"
+
+
+def _cells(one: Evaluation) -> list[str]:
+    found = values(one)
+    return [percent(found[name]) for name in COLUMNS]
