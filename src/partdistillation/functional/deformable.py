@@ -15,6 +15,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from partdistillation.functional.compiled import compiled_loosely
+from partdistillation.functional.lanes import Lanes, operations
 from partdistillation.functional.threads import in_threads
 
 Sizes = tuple[tuple[int, int], ...]
@@ -22,8 +23,9 @@ Sizes = tuple[tuple[int, int], ...]
 
 _BORDER = 2
 """Pixels of zeros around a map: a place is clamped to where all four of its neighbours are zeros."""
-_LANES = 8
+_WIDTH = 8
 """Channels that are worked on together; a head's are filled up to a multiple with zeros."""
+zeros, load, store, _, plus_scaled, plus_product, total = operations(_WIDTH, fused=True)
 
 _Floats = NDArray[np.float32]
 _Integers = NDArray[np.int64]
@@ -127,9 +129,9 @@ def _attend(
 ) -> None:
     pixels, heads, channels = values.shape[1:]
     points = logits.shape[3]
-    width = -(-channels // _LANES) * _LANES
-    block = np.zeros((layout.rows, width), np.float32)
-    total = np.zeros(width, np.float32)
+    vectors = -(-channels // _WIDTH)
+    block = np.zeros((layout.rows, vectors * _WIDTH), np.float32)
+    sums = np.zeros(vectors * _WIDTH, np.float32)
     cells, parts = np.zeros(2 * points, np.int64), np.zeros(2 * points, np.float32)
     for number in range(begin, end):
         image, head = number // heads, number % heads
@@ -138,27 +140,18 @@ def _attend(
             weight = weights[image, pixel, head]
             _softmax(logits[image, pixel, head], weight)
             _locate(offsets[image, pixel, head], layout.positions[pixel], layout.limits, cells, parts)
-            total[:] = 0
-            for point in range(points):
-                right, below = parts[2 * point], parts[2 * point + 1]
-                stride = layout.strides[point]
-                # unsigned, or every access would ask whether it counts from the end
-                row = np.uint64(layout.starts[point] + cells[2 * point + 1] * stride + cells[2 * point])
-                row_below = row + np.uint64(stride)
-                lower = weight[point] * below
-                upper = weight[point] - lower
-                upper_right, lower_right = upper * right, lower * right
-                upper_left, lower_left = upper - upper_right, lower - lower_right
-                for start in range(0, width, _LANES):
-                    for lane in range(_LANES):
-                        channel = np.uint64(start + lane)
-                        total[channel] += (
-                            upper_left * block[row, channel]
-                            + upper_right * block[row + np.uint64(1), channel]
-                            + lower_left * block[row_below, channel]
-                            + lower_right * block[row_below + np.uint64(1), channel]
-                        )
-            seen[image, pixel, head] = total[:channels]
+            for vector in range(vectors):
+                found = zeros()
+                for point in range(points):
+                    upper_left, upper_right, lower_left, lower_right = _spread(weight, parts, point)
+                    row, row_below = _rows(layout, cells, point, vectors)
+                    first, below = row + vector, row_below + vector
+                    found = plus_scaled(found, upper_left, load(block, first))
+                    found = plus_scaled(found, upper_right, load(block, first + vectors))
+                    found = plus_scaled(found, lower_left, load(block, below))
+                    found = plus_scaled(found, lower_right, load(block, below + vectors))
+                store(sums, vector, found)
+            seen[image, pixel, head] = sums[:channels]
 
 
 @compiled_loosely
@@ -176,10 +169,10 @@ def _attend_backward(
 ) -> None:
     pixels, heads, channels = values.shape[1:]
     points = weights.shape[3]
-    width = -(-channels // _LANES) * _LANES
-    block = np.zeros((layout.rows, width), np.float32)
-    of_block = np.zeros((layout.rows, width), np.float32)
-    wanted = np.zeros(width, np.float32)
+    vectors = -(-channels // _WIDTH)
+    block = np.zeros((layout.rows, vectors * _WIDTH), np.float32)
+    of_block = np.zeros((layout.rows, vectors * _WIDTH), np.float32)
+    wanted = np.zeros(vectors * _WIDTH, np.float32)
     cells, parts = np.zeros(2 * points, np.int64), np.zeros(2 * points, np.float32)
     for number in range(begin, end):
         image, head = number // heads, number % heads
@@ -192,47 +185,62 @@ def _attend_backward(
             wanted[:channels] = gradient[image, pixel, head]
             mean = np.float32(0)
             for point in range(points):
-                right, below = parts[2 * point], parts[2 * point + 1]
-                stride = layout.strides[point]
-                row = np.uint64(layout.starts[point] + cells[2 * point + 1] * stride + cells[2 * point])
-                row_below = row + np.uint64(stride)
-                upper_left, upper_right = np.float32(0), np.float32(0)
-                lower_left, lower_right = np.float32(0), np.float32(0)
-                for start in range(0, width, _LANES):
-                    for lane in range(_LANES):
-                        channel = np.uint64(start + lane)
-                        upper_left += block[row, channel] * wanted[channel]
-                        upper_right += block[row + np.uint64(1), channel] * wanted[channel]
-                        lower_left += block[row_below, channel] * wanted[channel]
-                        lower_right += block[row_below + np.uint64(1), channel] * wanted[channel]
-                upper_slope, lower_slope = upper_right - upper_left, lower_right - lower_left
-                upper, lower = upper_left + right * upper_slope, lower_left + right * lower_slope
-                slope = upper_slope + below * (lower_slope - upper_slope)
-                of_offset[2 * point] = weight[point] * slope
-                of_offset[2 * point + 1] = weight[point] * (lower - upper)
-                of_logit[point] = upper + below * (lower - upper)
+                upper_left, upper_right, lower_left, lower_right = _spread(weight, parts, point)
+                row, row_below = _rows(layout, cells, point, vectors)
+                at_upper_left, at_upper_right, at_lower_left, at_lower_right = (
+                    zeros(), zeros(), zeros(), zeros()
+                )  # fmt: skip
+                for vector in range(vectors):
+                    some, first, below = load(wanted, vector), row + vector, row_below + vector
+                    at_upper_left = plus_product(at_upper_left, load(block, first), some)
+                    at_upper_right = plus_product(at_upper_right, load(block, first + vectors), some)
+                    at_lower_left = plus_product(at_lower_left, load(block, below), some)
+                    at_lower_right = plus_product(at_lower_right, load(block, below + vectors), some)
+                    _add(of_block, first, upper_left, some)
+                    _add(of_block, first + vectors, upper_right, some)
+                    _add(of_block, below, lower_left, some)
+                    _add(of_block, below + vectors, lower_right, some)
+                right, down = parts[2 * point], parts[2 * point + 1]
+                upper, upper_slope = _between(total(at_upper_left), total(at_upper_right), right)
+                lower, lower_slope = _between(total(at_lower_left), total(at_lower_right), right)
+                of_logit[point], slope = _between(upper, lower, down)
+                of_offset[2 * point] = weight[point] * (upper_slope + down * (lower_slope - upper_slope))
+                of_offset[2 * point + 1] = weight[point] * slope
                 mean += weight[point] * of_logit[point]
-                lower = weight[point] * below
-                upper = weight[point] - lower
-                upper_right, lower_right = upper * right, lower * right
-                upper_left, lower_left = upper - upper_right, lower - lower_right
-                # a loop a row, and none in a function of its own: the compiler makes better code of that
-                for start in range(0, width, _LANES):
-                    for lane in range(_LANES):
-                        channel = np.uint64(start + lane)
-                        of_block[row, channel] += upper_left * wanted[channel]
-                    for lane in range(_LANES):
-                        channel = np.uint64(start + lane)
-                        of_block[row + np.uint64(1), channel] += upper_right * wanted[channel]
-                    for lane in range(_LANES):
-                        channel = np.uint64(start + lane)
-                        of_block[row_below, channel] += lower_left * wanted[channel]
-                    for lane in range(_LANES):
-                        channel = np.uint64(start + lane)
-                        of_block[row_below + np.uint64(1), channel] += lower_right * wanted[channel]
             for point in range(points):
                 of_logit[point] = weight[point] * (of_logit[point] - mean)
         _copy_from_block(of_block, layout.sizes, of_values[image, :, head])
+
+
+@compiled_loosely
+def _spread(
+    weight: _Floats, parts: _Floats, point: int
+) -> tuple[np.float32, np.float32, np.float32, np.float32]:
+    """A point's weight, shared out to its pixels: upper left, upper right, lower left, lower right."""
+    lower = weight[point] * parts[2 * point + 1]
+    upper = weight[point] - lower
+    upper_right, lower_right = upper * parts[2 * point], lower * parts[2 * point]
+    return upper - upper_right, upper_right, lower - lower_right, lower_right
+
+
+@compiled_loosely
+def _rows(layout: _Layout, cells: _Integers, point: int, vectors: int) -> tuple[int, int]:
+    """Where the block's vectors of a point's upper left pixel begin, and those of the pixel below it."""
+    stride = layout.strides[point]
+    row = layout.starts[point] + cells[2 * point + 1] * stride + cells[2 * point]
+    return row * vectors, (row + stride) * vectors
+
+
+@compiled_loosely
+def _add(block: _Floats, row: int, factor: np.float32, lanes: Lanes) -> None:
+    store(block, row, plus_scaled(load(block, row), factor, lanes))
+
+
+@compiled_loosely
+def _between(before: np.float32, after: np.float32, part: np.float32) -> tuple[np.float32, np.float32]:
+    """The value at a part of the way from one to the other, and the slope there."""
+    slope = after - before
+    return before + part * slope, slope
 
 
 @compiled_loosely

@@ -16,8 +16,12 @@ from jaxtyping import Float32, Int32, Integer
 from numpy.typing import NDArray
 
 from partdistillation.functional.compiled import compiled
-from partdistillation.functional.lanes import WIDTH, load, plus, plus_scaled, store, zeros
+from partdistillation.functional.lanes import operations
 from partdistillation.functional.permutohedral import Lattice
+
+_WIDTH = 4
+"""Labels that are filtered together."""
+zeros, load, store, plus, plus_scaled = operations(_WIDTH)[:5]
 
 _TILE = 512  # points whose messages stay in the nearest cache from slice to splat
 
@@ -53,9 +57,9 @@ def filtered(
 ) -> Float32[np.ndarray, "points channels"]:
     """The points' values, blurred. The Gaussian's height is 1 only up to a constant of the dimension."""
     points, channels = values.shape
-    padded = np.zeros((_blocks(channels), points, WIDTH), np.float32)
+    padded = np.zeros((_blocks(channels), points, _WIDTH), np.float32)
     for channel in range(channels):
-        padded[channel // WIDTH, :, channel % WIDTH] = values[:, channel]
+        padded[channel // _WIDTH, :, channel % _WIDTH] = values[:, channel]
     sent, spare = _vertex_values(lattice, len(padded))
     for block, some in enumerate(padded):
         _splat(0, points, some, lattice.vertices, lattice.weights, sent[block])
@@ -125,11 +129,11 @@ class _Side(NamedTuple):
 
 def _blocks(channels: int) -> int:
     """How many vectors hold the channels."""
-    return -(-channels // WIDTH)
+    return -(-channels // _WIDTH)
 
 
 def _vertex_values(lattice: Lattice, blocks: int) -> tuple[_Floats, _Floats]:
-    shape = (blocks, lattice.neighbors.shape[1], WIDTH)
+    shape = (blocks, lattice.neighbors.shape[1], _WIDTH)
     return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
 
 
@@ -192,9 +196,9 @@ def _update(
 ) -> None:
     """Read the kernels' messages (none at first), update the marginals and send them, at last to `out`."""
     channels, points = out.shape[0] - 1, out.shape[1]
-    blocks = (channels + WIDTH - 1) // WIDTH
-    messages = np.empty((blocks, _TILE, WIDTH), np.float32)
-    logits = np.zeros((1 + blocks * WIDTH, _TILE), np.float32)
+    blocks = (channels + _WIDTH - 1) // _WIDTH
+    messages = np.empty((blocks, _TILE, _WIDTH), np.float32)
+    logits = np.zeros((1 + blocks * _WIDTH, _TILE), np.float32)
     work = np.empty((2, _TILE), np.float32)
     for side in sides:
         side.sent[:] = 0
@@ -206,14 +210,14 @@ def _update(
                 read = side.received[block]
                 _slice(start, count, read, side.vertices, side.weights, side.factor, messages[block])
         for block in range(blocks):
-            _split(count, messages[block], logits[1 + block * WIDTH :])
+            _split(count, messages[block], logits[1 + block * _WIDTH :])
         _add_unary(labels[start : start + count], bonus, total[start : start + count], logits[: channels + 1])
         _softmax(count, logits[: channels + 1], work)
         if last:
             out[:, start : start + count] = logits[: channels + 1, :count]
             continue
         for block in range(blocks):
-            _join(count, logits[1 + block * WIDTH :], messages[block])
+            _join(count, logits[1 + block * _WIDTH :], messages[block])
         for side in sides:
             for block in range(blocks):
                 _splat(start, count, messages[block], side.vertices, side.weights, side.sent[block])
@@ -222,14 +226,14 @@ def _update(
 @compiled
 def _split(count: int, lanes: _Floats, rows: _Floats) -> None:
     for point in range(count):
-        for lane in range(WIDTH):
+        for lane in range(_WIDTH):
             rows[lane, point] = lanes[point, lane]
 
 
 @compiled
 def _join(count: int, rows: _Floats, lanes: _Floats) -> None:
     for point in range(count):
-        for lane in range(WIDTH):
+        for lane in range(_WIDTH):
             lanes[point, lane] = rows[lane, point]
 
 
