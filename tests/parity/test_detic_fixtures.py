@@ -39,7 +39,7 @@ def image(archive: Any) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def embeddings(archive: Any) -> Tensor:
-    """The checkpoint's own classes: here each stage has embeddings of its own, unlike in the published one."""
+    """The checkpoint's own classes: here the stages' embeddings differ, unlike in the published one."""
     return official_embeddings(official_state(archive))
 
 

@@ -53,7 +53,8 @@ def from_weights(weights: Mapping[str, Tensor], config: DeticConfig, *, origin: 
         CheckpointError: weights are missing, unknown or of another shape than `config` says.
     """
     try:
-        network = DeticNetwork.create(config, seed=0)
+        with torch.device("meta"):  # all its weights are replaced
+            network = DeticNetwork(config)
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{origin}: no network can be made of these settings: {error}") from error
     own = {name: value for name, value in weights.items() if not name.startswith(BACKBONE)}
@@ -61,7 +62,8 @@ def from_weights(weights: Mapping[str, Tensor], config: DeticConfig, *, origin: 
     network.backbone, report = _load_backbone(of_backbone, config, origin)
     _compare(network, own, report)
     check_report(origin, report)
-    network.load_state_dict({name: value.float() for name, value in own.items()}, strict=False)
+    values = {name: value.float() for name, value in own.items()}
+    network.load_state_dict(values, strict=False, assign=True)
     return network.eval()
 
 

@@ -139,10 +139,14 @@ def infer_config(
     shapes = {name: tuple(value.shape) for name, value in state.items()}
     try:
         values = _of_swin(shapes) | _of_heads(shapes)
-    except (KeyError, ZeroDivisionError) as error:
+    except KeyError as error:
         raise CheckpointError(
             "expected the weights of a Detic with a Swin backbone under the names of the authors' detectron2 "
             f"code; {error.args[0]} is missing."
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(
+            f"expected the weights of a Detic, found one with another number of axes: {error}"
         ) from error
     config = DeticConfig.of(values | _of_settings(settings or {}))
     stages = _count(shapes, r"roi_heads\.box_predictor\.(\d+)\.")
@@ -155,7 +159,7 @@ def infer_config(
 
 def _of_swin(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     channels, _, patch, _ = shapes[_SWIN + "patch_embed.proj.weight"]
-    stages = range(_count(shapes, re.escape(_SWIN) + r"layers\.(\d+)\."))
+    stages = range(max(1, _count(shapes, re.escape(_SWIN) + r"layers\.(\d+)\.")))
     first = [f"{_SWIN}layers.{stage}.blocks.0." for stage in stages]
     tables = [shapes[prefix + "attn.relative_position_bias_table"] for prefix in first]
     return {
