@@ -22,7 +22,7 @@ LAYERS = (
     {"report", "result", "inference"},
     {"controls"},
     {"pipeline", "demo_tables"},
-    {"demo", "doctor"},
+    {"classes", "demo", "doctor"},
     {"cli"},
 )
 LIGHT = ("__init__", "cli", "config", "errors", "recipes", "settings")
