@@ -24,7 +24,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _save_grounding_dinos(root)
         _save_owlv2(root / "owlv2")
         _save_sam(root / "sam")
-        _save_sam2(root / "sam2")
+        _save_sam2(root)
     return root
 
 
@@ -164,8 +164,16 @@ def _save_sam(directory: Path) -> None:
     SamImageProcessorPil(size={"longest_edge": SIDE}, pad_size=pad_size).save_pretrained(directory)
 
 
-def _save_sam2(directory: Path) -> None:
-    from transformers import Sam2Config, Sam2HieraDetConfig, Sam2Model, Sam2VisionConfig
+def _save_sam2(root: Path) -> None:
+    """The model for images, and one for videos, as which the published ones are stored."""
+    from transformers import (
+        Sam2Config,
+        Sam2HieraDetConfig,
+        Sam2Model,
+        Sam2VideoConfig,
+        Sam2VideoModel,
+        Sam2VisionConfig,
+    )
 
     backbone: Any = Sam2HieraDetConfig(
         hidden_size=8,
@@ -184,15 +192,15 @@ def _save_sam2(directory: Path) -> None:
         backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
         fpn_hidden_size=32,
     )
-    config: Any = Sam2Config(
-        vision_config=vision,
-        prompt_encoder_config={
+    parts: dict[str, Any] = {
+        "vision_config": vision,
+        "prompt_encoder_config": {
             "hidden_size": 32,
             "image_size": SIDE,
             "patch_size": 16,
             "mask_input_channels": 4,
         },
-        mask_decoder_config={
+        "mask_decoder_config": {
             "hidden_size": 32,
             "mlp_dim": 16,
             "num_hidden_layers": 1,
@@ -200,5 +208,22 @@ def _save_sam2(directory: Path) -> None:
             "iou_head_hidden_dim": 16,
             "iou_head_depth": 2,
         },
+    }
+    image: Any = Sam2Config(**parts)
+    video: Any = Sam2VideoConfig(
+        **parts,
+        image_size=SIDE,
+        memory_attention_hidden_size=32,
+        memory_attention_num_layers=1,
+        memory_attention_num_attention_heads=1,
+        memory_attention_feed_forward_hidden_size=16,
+        memory_attention_rope_feat_sizes=[4, 4],
+        memory_encoder_hidden_size=32,
+        memory_encoder_output_channels=16,
+        memory_fuser_num_layers=1,
+        memory_fuser_embed_dim=32,
+        memory_fuser_intermediate_dim=16,
+        mask_downsampler_embed_dim=32,
     )
-    _save(Sam2Model(config), directory)
+    _save(Sam2Model(image), root / "sam2")
+    _save(Sam2VideoModel(video), root / "sam2_video")

@@ -7,7 +7,7 @@ from partdistillation.objects.grounded_sam.detections import MOST_BOXES, Detecti
 
 def detections(*rows: tuple[list[float], int, float]) -> Detections:
     boxes, labels, scores = zip(*rows, strict=True)
-    return Detections(torch.tensor(boxes), torch.tensor(labels), torch.tensor(scores))
+    return Detections(torch.tensor(boxes, dtype=torch.float32), torch.tensor(labels), torch.tensor(scores))
 
 
 def test_best_first_from_the_lowest_score_on() -> None:

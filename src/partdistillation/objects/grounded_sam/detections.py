@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from partdistillation.functional.boxes import clip_boxes, nms
 
 NMS_IOU = 0.8
 """Boxes of one class that overlap more are one object (as in the authors' demonstrations of Grounded SAM)."""
@@ -29,23 +30,7 @@ def best(found: Detections, height: int, width: int, *, min_score: float) -> Det
 
     Boxes are cut at the image's border; one without area is dropped.
     """
-    boxes = found.boxes.clamp(min=0).minimum(found.boxes.new_tensor([width, height, width, height]))
+    boxes = clip_boxes(found.boxes, height, width)
     inside = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
     found = found._replace(boxes=boxes).rows(inside & (found.scores >= min_score))
-    found = found.rows(found.scores.argsort(descending=True, stable=True))
-    return found.rows(_distinct(found)[:MOST_BOXES])
-
-
-def _distinct(found: Detections) -> Int[Tensor, " kept"]:
-    """Positions of the detections, in order, that no earlier one of their class overlaps."""
-    left_top = torch.maximum(found.boxes[:, None, :2], found.boxes[None, :, :2])
-    right_bottom = torch.minimum(found.boxes[:, None, 2:], found.boxes[None, :, 2:])
-    shared = (right_bottom - left_top).clamp(min=0).prod(dim=2)
-    area = (found.boxes[:, 2:] - found.boxes[:, :2]).prod(dim=1)
-    overlap = shared / (area[:, None] + area[None, :] - shared)
-    duplicates = (overlap > NMS_IOU) & (found.labels[:, None] == found.labels[None, :])
-    kept = torch.ones(len(area), dtype=torch.bool)
-    for position in range(len(area)):
-        if kept[position]:
-            kept[position + 1 :] &= ~duplicates[position, position + 1 :]
-    return kept.nonzero()[:, 0]
+    return found.rows(nms(found.boxes, found.scores, NMS_IOU, found.labels)[:MOST_BOXES])

@@ -34,7 +34,8 @@ def model_type(source: str | Path, expected: Sequence[str], kind: str) -> str:
 def load_network(model_class: Any, source: str | Path, device: torch.device) -> Any:
     """A network of a transformers class in float32, for inference only.
 
-    Weights that the class has no use for are ignored, as a video model's memory is by SAM 2 for images.
+    Weights that the class has no use for are ignored: those of a video model's memory by SAM 2 for images,
+    tables of positions that older versions of transformers stored.
 
     Raises:
         CheckpointError: the files can't be read, or weights are missing or of another shape.
