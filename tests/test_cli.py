@@ -54,8 +54,17 @@ def test_a_stage_gets_inputs_and_recipe(
     command: str, stub: Callable[[str, str], Calls], tmp_path: Path
 ) -> None:
     calls = stub("pipeline", command)
+    sys.modules["partdistillation.pipeline"].__dict__["show_objects"] = lambda *_: None
     assert cli.main([command, "--out", str(tmp_path), "--images", "photos", "--recipe", "demo"]) == 0
     assert calls == [((Inputs(out=tmp_path, images=Path("photos")), DEMO), {})]
+
+
+def test_objects_are_shown(stub: Callable[[str, str], Calls], tmp_path: Path) -> None:
+    calls = stub("pipeline", "show_objects")
+    sys.modules["partdistillation.pipeline"].__dict__["objects"] = lambda *_: None
+    config.save(Inputs(out=tmp_path, images=tmp_path), DEMO)
+    assert cli.main(["objects", "--out", str(tmp_path), "--show", "9"]) == 0
+    assert calls == [((Inputs(out=tmp_path, images=tmp_path), 9), {})]
 
 
 def test_dotted_flags_reach_any_depth(run: Callable[..., tuple[Inputs, Recipe]]) -> None:

@@ -64,6 +64,14 @@ class StageArguments(ProfiledArguments):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ObjectsArguments(StageArguments):
+    """What stage 1 takes besides."""
+
+    show: int = 0
+    """Draw this many images (at most 100), chosen at random, with their objects: OUT/objects_sheet.png."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictArguments(ProfiledArguments):
     model: Positional[Path]
     """Folder of a part model, as in OUT/part_model."""
@@ -140,11 +148,12 @@ def pretrain(arguments: StageArguments) -> None:
     pipeline.pretrain(arguments.inputs, arguments.settings)
 
 
-def objects(arguments: StageArguments) -> None:
-    """Stage 1: collect the object masks of every image."""
+def objects(arguments: ObjectsArguments) -> None:
+    """Stage 1: find, or collect, the object masks of every image."""
     from partdistillation import pipeline
 
     pipeline.objects(arguments.inputs, arguments.settings)
+    pipeline.show_objects(arguments.inputs, arguments.show)
 
 
 def segments(arguments: StageArguments) -> None:
@@ -249,6 +258,7 @@ def convert_detic(arguments: ConvertArguments) -> None:
 STAGES = (run, pretrain, objects, segments, proposals, rank, distill, report)
 COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     **{stage.__name__: (StageArguments, stage) for stage in STAGES},
+    "objects": (ObjectsArguments, objects),
     "predict": (PredictArguments, predict),
     "evaluate": (EvaluateArguments, evaluate),
     "demo": (DemoArguments, demo),
@@ -329,12 +339,16 @@ def _parse(arguments_type: type[Arguments], name: str, args: Sequence[str]) -> A
         prog=f"partdistill {name}",
         description=COMMANDS[name][1].__doc__,
         args=args,
-        default=_starting_point(args) if arguments_type is StageArguments else tyro.MISSING_NONPROP,
+        default=(
+            _starting_point(arguments_type, args)
+            if issubclass(arguments_type, StageArguments)
+            else tyro.MISSING_NONPROP
+        ),
         registry=_REGISTRY,
     )
 
 
-def _starting_point(args: Sequence[str]) -> StageArguments:
+def _starting_point(arguments_type: type[StageArguments], args: Sequence[str]) -> StageArguments:
     """The defaults of the flags: a look ahead at those flags that decide where settings start from."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for flag in ("--out", "--recipe", "--config"):
@@ -349,7 +363,7 @@ def _starting_point(args: Sequence[str]) -> StageArguments:
             settings = settings_then
     if ahead.config:
         inputs, settings = config.from_yaml(Path(ahead.config), inputs, settings)
-    return StageArguments(inputs=inputs, settings=settings)
+    return arguments_type(inputs=inputs, settings=settings)
 
 
 _REGISTRY = ConstructorRegistry()

@@ -14,12 +14,13 @@ from partdistillation import config
 from partdistillation.atomic import replace_file
 from partdistillation.config import Inputs, Recipe
 from partdistillation.data.coco import read_parts
-from partdistillation.errors import StoreError
+from partdistillation.errors import ConfigError, StoreError
 from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.scores import Evaluation
 from partdistillation.evaluation.tables import EvaluationTables
 from partdistillation.models.pretrained import read_config
 from partdistillation.models.sources import resolve
+from partdistillation.report import objects_found
 from partdistillation.report import run as run_report
 from partdistillation.stages import distillation, ranking
 from partdistillation.stages import objects as objects_stage
@@ -58,6 +59,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     """
     read_config(resolve(recipe.encoder).path)
     objects(inputs, recipe)  # masks with classes
+    show_objects(inputs)
     segments(inputs, recipe)  # every object's pixels, grouped by their features
     proposals(inputs, recipe)  # a model that finds such segments, and better ones, in any image
     rank(inputs, recipe)  # its proposals, clustered within each object class: labelled parts
@@ -75,6 +77,21 @@ def pretrain(inputs: Inputs, recipe: Recipe) -> Path:
 def objects(inputs: Inputs, recipe: Recipe) -> Path:
     """Stage 1: the objects whose parts are learned (section 4.1)."""
     return _stage("objects", objects_stage.run, inputs, recipe)
+
+
+def show_objects(inputs: Inputs, count: int = 0) -> None:
+    """Print what stage 1 has found, and draw `count` images as `out/objects_sheet.png`.
+
+    Raises:
+        ConfigError: more than a sheet holds.
+        StoreError: the stage isn't finished.
+    """
+    if not 0 <= count <= objects_found.MOST_SHOWN:
+        raise ConfigError(f"--show: expected 0 to {objects_found.MOST_SHOWN} images, found {count}")
+    folder, sheet = inputs.out / objects_stage.FOLDER, inputs.out / objects_found.SHEET
+    if objects_found.show(folder).classes and count:
+        objects_found.draw(folder, inputs.need("images"), count, sheet)
+        Console().print(f"Look at {sheet}", soft_wrap=True)
 
 
 def segments(inputs: Inputs, recipe: Recipe) -> Path:

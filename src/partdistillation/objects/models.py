@@ -28,7 +28,9 @@ def load_segmenter(config: ObjectsConfig, encoder: str, device: Device) -> Objec
         case "detic":
             from partdistillation.objects.detic import DeticObjects
 
-            return DeticObjects.from_pretrained(first, text=second[0], min_score=min_score, device=device)
+            return DeticObjects.from_pretrained(
+                first, text_model=second[0], min_score=min_score, device=device
+            )
         case "sam3":
             from partdistillation.objects.sam3 import Sam3Objects
 

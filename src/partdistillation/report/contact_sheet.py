@@ -1,0 +1,104 @@
+"""A sheet of images with the objects that stage 1 found in them, numbered, with their classes and scores."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from partdistillation.data.images import load_image
+from partdistillation.functional.bit_masks import EncodedMasks
+from partdistillation.functional.masks import decode, pairwise_iou
+from partdistillation.functional.metrics import label_map
+from partdistillation.records import ObjectRow
+from partdistillation.visualize import PALETTE, LegendRow, caption_font, overlay, with_legend
+
+SIDE = 420
+"""Of a cell's picture: the longer side of an image on the sheet, in pixels."""
+GAP = 12
+_LONGEST_NAME = 52
+
+
+def contact_sheet(rows: Sequence[ObjectRow], images_dir: Path) -> Image.Image:
+    """A cell an image, in a grid that is about square.
+
+    Raises:
+        ValueError: no rows.
+        InputError: an image can't be read any more.
+    """
+    cells = [object_cell(load_image(images_dir / row.file_name), row) for row in rows]
+    columns = math.ceil(math.sqrt(len(cells)))
+    lines = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    heights = [max(cell.height for cell in line) for line in lines]
+    sheet = Image.new("RGB", (columns * (SIDE + GAP) + GAP, sum(heights) + GAP * (len(lines) + 1)), "white")
+    top = GAP
+    for line, height in zip(lines, heights, strict=True):
+        for column, cell in enumerate(line):
+            sheet.paste(cell, (GAP + column * (SIDE + GAP), top))
+        top += height + GAP
+    return sheet
+
+
+def object_cell(image: UInt8[np.ndarray, "height width 3"], row: ObjectRow) -> Image.Image:
+    """The image with its objects coloured and numbered, as wide as a cell; below, what they are."""
+    scale = SIDE / max(row.height, row.width)
+    size = max(1, round(scale * row.width)), max(1, round(scale * row.height))
+    labels = _object_map(row, *size)
+    resized = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+    picture = Image.new("RGB", (SIDE, size[1]), "#f0f1f3")
+    left = (SIDE - size[0]) // 2
+    picture.paste(_numbered(overlay(resized, labels, alpha=0.5, contours=2), labels), (left, 0))
+    entries = tuple(
+        (f"{number} {one.category} {one.score:.2f}", PALETTE[(number - 1) % len(PALETTE)])
+        for number, one in enumerate(row.objects, start=1)
+    )
+    return with_legend(picture, [LegendRow(_shortened(row.file_name), ()), LegendRow("", entries)])
+
+
+def _object_map(row: ObjectRow, width: int, height: int) -> Int[np.ndarray, "{height} {width}"]:
+    """The objects' numbers from 1, painted in `painting_order`."""
+    order = painting_order(row)
+    masks = np.zeros((len(order), height, width), np.bool_)
+    for place, number in enumerate(order):
+        mask = Image.fromarray(decode(row.objects[number].rle, row.height, row.width))
+        masks[place] = np.asarray(mask.resize((width, height), Image.Resampling.NEAREST))
+    return label_map(masks, order)
+
+
+def painting_order(row: ObjectRow) -> list[int]:
+    """The objects' places, first what is painted first: smaller ones over larger ones, to be seen.
+
+    Of those that nearly coincide (IoU over a half) the best is seen.
+    """
+    encoded = EncodedMasks([one.rle for one in row.objects], row.height, row.width)
+    same = pairwise_iou(encoded, encoded) > 0.5
+    areas: list[int] = []
+    for place, one in enumerate(row.objects):
+        areas.append(max([one.area, *(areas[better] for better in range(place) if same[place, better])]))
+    return sorted(range(len(areas)), key=lambda place: (-areas[place], -place))
+
+
+def _numbered(
+    image: UInt8[np.ndarray, "height width 3"], labels: Int[np.ndarray, "height width"]
+) -> Image.Image:
+    """Write each object's number on a disc of its colour, where most of it is around."""
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    font = caption_font(13)
+    for number in np.unique(labels[labels > 0]).tolist():
+        depth = ndimage.distance_transform_edt(np.pad(labels == number, 1))[1:-1, 1:-1]
+        y, x = np.unravel_index(int(depth.argmax()), labels.shape)
+        red, green, blue = PALETTE[(number - 1) % len(PALETTE)].tolist()
+        ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"
+        draw.circle((int(x), int(y)), 10, fill=(red, green, blue), outline="white", width=2)
+        draw.text((int(x), int(y)), str(number), fill=ink, font=font, anchor="mm")
+    return picture
+
+
+def _shortened(name: str) -> str:
+    """A long name without its middle."""
+    half = _LONGEST_NAME // 2 - 1
+    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
