@@ -12,7 +12,14 @@ from pycocotools.coco import COCO
 
 from partdistillation.data.coco import CocoDataset, CocoImage, read_instances, read_parts
 from partdistillation.data.coco_parts import GroundTruthPart, parts_of, tie_parts
-from partdistillation.data.coco_writer import InstanceLabel, PartLabel, write_instances, write_parts
+from partdistillation.data.coco_writer import (
+    InstanceLabel,
+    PartLabel,
+    instances_document,
+    parts_document,
+    write_instances,
+    write_parts,
+)
 from partdistillation.data.images import ImageInput
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import EncodedMask, decode, encode, from_coco
@@ -285,6 +292,21 @@ def test_images_directory_is_checked(tmp_path: Path) -> None:
 # Parts
 
 
+def test_the_object_of_a_part_is_also_read_as_paco_has_it(tmp_path: Path) -> None:
+    content = document()
+    content["annotations"][0]["obj_ann_id"] = 11
+    content["annotations"][1] |= {"obj_ann_id": 11, "object_id": 10}
+    dataset = read(tmp_path, content)
+    assert [dataset.of(image)[0].object_id for image in (1, 2)] == [11, 10]
+
+
+def test_annotations_without_image_are_counted(tmp_path: Path) -> None:
+    content = document()
+    content["annotations"][0]["image_id"] = 9
+    assert read(tmp_path, content).orphans == 1
+    assert read(tmp_path, document()).orphans == 0
+
+
 def blob(y: slice, x: slice) -> np.ndarray[Any, np.dtype[np.bool_]]:
     mask = np.zeros((6, 8), bool)
     mask[y, x] = True
@@ -344,6 +366,19 @@ def test_instances_round_trip_and_pycocotools_reads_them(tmp_path: Path) -> None
     assert theirs.anns[8]["bbox"] == [0, 4, 2, 2]
     assert theirs.anns[8]["area"] == 4
     np.testing.assert_array_equal(theirs.annToMask(theirs.anns[3]).astype(bool), LEFT)
+
+
+def test_files_hold_their_documents(tmp_path: Path) -> None:
+    """Written entry by entry, they are what `json` writes at once; without labels too."""
+    compact: dict[str, Any] = {"ensure_ascii": False, "separators": (",", ":")}
+    path = tmp_path / "a.json"
+    objects = [InstanceLabel(5, 3, "Bär", encode(LEFT), score=0.5), InstanceLabel(5, 4, "Bus", encode(DOOR))]
+    for instances in (objects, []):
+        write_instances(path, IMAGES, instances)
+        assert path.read_text() == f"{json.dumps(instances_document(IMAGES, instances), **compact)}\n"
+    for parts in ([PartLabel(5, 3, "Bär", "Ohr", encode(DOOR))], []):
+        write_parts(path, IMAGES, parts)
+        assert path.read_text() == f"{json.dumps(parts_document(IMAGES, parts), **compact)}\n"
 
 
 def test_writer_refuses_contradictions(tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ class CocoDataset:
     unusable: Mapping[str, tuple[str, ...]]
     notes: tuple[str, ...]
     """What was found besides: annotations of no image, crowd regions."""
+    orphans: int = 0
+    """How many annotations belong to no entry of `images`."""
 
     def log_notes(self) -> None:
         """Say in the log what of the file isn't used; for the one place of a task that reads it first."""
@@ -95,8 +97,12 @@ def read_instances(path: Path) -> CocoDataset:
         images = _unique("images", [read_image(e, i) for i, e in enumerate(document["images"])])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    annotations, unusable, notes = _annotations(document["annotations"], images, categories)
-    return CocoDataset(path, tuple(images.values()), tuple(categories.values()), annotations, unusable, notes)
+    return CocoDataset(
+        path,
+        tuple(images.values()),
+        tuple(categories.values()),
+        *_annotations(document["annotations"], images, categories),
+    )
 
 
 def read_parts(path: Path) -> CocoDataset:
@@ -151,8 +157,8 @@ def _unique(key: str, entries: Sequence[_Entry]) -> dict[str, _Entry]:
 
 def _annotations(
     entries: Sequence[object], images: Mapping[str, CocoImage], categories: Mapping[str, CocoCategory]
-) -> tuple[dict[str, tuple[CocoAnnotation, ...]], dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """Annotations by image, reasons of the unusable ones by image, and notes on what belongs to no image."""
+) -> tuple[dict[str, tuple[CocoAnnotation, ...]], dict[str, tuple[str, ...]], tuple[str, ...], int]:
+    """Annotations and reasons of the unusable ones by image; notes on the others; how many have no image."""
     usable: dict[str, list[CocoAnnotation]] = defaultdict(list)
     unusable: dict[str, list[str]] = defaultdict(list)
     orphans = crowds = 0
@@ -178,4 +184,5 @@ def _annotations(
         {key: tuple(values) for key, values in usable.items()},
         {key: tuple(reasons) for key, reasons in unusable.items()},
         tuple(notes),
+        orphans,
     )

@@ -119,7 +119,8 @@ def read_annotation(
         segmentation=entry["segmentation"],
         crowd=bool(crowd),
         score=_score(entry.get("score")),
-        object_id=_optional_id(entry, "object_id"),
+        # PACO's name for the same.
+        object_id=_optional_id(entry, "object_id" if "object_id" in entry else "obj_ann_id"),
     )
 
 
