@@ -73,12 +73,3 @@ def test_a_colour_is_a_part_class_over_the_whole_data_set(
         assert found[classes[right]][8:40, 40:56].all()
         assert sum(mask.sum() for mask in found.values()) == 32 * 48
     assert (parts[3].status, parts[3].reason) == ("rejected", "broken")
-
-
-def test_a_classs_pixels_are_bounded() -> None:
-    points = np.arange(2000, dtype=np.float16).reshape(1000, 2)
-    some = one_stage._at_most(points, 100, seed=3)
-    assert some.shape == (100, 2)
-    assert np.array_equal(some, one_stage._at_most(points, 100, seed=3))
-    assert {tuple(point) for point in some} <= {tuple(point) for point in points}
-    assert one_stage._at_most(points, 1000, seed=3) is points

@@ -14,7 +14,7 @@ from partdistillation.config import Inputs, RankingConfig
 from partdistillation.errors import StoreError
 from partdistillation.functional.masks import encode
 from partdistillation.records import ObjectProposals, PartRow, Proposal, ProposalRow
-from partdistillation.stages import ranking
+from partdistillation.stages import class_features, ranking
 from partdistillation.store import read_rows
 
 RLE = encode(np.ones((2, 3), np.bool_))
@@ -76,7 +76,7 @@ def test_part_classes_do_not_depend_on_how_many_features_are_in_memory(
     shutil.rmtree(folder)
     (folder / ".features").mkdir(parents=True)
     (folder / ".features" / "0.npy").write_bytes(b"left by a killed run")
-    monkeypatch.setattr(ranking, "_FEATURES_IN_MEMORY", 1)
+    monkeypatch.setattr(class_features, "IN_MEMORY", 1)
     ranking.find_part_classes(clusters, CONFIG)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected
 

@@ -4,8 +4,7 @@ Pixel features of all objects of a class over the whole data set are clustered t
 pixel is its part class. Then the same self-training as in stage 5, from stage 0's network.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from partdistillation.config import Device, Inputs, Recipe, SegmentsConfig
 from partdistillation.data.images import load_image
 from partdistillation.data.transforms import resize_longest
 from partdistillation.engine import run_shards
-from partdistillation.functional.clustering import cluster_features
+from partdistillation.functional.clustering import cluster_stream
 from partdistillation.functional.grouping import assign_to_centroids, mask_at
 from partdistillation.functional.masks import decode, encode, resize_mask
 from partdistillation.manifest import Json
@@ -33,15 +32,18 @@ from partdistillation.models.sources import resolve
 from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow, Row
 from partdistillation.shards import ImageRef, Shard
 from partdistillation.stages import distillation, objects
+from partdistillation.stages.class_features import sorted_by_class
 from partdistillation.stages.segments import FeatureMap, make_features, object_seed, padded, to_size
 from partdistillation.store import StageReader, read_rows
 
 NAME = "one_stage"
 PIXELS_PER_OBJECT = 32
-"""Pixels of an object that are clustered, drawn at random: a class's objects count alike."""
-PIXELS_PER_CLASS = 50_000
-"""Pixels of a class that are clustered, drawn at random where there are more: bounds memory and time."""
+"""Pixels of an object that are clustered, drawn at random: a class's objects count alike.
+
+With Swin-L's 1,152 channels they take 72 KiB on disk.
+"""
 _CENTROIDS = "centroids.safetensors"
+_SCRATCH = ".features"
 
 Features = Callable[[UInt8[np.ndarray, "h w 3"]], FeatureMap]
 Labeller = Callable[[Shard[ImageRef]], list[PartRow]]
@@ -156,31 +158,21 @@ def find_part_classes(recipe: Recipe, folder: Path) -> Path:
     classes_dir = folder / "part_classes"
     classes_dir.mkdir(parents=True, exist_ok=True)
     config = recipe.ranking
-    centroids = {
-        category: cluster_features(
-            _at_most(np.concatenate(points), PIXELS_PER_CLASS, config.seed),
-            k=config.num_parts,
-            restarts=config.restarts,
-            seed=config.seed,
-        )
-        for category, points in sorted(_points_by_class(folder / "pixels").items())
-    }
+    with sorted_by_class(classes_dir / _SCRATCH) as features:
+        for row in read_rows(folder / "pixels", PixelRow):
+            for found in row.objects:
+                features.add(found.category, found.features.reshape(found.count, -1))
+        centroids = {
+            category: cluster_stream(
+                partial(features.pieces, category),
+                k=config.num_parts,
+                restarts=config.restarts,
+                seed=config.seed,
+            )
+            for category in features.categories()
+        }
     replace_file(classes_dir / _CENTROIDS, save(centroids))
     return classes_dir
-
-
-def _points_by_class(pixels_dir: Path) -> Mapping[str, Sequence[NDArray[np.float16]]]:
-    points: defaultdict[str, list[NDArray[np.float16]]] = defaultdict(list)
-    for row in read_rows(pixels_dir, PixelRow):
-        for found in row.objects:
-            points[found.category].append(found.features.reshape(found.count, -1))
-    return points
-
-
-def _at_most(points: NDArray[np.float16], count: int, seed: int) -> NDArray[np.float16]:
-    if len(points) <= count:
-        return points
-    return points[np.sort(np.random.default_rng(seed).permutation(len(points))[:count])]
 
 
 # ---------------------------------------------------------------------- parts

@@ -1,11 +1,8 @@
 """Stage 4: proposals become parts, by clustering their features within each object class (section 4.3)."""
 
 import json
-import shutil
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +35,7 @@ from partdistillation.records import (
 )
 from partdistillation.shards import ImageRef, Shard
 from partdistillation.stages import objects, proposals
+from partdistillation.stages.class_features import ClassFeatures, sorted_by_class
 from partdistillation.store import StageReader, read_rows, stage_hash
 
 FEATURES = "features"
@@ -46,7 +44,6 @@ PARTS = "parts"
 _CENTROIDS = "centroids.safetensors"
 _DESCRIPTION = "part_classes.json"
 _SCRATCH = ".features"
-_FEATURES_IN_MEMORY = 2**15
 
 Centroids = Mapping[str, Float[np.ndarray, "part dim"]]
 
@@ -162,11 +159,12 @@ def find_part_classes(inputs: Inputs, config: RankingConfig) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     centroids: dict[str, np.ndarray] = {}
     counts = {}
-    with _scratch(folder / _SCRATCH) as scratch:
-        files = _features_by_class(inputs.out / FEATURES, config, scratch)
-        for category, file in sorted(files.items()):
-            centroids[category], proposals = _cluster(category, file, config)
-            counts[category] = {"proposals": proposals, "part_classes": len(centroids[category])}
+    with sorted_by_class(folder / _SCRATCH) as features:
+        _collect_salient(inputs.out / FEATURES, config, features)
+        for category in features.categories():
+            found = features.read(category)
+            centroids[category] = _cluster(category, found, config)
+            counts[category] = {"proposals": len(found), "part_classes": len(centroids[category])}
     if not centroids:
         raise StoreError(
             "expected proposals that pass the filters, found none: train the proposal model for longer, or "
@@ -178,20 +176,19 @@ def find_part_classes(inputs: Inputs, config: RankingConfig) -> Path:
     return folder
 
 
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """An empty folder, removed at the end; a killed run's is removed at the start."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+def _collect_salient(folder: Path, config: RankingConfig, features: ClassFeatures) -> None:
+    """The features of the proposals that pass the first filters."""
+    for row in read_rows(folder, ProposalRow):
+        for found in row.objects:
+            for one in salient(found.proposals, config):
+                features.add(found.category, one.feature[None])
 
 
-def _cluster(category: str, file: Path, config: RankingConfig) -> tuple[np.ndarray, int]:
-    """The centroids of an object class, and of how many proposals they are."""
-    features = _read(file).astype(np.float32)
+def _cluster(
+    category: str, features: Float[np.ndarray, "n dim"], config: RankingConfig
+) -> Float[np.ndarray, "part dim"]:
+    """The centroids of an object class; says where they are fewer than K."""
+    features = features.astype(np.float32)
     found = cluster_features(features, k=config.num_parts, restarts=config.restarts, seed=config.seed)
     if len(found) < config.num_parts:
         print(
@@ -199,7 +196,7 @@ def _cluster(category: str, file: Path, config: RankingConfig) -> tuple[np.ndarr
             f"{len(features)} proposals with {len(found)} different features",
             file=sys.stderr,
         )
-    return found, len(features)
+    return found
 
 
 def _clustering_settings(config: RankingConfig) -> dict[str, Json]:
@@ -229,47 +226,6 @@ def _is_found(folder: Path, origin: Mapping[str, Json]) -> bool:
 def read_centroids(folder: Path) -> Centroids:
     """The centroids of every object class, as `find_part_classes` wrote them."""
     return load_file(folder / _CENTROIDS)
-
-
-def _features_by_class(folder: Path, config: RankingConfig, scratch: Path) -> dict[str, Path]:
-    """Files in `scratch` with the features that are clustered, one an object class.
-
-    They are on disk so that memory holds one class at a time, however many there are. The proposals' filters
-    are those of the first pass.
-    """
-    files: dict[str, Path] = {}
-    waiting: defaultdict[str, list[np.ndarray]] = defaultdict(list)
-    count = 0
-    for row in read_rows(folder, ProposalRow):
-        for found in row.objects:
-            features = [one.feature for one in salient(found.proposals, config)]
-            if features:
-                waiting[found.category] += features
-                count += len(features)
-        if count >= _FEATURES_IN_MEMORY:
-            _append(waiting, files, scratch)
-            count = 0
-    _append(waiting, files, scratch)
-    return files
-
-
-def _append(waiting: dict[str, list[np.ndarray]], files: dict[str, Path], scratch: Path) -> None:
-    """Move the waiting features to their classes' files."""
-    for category, features in waiting.items():
-        path = files.setdefault(category, scratch / f"{len(files)}.npy")
-        with path.open("ab") as file:
-            np.save(file, np.stack(features))
-    waiting.clear()
-
-
-def _read(file: Path) -> Float[np.ndarray, "n dim"]:
-    """All arrays that were appended to a file."""
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        parts = []
-        while stream.tell() < size:
-            parts.append(np.load(stream))
-    return np.concatenate(parts)
 
 
 def salient(found: Sequence[Proposal], config: RankingConfig) -> list[Proposal]:
