@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from partdistillation import config, pipeline, store, training
+from partdistillation.cli import main
 from partdistillation.config import CONFIG_FILE, Inputs, Recipe
 from partdistillation.data.coco import read_parts
 from partdistillation.errors import ConfigError, InputError, SettingsChanged, StoreError
@@ -234,6 +235,23 @@ def test_nothing_to_learn_is_said(data: Path, tiny_recipe: Recipe, tmp_path: Pat
     inputs = inputs_of(tmp_path / "out", data)
     with pytest.raises(InputError, match="expected images with masks to learn, found none"):
         pipeline.run(inputs, tiny_recipe.updated({"proposals": {"min_object_area": 1.0}}))
+
+
+def test_a_model_is_evaluated_on_other_images(
+    copied: Inputs, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = ["--images", str(data / "val"), "--objects", str(data / "objects_val.json")]
+    model, parts = str(copied.out / "part_model"), str(data / "parts_val.json")
+    out = tmp_path / "evaluation"
+    assert main(["evaluate", "--model", model, *other, "--parts", parts, "--out", str(out)]) == 0
+    assert capsys.readouterr().out == (out / "evaluation.md").read_text()
+    rows = json.loads((out / "evaluation.json").read_text())["rows"]
+    assert [row["name"] for row in rows][-2:] == ["parts: mapped", "parts: clustered"]
+    assert {one["images"] for row in rows for one in row["protocols"] if one["protocol"] == "strict"} == {4}
+    assert "parts: mapped,strict,4,c_miou," in (out / "evaluation.csv").read_text()
+    for wrong in (["--parts", parts], ["--parts", parts, "--model", model, "--predictions", model]):
+        assert main(["evaluate", *wrong]) == 2
+        assert "either --predictions, or --model" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The command line: one subcommand a stage, and run, demo, predict, evaluate, report, doctor, convert.
+"""The command line: a subcommand a stage, and run, demo, predict, evaluate, report, classes, doctor, convert.
 
 No logic and no torch here: a command is parsed into a dataclass, then calls one function, imported only then.
 Settings come, later over earlier, from the recipe `paper`, the run's own config.yaml (unless a recipe or a
@@ -70,6 +70,10 @@ class ObjectsArguments(StageArguments):
     show: int = 0
     """Draw this many images (at most 100), chosen at random, with their objects: OUT/objects_sheet.png."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.show <= 100:
+            raise ConfigError(f"--show: expected 0 to 100 images, found {self.show}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PredictArguments(ProfiledArguments):
@@ -91,12 +95,22 @@ class PredictArguments(ProfiledArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateArguments(Arguments):
-    predictions: Path
-    """Folder of a run, or one that `partdistill predict` wrote."""
     parts: Path
     """Ground-truth parts in the COCO layout (.json)."""
+    predictions: Path | None = None
+    """Folder of a run, or one that `partdistill predict` wrote."""
     protocol: Literal["both", "paper", "strict"] = "both"
     """`paper` drops predictions that miss the ground truth before scoring; `strict` never looks at it."""
+    model: Path | None = None
+    """Instead of predictions: folder of a part or proposal model, to be scored on any data set."""
+    images: Path | None = None
+    """With a model: folder of the photographs."""
+    objects: Path | None = None
+    """With a model: their object masks, COCO instances (.json)."""
+    out: Path = Path("out/evaluation")
+    """With a model: folder to write to."""
+    device: Device = "auto"
+    """Where networks run; auto takes a GPU if there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +129,25 @@ class DemoArguments(ProfiledArguments):
     @property
     def folder(self) -> Path:
         return self.out
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassesArguments(Arguments):
+    names: Path | None = None
+    """Class names, one a line: shows what each can mean, instead of sampling classes."""
+    available: Path | None = None
+    """Classes to sample from: a folder of ImageNet's class folders (n01440764, ...), or a text file with an
+    id a line; without it all of WordNet."""
+    excluded: Path | None = None
+    """Subtrees to leave out (.txt), instead of the paper's."""
+    inside: Path | None = None
+    """Subtrees of PartImageNet's classes (.txt), instead of those of its super-categories."""
+    wordnet: Path | None = None
+    """Folder of WordNet 3.0's data.noun and index.noun; without it the usual places."""
+    out: Path = Path("out/classes")
+    """Folder to write to."""
+    seed: int = 0
+    """Decides the samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,10 +242,23 @@ def predict(arguments: PredictArguments) -> None:
 
 
 def evaluate(arguments: EvaluateArguments) -> None:
-    """Compare predictions with ground-truth parts: AR@k and mIoU."""
+    """Compare predictions, or a model, with ground-truth parts: AR@k, mIoU, AP."""
     from partdistillation import pipeline
 
-    pipeline.evaluate(arguments.predictions, arguments.parts, protocol=arguments.protocol)
+    match arguments:
+        case EvaluateArguments(predictions=Path(), model=None):
+            pipeline.evaluate(arguments.predictions, arguments.parts, protocol=arguments.protocol)
+        case EvaluateArguments(predictions=None, model=Path()):
+            inputs = Inputs(
+                out=arguments.out,
+                images=arguments.images,
+                objects=arguments.objects,
+                parts=arguments.parts,
+                device=arguments.device,
+            )
+            pipeline.evaluate_model(arguments.model, inputs, PAPER)
+        case _:
+            raise ConfigError("expected either --predictions, or --model with --images and --objects")
 
 
 def demo(arguments: DemoArguments) -> None:
@@ -225,6 +271,21 @@ def demo(arguments: DemoArguments) -> None:
         from_scratch=arguments.from_scratch,
         device=arguments.device,
         workers=arguments.workers,
+    )
+
+
+def classes(arguments: ClassesArguments) -> None:
+    """Show what class names mean (WordNet), or sample ImageNet-21K's classes as the paper does."""
+    from partdistillation import classes
+
+    classes.run(
+        arguments.names,
+        available=arguments.available,
+        excluded=arguments.excluded,
+        inside=arguments.inside,
+        wordnet_dir=arguments.wordnet,
+        seed=arguments.seed,
+        out=arguments.out,
     )
 
 
@@ -262,6 +323,7 @@ COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     "predict": (PredictArguments, predict),
     "evaluate": (EvaluateArguments, evaluate),
     "demo": (DemoArguments, demo),
+    "classes": (ClassesArguments, classes),
     "doctor": (DoctorArguments, doctor),
     "convert mask2former": (ConvertMask2FormerArguments, convert_mask2former),
     "convert detic": (ConvertArguments, convert_detic),

@@ -13,12 +13,14 @@ from rich.console import Console
 from partdistillation import config
 from partdistillation.atomic import replace_file
 from partdistillation.config import Inputs, Recipe
+from partdistillation.controls import Validation, measure_model
 from partdistillation.data.coco import read_parts
-from partdistillation.errors import ConfigError, StoreError
+from partdistillation.errors import StoreError
 from partdistillation.evaluation import run as evaluation
+from partdistillation.evaluation.comparison import Compared, Comparison
 from partdistillation.evaluation.scores import Evaluation
-from partdistillation.evaluation.tables import EvaluationTables
-from partdistillation.models.pretrained import read_config
+from partdistillation.evaluation.tables import EvaluationTables, Provenance
+from partdistillation.models.pretrained import read_config, read_info
 from partdistillation.models.sources import resolve
 from partdistillation.report import objects_found
 from partdistillation.report import run as run_report
@@ -83,11 +85,8 @@ def show_objects(inputs: Inputs, count: int = 0) -> None:
     """Print what stage 1 has found, and draw `count` images as `out/objects_sheet.png`.
 
     Raises:
-        ConfigError: more than a sheet holds.
         StoreError: the stage isn't finished.
     """
-    if not 0 <= count <= objects_found.MOST_SHOWN:
-        raise ConfigError(f"--show: expected 0 to {objects_found.MOST_SHOWN} images, found {count}")
     folder, sheet = inputs.out / objects_stage.FOLDER, inputs.out / objects_found.SHEET
     if objects_found.show(folder).classes and count:
         objects_found.draw(folder, inputs.need("images"), count, sheet)
@@ -140,12 +139,41 @@ def evaluate(
     folder = predictions if predictions.is_dir() else predictions.parent
     for name, text in (("json", tables.json()), ("md", tables.markdown()), ("csv", tables.csv())):
         replace_file(folder / f"evaluation.{name}", text.encode())
+    _show(tables)
+    return scores
+
+
+def evaluate_model(model: Path, inputs: Inputs, recipe: Recipe) -> Comparison:
+    """Score a model of any stage on images with known objects and parts, of any data set.
+
+    Prints the table of `controls.measure_model` and writes `evaluation.*` and all labels into `inputs.out`.
+
+    Raises:
+        CheckpointError: it isn't a model of this method.
+        InputError: the ground truth can't be used.
+    """
+    info = read_info(resolve(str(model)).path)
+    ranked = replace(recipe.ranking, image_size=info.image_size)
+    validation = Validation(inputs, replace(recipe, ranking=ranked))
+    validation.prepare()
+    made_from = {"model": contents_hash(model), "objects": contents_hash(validation.objects_dir)}
+    found = Comparison(
+        [Compared(one.name, (one.strict, one.paper)) for one in measure_model(validation, model)],
+        Provenance(contents_hash(inputs.need("parts")), made_from),
+    )
+    for name, text in (("json", found.json()), ("md", found.markdown()), ("csv", found.csv())):
+        replace_file(inputs.out / f"evaluation.{name}", text.encode())
+    _show(found)
+    return found
+
+
+def _show(tables: EvaluationTables | Comparison) -> None:
+    """For people in a terminal; elsewhere as Markdown."""
     console = Console()
     if console.is_terminal:
         console.print(tables.printed())
     else:
         print(tables.markdown(), end="")
-    return scores
 
 
 def seconds(out: Path) -> dict[str, float]:
