@@ -275,7 +275,7 @@ def demo(arguments: DemoArguments) -> None:
 
 
 def classes(arguments: ClassesArguments) -> None:
-    """Show what class names mean (WordNet), or sample ImageNet-21K's classes as the paper does."""
+    """Show what class names mean (WordNet), or sample ImageNet-21K's as the paper does."""
     from partdistillation import classes
 
     classes.run(
