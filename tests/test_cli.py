@@ -67,6 +67,11 @@ def test_objects_are_shown(stub: Callable[[str, str], Calls], tmp_path: Path) ->
     assert calls == [((Inputs(out=tmp_path, images=tmp_path), 9), {})]
 
 
+def test_a_sheet_of_too_many_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["objects", "--out", str(tmp_path), "--show", "101"]) == 2
+    assert capsys.readouterr().err == "partdistill: --show: expected 0 to 100 images, found 101\n"
+
+
 def test_dotted_flags_reach_any_depth(run: Callable[..., tuple[Inputs, Recipe]]) -> None:
     _, recipe = run(
         *("--proposals.steps", "2000", "--proposals.learning_rate", "1e-5", "--ranking.num-parts=5"),

@@ -1,17 +1,21 @@
-"""Stage 1: from COCO, from a folder of masks, and what becomes of images that can't be used."""
+"""Stage 1: from all kinds of labels, another run, models; and what becomes of images that can't be used."""
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from jaxtyping import UInt8
 from PIL import Image
 
 from partdistillation.config import Inputs, ObjectsConfig, Recipe
-from partdistillation.errors import ConfigError
-from partdistillation.records import ObjectRow
+from partdistillation.errors import ConfigError, SettingsChanged
+from partdistillation.objects import models, to_object
+from partdistillation.recipes import RELEASED_1K
+from partdistillation.records import Object, ObjectRow
 from partdistillation.stages import objects
 from partdistillation.store import StageReader, read_rows
 
@@ -82,3 +86,119 @@ def test_a_folder_where_a_file_is_expected(drawings: Path, tmp_path: Path) -> No
     inputs = Inputs(out=tmp_path, images=drawings / "train", objects=drawings)
     with pytest.raises(ConfigError, match=r"add --objects\.source masks"):
         objects.run(inputs, Recipe())
+
+
+def test_masks_whose_values_are_classes(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    Image.new("L", (20, 10)).save(tmp_path / "images/a.png")
+    values = np.repeat(np.array([0, 0, 1, 1, 2, 2, 2, 2, 0, 0], np.uint8)[:, None], 20, axis=1)
+    Image.fromarray(values).save(tmp_path / "masks/a.png")
+    classes = tmp_path / "classes.txt"
+    classes.write_text("road\nsky\n")
+    recipe = replace(Recipe(), objects=ObjectsConfig(source="masks", classes=classes))
+    inputs = Inputs(out=tmp_path / "out", images=tmp_path / "images", objects=tmp_path / "masks")
+    (row,) = rows(inputs, recipe)
+    assert [(one.category, one.area) for one in row.objects] == [("sky", 80), ("road", 40)]
+    classes.write_text("# the same\n\nroad\nsky\n")
+    assert rows(inputs, recipe) == [row]
+    classes.write_text("sky\nroad\n")
+    with pytest.raises(SettingsChanged, match="classes: was"):
+        objects.run(inputs, recipe)
+    with pytest.raises(ConfigError, match="expected a folder of masks, found the file"):
+        objects.run(replace(inputs, objects=classes), recipe)
+
+
+def test_another_runs_objects(drawings: Path, tmp_path: Path) -> None:
+    first = Inputs(out=tmp_path / "first", images=drawings / "val", objects=drawings / "objects_val.json")
+    there = {row.file_name: row for row in rows(first, Recipe())}
+    shutil.copytree(drawings / "val", tmp_path / "photos")
+    shutil.copy(tmp_path / "photos/000000.png", tmp_path / "photos/new.png")
+    recipe = replace(Recipe(), objects=ObjectsConfig(source="run", max_objects=1))
+    inputs = Inputs(out=tmp_path / "second", images=tmp_path / "photos", objects=first.out)
+    *copied, new = rows(inputs, recipe)
+    assert [row.file_name for row in copied] == sorted(there)
+    assert all(row.objects == there[row.file_name].objects[:1] for row in copied)
+    assert new.reason == "the other run has no image of this file name"
+    same = replace(inputs, out=tmp_path / "third", objects=first.out / objects.FOLDER)
+    assert rows(same, recipe) == [*copied, new], "the folder of the rows itself"
+    with pytest.raises(ConfigError, match="expected another run"):
+        objects.run(replace(inputs, objects=inputs.out), recipe)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two drawings in the folder n02958343, one in misc."""
+    for name in ("n02958343/a.png", "n02958343/b.png", "misc/c.png"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 10)).save(tmp_path / "photos" / name)
+    return tmp_path / "photos"
+
+
+def test_a_class_list_for_a_model_of_a_fixed_vocabulary(
+    photos: Path, tmp_path: Path, tiny_recipe: Recipe
+) -> None:
+    classes, model = tmp_path / "classes.txt", tmp_path / "moved"
+    classes.write_text("car.n.01\tcar\tn02958343\ntree\nzebra\n")
+    shutil.copytree(tiny_recipe.encoder, model)
+    config = ObjectsConfig(source="mask2former", min_score=0.0, max_objects=3, classes=classes)
+    inputs = Inputs(out=tmp_path / "out", images=photos)
+    somewhere, *cars = rows(inputs, replace(tiny_recipe, objects=config))
+    assert {one.category for row in cars for one in row.objects} <= {"car.n.01"}
+    assert {one.category for one in somewhere.objects} <= {"car.n.01", "tree"}
+    moved = replace(config, model=str(model), people=False)
+    assert rows(inputs, replace(tiny_recipe, objects=moved)) == [somewhere, *cars], (
+        "the model's contents count"
+    )
+    classes.write_text("car.n.01\tcar\tn02958343\ntree\n")
+    with pytest.raises(SettingsChanged, match="classes: was"):
+        objects.run(inputs, replace(tiny_recipe, objects=config))
+    with pytest.raises(ConfigError, match=r"objects\.people: expected a model that knows"):
+        objects.run(
+            replace(inputs, out=tmp_path / "other"),
+            replace(tiny_recipe, objects=replace(config, people=True)),
+        )
+
+
+class Everywhere:
+    """Finds one object of whatever it is asked for in every image, but no car."""
+
+    vocabulary = None
+
+    def __call__(
+        self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], class_names: Sequence[str]
+    ) -> list[list[Object]]:
+        names = [name for name in class_names if name != "car"]
+        return [[self._object(image, place, name) for place, name in enumerate(names)] for image in images]
+
+    def _object(self, image: UInt8[np.ndarray, "height width 3"], place: int, name: str) -> Object:
+        mask = np.zeros(image.shape[:2], bool)
+        mask[place] = True
+        return to_object(mask, name, 0.9 - 0.1 * place)
+
+
+def test_an_open_vocabulary(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "load_segmenter", lambda *_: Everywhere())
+    classes = tmp_path / "classes.txt"
+    classes.write_text("car\tcar\tn02958343\ntree\nlamp\n")
+    config = ObjectsConfig(source="sam3", classes=classes)
+    inputs = Inputs(out=tmp_path / "out", images=photos)
+    somewhere, *cars = rows(inputs, replace(Recipe(), objects=config))
+    assert [one.category for one in somewhere.objects] == ["tree", "lamp"]
+    assert [row.reason for row in cars] == ["no objects of class 'car'"] * 2
+    released = replace(RELEASED_1K, objects=replace(RELEASED_1K.objects, source="sam3", classes=classes))
+    row = rows(replace(inputs, out=tmp_path / "released"), released)[1]
+    assert [(one.category, one.score) for one in row.objects][:2] == [("car", 0.9), ("person", 0.9)]
+    assert len(row.objects) == 6
+    with pytest.raises(SettingsChanged, match="min_score: was"):
+        objects.run(inputs, replace(Recipe(), objects=replace(config, min_score=0.5)))
+
+
+def test_an_open_vocabulary_wants_names(photos: Path, drawings: Path, tmp_path: Path) -> None:
+    recipe = replace(Recipe(), objects=ObjectsConfig(source="grounded_sam"))
+    with pytest.raises(ConfigError, match=r"in folders named after their class.*--objects\.classes"):
+        objects.run(Inputs(out=tmp_path / "out", images=drawings / "val"), recipe)
+    shutil.rmtree(photos / "misc")
+    with pytest.raises(ConfigError, match=r"found WordNet's numbers \(n02958343\)"):
+        objects.run(Inputs(out=tmp_path / "out", images=photos), recipe)
+    assert not (tmp_path / "out").exists()

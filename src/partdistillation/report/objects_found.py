@@ -18,8 +18,6 @@ from partdistillation.report.contact_sheet import contact_sheet
 from partdistillation.store import read_rows
 
 SHEET = "objects_sheet.png"
-MOST_SHOWN = 100
-"""Images on a sheet."""
 MOST_CLASSES, MOST_REASONS = 10, 3
 _SHARES = {
     0.0: "lowest",
