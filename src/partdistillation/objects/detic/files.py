@@ -55,7 +55,7 @@ def from_weights(weights: Mapping[str, Tensor], config: DeticConfig, *, origin: 
     try:
         with torch.device("meta"):  # all its weights are replaced
             network = DeticNetwork(config)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:  # strict configurations raise their own classes
         raise CheckpointError(f"{origin}: no network can be made of these settings: {error}") from error
     own = {name: value for name, value in weights.items() if not name.startswith(BACKBONE)}
     of_backbone = {name.removeprefix(BACKBONE): weights[name] for name in weights.keys() - own.keys()}
