@@ -74,10 +74,6 @@ class ObjectsArguments(StageArguments):
         if not 0 <= self.show <= 100:
             raise ConfigError(f"--show: expected 0 to 100 images, found {self.show}")
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.show <= 100:
-            raise ConfigError(f"--show: expected 0 to 100 images, found {self.show}")
-
 
 @dataclass(frozen=True, kw_only=True)
 class PredictArguments(ProfiledArguments):
