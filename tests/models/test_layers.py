@@ -1,12 +1,16 @@
 """Layers on rows of channels against PyTorch's own."""
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from transformers import ResNetBackbone, ResNetConfig
+from transformers.models.resnet.modeling_resnet import ResNetConvLayer
 
 from partdistillation.functional.group_norm import normalize, normalize_backward
 from partdistillation.models import layers
@@ -36,6 +40,47 @@ def test_linears_of_a_model_are_replaced() -> None:
     assert [type(one) for one in model.modules()].count(layers.Linear) == 2
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
     torch.testing.assert_close(model[:2](rows), expected)
+
+
+@pytest.mark.parametrize("layer_type", ["basic", "bottleneck"])
+@pytest.mark.parametrize("training", [False, True])
+def test_resnet(layer_type: str, training: bool) -> None:
+    """Maps, gradients and running statistics, in `eval()` and in `train()` mode."""
+    config = ResNetConfig(  # type: ignore[call-arg]
+        layer_type=layer_type,
+        embedding_size=4,
+        hidden_sizes=[4, 8],
+        depths=[2, 1],
+        out_features=["stage1", "stage2"],
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        plain = ResNetBackbone(config)
+        for norm in (one for one in plain.modules() if isinstance(one, nn.BatchNorm2d)):
+            for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+                assert values is not None
+                values.data.uniform_(0.5, 1.5)
+    plain.train(training)
+    hastened = copy.deepcopy(plain)
+    layers.hasten_resnet(hastened)
+    assert layers.ConvolutionLayer in {type(one) for one in hastened.modules()}
+    maps = random(2, 3, 32, 48)
+    results = []
+    for backbone in (plain, hastened):
+        found = backbone(maps).feature_maps
+        gradients = torch.autograd.grad(
+            sum(one.square().sum() for one in found), [maps, *backbone.parameters()]
+        )
+        results.append([*found, *gradients, *backbone.state_dict().values()])
+    for theirs, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4 * float(theirs.detach().abs().max()), rtol=1e-4)
+
+
+def test_other_backbones_stay_as_they_are() -> None:
+    model = nn.Sequential(ResNetConvLayer(2, 2), nn.ReLU())
+    layers.hasten_resnet(model)
+    assert [type(one) for one in model] == [ResNetConvLayer, nn.ReLU]
+    assert not model[1].inplace
 
 
 @given(

@@ -14,6 +14,7 @@ from transformers import AutoBackbone
 
 from partdistillation.errors import ConfigError
 from partdistillation.models.backbones import load_backbone
+from partdistillation.models.layers import hasten_resnet
 from partdistillation.models.part_mask2former import PartMask2Former, fastest_memory_format
 from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, read_config
 
@@ -66,6 +67,7 @@ class Encoder:
         backbone = copy.deepcopy(backbone)
         self._config = copy.deepcopy(backbone.config)
         _keep_levels(backbone, self.level_numbers)
+        hasten_resnet(backbone)
         backbone.eval().requires_grad_(False)
         self._memory_format = fastest_memory_format(backbone)
         small = self._memory_format == torch.channels_last and self.device.type == "cpu"

@@ -1,4 +1,4 @@
-"""Layers on rows of channels, one a pixel, for which PyTorch's own aren't the fastest on a CPU.
+"""Layers for which PyTorch's own, or transformers', aren't the fastest on a CPU.
 
 They take transformers' modules for their weights and settings, and compute what these compute.
 """
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from transformers.models.resnet.modeling_resnet import ResNetBackbone, ResNetConvLayer, ResNetShortCut
 
 from partdistillation.functional.products import linear
 
@@ -25,6 +26,55 @@ def hasten_linears(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is nn.Linear:
             module.__class__ = Linear
+
+
+class ConvolutionLayer(ResNetConvLayer):
+    """A ResNet's convolution, normalised and activated."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        normalized: Tensor = self.activation(
+            normalized_convolution(maps, self.convolution, self.normalization)
+        )
+        return normalized
+
+
+class ShortCut(ResNetShortCut):
+    """A ResNet's convolution past others, normalised."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return normalized_convolution(maps, self.convolution, self.normalization)
+
+
+def hasten_resnet(backbone: nn.Module) -> None:
+    """Make a ResNet's convolutions the ones above, in place, and its ReLUs overwrite what they are given.
+
+    Nobody else reads that: it is a batch norm's result or a sum's, whose gradients don't need it. Names,
+    weights and state stay as they are; other backbones stay as they are altogether.
+    """
+    if not isinstance(backbone, ResNetBackbone):
+        return
+    for module in backbone.modules():
+        if type(module) is ResNetConvLayer:
+            module.__class__ = ConvolutionLayer
+        elif type(module) is ResNetShortCut:
+            module.__class__ = ShortCut
+        elif type(module) is nn.ReLU:
+            module.inplace = True
+
+
+def normalized_convolution(
+    maps: Float[Tensor, "batch channel h w"], convolution: nn.Conv2d, norm: nn.BatchNorm2d
+) -> Float[Tensor, "batch out height width"]:
+    """`norm` of the convolution, in one pass where the norm's statistics are fixed: both are linear."""
+    if norm.training or norm.running_mean is None or norm.running_var is None or convolution.bias is not None:
+        normalized: Tensor = norm(convolution(maps))
+        return normalized
+    factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    weight = convolution.weight * factor[:, None, None, None]
+    shift = norm.bias - norm.running_mean * factor
+    return nn.functional.conv2d(
+        maps, weight, shift, convolution.stride, convolution.padding, convolution.dilation, convolution.groups
+    )
 
 
 def group_norm(

@@ -22,7 +22,7 @@ from partdistillation.config import Freeze
 from partdistillation.errors import CheckpointError
 from partdistillation.functional.products import linear
 from partdistillation.models.heads import ClassHead, Head, PartHead
-from partdistillation.models.layers import hasten_linears
+from partdistillation.models.layers import hasten_linears, hasten_resnet
 from partdistillation.models.pixel_decoder import Levels, decode_pixels, pixel_rows, positions_of, resize
 from partdistillation.models.pretrained import Metadata, ModelInfo, Network, load, save
 
@@ -63,6 +63,7 @@ class PartMask2Former(nn.Module):
         self.frozen: Freeze = "none"
         hasten_linears(model)
         backbone = model.pixel_level_module.encoder
+        hasten_resnet(backbone)
         self._memory_format = fastest_memory_format(backbone)
         nn.Module.to(backbone, memory_format=self._memory_format)  # type: ignore[call-overload]
 
