@@ -7,9 +7,9 @@ network sees it, and as many proposals as there can be. Random weights score eve
 in every region, where a trained network scores few: passing "all" is the worst case. For "1 %" the threshold
 is raised until one pair of a region and a class in a hundred passes.
 
-Scoring classes in chunks is compared with scoring all at once: medians, by turns, and the peak of a fresh
-process over what it held before (regions and embeddings). Whole images are measured in the same ways.
-Threads: set OMP_NUM_THREADS.
+Scoring classes in chunks is compared with scoring all at once: medians of CPU seconds on one thread, by
+turns, and the peak of a fresh process over what it held before (network, regions, embeddings). Whole images
+are measured in the same ways.
 """
 
 import argparse
@@ -60,8 +60,9 @@ class Setting(NamedTuple):
 def main() -> None:
     """Print the tables of parts, of classes alone, and of whole images."""
     arguments = _parse()
+    torch.set_num_threads(1)
     setting = Setting(arguments.longest, arguments.small)
-    print(f"{machine()}, {torch.get_num_threads()} threads\n")
+    print(f"{machine()}, one thread\n")
     network, image = setting.network(), setting.image()
     regions = _print_parts(network, image)
     _print_classes(regions, arguments.classes, arguments.repeats)
@@ -86,10 +87,10 @@ def _print_parts(network: DeticNetwork, image: np.ndarray) -> Regions:
         },
         repeats=1,
     )
-    whole = sum(timing.wall for timing in taken.values())
+    whole = sum(timing.cpu for timing in taken.values())
     print(f"An image of {image.shape[1]} x {image.shape[0]}\n\n| part | s | share |\n|---|---|---|")
     for name, timing in taken.items():
-        print(f"| {name} | {timing.wall:.2f} | {100 * timing.wall / whole:.0f} % |")
+        print(f"| {name} | {timing.cpu:.2f} | {100 * timing.cpu / whole:.0f} % |")
     return regions
 
 
@@ -105,7 +106,7 @@ def _print_classes(regions: Regions, counts: list[int], repeats: int) -> None:
             sides = {str(chunk): partial(_score, regions, embeddings, threshold, chunk) for chunk in chunks}
             times = compare(sides, repeats)
             memory = [peak_memory(_prepared_classes, tuple(regions), count, threshold, one) for one in chunks]
-            cells = [f"{timing.wall:.3f}" for timing in times.values()] + [f"{one:.0f}" for one in memory]
+            cells = [f"{timing.cpu:.3f}" for timing in times.values()] + [f"{one:.0f}" for one in memory]
             print(f"| {count:,} | {name} | {' | '.join(cells)} |", flush=True)
 
 
@@ -120,7 +121,7 @@ def _print_images(
     times = compare(sides, repeats)
     for count, (name, timing) in zip(counts, times.items(), strict=True):
         memory = peak_memory(_prepared_image, setting, count)
-        print(f"| {name} | {timing.wall:.2f} | {memory:.0f} |", flush=True)
+        print(f"| {name} | {timing.cpu:.2f} | {memory:.0f} |", flush=True)
 
 
 def _score(regions: Regions, embeddings: Tensor, threshold: float, chunk: int, top: int = 300) -> Candidates:
@@ -146,12 +147,14 @@ def _embeddings(count: int) -> Tensor:
 def _prepared_classes(
     regions: tuple[Tensor, ...], count: int, threshold: float, chunk: int
 ) -> Callable[[], object]:
+    torch.set_num_threads(1)
     embeddings = _embeddings(count)
     _score(Regions(*regions), embeddings[:1], threshold, chunk)
     return partial(_score, Regions(*regions), embeddings, threshold, chunk)
 
 
 def _prepared_image(setting: Setting, count: int) -> Callable[[], object]:
+    torch.set_num_threads(1)
     network, embeddings = setting.network(), _embeddings(count)
     return partial(network.detect_resized, [setting.image()], embeddings, min_score=0.02)
 

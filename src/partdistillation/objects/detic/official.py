@@ -4,7 +4,7 @@ The architecture is read off the shapes; thresholds and sizes, which no weight t
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from partdistillation.convert.checkpoint_file import count_layers
 from partdistillation.convert.mask2former import translate as translate_mask2former
 from partdistillation.errors import CheckpointError
 from partdistillation.objects.detic.config import DeticConfig
@@ -102,7 +103,7 @@ def official_embeddings(state: Mapping[str, Tensor | np.ndarray]) -> Float[Tenso
 
     Its classes' names aren't in a checkpoint. In the published ones the stages' embeddings are the same.
     """
-    stages = _count(state, r"roi_heads\.box_predictor\.(\d+)\.")
+    stages = count_layers(state, r"roi_heads\.box_predictor\.(\d+)\.")
     names = [f"roi_heads.box_predictor.{stage}.cls_score.zs_weight" for stage in range(stages)]
     missing = [name for name in names if name not in state]
     if missing or not names:
@@ -149,7 +150,7 @@ def infer_config(
             f"expected the weights of a Detic, found one with another number of axes: {error}"
         ) from error
     config = DeticConfig.of(values | _of_settings(settings or {}))
-    stages = _count(shapes, r"roi_heads\.box_predictor\.(\d+)\.")
+    stages = count_layers(shapes, r"roi_heads\.box_predictor\.(\d+)\.")
     if stages != len(config.delta_weights):
         raise CheckpointError(
             f"expected {len(config.delta_weights)} cascade stages (roi_heads.box_predictor), found {stages}."
@@ -159,14 +160,14 @@ def infer_config(
 
 def _of_swin(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     channels, _, patch, _ = shapes[_SWIN + "patch_embed.proj.weight"]
-    stages = range(max(1, _count(shapes, re.escape(_SWIN) + r"layers\.(\d+)\.")))
+    stages = range(max(1, count_layers(shapes, re.escape(_SWIN) + r"layers\.(\d+)\.")))
     first = [f"{_SWIN}layers.{stage}.blocks.0." for stage in stages]
     tables = [shapes[prefix + "attn.relative_position_bias_table"] for prefix in first]
     return {
         "embed_dim": channels,
         "patch_size": patch,
         "depths": tuple(
-            _count(shapes, re.escape(f"{_SWIN}layers.{stage}.blocks.") + r"(\d+)\.") for stage in stages
+            count_layers(shapes, re.escape(f"{_SWIN}layers.{stage}.blocks.") + r"(\d+)\.") for stage in stages
         ),
         "num_heads": tuple(heads for _, heads in tables),
         "window_size": (round(tables[0][0] ** 0.5) + 1) // 2,
@@ -177,12 +178,12 @@ def _of_swin(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
 def _of_heads(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     channels = shapes["backbone.fpn_lateral3.weight"][0]
     box_head = "roi_heads.box_head.0.fc"
-    layers = range(1, _count(shapes, re.escape(box_head) + r"(\d+)\."))
-    mask_convs = _count(shapes, r"roi_heads\.mask_head\.mask_fcn(\d+)\.") - 1
+    layers = range(1, count_layers(shapes, re.escape(box_head) + r"(\d+)\."))
+    mask_convs = count_layers(shapes, r"roi_heads\.mask_head\.mask_fcn(\d+)\.") - 1
     return {
         "pyramid_channels": channels,
         # a convolution, its norm and its activation
-        "proposal_convs": -(-_count(shapes, re.escape(_HEAD) + r"bbox_tower\.(\d+)\.") // 3),
+        "proposal_convs": -(-count_layers(shapes, re.escape(_HEAD) + r"bbox_tower\.(\d+)\.") // 3),
         "fc_dims": tuple(shapes[f"{box_head}{layer}.weight"][0] for layer in layers),
         "embedding_dim": shapes["roi_heads.box_predictor.0.cls_score.linear.weight"][0],
         "box_resolution": round((shapes[box_head + "1.weight"][1] / channels) ** 0.5),
@@ -209,9 +210,3 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
-
-
-def _count(names: Iterable[str], pattern: str) -> int:
-    """One more than the largest index that `pattern` finds in the names."""
-    found = (re.match(pattern, name) for name in names)
-    return 1 + max((int(match[1]) for match in found if match), default=-1)
