@@ -154,6 +154,20 @@ class ClassesArguments(Arguments):
 class DoctorArguments(Arguments):
     out: Path | None = None
     """Folder of a run whose files are to be verified."""
+    dataset: Annotated[tuple[str, Path] | None, arg(metavar="NAME DIR")] = None
+    """Part data set (docs/part-datasets.md), and the folder of the copy to check, instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareArguments(Arguments):
+    name: Positional[str]
+    """Part data set, such as part_imagenet_ood or paco; docs/part-datasets.md has all."""
+    folder: Positional[Path]
+    """Folder of the data set; nothing in it is changed."""
+    split: str
+    """Which of its splits."""
+    out: Path
+    """Folder to write objects_SPLIT.json and parts_SPLIT.json to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,10 +304,20 @@ def classes(arguments: ClassesArguments) -> None:
 
 
 def doctor(arguments: DoctorArguments) -> None:
-    """Print versions, device, memory and disk, and verify a run's files."""
+    """Print versions, device, memory and disk; verify a run's files, or a data set's."""
     from partdistillation import doctor
 
-    doctor.run(arguments.out)
+    if arguments.dataset is None:
+        doctor.run(arguments.out)
+    else:
+        doctor.check_dataset(*arguments.dataset)
+
+
+def prepare(arguments: PrepareArguments) -> None:
+    """Write a split of a published part data set as COCO objects + parts."""
+    from partdistillation.data import all_part_datasets
+
+    all_part_datasets.prepare(arguments.name, arguments.folder, arguments.split, arguments.out)
 
 
 def convert_mask2former(arguments: ConvertMask2FormerArguments) -> None:
@@ -324,6 +348,7 @@ COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     "evaluate": (EvaluateArguments, evaluate),
     "demo": (DemoArguments, demo),
     "classes": (ClassesArguments, classes),
+    "prepare": (PrepareArguments, prepare),
     "doctor": (DoctorArguments, doctor),
     "convert mask2former": (ConvertMask2FormerArguments, convert_mask2former),
     "convert detic": (ConvertArguments, convert_detic),

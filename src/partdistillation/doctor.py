@@ -1,4 +1,4 @@
-"""`partdistill doctor`: what a bug report needs, and whether a run's files are whole."""
+"""`partdistill doctor`: what a bug report needs, and whether a run's or a data set's files are whole."""
 
 import os
 import platform
@@ -9,9 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from partdistillation import store
-from partdistillation.errors import StoreError
+from partdistillation.errors import InputError, StoreError
 
 PACKAGES = ("partdistillation", "torch", "transformers", "numpy", "scipy", "scikit-learn", "numba", "pyarrow")
 GIB = 1024**3
@@ -36,6 +37,28 @@ def run(out: Path | None) -> None:
             f"{out}: expected whole stages, found missing or damaged files in {', '.join(broken)}: "
             "run the command that made them again"
         )
+
+
+def check_dataset(name: str, root: Path) -> None:
+    """Print what there is to say about a copy of a part data set (docs/part-datasets.md).
+
+    Raises:
+        InputError: no such data set or folder; or the copy has problems (raised after all are printed).
+    """
+    from partdistillation.data.all_part_datasets import findings  # not to slow the rest down
+
+    found = findings(name, root)
+    console = Console()
+    table = Table(show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for severity, text in found:
+        style = {"ok": "green", "note": "yellow", "problem": "red"}[severity]
+        table.add_row(Text(severity, style=style), Text(text))
+    console.print(table)
+    problems = sum(severity == "problem" for severity, _ in found)
+    if problems:
+        raise InputError(f"{root}: expected a whole copy of {name}, found {problems} problems, listed above")
 
 
 def _software() -> Iterator[tuple[str, str]]:

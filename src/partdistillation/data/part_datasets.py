@@ -131,7 +131,8 @@ def write_split(out: Path, split: str, images_dir: Path, labelled: Iterable[Labe
     Regions without a pixel are left out, and said in the notes.
 
     Raises:
-        InputError: the split is empty, no object has parts, or images that it names aren't in `images_dir`.
+        InputError: the split is empty, no object has parts, two images have one id, or images aren't in
+            `images_dir`. Nothing is written.
     """
     labels = _Labels()
     for each in labelled:
@@ -142,6 +143,8 @@ def write_split(out: Path, split: str, images_dir: Path, labelled: Iterable[Labe
             f"{len(labels.images)} images, {len(labels.objects)} objects and {len(labels.parts)} parts: "
             "the split is empty"
         )
+    if len({image.id for image in labels.images}) != len(labels.images):
+        raise InputError(f"{images_dir}: expected images of different ids in {split!r}, found one twice")
     require_images(images_dir, [image.file_name for image in labels.images])
     out.mkdir(parents=True, exist_ok=True)
     objects, parts = out / f"objects_{split}.json", out / f"parts_{split}.json"

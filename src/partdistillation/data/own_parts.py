@@ -1,0 +1,96 @@
+"""People's own data: COCO objects + parts, the format that everything here reads (docs/datasets.md).
+
+Layout that `partdistill doctor --dataset coco_parts` understands; the files may be named anything for other
+commands:
+
+    objects.json, parts.json                  or objects_SPLIT.json and parts_SPLIT.json, for any SPLIT
+    images/car/1.jpg                          `file_name`, below images/, SPLIT/ or the folder itself
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from partdistillation.data.coco import CocoDataset, read_instances, read_parts
+from partdistillation.data.part_datasets import Finding, PreparedSplit, listed
+from partdistillation.data.published_coco import absent_images, complaints, located
+from partdistillation.errors import InputError
+
+_GET_IMAGES = "put them below images/, or name them in the file as they are named on disk"
+
+
+@dataclass(frozen=True)
+class OwnParts:
+    name: str = "coco_parts"
+    splits: tuple[str, ...] = ()
+
+    def check(self, root: Path) -> Iterator[Finding]:
+        suffixes = sorted(
+            {
+                path.stem.removeprefix(kind)
+                for kind in ("objects", "parts")
+                for path in root.glob(f"{kind}*.json")
+            }
+        )
+        if not suffixes:
+            yield Finding(
+                "problem",
+                f"{root}: expected objects.json and parts.json, or objects_train.json, ..., found neither",
+            )
+        for suffix in suffixes:
+            yield from _check_pair(root, suffix)
+
+    def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
+        raise InputError(
+            f"{root}: expected a published data set, found the name of the format itself ({self.name}, split "
+            f"{split}, to {out}): there is nothing to prepare, give the files with --objects and --parts"
+        )
+
+
+def _check_pair(root: Path, suffix: str) -> Iterator[Finding]:
+    try:
+        objects = read_instances(root / f"objects{suffix}.json")
+        parts = read_parts(root / f"parts{suffix}.json")
+    except InputError as error:
+        yield Finding("problem", str(error))
+        return
+    for dataset, what in ((objects, "objects"), (parts, "parts")):
+        yield from _counts(dataset, what)
+        yield from complaints(dataset)
+    yield from _contradictions(objects, parts)
+    folders = ("images/", f"{suffix.removeprefix('_')}/", "")
+    names = (image.file_name for image in objects.images if not image.problem)
+    yield from absent_images(
+        root, (located(root, (f"{each}{name}" for each in folders)) for name in names), _GET_IMAGES
+    )
+
+
+def _counts(dataset: CocoDataset, what: str) -> Iterator[Finding]:
+    count = sum(len(dataset.of(image.id)) for image in dataset.images)
+    classes = len(dataset.categories)
+    yield Finding(
+        "ok" if count else "problem",
+        f"{dataset.path.name}: {len(dataset.images)} images, {count} {what} in {classes} categories",
+    )
+
+
+def _contradictions(objects: CocoDataset, parts: CocoDataset) -> Iterator[Finding]:
+    """What the two files don't agree on."""
+    classes = {category.name for category in objects.categories}
+    homeless = [each.name for each in parts.categories if each.supercategory not in classes]
+    if homeless:
+        yield Finding(
+            "problem",
+            f"{parts.path.name}: parts of no class in {objects.path.name}: {listed(homeless)}",
+        )
+    sizes = {image.file_name: (image.width, image.height) for image in objects.images if not image.problem}
+    both = [image for image in parts.images if not image.problem]
+    if alone := [image.file_name for image in both if image.file_name not in sizes]:
+        yield Finding("problem", f"{parts.path.name}: images not in {objects.path.name}: {listed(alone)}")
+    other = [
+        image.file_name
+        for image in both
+        if sizes.get(image.file_name) not in (None, (image.width, image.height))
+    ]
+    if other:
+        yield Finding("problem", f"images of another size in the two files: {listed(other)}")

@@ -1,0 +1,101 @@
+"""What the part data sets that are published as COCO JSON have in common: files, masks, findings."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from partdistillation.data.coco import CocoAnnotation, CocoDataset, CocoImage
+from partdistillation.data.part_datasets import Finding, listed, missing_files
+from partdistillation.errors import InputError
+from partdistillation.functional.masks import EncodedMask, encoded_from_coco
+
+
+def file_of(root: Path, candidates: Iterable[str]) -> Path:
+    """The first of the relative paths that `root` has.
+
+    Raises:
+        InputError: it has none of them; the message names all.
+    """
+    candidates = list(candidates)
+    for candidate in candidates:
+        if (root / candidate).is_file():
+            return root / candidate
+    raise InputError(f"{root}: expected {' or '.join(candidates)}, found none of them; check the folder")
+
+
+def located(root: Path, candidates: Iterable[str]) -> str:
+    """The first of the relative paths that is a file of `root`; the first of all where none is."""
+    candidates = list(candidates)
+    return next((each for each in candidates if (root / each).is_file()), candidates[0])
+
+
+def usable_images(dataset: CocoDataset) -> tuple[CocoImage, ...]:
+    """The images of a file, all of them.
+
+    Raises:
+        InputError: there is none, an entry can't be used, or annotations name images that aren't there.
+    """
+    if not dataset.images:
+        raise InputError(f"{dataset.path}: expected images, found none: the split is empty")
+    for image in dataset.images:
+        if image.problem:
+            raise InputError(f"{dataset.path}: image {image.id!r}: {image.problem}; mend the file")
+    if dataset.orphans:
+        raise InputError(
+            f"{dataset.path}: expected annotations of its images only, found {dataset.orphans} that point to "
+            "no entry of `images`: get the file again"
+        )
+    return dataset.images
+
+
+def regions(
+    dataset: CocoDataset, image: CocoImage
+) -> tuple[list[tuple[CocoAnnotation, EncodedMask]], list[str]]:
+    """The annotations of an image with their masks, crowd regions left out; and why others can't be used."""
+    found = []
+    reasons = list(dataset.unusable.get(str(image.id), ()))
+    for annotation in dataset.of(image.id):
+        if annotation.crowd:
+            continue
+        try:
+            segmentation = _without_lines(annotation.segmentation)
+            found.append((annotation, encoded_from_coco(segmentation, image.height, image.width)))
+        except InputError as error:
+            reasons.append(f"annotation {annotation.id!r}: {error}")
+    return found, reasons
+
+
+def complaints(dataset: CocoDataset) -> Iterator[Finding]:
+    """What is wrong with a file beside its counts."""
+    if not dataset.images:
+        yield Finding("problem", f"{dataset.path.name}: the split is empty: no images")
+    if dataset.orphans:
+        yield Finding(
+            "problem", f"{dataset.path.name}: {dataset.orphans} annotations point to no image in it"
+        )
+    broken = [str(image.id) for image in dataset.images if image.problem]
+    if broken:
+        yield Finding("problem", f"{dataset.path.name}: entries of images can't be used: {listed(broken)}")
+    unusable = [reason for reasons in dataset.unusable.values() for reason in reasons]
+    if unusable:
+        yield Finding("note", f"{dataset.path.name}: left out: {listed(unusable)}")
+
+
+def absent_images(root: Path, names: Iterable[str], where: str) -> Iterator[Finding]:
+    """One finding about the files of images that annotations name; `where` says how to get them."""
+    names = list(names)
+    missing = missing_files(root, names)
+    if missing:
+        yield Finding(
+            "problem", f"{len(missing)} of {len(names)} images are missing: {listed(missing)}: {where}"
+        )
+    elif names:
+        yield Finding("ok", f"all {len(names)} images are there")
+
+
+def _without_lines(segmentation: object) -> object:
+    """Polygons without those of one or two points, which cover nothing; PartImageNet's files have some."""
+    if not isinstance(segmentation, list):
+        return segmentation
+    return [
+        polygon for polygon in segmentation if not isinstance(polygon, list) or len(polygon) not in (2, 4)
+    ]
