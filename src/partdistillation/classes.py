@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from partdistillation.atomic import replace_file
+from partdistillation.atomic import remove_file, replace_file
 from partdistillation.data import class_choice
 from partdistillation.data.class_choice import Candidates, Choice
 from partdistillation.data.class_list import ClassList, write_class_list
@@ -21,6 +21,8 @@ NAMES = "classes.txt"
 EXCLUDED = "excluded.txt"
 PART_IMAGENET = "part_imagenet.txt"
 SUMMARY = "summary.json"
+
+_SHOWN = 3
 
 
 def run(
@@ -178,8 +180,11 @@ def _write_samples(folder: Path, choice: Choice, wordnet: WordNet) -> None:
     entries = imagenet_classes(wordnet, choice.remaining).entries
     by_offset = dict(zip(choice.remaining, entries, strict=True))
     for sample in choice.samples:
-        classes = ClassList(tuple(by_offset[offset] for offset in sample.offsets))
-        write_class_list(folder / f"{sample.name}.txt", classes)
+        path = folder / f"{sample.name}.txt"
+        if sample.offsets:
+            write_class_list(path, ClassList(tuple(by_offset[offset] for offset in sample.offsets)))
+        else:
+            remove_file(path)  # of an earlier run: a list without classes isn't one
 
 
 def _write_roots(path: Path, roots: Sequence[int], wordnet: WordNet) -> None:
@@ -207,14 +212,14 @@ def _print_choice(candidates: Candidates, choice: Choice, folder: Path) -> None:
     table.add_column()
     total = len(candidates.offsets)
     if candidates.unknown:
-        shown = ", ".join(candidates.unknown[:3])
-        table.add_row("not in WordNet", f"{len(candidates.unknown):,}", f"{shown} ...")
+        shown = ", ".join(candidates.unknown[:_SHOWN]) + (" ..." if len(candidates.unknown) > _SHOWN else "")
+        table.add_row("unknown to WordNet", f"{len(candidates.unknown):,}", Text(shown))
     table.add_row("classes", f"{total:,}")
     table.add_row("in excluded subtrees", f"{total - len(choice.remaining):,}", f"listed in {EXCLUDED}")
     table.add_row("remaining", f"{len(choice.remaining):,}")
     for sample in choice.samples:
         short = len(sample.offsets) < sample.wanted
-        note = f"fewer than the {sample.wanted:,} wanted: there are no more" if short else ""
+        note = f"fewer than the {sample.wanted:,} wanted: all there are" if short else ""
         table.add_row(f"  {sample.name}.txt", f"{len(sample.offsets):,}", note)
     console = _console()
     console.print(table)
