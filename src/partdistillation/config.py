@@ -26,7 +26,7 @@ Device = Literal["auto", "cpu", "cuda"]
 ObjectsFrom = Literal["annotations", "masks", "run", "mask2former", "detic", "sam3", "grounded_sam"]
 ImageSize = Annotated[int, Range(16, 8192)]
 CONFIG_FILE = "config.yaml"
-REMEMBERED = ("images", "objects", "parts", "val_images", "val_objects")
+REMEMBERED = ("images", "objects", "parts", "val_images", "val_objects", "val_parts")
 """The inputs that a run writes into its CONFIG_FILE."""
 
 
@@ -41,13 +41,15 @@ class Inputs(Settings):
     images: Path | None = None
     """Folder of photographs, best with one sub-folder an object class."""
     objects: Path | None = None
-    """Object masks: COCO instances (.json) or a folder of mask images."""
+    """Object masks: COCO instances (.json), a folder of masks, or another run's folder."""
     parts: Path | None = None
     """Ground-truth parts in the COCO layout (.json); only evaluation reads them."""
     val_images: Path | None = None
     """Folder of photographs held out of stage 0, on which its model's mask AP is measured."""
     val_objects: Path | None = None
     """COCO instances (.json) of --val-images; both are given, or neither."""
+    val_parts: Path | None = None
+    """Ground-truth parts (.json) of --val-images, on which baselines and experiments are scored."""
     device: Device = "auto"
     """Where networks run; auto takes a GPU if there is one."""
     workers: PositiveInt = 1
@@ -59,7 +61,22 @@ class Inputs(Settings):
             given, missing = ("val-images", "val-objects")[:: -1 if self.val_images is None else 1]
             raise ConfigError(f"--{given} is given without --{missing}: mask AP needs both")
 
-    def need(self, name: Literal["images", "objects", "parts", "val_images", "val_objects"]) -> Path:
+    @property
+    def held_out(self) -> "Inputs":
+        """The same run's inputs with the held-out images in place of those that are learned from."""
+        return replace(
+            self,
+            images=self.val_images,
+            objects=self.val_objects,
+            parts=self.val_parts,
+            val_images=None,
+            val_objects=None,
+            val_parts=None,
+        )
+
+    def need(
+        self, name: Literal["images", "objects", "parts", "val_images", "val_objects", "val_parts"]
+    ) -> Path:
         """The path given for `name`.
 
         Raises:
@@ -378,6 +395,48 @@ class DistillationConfig(TrainingConfig):
 
 
 @dataclass(frozen=True)
+class SupervisedConfig(TrainingConfig):
+    """The supervised baselines: the same network, taught true parts (supplement, section 3)."""
+
+    section: ClassVar[str] = "supervised"
+
+    steps: PositiveInt = 20_000
+    """Optimiser steps in all."""
+    importance_sampling: bool = True
+    """Sample points where the prediction is uncertain (Mask2Former) instead of at random."""
+    freeze: Freeze = "none"
+    """What isn't trained; `official`: modules with backbone or encoder in their name."""
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(SupervisedConfig):
+    """Few-shot training: any checkpoint, taught some of the true parts (supplement, section 2)."""
+
+    section: ClassVar[str] = "finetune"
+
+    percents: tuple[int, ...] = (1, 5, 10, 20, 50, 100)
+    """Shares of the labelled images, in percent; each holds those of the smaller ones."""
+    steps: NaturalInt = 0
+    """Optimiser steps for each share; 0: `steps_per_percent` times the percent."""
+    steps_per_percent: PositiveInt = 1_000
+    """Optimiser steps for each percent of the labelled images, where `steps` is 0."""
+    learning_rate: Positive = 1e-5
+    """AdamW's learning rate after the warm-up."""
+
+    def for_percent(self, percent: int) -> "FinetuneConfig":
+        """The same with `steps` decided, for one share."""
+        return replace(self, steps=self.steps or self.steps_per_percent * percent, percents=(percent,))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.percents or list(self.percents) != sorted({*self.percents} & {*range(1, 101)}):
+            raise ConfigError(
+                f"{self.section}.percents: expected percents from 1 to 100 in rising order, "
+                f"found {list(self.percents)}"
+            )
+
+
+@dataclass(frozen=True)
 class Recipe(Settings):
     """Everything that decides a run's result, besides its inputs."""
 
@@ -395,6 +454,10 @@ class Recipe(Settings):
     """Stage 4: part classes."""
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
     """Stage 5: the part model."""
+    supervised: SupervisedConfig = field(default_factory=SupervisedConfig)
+    """The supervised baselines."""
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    """Few-shot training."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
