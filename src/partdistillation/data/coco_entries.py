@@ -46,6 +46,8 @@ class CocoAnnotation:
     score: float | None = None
     object_id: Id | None = None
     """On a part: the `id` of its object's annotation, where the file says it."""
+    area: float | None = None
+    """The file's own, in pixels: COCO's is that of the polygons. None where it isn't a usable number."""
 
 
 def read_category(entry: object, index: int) -> CocoCategory:
@@ -121,11 +123,19 @@ def read_annotation(
         score=_score(entry.get("score")),
         # PACO's name for the same.
         object_id=_optional_id(entry, "object_id" if "object_id" in entry else "obj_ann_id"),
+        area=_area(entry.get("area")),
     )
 
 
 def _optional_id(entry: Mapping[str, object], key: str) -> Id | None:
     return None if entry.get(key) is None else _id(entry[key], key)
+
+
+def _area(value: object) -> float | None:
+    """Only sizes are told by it, so a bad one doesn't cost the annotation."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+        return None
+    return float(value)
 
 
 def _score(value: object) -> float | None:

@@ -1,0 +1,203 @@
+"""Mask AP of instance segmentation, by pycocotools' COCOeval: the number that published models are known by.
+
+Fractions in 0..1; NaN = nothing to measure.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from partdistillation.data.coco import CocoDataset, CocoImage
+from partdistillation.errors import InputError
+from partdistillation.functional.masks import EncodedMask, area, encoded_from_coco
+
+AVERAGES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR@1", "AR@10", "AR@100", "ARs", "ARm", "ARl")
+"""What COCOeval sums up, in its order; s, m, l: objects up to 32 x 32 pixels, up to 96 x 96, and larger."""
+
+_log = logging.getLogger(__name__)
+
+
+class FoundInstance(NamedTuple):
+    """A predicted object."""
+
+    category: str
+    score: float
+    mask: EncodedMask
+
+
+class ImageInstances(NamedTuple):
+    """The objects predicted in an image of the ground truth, in any order; there may be none."""
+
+    image: CocoImage
+    instances: tuple[FoundInstance, ...]
+
+
+@dataclass(frozen=True)
+class MaskAp:
+    """What a model's instances are worth on a data set."""
+
+    images: int
+    left_out: int
+    """Images of the data set that nothing was predicted for, because they can't be used."""
+    objects: int
+    """True objects; crowd regions aren't counted: what overlaps them is neither right nor wrong."""
+    predictions: int
+    averages: Mapping[str, float]
+    """By the names in `AVERAGES`."""
+    categories: Mapping[str, float]
+    """AP of each class that has true objects."""
+
+    def as_table(self) -> str:
+        """Markdown, in percent: the averages, then the AP of every class."""
+        left_out = f" ({self.left_out} more can't be used)" if self.left_out else ""
+        head = (
+            f"Images: {self.images}{left_out}; true objects: {self.objects}; "
+            f"predictions: {self.predictions}. Mask AP in percent."
+        )
+        averages = [[*self.averages], [_percent(value) for value in self.averages.values()]]
+        classes = [["class", "AP"], *([name, _percent(value)] for name, value in self.categories.items())]
+        return "\n\n".join((head, _markdown(averages, "---:"), _markdown(classes, "---")))
+
+    def to_json(self) -> str:
+        """The same as fractions, NaN as null."""
+        values = {**vars(self), "averages": _plain(self.averages), "categories": _plain(self.categories)}
+        return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def score(truth: CocoDataset, predictions: Iterable[ImageInstances]) -> MaskAp:
+    """COCO's mask AP of `predictions`, on the images that they are of.
+
+    Categories are compared by name; predictions of others than the ground truth's are left out. True objects
+    are small or large by the file's `area`, as COCO's own numbers are, or where it has none by their pixels.
+
+    Raises:
+        InputError: there are no images, an image comes twice, or a mask has another size than its image.
+    """
+    images: dict[str, CocoImage] = {}
+    found: list[dict[str, Any]] = []
+    numbers = {name: number for number, name in enumerate(_names(truth), start=1)}
+    for image, instances in predictions:
+        if str(image.id) in images:
+            raise InputError(f"expected each image once, found {image.file_name} again")
+        images[str(image.id)] = image
+        known = [one for one in instances if one.category in numbers]
+        found += [_prediction(len(images), image, numbers[one.category], one) for one in known]
+    if not images:
+        raise InputError(
+            f"expected images of {truth.path} to measure mask AP on, found none that can be used"
+        )
+    true = _true_objects(truth, images, numbers)
+    averages, classes = _evaluate(list(images.values()), list(numbers), true, found)
+    return MaskAp(
+        images=len(images),
+        left_out=len(truth.images) - len(images),
+        objects=sum(not one["iscrowd"] for one in true),
+        predictions=len(found),
+        averages=averages,
+        categories={name: value for name, value in classes.items() if not math.isnan(value)},
+    )
+
+
+def _names(truth: CocoDataset) -> list[str]:
+    """The classes, each once, in the file's order."""
+    return list(dict.fromkeys(category.name for category in truth.categories))
+
+
+def _prediction(number: int, image: CocoImage, category: int, found: FoundInstance) -> dict[str, Any]:
+    if found.mask.shape != (image.height, image.width):
+        raise InputError(
+            f"{image.file_name}: expected a mask of the image's size {image.height, image.width} (height, "
+            f"width), found {found.mask.shape}"
+        )
+    return {**_coco(number, category, found.mask), "area": area(*found.mask), "score": found.score}
+
+
+def _true_objects(
+    truth: CocoDataset, images: Mapping[str, CocoImage], numbers: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Ids are numbered anew: COCOeval needs integers, and takes an object with the id 0 for none."""
+    objects = []
+    for number, image in enumerate(images.values(), start=1):
+        for one in truth.of(image.id):
+            try:
+                mask = encoded_from_coco(one.segmentation, image.height, image.width)
+            except InputError as error:
+                _log.warning("%s: annotation %s is left out: %s", truth.path, one.id, error)
+                continue
+            size = area(*mask) if one.area is None else one.area
+            values = _coco(number, numbers[one.category.name], mask)
+            objects.append({**values, "area": size, "iscrowd": int(one.crowd)})
+    return objects
+
+
+def _coco(image: int, category: int, mask: EncodedMask) -> dict[str, Any]:
+    segmentation = {"size": list(mask.shape), "counts": mask.counts}
+    return {"image_id": image, "category_id": category, "segmentation": segmentation}
+
+
+def _evaluate(
+    images: Sequence[CocoImage],
+    names: Sequence[str],
+    true: Sequence[dict[str, Any]],
+    found: Sequence[dict[str, Any]],
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The averages, and the AP of every class."""
+    with redirect_stdout(StringIO()):  # pycocotools prints
+        evaluation: Any = COCOeval(_index(images, names, true), _index(images, names, found), "segm")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    averages = dict(zip(AVERAGES, map(_or_nan, evaluation.stats), strict=True))
+    # threshold, recall, class, area range (all), detections an image (100)
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    return averages, {name: _mean(precision[:, :, place]) for place, name in enumerate(names)}
+
+
+def _index(images: Sequence[CocoImage], names: Sequence[str], annotations: Sequence[dict[str, Any]]) -> Any:
+    coco: Any = COCO()
+    coco.dataset = {
+        "images": [
+            {"id": number, "height": image.height, "width": image.width}
+            for number, image in enumerate(images, start=1)
+        ],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(names, start=1)],
+        "annotations": [
+            {"iscrowd": 0, **one, "id": number} for number, one in enumerate(annotations, start=1)
+        ],
+    }
+    coco.createIndex()
+    return coco
+
+
+def _mean(precision: Float[np.ndarray, "threshold recall"]) -> float:
+    return float(precision.mean()) if (precision >= 0).all() else math.nan  # -1 without true objects
+
+
+def _or_nan(value: float) -> float:
+    return math.nan if value < 0 else float(value)
+
+
+def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def _markdown(lines: list[list[str]], first: str) -> str:
+    rule = (first, *["---:"] * (len(lines[0]) - 1))
+    cells = (
+        [" ".join(cell.split()).replace("|", "\\|") for cell in line] for line in (lines[0], rule, *lines[1:])
+    )
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
