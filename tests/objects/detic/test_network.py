@@ -247,7 +247,7 @@ def test_a_damaged_file(directory: Path) -> None:
 
 def test_settings_that_make_no_network(directory: Path) -> None:
     values = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    values["depths"] = [1, "two", 1, 1]
+    values["depths"] = [1, 2, 1]  # no stage of stride 32
     (directory / "config.json").write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(CheckpointError, match="no network can be made"):
         DeticNetwork.from_pretrained(directory)

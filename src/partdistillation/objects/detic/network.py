@@ -143,11 +143,14 @@ class DeticNetwork(nn.Module):
         threshold = self.config.score_threshold if min_score is None else min_score
         top = self.config.max_detections if max_detections is None else max_detections
         chosen = [self._choose(one, unit, threshold, top, chunk) for one in regions]
-        boxes = [one.boxes[pairs.rows] for one, pairs in zip(regions, chosen, strict=True)]
-        masks = self.masks(levels, boxes)
+        # a box may be of many classes; its mask is the same
+        distinct = [torch.unique(pairs.rows, return_inverse=True) for pairs in chosen]
+        masks = self.masks(
+            levels, [one.boxes[rows] for one, (rows, _) in zip(regions, distinct, strict=True)]
+        )
         return [
-            Detections(own, pairs.scores, pairs.classes, probabilities)
-            for own, pairs, probabilities in zip(boxes, chosen, masks, strict=True)
+            Detections(one.boxes[pairs.rows], pairs.scores, pairs.classes, probabilities[places])
+            for one, pairs, probabilities, (_, places) in zip(regions, chosen, masks, distinct, strict=True)
         ]
 
     def pixels(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float[Tensor, "image 3 height width"]:
