@@ -98,6 +98,8 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> "Recipe":
                 "restarts": 1,
             },
             "distillation": steps,
+            "supervised": steps,
+            "finetune": steps,
         }
     )
 

@@ -22,12 +22,13 @@ LAYERS = (
     {"report", "result", "inference"},
     {"controls"},
     {"pipeline", "demo_tables"},
-    {"classes", "demo", "doctor"},
+    {"classes", "demo", "doctor", "experiments"},
     {"cli"},
 )
 LIGHT = ("__init__", "cli", "config", "errors", "recipes", "settings")
 HEAVY = {
     "jinja2",
+    "matplotlib",
     "numba",
     "numpy",
     "PIL",

@@ -114,6 +114,32 @@ class EvaluateArguments(Arguments):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FewShotArguments(StageArguments):
+    """What few-shot training takes besides."""
+
+    model: Path = Path("out/part_model")
+    """Model to start from: a part or proposal model's folder, or an instance segmentation model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateObjectsArguments(ProfiledArguments):
+    model: Positional[str]
+    """Instance segmentation model: a published Mask2Former's name, or a folder."""
+    images: Path
+    """Folder of photographs."""
+    objects: Path
+    """Their objects: COCO instances (.json)."""
+    out: Path = Path("out/mask_ap")
+    """Folder to write mask_ap.json and mask_ap.md to."""
+    device: Device = "auto"
+    """Where the network runs; auto takes a GPU if there is one."""
+
+    @property
+    def folder(self) -> Path:
+        return self.out
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoArguments(ProfiledArguments):
     out: Path = Path("out/demo")
     """Folder of the run."""
@@ -260,9 +286,9 @@ def evaluate(arguments: EvaluateArguments) -> None:
     from partdistillation import pipeline
 
     match arguments:
-        case EvaluateArguments(predictions=Path(), model=None):
-            pipeline.evaluate(arguments.predictions, arguments.parts, protocol=arguments.protocol)
-        case EvaluateArguments(predictions=None, model=Path()):
+        case EvaluateArguments(predictions=Path() as predictions, model=None):
+            pipeline.evaluate(predictions, arguments.parts, protocol=arguments.protocol)
+        case EvaluateArguments(predictions=None, model=Path() as model):
             inputs = Inputs(
                 out=arguments.out,
                 images=arguments.images,
@@ -270,9 +296,46 @@ def evaluate(arguments: EvaluateArguments) -> None:
                 parts=arguments.parts,
                 device=arguments.device,
             )
-            pipeline.evaluate_model(arguments.model, inputs, PAPER)
+            pipeline.evaluate_model(model, inputs, PAPER)
         case _:
             raise ConfigError("expected either --predictions, or --model with --images and --objects")
+
+
+def baseline_supervised(arguments: StageArguments) -> None:
+    """Train the network on true parts, every object class's by name."""
+    from partdistillation import baselines
+
+    baselines.run("supervised", arguments.inputs, arguments.settings)
+
+
+def baseline_supervised_agnostic(arguments: StageArguments) -> None:
+    """Train the network on true parts, all as one class (to compare with proposals)."""
+    from partdistillation import baselines
+
+    baselines.run("supervised_agnostic", arguments.inputs, arguments.settings)
+
+
+def baseline_one_stage(arguments: StageArguments) -> None:
+    """One-stage self-training: pixels of a class clustered over the whole data set."""
+    from partdistillation import baselines
+
+    baselines.run("one_stage", arguments.inputs, arguments.settings)
+
+
+def few_shot(arguments: FewShotArguments) -> None:
+    """Fine-tune a model on 1 to 100 % of the true parts and plot how it learns."""
+    from partdistillation.experiments import few_shot
+
+    few_shot.run(arguments.model, arguments.inputs, arguments.settings)
+
+
+def evaluate_objects(arguments: EvaluateObjectsArguments) -> None:
+    """Compare an instance segmentation model with true objects: mask AP, as on COCO."""
+    from partdistillation.evaluation import instances
+
+    instances.evaluate(
+        arguments.model, arguments.images, arguments.objects, out=arguments.out, device=arguments.device
+    )
 
 
 def demo(arguments: DemoArguments) -> None:
@@ -346,6 +409,11 @@ COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     "objects": (ObjectsArguments, objects),
     "predict": (PredictArguments, predict),
     "evaluate": (EvaluateArguments, evaluate),
+    "baseline supervised": (StageArguments, baseline_supervised),
+    "baseline supervised-agnostic": (StageArguments, baseline_supervised_agnostic),
+    "baseline one-stage": (StageArguments, baseline_one_stage),
+    "few-shot": (FewShotArguments, few_shot),
+    "evaluate-objects": (EvaluateObjectsArguments, evaluate_objects),
     "demo": (DemoArguments, demo),
     "classes": (ClassesArguments, classes),
     "prepare": (PrepareArguments, prepare),

@@ -26,7 +26,15 @@ Device = Literal["auto", "cpu", "cuda"]
 ObjectsFrom = Literal["annotations", "masks", "run", "mask2former", "detic", "sam3", "grounded_sam"]
 ImageSize = Annotated[int, Range(16, 8192)]
 CONFIG_FILE = "config.yaml"
-REMEMBERED = ("images", "objects", "parts", "val_images", "val_objects", "val_parts")
+InputName = Literal["images", "objects", "parts", "val_images", "val_objects", "val_parts"]
+REMEMBERED: tuple[InputName, ...] = (
+    "images",
+    "objects",
+    "parts",
+    "val_images",
+    "val_objects",
+    "val_parts",
+)
 """The inputs that a run writes into its CONFIG_FILE."""
 
 
@@ -74,9 +82,7 @@ class Inputs(Settings):
             val_parts=None,
         )
 
-    def need(
-        self, name: Literal["images", "objects", "parts", "val_images", "val_objects", "val_parts"]
-    ) -> Path:
+    def need(self, name: InputName) -> Path:
         """The path given for `name`.
 
         Raises:

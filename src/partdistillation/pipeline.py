@@ -16,6 +16,7 @@ from partdistillation.config import Inputs, Recipe
 from partdistillation.controls import Validation, measure_model
 from partdistillation.data.coco import read_parts
 from partdistillation.errors import StoreError
+from partdistillation.evaluation import comparison
 from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.comparison import Compared, Comparison
 from partdistillation.evaluation.scores import Evaluation
@@ -139,7 +140,11 @@ def evaluate(
     folder = predictions if predictions.is_dir() else predictions.parent
     for name, text in (("json", tables.json()), ("md", tables.markdown()), ("csv", tables.csv())):
         replace_file(folder / f"evaluation.{name}", text.encode())
-    _show(tables)
+    console = Console()
+    if console.is_terminal:
+        console.print(tables.printed())
+    else:
+        print(tables.markdown(), end="")
     return scores
 
 
@@ -161,19 +166,8 @@ def evaluate_model(model: Path, inputs: Inputs, recipe: Recipe) -> Comparison:
         [Compared(one.name, (one.strict, one.paper)) for one in measure_model(validation, model)],
         Provenance(contents_hash(inputs.need("parts")), made_from),
     )
-    for name, text in (("json", found.json()), ("md", found.markdown()), ("csv", found.csv())):
-        replace_file(inputs.out / f"evaluation.{name}", text.encode())
-    _show(found)
+    comparison.save(found, inputs.out / "evaluation")
     return found
-
-
-def _show(tables: EvaluationTables | Comparison) -> None:
-    """For people in a terminal; elsewhere as Markdown."""
-    console = Console()
-    if console.is_terminal:
-        console.print(tables.printed())
-    else:
-        print(tables.markdown(), end="")
 
 
 def seconds(out: Path) -> dict[str, float]:

@@ -6,21 +6,26 @@ PartShapes' small drawings and of a laptop.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from partdistillation.config import (
     DistillationConfig,
+    FinetuneConfig,
     ObjectsConfig,
     PretrainConfig,
     ProposalsConfig,
     RankingConfig,
     Recipe,
     SegmentsConfig,
+    SupervisedConfig,
     WarmupConfig,
 )
 from partdistillation.errors import ConfigError
 from partdistillation.settings import did_you_mean
 
 PAPER = Recipe()
+
+_RELEASED_FEW_SHOT = FinetuneConfig(steps=20_000, learning_rate=1e-4)
 
 RELEASED_1K = Recipe(
     objects=ObjectsConfig(people=True, keep_any_class=True),
@@ -35,6 +40,7 @@ RELEASED_1K = Recipe(
         normalize=False,
     ),
     distillation=DistillationConfig(steps=90_000, batch_size=32, learning_rate=1e-5),
+    finetune=_RELEASED_FEW_SHOT,
 )
 
 RELEASED_21K = Recipe(
@@ -42,12 +48,27 @@ RELEASED_21K = Recipe(
     proposals=ProposalsConfig(batch_size=512),
     ranking=RankingConfig(label_min_score=0.1, keep_all_if_none=True, distance="released_21k"),
     distillation=DistillationConfig(batch_size=256),
+    finetune=_RELEASED_FEW_SHOT,
 )
 
 _DEMO_SIZE = 256
 """Working size of PartShapes' 128 pixels: res3 then has a feature for every 4 x 4 pixels of a drawing."""
 _DEMO_TRAINING_SIZE = 192
 """Side of the canvas in stages 3 and 5: half the work of 256, so twice the steps, which count for more."""
+
+_DEMO_STAGE5: dict[str, Any] = {
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "schedule": "cosine",
+    "clip_norm": 1.0,
+    "image_size": _DEMO_TRAINING_SIZE,
+    "scale_min": 0.8,
+    "scale_max": 1.4,
+    "points": 4_096,
+    "freeze": "none",
+    "checkpoint_every": 100,
+}
+"""Stage 5 and everything that is compared with it."""
 
 DEMO = Recipe(
     encoder="builtin:part-shapes",
@@ -88,18 +109,10 @@ DEMO = Recipe(
         checkpoint_every=100,
     ),
     ranking=RankingConfig(image_size=_DEMO_SIZE),
-    distillation=DistillationConfig(
-        steps=400,
-        batch_size=8,
-        learning_rate=1e-3,
-        schedule="cosine",
-        clip_norm=1.0,
-        image_size=_DEMO_TRAINING_SIZE,
-        scale_min=0.8,
-        scale_max=1.4,
-        points=4_096,
-        freeze="none",
-        checkpoint_every=100,
+    distillation=DistillationConfig(steps=400, **_DEMO_STAGE5),
+    supervised=SupervisedConfig(steps=400, importance_sampling=False, **_DEMO_STAGE5),
+    finetune=FinetuneConfig(
+        percents=(5, 10, 20, 50, 100), steps=200, importance_sampling=False, **_DEMO_STAGE5
     ),
 )
 
@@ -115,6 +128,8 @@ def seeded(recipe: Recipe, seed: int) -> Recipe:
         proposals=replace(recipe.proposals, seed=seed),
         ranking=replace(recipe.ranking, seed=seed),
         distillation=replace(recipe.distillation, seed=seed),
+        supervised=replace(recipe.supervised, seed=seed),
+        finetune=replace(recipe.finetune, seed=seed),
     )
 
 

@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from partdistillation import baselines
 from partdistillation.baselines import supervised
+from partdistillation.config import Inputs, Recipe
 from partdistillation.data.coco import CocoDataset, read_parts
+from partdistillation.data.coco_parts import parts_of
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode, encode
+from partdistillation.models.pretrained import read_info
 from partdistillation.records import Object, ObjectRow
+from partdistillation.stages import distillation
 
 
 def region(left: int, right: int) -> np.ndarray:
@@ -80,3 +85,34 @@ def test_unusable_ground_truth_is_an_error(truth: CocoDataset) -> None:
     row = ObjectRow("1", "a.png", 20, 4, "ok", "", (car(0, 0, 9),))
     with pytest.raises(InputError, match="rubbish"):
         supervised.part_row(row, unusable, supervised.part_names(truth))
+
+
+def test_regions_stay_apart_for_the_agnostic_baseline(truth: CocoDataset) -> None:
+    names = supervised.part_names(truth)
+    row = ObjectRow("1", "a.png", 20, 4, "ok", "", (car(0, 0, 10),))
+    (found,) = supervised.part_row(row, truth, names, regions=True).objects
+    assert [decode(part.rle, 4, 20)[1].nonzero()[0].tolist() for part in found.parts] == [
+        [0, 1, 2, 3, 4, 5], [6, 7], [8],
+    ]  # fmt: skip
+
+
+def test_the_agnostic_baseline_is_a_proposal_model(
+    drawings: Path, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    inputs = Inputs(
+        out=tmp_path,
+        images=drawings / "train",
+        objects=drawings / "objects_train.json",
+        parts=drawings / "parts_train.json",
+    )
+    folder = baselines.run("supervised_agnostic", inputs, tiny_recipe)
+    assert folder == tmp_path / "baselines" / "supervised_agnostic" / "proposal_model"
+    assert read_info(folder).class_names == ("part",)
+    images = distillation.part_images(
+        tmp_path / "objects", folder.parent / "parts", None, tiny_recipe.supervised
+    )
+    assert {mask.label for image in images for mask in image.masks} == {0}
+    count = sum(
+        len(parts_of(truth, image)) for truth in [read_parts(inputs.need("parts"))] for image in truth.images
+    )
+    assert sum(len(image.masks) for image in images) == count

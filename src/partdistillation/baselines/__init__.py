@@ -1,4 +1,26 @@
-"""What the method is compared with: other labels for the same part model (supplement, section 3)."""
+"""What the method is compared with: other labels for the same networks (supplement, section 3)."""
+
+from pathlib import Path
+from typing import Literal
+
+from partdistillation.config import Inputs, Recipe
 
 FOLDER = "baselines"
 """In a run's folder: a folder for each baseline."""
+
+Name = Literal["supervised", "supervised_agnostic", "one_stage"]
+
+
+def run(name: Name, inputs: Inputs, recipe: Recipe) -> Path:
+    """Stage 1 where it isn't done yet, then train a baseline; return its model's folder."""
+    from partdistillation.baselines import one_stage, supervised
+    from partdistillation.stages import objects
+
+    objects.run(inputs, recipe)
+    match name:
+        case "supervised":
+            return supervised.run(inputs, recipe)
+        case "supervised_agnostic":
+            return supervised.run_agnostic(inputs, recipe)
+        case "one_stage":
+            return one_stage.run(inputs, recipe)

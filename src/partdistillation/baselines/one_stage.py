@@ -74,6 +74,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         num_parts=recipe.ranking.num_parts,
         initial=recipe.encoder,
         model=folder / distillation.FOLDER,
+        config=recipe.distillation,
     )
     return distillation.learn_parts(lesson, inputs, recipe)
 

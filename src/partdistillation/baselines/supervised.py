@@ -1,6 +1,7 @@
-"""Baseline: the same network, steps and batch as stage 5, taught the ground truth's parts.
+"""Baseline: the same network, taught the ground truth's parts (supplement, section 3).
 
-The one place in training where part labels are read: it says what the labels are worth.
+Here part labels are read, and nowhere else in training: it says what the labels are worth. `run` learns every
+object class's parts by name; `run_agnostic` learns them as one class, which the paper compares with stage 3.
 """
 
 import json
@@ -12,18 +13,22 @@ import numpy as np
 
 from partdistillation.atomic import replace_file
 from partdistillation.baselines import FOLDER
-from partdistillation.config import Inputs, Recipe
+from partdistillation.config import Inputs, Recipe, TrainingConfig
 from partdistillation.data.coco import CocoDataset, read_parts
 from partdistillation.data.coco_parts import GroundTruthPart, parts_of, tie_parts
 from partdistillation.data.images import ImageInput
 from partdistillation.engine import run_shards
 from partdistillation.functional.masks import decode, encode
+from partdistillation.manifest import Json
+from partdistillation.models.sources import resolve
 from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow
 from partdistillation.shards import ImageRef, Shard
-from partdistillation.stages import distillation, objects
-from partdistillation.store import StageReader
+from partdistillation.stages import distillation, objects, proposals
+from partdistillation.store import StageReader, contents_hash
+from partdistillation.training import Run, decisive
 
 NAME = "supervised"
+AGNOSTIC = "supervised_agnostic"
 PART_NAMES = "part_names.json"
 
 PartNames = Mapping[str, tuple[str, ...]]
@@ -33,37 +38,70 @@ PartNames = Mapping[str, tuple[str, ...]]
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/baselines/supervised`: the ground truth as parts, and the model that learned them."""
     folder = inputs.out / FOLDER / NAME
-    parts_dir = label(inputs, folder)
-    names = part_names(read_parts(inputs.need("parts")))
-    replace_file(folder / PART_NAMES, (json.dumps(names, indent=1, ensure_ascii=False) + "\n").encode())
-    lesson = distillation.Lesson(
-        name=NAME,
-        parts=parts_dir,
-        num_parts=max(map(len, names.values())),
-        initial=recipe.encoder,
-        model=folder / distillation.FOLDER,
-    )
+    lesson = true_parts(inputs, folder, initial=recipe.encoder, config=recipe.supervised, name=NAME)
     return distillation.learn_parts(lesson, inputs, recipe)
 
 
-def label(inputs: Inputs, folder: Path) -> Path:
-    """Write `folder/parts`: every object with its true parts."""
+def true_parts(
+    inputs: Inputs, folder: Path, *, initial: str, config: TrainingConfig, name: str
+) -> distillation.Lesson:
+    """Write `folder/parts` and their names; the lesson starts from the network `initial`."""
+    parts_dir = label(inputs, folder)
+    names = part_names(read_parts(inputs.need("parts")))
+    replace_file(folder / PART_NAMES, (json.dumps(names, indent=1, ensure_ascii=False) + "\n").encode())
+    return distillation.Lesson(
+        name=name,
+        parts=parts_dir,
+        num_parts=max(map(len, names.values())),
+        initial=initial,
+        model=folder / distillation.FOLDER,
+        config=config,
+    )
+
+
+def run_agnostic(inputs: Inputs, recipe: Recipe) -> Path:
+    """Write `out/baselines/supervised_agnostic`: a proposal model that learned every true region."""
+    folder, objects_dir, config = (
+        inputs.out / FOLDER / AGNOSTIC,
+        inputs.out / objects.FOLDER,
+        recipe.supervised,
+    )
+    parts_dir = label(inputs, folder, regions=True)
+    depends: dict[str, Json] = {
+        "settings": decisive(config),
+        "encoder": [recipe.encoder, *map(contents_hash, resolve(recipe.encoder).files)],
+        "objects": contents_hash(objects_dir),
+        "parts": contents_hash(parts_dir),
+    }
+    return proposals.learn(
+        Run(folder, AGNOSTIC, folder / proposals.FOLDER, depends),
+        lambda: distillation.part_images(objects_dir, parts_dir, None, config),
+        inputs,
+        encoder=recipe.encoder,
+        config=config,
+    )
+
+
+def label(inputs: Inputs, folder: Path, *, regions: bool = False) -> Path:
+    """Write `folder/parts`: every object with its true parts; with `regions`, each region (wheel) its own."""
     objects_dir, parts_json = inputs.out / objects.FOLDER, inputs.need("parts")
     return run_shards(
         folder / "parts",
         row=PartRow,
         shards=StageReader(objects_dir, ObjectRow).shards,
-        settings={},
+        settings={"regions": True} if regions else {},
         upstream=[objects_dir, parts_json],
-        make_work=partial(_make_labeller, objects_dir, parts_json),
+        make_work=partial(_make_labeller, objects_dir, parts_json, regions),
         label=f"{NAME}: parts",
     )
 
 
-def _make_labeller(objects_dir: Path, parts_json: Path) -> Callable[[Shard[ImageRef]], list[PartRow]]:
+def _make_labeller(
+    objects_dir: Path, parts_json: Path, regions: bool
+) -> Callable[[Shard[ImageRef]], list[PartRow]]:
     reader, dataset = StageReader(objects_dir, ObjectRow), read_parts(parts_json)
     names = part_names(dataset)
-    return lambda shard: [part_row(row, dataset, names) for row in reader.read(shard.name)]
+    return lambda shard: [part_row(row, dataset, names, regions=regions) for row in reader.read(shard.name)]
 
 
 def part_names(dataset: CocoDataset) -> PartNames:
@@ -75,8 +113,10 @@ def part_names(dataset: CocoDataset) -> PartNames:
     return {category: tuple(sorted(found)) for category, found in sorted(names.items())}
 
 
-def part_row(row: ObjectRow, dataset: CocoDataset, names: PartNames) -> PartRow:
+def part_row(row: ObjectRow, dataset: CocoDataset, names: PartNames, *, regions: bool = False) -> PartRow:
     """The true parts of one image's objects; none, where the ground truth doesn't have the image.
+
+    Regions of one name (two wheels) are one part, as a part class is one mask; with `regions` they are apart.
 
     Raises:
         InputError: what the ground truth says of this image can't be used.
@@ -89,19 +129,21 @@ def part_row(row: ObjectRow, dataset: CocoDataset, names: PartNames) -> PartRow:
     masks = np.stack([decode(one.rle, row.height, row.width) for one in row.objects])
     tied = tie_parts(truth, [one.category for one in row.objects], masks)
     found = (
-        _object_parts(one, [part for part, its in zip(truth, tied, strict=True) if its == place], names)
+        _object_parts(
+            one, [part for part, its in zip(truth, tied, strict=True) if its == place], names, regions
+        )
         for place, one in enumerate(row.objects)
     )
     return PartRow(*header, tuple(found))
 
 
-def _object_parts(found: Object, truth: list[GroundTruthPart], names: PartNames) -> ObjectParts:
-    """The object's parts: regions of one name (two wheels) are one part, as a part class is one mask."""
-    own = names.get(found.category, ())
+def _object_parts(
+    found: Object, truth: list[GroundTruthPart], names: PartNames, regions: bool
+) -> ObjectParts:
     parts = []
-    for number, name in enumerate(own):
-        regions = [part.mask for part in truth if part.name == name]
-        if regions:
-            mask = np.logical_or.reduce(regions)
-            parts.append(Part(number, 1.0, 1.0, int(np.count_nonzero(mask)), encode(mask)))
+    for number, name in enumerate(names.get(found.category, ())):
+        masks = [part.mask for part in truth if part.name == name]
+        if masks and not regions:
+            masks = [np.logical_or.reduce(masks)]
+        parts += [Part(number, 1.0, 1.0, int(np.count_nonzero(mask)), encode(mask)) for mask in masks]
     return ObjectParts(found.object_id, found.category, tuple(parts))

@@ -5,10 +5,13 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
+from rich.console import Console
 from rich.table import Table as Printed
 
+from partdistillation.atomic import replace_file
 from partdistillation.evaluation.scores import Evaluation, Json
 from partdistillation.evaluation.tables import Provenance, percent, values
 
@@ -87,6 +90,17 @@ class Comparison:
 
     def _title(self, one: Evaluation) -> str:
         return f"Protocol {one.protocol}, {one.images} images"
+
+
+def save(found: Comparison, stem: Path) -> None:
+    """Write `STEM.md`, `.csv` and `.json`, and print the table: as Markdown, if not in a terminal."""
+    for suffix, text in (("md", found.markdown()), ("csv", found.csv()), ("json", found.json())):
+        replace_file(stem.with_name(f"{stem.name}.{suffix}"), text.encode())
+    console = Console()
+    if console.is_terminal:
+        console.print(found.printed())
+    else:
+        print(found.markdown(), end="")
 
 
 def _cells(one: Evaluation) -> list[str]:

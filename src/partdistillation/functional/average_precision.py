@@ -42,4 +42,5 @@ def average_precision(
         places = np.searchsorted(right[:, threshold] / positives, RECALLS, side="left")
         reached = places < len(order)
         sampled[reached, threshold] = envelope[places[reached], threshold]
-    return sampled.mean(axis=0)
+    precision_at: Float64[np.ndarray, " threshold"] = sampled.mean(axis=0)
+    return precision_at

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from partdistillation.config import DistillationConfig, Inputs, Recipe
+from partdistillation.config import Inputs, Recipe, TrainingConfig
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
 from partdistillation.errors import InputError
 from partdistillation.manifest import Json
@@ -36,6 +36,7 @@ class Lesson:
     """The network to start from: a model's folder, or a name that `models.sources` resolves."""
     model: Path
     """Folder of the finished part model; its losses and checkpoints go beside it."""
+    config: TrainingConfig
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
@@ -46,20 +47,21 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         num_parts=recipe.ranking.num_parts,
         initial=str(inputs.out / proposals.FOLDER),
         model=inputs.out / FOLDER,
+        config=recipe.distillation,
     )
     return learn_parts(lesson, inputs, recipe)
 
 
 def learn_parts(lesson: Lesson, inputs: Inputs, recipe: Recipe) -> Path:
-    """Train a part model on labelled parts with stage 5's settings; return its folder.
+    """Train a part model on labelled parts; return its folder.
 
     Raises:
         InputError: no part is large enough to be learned.
         SettingsChanged: the model was trained, or begun, with other settings or from other parts.
     """
-    config, device = recipe.distillation, choose_device(inputs.device)
+    config, device = lesson.config, choose_device(inputs.device)
     objects_dir = inputs.out / objects.FOLDER
-    training = Run(lesson.model.parent, lesson.name, lesson.model, _depends(lesson, objects_dir, config))
+    training = Run(lesson.model.parent, lesson.name, lesson.model, _depends(lesson, objects_dir))
     if is_finished(training):
         return training.model_dir
     names = class_names(lesson.parts)
@@ -80,7 +82,7 @@ def learn_parts(lesson: Lesson, inputs: Inputs, recipe: Recipe) -> Path:
             training,
             save=lambda path: _save(model, path, lesson, recipe),
             device=device,
-            exact_rows=config.exact_rows,
+            exact_rows=recipe.distillation.exact_rows,
         )
 
 
@@ -101,15 +103,18 @@ def class_names(parts_dir: Path) -> tuple[str, ...]:
 
 
 def part_images(
-    objects_dir: Path, parts_dir: Path, names: tuple[str, ...], config: DistillationConfig
+    objects_dir: Path, parts_dir: Path, names: tuple[str, ...] | None, config: TrainingConfig
 ) -> list[LabelledImage]:
-    """The training set (eq. 5): every part with its part class, of objects that are large enough."""
-    index = {name: place for place, name in enumerate(names)}
+    """The training set (eq. 5): every part with its part class, of objects that are large enough.
+
+    With `names=None` all parts are of one class, as a proposal model learns them.
+    """
+    index = {name: place for place, name in enumerate(names or ())}
     images = []
     rows = zip(read_rows(objects_dir, ObjectRow), read_rows(parts_dir, PartRow), strict=True)
     for row, ranked in rows:
         masks = tuple(
-            LabelledMask(part.rle, label=part.part, object_class=index[its.category])
+            LabelledMask(part.rle, part.part, index[its.category]) if names else LabelledMask(part.rle, 0)
             for found, its in zip(row.objects, ranked.objects, strict=True)
             if found.area >= config.min_object_area * row.height * row.width
             for part in its.parts
@@ -120,9 +125,9 @@ def part_images(
     return images
 
 
-def _depends(lesson: Lesson, objects_dir: Path, config: DistillationConfig) -> dict[str, Json]:
+def _depends(lesson: Lesson, objects_dir: Path) -> dict[str, Json]:
     return {
-        "settings": decisive(config),
+        "settings": decisive(lesson.config),
         "num_parts": lesson.num_parts,
         "objects": contents_hash(objects_dir),
         "parts": contents_hash(lesson.parts),
@@ -132,7 +137,7 @@ def _depends(lesson: Lesson, objects_dir: Path, config: DistillationConfig) -> d
 
 def _save(model: PartMask2Former, path: Path, lesson: Lesson, recipe: Recipe) -> None:
     """The part model and, so that its folder is all that is needed, the model that finds the objects."""
-    model.save_pretrained(path, metadata={"stage": lesson.name, "steps": recipe.distillation.steps})
+    model.save_pretrained(path, metadata={"stage": lesson.name, "steps": lesson.config.steps})
     source = resolve(recipe.encoder).path
     if isinstance(source, Path):
         shutil.copytree(source, path / OBJECTS_MODEL, copy_function=shutil.copyfile)

@@ -1,9 +1,10 @@
 """Stage 3: learn class-agnostic part proposals from the segments (paper, section 4.2)."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from partdistillation.config import Inputs, ProposalsConfig, Recipe
+from partdistillation.config import Inputs, ProposalsConfig, Recipe, TrainingConfig
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
 from partdistillation.manifest import Json
 from partdistillation.models.devices import choose_device
@@ -21,7 +22,7 @@ CLASS = "part"
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/proposal_model`: stage 0's network, taught to find segments."""
-    config, device = recipe.proposals, choose_device(inputs.device)
+    config = recipe.proposals
     objects_dir, segments_dir = inputs.out / objects.FOLDER, inputs.out / segments.FOLDER
     depends: dict[str, Json] = {
         "settings": decisive(config),
@@ -29,12 +30,30 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         "objects": contents_hash(objects_dir),
         "segments": contents_hash(segments_dir),
     }
-    training = Run(inputs.out, "proposals", inputs.out / FOLDER, depends)
+    return learn(
+        Run(inputs.out, "proposals", inputs.out / FOLDER, depends),
+        lambda: segment_images(objects_dir, segments_dir, config),
+        inputs,
+        encoder=recipe.encoder,
+        config=config,
+    )
+
+
+def learn(
+    training: Run,
+    images: Callable[[], list[LabelledImage]],
+    inputs: Inputs,
+    *,
+    encoder: str,
+    config: TrainingConfig,
+) -> Path:
+    """Train a proposal model on masks of one class, from the network `encoder`; return its folder."""
     if is_finished(training):
         return training.model_dir
-    samples = LabelledImages(inputs.need("images"), segment_images(objects_dir, segments_dir, config), config)
+    device = choose_device(inputs.device)
+    samples = LabelledImages(inputs.need("images"), images(), config)
     with processes(device):
-        model = proposal_model(recipe.encoder, config).to(device)
+        model = proposal_model(encoder, config).to(device)
         return train(
             model,
             samples,
@@ -42,13 +61,13 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
             config,
             training,
             save=lambda path: model.save_pretrained(
-                path, metadata={"stage": "proposals", "steps": config.steps}
+                path, metadata={"stage": training.name, "steps": config.steps}
             ),
             device=device,
         )
 
 
-def proposal_model(encoder: str, config: ProposalsConfig) -> PartMask2Former:
+def proposal_model(encoder: str, config: TrainingConfig) -> PartMask2Former:
     """Stage 0's network with a new head of one class; its encoder is frozen."""
     pretrained = PartMask2Former.from_pretrained(resolve(encoder).path)
     model = pretrained.with_head((CLASS,), seed=config.seed)
