@@ -11,7 +11,7 @@ from rich.text import Text
 
 from partdistillation.atomic import remove_file, replace_file
 from partdistillation.data import class_choice
-from partdistillation.data.class_choice import Candidates, Choice
+from partdistillation.data.class_choice import Candidates, Choice, Sample
 from partdistillation.data.class_list import ClassList, write_class_list
 from partdistillation.data.class_names import NamedClass, imagenet_classes, is_object, kind_of, read_names
 from partdistillation.data.wordnet import VERSION, Synset, WordNet, read_wordnet
@@ -218,12 +218,18 @@ def _print_choice(candidates: Candidates, choice: Choice, folder: Path) -> None:
     table.add_row("in excluded subtrees", f"{total - len(choice.remaining):,}", f"listed in {EXCLUDED}")
     table.add_row("remaining", f"{len(choice.remaining):,}")
     for sample in choice.samples:
-        short = len(sample.offsets) < sample.wanted
-        note = f"fewer than the {sample.wanted:,} wanted: all there are" if short else ""
-        table.add_row(f"  {sample.name}.txt", f"{len(sample.offsets):,}", note)
+        table.add_row(f"  {sample.name}.txt", f"{len(sample.offsets):,}", _shortage(sample))
     console = _console()
     console.print(table)
     console.print(f"Look into {folder}", soft_wrap=True)
+
+
+def _shortage(sample: Sample) -> str:
+    if not sample.offsets:
+        return f"none of the {sample.wanted:,} wanted: not written"
+    if len(sample.offsets) < sample.wanted:
+        return f"fewer than the {sample.wanted:,} wanted: all there are"
+    return ""
 
 
 def _console() -> Console:

@@ -103,9 +103,9 @@ def test_names_that_wordnet_doesnt_have_can_be_taken_as_they_are(wordnet: WordNe
     [
         (
             ["tench", "tensh"],
-            r"line 2: 'tensh' is no noun of WordNet 3.0; nearest: tench.*a tab.*or '-' to take",
+            r"line 2: 'tensh' is no noun of WordNet 3\.0; nearest: tench(.|\n)*a tab",
         ),
-        (["a" * 30, "tench", "b" * 30], r"line 1: 'a+' is no noun of WordNet 3\.0\. (.|\n)*line 3: 'b+'"),
+        (["a" * 30, "tench", "b" * 30], r"line 1: 'a+' is no noun of WordNet 3\.0(.|\n)*line 3: 'b+'"),
         (["crane.n.05"], "line 1: expected one of the 4 senses of 'crane'"),
         (["crane\t5"], "line 1: expected one of the 4 senses of 'crane'"),
         (["crane\tbird"], "line 1: expected a sense like"),
@@ -121,10 +121,11 @@ def test_lines_that_cant_be_used(wordnet: WordNet, tmp_path: Path, lines: list[s
         read_names(names(tmp_path, *lines), wordnet)
 
 
-def test_many_problems_are_counted(wordnet: WordNet, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="and 3 more") as error:
+def test_ten_problems_are_enough(wordnet: WordNet, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
         read_names(names(tmp_path, *(f"xyzzy{number}" for number in range(13))), wordnet)
-    assert str(error.value).count("\n") == 11
+    assert "line 10: 'xyzzy9'" in str(error.value)
+    assert "line 11" not in str(error.value)
 
 
 def test_unique_names_differ_in_more_than_case(wordnet: WordNet) -> None:

@@ -14,6 +14,10 @@ AS_WRITTEN = "-"
 """Instead of a sense: the name isn't looked up."""
 
 _MENTIONED = 10
+_HOW_TO_WRITE = (
+    "Write a noun of WordNet, or a sense such as crane.n.05; for a name of your own write the name, "
+    f"a tab, and a sense, or {AS_WRITTEN} to take the name as it is."
+)
 
 
 class Noun(NamedTuple):
@@ -90,6 +94,9 @@ def read_names(path: Path, wordnet: WordNet) -> list[NamedClass]:
             line = _line(text, wordnet)
         except InputError as error:
             problems.append(f"line {number}: {error}")
+            if len(problems) == _MENTIONED:  # looking for the nearest nouns takes half a second a name
+                problems.append("...")
+                break
             continue
         lines.append(line)
         if line.chosen and numbers.setdefault(line.chosen.offset, number) != number:
@@ -98,8 +105,7 @@ def read_names(path: Path, wordnet: WordNet) -> list[NamedClass]:
                 f"line {number}: {line.lemma!r} means {sense}, as line {numbers[line.chosen.offset]}"
             )
     if problems:
-        more = [f"and {len(problems) - _MENTIONED} more"] if len(problems) > _MENTIONED else []
-        raise InputError("\n  ".join([f"{path}:", *problems[:_MENTIONED], *more]))
+        raise InputError("\n  ".join([f"{path}:", *problems, _HOW_TO_WRITE]))
     if not lines:
         raise InputError(f"{path}: expected class names, one a line, found none")
     return _with_entries(path, lines, wordnet)
@@ -129,10 +135,7 @@ def _line(text: str, wordnet: WordNet) -> _Line:
         return _with_sense(name, meaning or name, wordnet)
     senses = wordnet.senses_of(name)
     if not senses:
-        raise InputError(
-            f"{wordnet.unknown(name)}. Write the name, a tab, and a sense such as 'crane.n.05' that it has, "
-            f"or {AS_WRITTEN!r} to take the name as it is"
-        )
+        raise InputError(wordnet.unknown(name))
     objects = [sense for sense in senses if is_object(wordnet, sense)]
     return _Line(name, None, None, senses, (objects or senses)[0], ambiguous=len(objects) > 1)
 
