@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class PreparedSplit:
     """What was left out, and why."""
 
 
+@runtime_checkable
 class PartDataset(Protocol):
     """A published data set of parts."""
 

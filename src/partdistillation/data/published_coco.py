@@ -68,6 +68,8 @@ def complaints(dataset: CocoDataset) -> Iterator[Finding]:
     """What is wrong with a file beside its counts."""
     if not dataset.images:
         yield Finding("problem", f"{dataset.path.name}: the split is empty: no images")
+    elif not dataset.annotations:
+        yield Finding("problem", f"{dataset.path.name}: the split is empty: no annotations that can be used")
     if dataset.orphans:
         yield Finding(
             "problem", f"{dataset.path.name}: {dataset.orphans} annotations point to no image in it"
