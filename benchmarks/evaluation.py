@@ -2,9 +2,10 @@
 
     python benchmarks/evaluation.py [--images 500] [--run out/demo]
 
-Generated sets of `--images` images, 256 to 640 pixels, with 10 true parts and 200 predictions each; and with
-`--run`, the demo's validation images with the proposal model's proposals. Both sides start from run-length
-encodings in memory. pycocotools' COCOeval is set to do what is compared: `useCats = 0`, the area range "all".
+Generated sets: `--images` images of 256 to 640 pixels, with 10 true parts and 200 predictions each, and 150
+images of 128 pixels with 8 and 25. With `--run`, the demo's validation images with the proposal model's
+proposals too. Both sides start from run-length encodings in memory. pycocotools' COCOeval is set to do what
+is compared: `useCats = 0`, the area range "all".
 Numbers must agree to 1e-9, or this fails.
 """
 
@@ -15,7 +16,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # nothing here uses more than one thread; this makes sure
 
@@ -34,8 +35,19 @@ from partdistillation.records import ProposalRow
 from partdistillation.store import read_rows
 
 KS = (1, 10, 50, 100, 200)
-TRUTH, PREDICTIONS = 10, 200
-SIZES = (256, 384, 512, 640)
+
+
+class Drawn(NamedTuple):
+    """What a generated set's images have."""
+
+    sizes: tuple[int, ...]
+    truth: int
+    predictions: int
+
+
+LARGE, SMALL = Drawn((256, 384, 512, 640), 10, 200), Drawn((128,), 8, 25)
+SMALL_IMAGES = 150
+REPEATS = 9
 DECODED = 8
 """Images whose masks are compared decoded too."""
 
@@ -52,14 +64,15 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|")
     sets: dict[str, Callable[[], Images]] = {
-        f"{arguments.images} images": partial(generated, arguments.images)
+        f"{arguments.images} images": partial(generated, arguments.images, LARGE),
+        f"{SMALL_IMAGES} small images": partial(generated, SMALL_IMAGES, SMALL),
     }
     if arguments.run:
         sets["PartShapes' proposals"] = partial(proposed, arguments.run)
     for name, make in sets.items():
         _row("AR@1..200", name, _recalls_of_pycocotools, _recalls, make)
         _row("IoU of encoded masks", name, _ious_of_pycocotools, _ious, make)
-    few = partial(generated, DECODED)
+    few = partial(generated, DECODED, LARGE)
     _row("IoU of decoded masks", f"{DECODED} images", _decoded_ious_of_pycocotools, _decoded_ious, few)
 
 
@@ -73,7 +86,7 @@ def _row(what: str, name: str, theirs: Side, ours: Side, make: Callable[[], Imag
     difference = float(np.abs(sides["theirs"]() - sides["ours"]()).max())
     if difference > 1e-9:
         raise SystemExit(f"{what}, {name}: expected equal numbers, found a difference of {difference}")
-    found = compare(sides, repeats=3)
+    found = compare(sides, repeats=REPEATS)
     cpu = {side: timing.cpu for side, timing in found.items()}
     memory = [peak_memory(_prepared, side, make) for side in (theirs, ours)]
     print(
@@ -84,7 +97,7 @@ def _row(what: str, name: str, theirs: Side, ours: Side, make: Callable[[], Imag
 
 
 def _prepared(side: Side, make: Callable[[], Images]) -> Callable[[], object]:
-    side(generated(1))()  # compiles
+    side(generated(1, LARGE))()  # compiles
     return side(make())
 
 
@@ -92,15 +105,15 @@ def _prepared(side: Side, make: Callable[[], Images]) -> Callable[[], object]:
 
 
 @cache
-def generated(count: int) -> Images:
+def generated(count: int, drawn: Drawn) -> Images:
     """Blobs; half of the predictions are true parts moved and resized a little, the rest lie anywhere."""
     rng = np.random.default_rng(0)
     images = []
     for index in range(count):
-        size = SIZES[index % len(SIZES)]
-        truth = [_blob(rng) for _ in range(TRUTH)]
-        near = [_moved(truth[int(rng.integers(TRUTH))], rng) for _ in range(PREDICTIONS // 2)]
-        found = near + [_blob(rng) for _ in range(PREDICTIONS - len(near))]
+        size = drawn.sizes[index % len(drawn.sizes)]
+        truth = [_blob(rng) for _ in range(drawn.truth)]
+        near = [_moved(truth[int(rng.integers(drawn.truth))], rng) for _ in range(drawn.predictions // 2)]
+        found = near + [_blob(rng) for _ in range(drawn.predictions - len(near))]
         images.append(ImageMasks(_drawn(truth, size), _drawn(found, size), rng.random(len(found))))
     return images
 

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from partdistillation.errors import InputError
-from partdistillation.functional.bit_masks import EncodedMasks, pack, pack_encoded, paint, shared_pixels
+from partdistillation.functional.bit_masks import (
+    EncodedMasks,
+    encoded_ious,
+    pack,
+    paint,
+    shared_pixels,
+    shared_with_encoded,
+)
 from partdistillation.functional.masks import EncodedMask, decode, decoded, encode, pairwise_iou, union
 from partdistillation.functional.metrics import label_map
 
@@ -43,9 +50,11 @@ def test_shared_pixels_are_counted(seed: int, sizes: tuple[int, int, int, int]) 
     n, m, height, width = sizes
     a, b = random_masks(seed, n, height, width), random_masks(seed + 1, m, height, width)
     expected = (a[:, None] & b).sum(axis=(2, 3)) if n and m else np.zeros((n, m))
-    for one, other in ((pack(a), pack(b)), (pack_encoded(encoded(a)), pack_encoded(encoded(b)))):
-        assert np.array_equal(shared_pixels(one, other), expected)
-        assert np.array_equal(one.areas, a.sum(axis=(1, 2)))
+    assert np.array_equal(shared_pixels(pack(a), pack(b)), expected)
+    assert np.array_equal(pack(a).areas, a.sum(axis=(1, 2)))
+    shared, areas = shared_with_encoded(pack(a.transpose(0, 2, 1)), encoded(b))
+    assert np.array_equal(shared, expected)
+    assert np.array_equal(areas, b.sum(axis=(1, 2)))
 
 
 @settings(deadline=None)
@@ -70,8 +79,8 @@ def test_only_words_with_pixels_are_kept() -> None:
     packed = pack(mask)
     assert (packed.length.tolist(), packed.position.tolist()) == ([4], [3])
     assert packed.words[packed.begin[0]] == 1 << 5
-    empty = pack_encoded(encoded(np.zeros((2, 10, 64), np.bool_)))
-    assert (empty.words.size, empty.areas.tolist(), empty.length.tolist()) == (0, [0, 0], [0, 0])
+    empty = pack(np.zeros((2, 10, 64), np.bool_))
+    assert (empty.areas.tolist(), empty.length.tolist()) == ([0, 0], [0, 0])
 
 
 @settings(deadline=None)
@@ -102,13 +111,14 @@ def test_what_decode_refuses_is_refused(text: str, seed: int) -> None:
     """Text of the alphabet, and an encoding with a bit of it mixed in."""
     good = encode(random_masks(seed, 1, 9, 7)[0])
     place = seed % (len(good) + 1)
+    known = EncodedMasks([good], 9, 7)
     for counts in (text.encode(), good[:place] + text[:1].encode() + good[place + 1 :], good):
         mixed = EncodedMasks([good, counts], 9, 7)
         reason = reason_of(partial(decode, counts, 9, 7))
-        assert reason_of(partial(pack_encoded, mixed)) == reason
+        for masks in ((mixed, known), (known, mixed)):
+            assert reason_of(partial(encoded_ious, *masks)) == reason
         if not reason:
-            packed, pixels = pack_encoded(mixed), decode(counts, 9, 7).sum()
-            assert packed.areas[1] == shared_pixels(packed, packed)[1, 1] == pixels
+            assert encoded_ious(mixed, mixed)[1, 1] == decode(counts, 9, 7).any()
 
 
 def reason_of(task: Callable[[], object]) -> str:
@@ -123,6 +133,6 @@ def reason_of(task: Callable[[], object]) -> str:
 def test_sizes_are_checked() -> None:
     mask = np.ones((1, 2, 3), np.bool_)
     with pytest.raises(InputError, match="height of at least 1"):
-        pack_encoded(EncodedMasks([], 0, 3))
+        paint(EncodedMasks([], 0, 3), [])
     with pytest.raises(InputError, match=r"one size, found \(2, 3\) and \(3, 2\)"):
         pairwise_iou(mask, encoded(mask.transpose(0, 2, 1)))

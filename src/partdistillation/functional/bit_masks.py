@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt64
+from jaxtyping import Bool, Float64, Int64, UInt64
 from numpy.typing import NDArray
 
 from partdistillation.errors import InputError
@@ -51,42 +51,26 @@ def pack(masks: Bool[np.ndarray, "mask _ _"]) -> BitMasks:
     return BitMasks(words.ravel(), *_trimmed(words))
 
 
-def pack_encoded(masks: EncodedMasks) -> BitMasks:
-    """Pack encoded masks, in columns.
-
-    Raises:
-        InputError: one isn't an encoding of a mask of this size.
-    """
-    runs, number, areas = _runs(masks)
-    return BitMasks(*_filled(runs, number), areas)
-
-
 def paint(masks: EncodedMasks, labels: Sequence[int]) -> Int64[np.ndarray, "height width"]:
     """A map with every mask's label inside it, 0 elsewhere; where masks overlap, the later one's.
 
     Raises:
-        InputError: as `pack_encoded`.
+        InputError: one isn't an encoding of a mask of this size.
     """
-    runs, number, _ = _runs(masks)
+    unusable, runs, number, _ = _parsed(*_text(masks))
+    if unusable >= 0:
+        raise _refusal(masks, unusable)
     painted = np.zeros((masks.width, masks.height), dtype=np.int64)
     _paint(runs, number, np.array(labels, dtype=np.int64), painted.ravel())
     return painted.T
 
 
-def _runs(masks: EncodedMasks) -> tuple[_Ints, _Ints, _Ints]:
-    """The masks' runs of True, one after the other, and each one's number of runs and of pixels."""
-    unusable, runs, number, areas = _parsed(*_text(masks))
-    if unusable >= 0:
-        raise _refusal(masks, unusable)
-    return runs, number, areas
-
-
 def _text(masks: EncodedMasks) -> tuple[NDArray[np.uint8], _Ints, int]:
-    """All encodings in a row, where each ends, and the number of pixels that each is to fill."""
+    """All encodings in a row, how long each is, and the number of pixels that each is to fill."""
     check_size(masks.height, masks.width)
     text = np.frombuffer(b"".join(masks.counts), dtype=np.uint8)
-    ends = np.cumsum(np.array([len(one) for one in masks.counts], dtype=np.int64))
-    return text, ends, masks.height * masks.width
+    lengths = np.fromiter(map(len, masks.counts), np.int64, len(masks.counts))
+    return text, lengths, masks.height * masks.width
 
 
 def _refusal(masks: EncodedMasks, unusable: int) -> Exception:
@@ -109,13 +93,30 @@ def shared_with_encoded(
     """As `shared_pixels`, and the pixels of each of `b`, which are packed one at a time: many cost no memory.
 
     Raises:
-        InputError: as `pack_encoded`.
+        InputError: as `paint`.
     """
-    text, ends, pixels = _text(b)
-    unusable, shared, areas = _shared_encoded(text, ends, pixels, *a[:4])
+    unusable, shared, areas = _shared_encoded(*_text(b), *a[:4])
     if unusable >= 0:
         raise _refusal(b, unusable)
     return shared, areas
+
+
+def encoded_ious(a: EncodedMasks, b: EncodedMasks) -> Float64[np.ndarray, "n m"]:
+    """Intersection over union of each mask of `a` with each of `b`; 0 where both are empty.
+
+    All in one call of a kernel: for the few small masks of an image, calls are what takes time. Many in `b`
+    cost no memory.
+
+    Raises:
+        InputError: as `paint`.
+    """
+    ious = np.empty((len(a.counts), len(b.counts)))
+    (text, lengths, pixels), (others, their_lengths, _) = _text(a), _text(b)
+    unusable = _ious(text, lengths, others, their_lengths, pixels, ious)
+    if unusable >= 0:
+        one, number = (a, unusable) if unusable < len(a.counts) else (b, unusable - len(a.counts))
+        raise _refusal(one, number)
+    return ious
 
 
 @compiled
@@ -182,16 +183,16 @@ def _parse(text: NDArray[np.uint8], start: int, end: int, pixels: int, runs: _In
 
 
 @compiled
-def _parsed(text: NDArray[np.uint8], ends: _Ints, pixels: int) -> tuple[int, _Ints, _Ints, _Ints]:
+def _parsed(text: NDArray[np.uint8], lengths: _Ints, pixels: int) -> tuple[int, _Ints, _Ints, _Ints]:
     """All encodings' runs in a row, each one's number of them and of pixels; first an unusable one, or -1."""
     runs = np.empty((len(text) // 2 + 1, 2), np.int64)  # a run of True follows one of False
-    number, areas = np.zeros(len(ends), np.int64), np.zeros(len(ends), np.int64)
+    number, areas = np.zeros(len(lengths), np.int64), np.zeros(len(lengths), np.int64)
     total, start = 0, 0
-    for i in range(len(ends)):
-        number[i], areas[i] = _parse(text, start, ends[i], pixels, runs[total:])
+    for i in range(len(lengths)):
+        number[i], areas[i] = _parse(text, start, start + lengths[i], pixels, runs[total:])
         if number[i] < 0:
             return i, runs, number, areas
-        total, start = total + number[i], ends[i]
+        total, start = total + number[i], start + lengths[i]
     return -1, runs, number, areas
 
 
@@ -261,21 +262,21 @@ def _shared(
 
 @compiled
 def _shared_encoded(
-    text: NDArray[np.uint8], ends: _Ints, pixels: int,
+    text: NDArray[np.uint8], lengths: _Ints, pixels: int,
     words: _Words, begin: _Ints, length: _Ints, position: _Ints,
 ) -> tuple[int, _Ints, _Ints]:  # fmt: skip
     """Pixels shared with encoded masks, and these masks' own; first an unusable one, or -1."""
-    shared = np.zeros((len(begin), len(ends)), np.int64)
-    areas = np.zeros(len(ends), np.int64)
-    longest, start = 0, 0
-    for j in range(len(ends)):
-        longest, start = max(longest, ends[j] - start), ends[j]
+    shared = np.zeros((len(begin), len(lengths)), np.int64)
+    areas = np.zeros(len(lengths), np.int64)
+    longest = 0
+    for j in range(len(lengths)):
+        longest = max(longest, lengths[j])
     runs = np.empty((longest // 2 + 1, 2), np.int64)
     packed = np.zeros((pixels >> 6) + 1, np.uint64)
     start = 0
-    for j in range(len(ends)):
-        number, areas[j] = _parse(text, start, ends[j], pixels, runs)
-        start = ends[j]
+    for j in range(len(lengths)):
+        number, areas[j] = _parse(text, start, start + lengths[j], pixels, runs)
+        start += lengths[j]
         if number < 0:
             return j, shared, areas
         if number == 0:
@@ -289,6 +290,27 @@ def _shared_encoded(
                 shared[i, j] = _common(words[own + low : own + high], packed[low:high])
         packed[first:last] = 0
     return -1, shared, areas
+
+
+@compiled
+def _ious(
+    text: NDArray[np.uint8], lengths: _Ints, others: NDArray[np.uint8], their_lengths: _Ints, pixels: int,
+    ious: NDArray[np.float64],
+) -> int:  # fmt: skip
+    """Write the IoUs; gives the first unusable encoding, counted through both, or -1."""
+    unusable, runs, number, areas = _parsed(text, lengths, pixels)
+    if unusable >= 0:
+        return unusable
+    words, begin, length, position = _filled(runs, number)
+    unusable, shared, their_areas = _shared_encoded(
+        others, their_lengths, pixels, words, begin, length, position
+    )
+    if unusable >= 0:
+        return len(lengths) + unusable
+    for i in range(len(areas)):
+        for j in range(len(their_areas)):
+            ious[i, j] = shared[i, j] / max(areas[i] + their_areas[j] - shared[i, j], 1)
+    return -1
 
 
 @compiled

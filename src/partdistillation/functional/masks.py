@@ -13,8 +13,8 @@ from pycocotools import mask as coco
 from partdistillation.errors import InputError
 from partdistillation.functional.bit_masks import (
     EncodedMasks,
+    encoded_ious,
     pack,
-    pack_encoded,
     shared_pixels,
     shared_with_encoded,
 )
@@ -204,8 +204,10 @@ def pairwise_iou(
         raise InputError(f"Expected masks of one size, found {sizes[0]} and {sizes[1]}; resize one of them.")
     if isinstance(b, EncodedMasks):
         if isinstance(a, EncodedMasks) and len(a.counts) > len(b.counts):
-            return pairwise_iou(b, a).T
-        packed = pack_encoded(a) if isinstance(a, EncodedMasks) else pack(a.transpose(0, 2, 1))
+            return encoded_ious(b, a).T
+        if isinstance(a, EncodedMasks):
+            return encoded_ious(a, b)
+        packed = pack(a.transpose(0, 2, 1))
         intersection, areas = shared_with_encoded(packed, b)
     elif isinstance(a, EncodedMasks):
         return pairwise_iou(b, a).T

@@ -216,7 +216,7 @@ def _softplus_sum(
     With p the larger of a probability and its complement, a term is the logit's positive part minus log p.
     One logarithm serves many: p is at least a half, so a product of 64 is far from the smallest number.
     """
-    likelier = torch.maximum(probabilities, 1 - probabilities)
+    likelier = (probabilities - 0.5).abs_().add_(0.5)
     whole = likelier.shape[dim] // _FACTORS * _FACTORS
     grouped = likelier.narrow(dim, 0, whole).unflatten(dim, (_FACTORS, -1))  # type: ignore[no-untyped-call]
     logs = grouped.prod(dim=dim).log().sum(dim=dim)

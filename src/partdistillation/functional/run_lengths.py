@@ -96,5 +96,6 @@ def fill(runs: Int64[np.ndarray, " runs"], height: int, width: int) -> Bool[np.n
 def check_size(height: int, width: int) -> None:
     """Raise InputError unless both are integers above 0."""
     for name, side in (("height", height), ("width", width)):
-        if not isinstance(side, Integral) or isinstance(side, bool) or side < 1:
+        integer = type(side) is int or (isinstance(side, Integral) and not isinstance(side, bool))
+        if not integer or side < 1:
             raise InputError(f"Expected a {name} of at least 1 pixel, as an integer; found {side!r}.")
