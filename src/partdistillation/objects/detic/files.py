@@ -17,6 +17,7 @@ from transformers import SwinBackbone
 
 from partdistillation.atomic import replace_file
 from partdistillation.errors import CheckpointError
+from partdistillation.models.layers import hasten_linears
 from partdistillation.models.pretrained import check_report, quiet_transformers
 from partdistillation.objects.detic.config import DeticConfig
 from partdistillation.objects.detic.network import DeticNetwork
@@ -60,6 +61,7 @@ def from_weights(weights: Mapping[str, Tensor], config: DeticConfig, *, origin: 
     own = {name: value for name, value in weights.items() if not name.startswith(BACKBONE)}
     of_backbone = {name.removeprefix(BACKBONE): weights[name] for name in weights.keys() - own.keys()}
     network.backbone, report = _load_backbone(of_backbone, config, origin)
+    hasten_linears(network.backbone)
     _compare(network, own, report)
     check_report(origin, report)
     values = {name: value.float() for name, value in own.items()}

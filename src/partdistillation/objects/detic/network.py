@@ -18,6 +18,7 @@ from transformers import SwinBackbone
 from partdistillation.errors import InputError
 from partdistillation.functional.boxes import clip_boxes
 from partdistillation.models.encoder import normalize_images, padded_size
+from partdistillation.models.layers import hasten_linears
 from partdistillation.objects.detic.cascade import (
     Candidates,
     Cascade,
@@ -57,6 +58,7 @@ class DeticNetwork(nn.Module):
         self.proposals = ProposalHead(config)
         self.cascade = Cascade(config)
         self.masks = MaskHead(config)
+        hasten_linears(self.backbone)
 
     @classmethod
     def create(cls, config: DeticConfig, *, seed: int) -> "DeticNetwork":
