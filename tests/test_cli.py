@@ -138,6 +138,13 @@ def test_an_unusable_remembered_file_is_named(tmp_path: Path, capsys: pytest.Cap
             {"protocol": "both"},
         ),
         (
+            ["evaluate-objects", "m/n", "--images", "i", "--objects", "o.json"],
+            "evaluation.instances",
+            "evaluate",
+            ("m/n", Path("i"), Path("o.json")),
+            {"out": Path("out/mask_ap"), "device": "auto"},
+        ),
+        (
             ["demo", "--seed", "3", "--from-scratch"],
             "demo",
             "run",

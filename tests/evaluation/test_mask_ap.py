@@ -133,7 +133,7 @@ def test_without_true_objects_nothing_is_measured(tmp_path: Path) -> None:
     found = measured(dataset(tmp_path, []), [FoundInstance("cat", 0.5, mask(BIG))])
     assert all(math.isnan(value) for value in found.averages.values())
     assert found.categories == {}
-    values = json.loads(found.to_json())
+    values = found.to_dict()
     assert (values["averages"]["AP"], values["predictions"]) == (None, 1)
 
 

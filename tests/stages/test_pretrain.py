@@ -25,9 +25,11 @@ from transformers import (
 )
 
 from partdistillation.config import Inputs, PretrainConfig, Recipe, WarmupConfig, save
+from partdistillation.data.coco import read_instances
 from partdistillation.data.images import load_image
 from partdistillation.data.part_shapes import write_coco
 from partdistillation.errors import CheckpointError, ConfigError, InputError, SettingsChanged
+from partdistillation.evaluation import instances
 from partdistillation.models.encoder import normalize_images
 from partdistillation.models.optim import Optimizer
 from partdistillation.models.part_mask2former import PartMask2Former, mask_logits
@@ -329,6 +331,49 @@ def test_every_object_is_learned_but_no_crowd(tmp_path: Path) -> None:
     assert names == ("a", "b")
     assert [(image.file_name, len(image.masks)) for image in learned] == [("many.png", 12)]
     assert sorted(mask.label for mask in learned[0].masks) == [0] * 6 + [1] * 6
+
+
+def test_mask_ap_is_measured_on_held_out_data(
+    data: Path, tmp_path: Path, without_warmup: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_coco(tmp_path, "val", seed=4, count=3, size=SIZE)
+    given = replace(
+        inputs(data, tmp_path / "out"),
+        val_images=tmp_path / "val",
+        val_objects=tmp_path / "objects_val.json",
+    )
+    pretrain.run(given, without_warmup)
+    assert "Images: 3; true objects:" in capsys.readouterr().out
+    file = tmp_path / "out/mask_ap.json"
+    values = json.loads(file.read_text())
+    assert values["averages"].keys() >= {"AP", "AP50", "AP75", "APs", "APm", "APl"}
+    assert "| class | AP |" in file.with_suffix(".md").read_text()
+    truth = read_instances(tmp_path / "objects_val.json")
+    alone = instances.measure(tmp_path / "out" / pretrain.FOLDER, tmp_path / "val", truth, device="cpu")
+    assert values["averages"] == alone.to_dict()["averages"]
+
+    before = file.stat().st_mtime_ns
+    pretrain.run(given, without_warmup)
+    assert file.stat().st_mtime_ns == before
+    write_coco(tmp_path, "val", seed=5, count=2, size=SIZE)
+    pretrain.run(given, without_warmup)
+    assert json.loads(file.read_text())["images"] == 2
+
+
+def test_bad_held_out_data_is_found_out_before_training(
+    data: Path, tmp_path: Path, without_warmup: Recipe
+) -> None:
+    (tmp_path / "objects.json").write_text("{}")
+    given = replace(
+        inputs(data, tmp_path / "out"), val_images=data / "train", val_objects=tmp_path / "objects.json"
+    )
+    with pytest.raises(InputError, match=r"objects\.json: expected a list `images`"):
+        pretrain.run(given, without_warmup)
+    with pytest.raises(ConfigError, match=r"--val-images: expected a file or folder, found nothing at"):
+        pretrain.run(replace(given, val_images=tmp_path / "nowhere"), without_warmup)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ConfigError, match="--val-images is given without --val-objects: mask AP needs both"):
+        replace(given, val_objects=None)
 
 
 # ---------------------------------------------------------------------- the model on disk

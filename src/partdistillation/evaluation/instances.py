@@ -1,5 +1,6 @@
 """An instance segmentation model on a data set, as Mask2Former is measured on COCO."""
 
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,8 +9,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from partdistillation.atomic import replace_file
 from partdistillation.config import Device
-from partdistillation.data.coco import CocoDataset
+from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.images import ImageInput, load_image
 from partdistillation.errors import InputError
 from partdistillation.evaluation.mask_ap import FoundInstance, ImageInstances, MaskAp, score
@@ -21,7 +23,10 @@ from partdistillation.models.sources import resolve
 from partdistillation.objects.mask2former import TOP, load_instance_model
 from partdistillation.postprocess import View, class_probabilities, full_masks, run_network
 from partdistillation.progress import progress
+from partdistillation.store import contents_hash
 
+NAME = "mask_ap"
+"""What the files of a measurement are called."""
 PUBLISHED_CANVAS = 1024
 """Canvas that the published models for COCO were trained on; their config.json doesn't say it."""
 _SHORTEST, _LONGEST = 800 / 1024, 1333 / 1024
@@ -47,6 +52,43 @@ def measure(model: str | Path, images: Path, truth: CocoDataset, *, device: Devi
     published = "partdistillation" not in read_config(source)
     canvas = PUBLISHED_CANVAS if published else network.info.image_size
     return score(truth, find_all(network, images, truth, canvas=canvas))
+
+
+def evaluate(
+    model: str | Path, images: Path, objects: Path, *, out: Path, device: Device = "auto", again: bool = True
+) -> MaskAp | None:
+    """Measure a model's mask AP, print it, and write `out/mask_ap.json` and `out/mask_ap.md`.
+
+    Unless `again`, nothing is done where the same was measured: None is returned.
+
+    Args:
+        model: as for `measure`.
+        images: the photographs' folder.
+        objects: their COCO instances (.json).
+        out: folder to write to.
+        device: where the network runs.
+        again: measure whatever is in `out`.
+
+    Raises:
+        CheckpointError, InputError: as `measure`; or `objects` can't be read.
+    """
+    files = resolve(str(model)).files
+    measured = {
+        "model": contents_hash(files[0]) if files else str(model),
+        "objects": contents_hash(objects),
+    }
+    path = out / f"{NAME}.json"
+    if not again and path.is_file() and json.loads(path.read_bytes()).get("measured") == measured:
+        return None
+    truth = read_instances(objects)
+    truth.log_notes()
+    found = measure(model, images, truth, device=device)
+    out.mkdir(parents=True, exist_ok=True)
+    values = {**found.to_dict(), "measured": measured}
+    replace_file(path, (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    replace_file(path.with_suffix(".md"), f"{found.as_table()}\n".encode())
+    print(found.as_table(classes=False))
+    return found
 
 
 def find_all(

@@ -3,7 +3,6 @@
 Fractions in 0..1; NaN = nothing to measure.
 """
 
-import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,21 +56,23 @@ class MaskAp:
     categories: Mapping[str, float]
     """AP of each class that has true objects."""
 
-    def as_table(self) -> str:
+    def as_table(self, *, classes: bool = True) -> str:
         """Markdown, in percent: the averages, then the AP of every class."""
         left_out = f" ({self.left_out} more can't be used)" if self.left_out else ""
         head = (
             f"Images: {self.images}{left_out}; true objects: {self.objects}; "
             f"predictions: {self.predictions}. Mask AP in percent."
         )
-        averages = [[*self.averages], [_percent(value) for value in self.averages.values()]]
-        classes = [["class", "AP"], *([name, _percent(value)] for name, value in self.categories.items())]
-        return "\n\n".join((head, _markdown(averages, "---:"), _markdown(classes, "---")))
+        values = [[*self.averages], [_percent(value) for value in self.averages.values()]]
+        tables = [head, _markdown(values, "---:")]
+        if classes:
+            rows = ([name, _percent(value)] for name, value in self.categories.items())
+            tables.append(_markdown([["class", "AP"], *rows], "---"))
+        return "\n\n".join(tables)
 
-    def to_json(self) -> str:
-        """The same as fractions, NaN as null."""
-        values = {**vars(self), "averages": _plain(self.averages), "categories": _plain(self.categories)}
-        return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: fractions, NaN as None."""
+        return {**vars(self), "averages": _plain(self.averages), "categories": _plain(self.categories)}
 
 
 def score(truth: CocoDataset, predictions: Iterable[ImageInstances]) -> MaskAp:

@@ -14,8 +14,10 @@ import torch
 from transformers import Mask2FormerConfig
 
 from partdistillation.config import Inputs, ObjectsConfig, PretrainConfig, Recipe, WarmupConfig
+from partdistillation.data.coco import read_instances
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
 from partdistillation.errors import ConfigError
+from partdistillation.evaluation import instances
 from partdistillation.manifest import Json
 from partdistillation.models.backbones import SMALL, backbone_config, load_backbone
 from partdistillation.models.devices import choose_device
@@ -38,17 +40,33 @@ MOST_OBJECTS = 1000
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/pretrain_data`, if it isn't there, and `out/pretrained_model`.
 
+    With `--val-images` and `--val-objects`, the mask AP on these is printed, and left in `out/mask_ap.md`.
+
     Raises:
-        InputError: no object is large enough to be learned.
+        InputError: no object is large enough to be learned, or the held-out data can't be used.
         CheckpointError: the backbone can't be loaded.
         SettingsChanged: the model was trained, or begun, with other settings or from other objects.
     """
     device = choose_device(inputs.device)
+    if inputs.val_objects is not None:  # read now: a bad file must not be found out after days of training
+        inputs.need("val_images")
+        read_instances(inputs.need("val_objects"))
     with processes(device):
-        if rank() == 0:
+        measures = rank() == 0
+        if measures:
             read_objects(inputs)
         wait_for_all()
-        return _learn_objects(inputs, recipe.pretrain, device)
+        model_dir = _learn_objects(inputs, recipe.pretrain, device)
+    if measures and inputs.val_images is not None and inputs.val_objects is not None:
+        instances.evaluate(
+            model_dir,
+            inputs.val_images,
+            inputs.val_objects,
+            out=inputs.out,
+            device=inputs.device,
+            again=False,
+        )
+    return model_dir
 
 
 def read_objects(inputs: Inputs) -> Path:
