@@ -41,10 +41,10 @@ class Kernel:
 
     @classmethod
     def over(cls, lattice: Lattice) -> "Kernel":
-        ones = np.ones((len(lattice.vertices), 1), np.float32)
+        ones = np.ones(len(lattice.vertices), np.float32)
         scale = np.float32(1) / np.sqrt(filtered(lattice, ones) + np.float32(1e-20))
-        normalized = Lattice(lattice.vertices, lattice.weights * scale, lattice.neighbors)
-        return cls(normalized, filtered(normalized, ones)[:, 0])
+        normalized = Lattice(lattice.vertices, lattice.weights * scale[:, None], lattice.neighbors)
+        return cls(normalized, filtered(normalized, ones))
 
     def at(self, points: Integer[np.ndarray, " some"]) -> "Kernel":
         """The same kernel, with the sums over all points, of which only some send and receive."""
@@ -52,22 +52,9 @@ class Kernel:
         return Kernel(Lattice(vertices, weights, self.lattice.neighbors), self.sums[points])
 
 
-def filtered(
-    lattice: Lattice, values: Float32[np.ndarray, "points channels"]
-) -> Float32[np.ndarray, "points channels"]:
+def filtered(lattice: Lattice, values: Float32[np.ndarray, " points"]) -> Float32[np.ndarray, " points"]:
     """The points' values, blurred. The Gaussian's height is 1 only up to a constant of the dimension."""
-    points, channels = values.shape
-    padded = np.zeros((_blocks(channels), points, _WIDTH), np.float32)
-    for channel in range(channels):
-        padded[channel // _WIDTH, :, channel % _WIDTH] = values[:, channel]
-    sent, spare = _vertex_values(lattice, len(padded))
-    for block, some in enumerate(padded):
-        _splat(0, points, some, lattice.vertices, lattice.weights, sent[block])
-    received, _ = _blur(sent, spare, lattice.neighbors)
-    padded[:] = 0
-    for block, some in enumerate(padded):
-        _slice(0, points, received[block], lattice.vertices, lattice.weights, np.float32(1), some)
-    return np.moveaxis(padded, 0, 1).reshape(points, -1)[:, :channels]
+    return _filter(lattice.vertices, lattice.weights, lattice.neighbors, values)
 
 
 def mean_field(
@@ -135,6 +122,28 @@ def _blocks(channels: int) -> int:
 def _vertex_values(lattice: Lattice, blocks: int) -> tuple[_Floats, _Floats]:
     shape = (blocks, lattice.neighbors.shape[1], _WIDTH)
     return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+
+
+@compiled
+def _filter(vertices: _Vertices, weights: _Floats, neighbors: _Vertices, values: _Floats) -> _Floats:
+    """Splat, blur and slice, of one number a point."""
+    points, corners = vertices.shape
+    held, spare = np.zeros((2, neighbors.shape[1]), np.float32)
+    for point in range(points):
+        for corner in range(corners):
+            held[vertices[point, corner]] += weights[point, corner] * values[point]
+    for direction in range(neighbors.shape[0]):
+        beside = neighbors[direction]
+        for vertex in range(1, len(held)):
+            spare[vertex] = held[vertex] + np.float32(0.5) * (
+                held[beside[vertex, 0]] + held[beside[vertex, 1]]
+            )
+        held, spare = spare, held
+    received = np.zeros(points, np.float32)
+    for point in range(points):
+        for corner in range(corners):
+            received[point] += weights[point, corner] * held[vertices[point, corner]]
+    return received
 
 
 @compiled
