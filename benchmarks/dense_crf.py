@@ -16,25 +16,22 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import judge_crf
 import numpy as np
+from drawn import drawn_objects
 from sklearn.cluster import KMeans
 from timing import compare, machine
 
 from partdistillation.config import CrfConfig
-from partdistillation.data.coco import read_instances
-from partdistillation.data.images import load_image
-from partdistillation.data.part_shapes import PartShapes
 from partdistillation.data.transforms import resize_longest
 from partdistillation.functional import dense_crf as ours
-from partdistillation.functional.masks import decode, resize_mask
-from partdistillation.objects.annotations import annotated_objects
+from partdistillation.functional.masks import resize_mask
 
 IMAGE_SIZE = 640
 K = 4
@@ -57,7 +54,9 @@ class Example:
 def main() -> None:
     """Print the table of times and that of labels."""
     arguments = _parse()
-    theirs = _pydensecrf()
+    theirs = judge_crf.find()
+    if theirs is None:
+        raise SystemExit(f"pydensecrf isn't installed: {judge_crf.HINT}, and run this again.")
     examples = list(islice(_examples(arguments.images, arguments.objects), arguments.count))
     shapes = sorted({one.labels.shape for one in examples})
     area = np.mean([one.inside.mean() for one in examples])
@@ -73,7 +72,7 @@ def _times(theirs: Any, one: Example, repeats: int) -> Mapping[str, float]:
 
     sides = {
         "pydensecrf": lambda: _theirs(theirs, one),
-        "pydensecrf, lattices": lambda: _their_model(theirs, one),
+        "pydensecrf, lattices": lambda: judge_crf.model(theirs, one.image, one.labels, LABELS, CRF),
         "ours, both lattices made": lambda: (_position_kernel(*one.labels.shape), cold(lambda: _ours(one))),
         "ours": lambda: cold(lambda: _ours(one)),
         "ours, lattice of the image": lambda: cold(lambda: _image_kernel(one.image)),
@@ -146,57 +145,17 @@ def _position_kernel(height: int, width: int) -> object:
 
 
 def _theirs(pydensecrf: Any, one: Example) -> np.ndarray:
-    """As its examples do it: the helpers for images, which take x before y."""
-    return _inferred(_their_model(pydensecrf, one), one)
-
-
-def _their_model(pydensecrf: Any, one: Example) -> Any:
-    height, width = one.labels.shape
-    model = pydensecrf.densecrf.DenseCRF2D(width, height, LABELS)
-    _set_unary(pydensecrf, model, one)
-    model.addPairwiseGaussian(sxy=CRF.gaussian_sxy, compat=CRF.gaussian_weight)
-    model.addPairwiseBilateral(
-        sxy=CRF.bilateral_sxy, srgb=CRF.bilateral_srgb, rgbim=one.image, compat=CRF.bilateral_weight
-    )
-    return model
+    model = judge_crf.model(pydensecrf, one.image, one.labels, LABELS, CRF)
+    return judge_crf.marginals(model, one.labels, CRF)
 
 
 def _theirs_in_our_order(pydensecrf: Any, one: Example) -> np.ndarray:
-    """As the paper's code does it: features written out, y before x."""
-    utils, shape = pydensecrf.utils, one.labels.shape
-    model = pydensecrf.densecrf.DenseCRF(one.labels.size, LABELS)
-    _set_unary(pydensecrf, model, one)
-    near = utils.create_pairwise_gaussian(sdims=(CRF.gaussian_sxy,) * 2, shape=shape)
-    model.addPairwiseEnergy(near, compat=CRF.gaussian_weight)
-    alike = utils.create_pairwise_bilateral(
-        sdims=(CRF.bilateral_sxy,) * 2, schan=CRF.bilateral_srgb, img=one.image, chdim=2
-    )
-    model.addPairwiseEnergy(alike, compat=CRF.bilateral_weight)
-    return _inferred(model, one)
-
-
-def _set_unary(pydensecrf: Any, model: Any, one: Example) -> None:
-    unary = pydensecrf.utils.unary_from_labels(one.labels, LABELS, gt_prob=CRF.gt_prob, zero_unsure=False)
-    model.setUnaryEnergy(unary)
-
-
-def _inferred(model: Any, one: Example) -> np.ndarray:
-    return np.array(model.inference(CRF.iterations)).reshape(LABELS, *one.labels.shape)
-
-
-def _pydensecrf() -> Any:
-    try:
-        for module in ("densecrf", "utils"):
-            import_module(f"pydensecrf.{module}")
-    except ImportError as error:
-        raise SystemExit(
-            "pydensecrf isn't installed: `pip install pydensecrf2` (it compiles C++), and run this again."
-        ) from error
-    return import_module("pydensecrf")
+    model = judge_crf.model_y_first(pydensecrf, one.image, one.labels, LABELS, CRF)
+    return judge_crf.marginals(model, one.labels, CRF)
 
 
 def _examples(images: Path | None, objects: Path | None) -> Iterator[Example]:
-    for image, mask in _objects(images, objects):
+    for image, mask in drawn_objects(images, objects, size=IMAGE_SIZE, an_image=1):
         small = resize_longest(image, IMAGE_SIZE)
         inside = resize_mask(mask, *small.shape[:2])
         if np.count_nonzero(inside) > 100 * GRID**2:
@@ -212,21 +171,6 @@ def _segments(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     labels = clusters.predict(cells).reshape(rows, columns) + 1
     height, width = inside.shape
     return np.asarray(labels.repeat(GRID, axis=0).repeat(GRID, axis=1)[:height, :width].astype(np.int64))
-
-
-def _objects(images: Path | None, objects: Path | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    if images is None or objects is None:
-        drawings = PartShapes(seed=1, size=IMAGE_SIZE)
-        for index in range(10**6):
-            scene = drawings[index]
-            yield scene.image, scene.objects[0].mask
-        return
-    dataset = read_instances(objects)
-    inputs = dataset.inputs(images)
-    for one in inputs[:: max(1, len(inputs) // 50)]:  # from all over the file, which is often sorted
-        row = annotated_objects(dataset, one, max_objects=1, min_area=0.01)
-        for found in row.objects:
-            yield load_image(one.path), decode(found.rle, row.height, row.width)
 
 
 def _parse() -> argparse.Namespace:

@@ -18,29 +18,26 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # scikit-learn's k-means reads it
 
 import numpy as np
 import torch
+from drawn import Drawn, drawn_objects
 from sklearn.cluster import KMeans
 from swin_l import swin_encoder
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from timing import Timing, compare, machine
 
-from partdistillation.data.coco import read_instances
-from partdistillation.data.images import load_image
 from partdistillation.data.part_shapes import PartShapes
 from partdistillation.data.transforms import resize_longest
 from partdistillation.functional.grouping import mask_at
 from partdistillation.functional.kmeans import kmeans
-from partdistillation.functional.masks import decode, resize_mask
+from partdistillation.functional.masks import resize_mask
 from partdistillation.models.encoder import Encoder
 from partdistillation.models.sources import resolve
-from partdistillation.objects.annotations import annotated_objects
 from partdistillation.stages.segments import encoder_features, padded
 
 SIZES = (500, 2000, 6400)
 K, RESTARTS = 4, 10
 IMAGE_SIZE = 640
-
-Drawn = tuple[np.ndarray, np.ndarray]
-"""An image and the mask of one object in it."""
+OBJECTS = 10
+"""At most, of an image."""
 
 
 def main() -> None:
@@ -55,8 +52,8 @@ def main() -> None:
         print("\n| encoder | channels | objects | pixels | inertia / scikit-learn's: mean | worst | best |")
         print("|---|---|---|---|---|---|---|")
         for name, encoder in ((arguments.encoder, given), ("random, wide", wide)):
-            drawn = islice(_objects(arguments.images, arguments.objects), arguments.measured)
-            _print_inertia(name, encoder, drawn)
+            drawn = drawn_objects(arguments.images, arguments.objects, size=IMAGE_SIZE, an_image=OBJECTS)
+            _print_inertia(name, encoder, islice(drawn, arguments.measured))
 
 
 def points_of(encoder: Encoder, image: np.ndarray, mask: np.ndarray) -> torch.Tensor:
@@ -101,21 +98,6 @@ def _print_inertia(name: str, encoder: Encoder, drawn: Iterator[Drawn]) -> None:
         f"| {name} | {channels} | {len(ratios)} | {min(pixels)} to {max(pixels)} | "
         f"{np.mean(ratios):.5f} | {max(ratios):.4f} | {min(ratios):.4f} |"
     )
-
-
-def _objects(images: Path | None, objects: Path | None) -> Iterator[Drawn]:
-    if images is None or objects is None:
-        drawings = PartShapes(seed=1, size=IMAGE_SIZE)
-        for index in range(10**6):
-            scene = drawings[index]
-            yield from ((scene.image, found.mask) for found in scene.objects)
-        return
-    dataset = read_instances(objects)
-    inputs = dataset.inputs(images)
-    for one in inputs[:: max(1, len(inputs) // 100)]:  # from all over the file, which is often sorted
-        row = annotated_objects(dataset, one, max_objects=10, min_area=0.01)
-        for found in row.objects:
-            yield load_image(one.path), decode(found.rle, row.height, row.width)
 
 
 def _parse() -> argparse.Namespace:

@@ -1,0 +1,34 @@
+"""Objects to measure with: of photographs with COCO masks, or of generated drawings."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from partdistillation.data.coco import read_instances
+from partdistillation.data.images import load_image
+from partdistillation.data.part_shapes import PartShapes
+from partdistillation.functional.masks import decode
+from partdistillation.objects.annotations import annotated_objects
+
+Drawn = tuple[np.ndarray, np.ndarray]
+"""An image and the mask of one object in it."""
+
+IMAGES = 100
+"""About as many of a data set's are used, or fewer."""
+
+
+def drawn_objects(images: Path | None, objects: Path | None, *, size: int, an_image: int) -> Iterator[Drawn]:
+    """At most `an_image` objects of each image: a folder with COCO masks, or PartShapes of `size` pixels."""
+    if images is None or objects is None:
+        drawings = PartShapes(seed=1, size=size)
+        for index in range(10**6):
+            scene = drawings[index]
+            yield from ((scene.image, found.mask) for found in scene.objects[:an_image])
+        return
+    dataset = read_instances(objects)
+    inputs = dataset.inputs(images)
+    for one in inputs[:: max(1, len(inputs) // IMAGES)]:  # from all over the file, which is often sorted
+        row = annotated_objects(dataset, one, max_objects=an_image, min_area=0.01)
+        for found in row.objects:
+            yield load_image(one.path), decode(found.rle, row.height, row.width)
