@@ -188,6 +188,10 @@ def test_other_commands(
         (["segmants"], "unknown command 'segmants'. Did you mean 'segments'?"),
         (["--recipe", "demo"], "unknown command '--recipe'. Known: run, pretrain"),
         (["convert"], "expected `partdistill convert mask2former` or `partdistill convert detic`, found"),
+        (
+            ["convert", "mask2former", "a", "--out", "b", "--class-names", "c", "--class-list", "d"],
+            "expected --class-names or --class-list, found both",
+        ),
         (["convert", "a.pth", "--out", "b"], "`partdistill convert detic`, found 'a.pth' after convert"),
         (["run", "--recipe", "papr"], "unknown recipe 'papr'. Did you mean 'paper'?"),
         (["run", "--config", "missing.yaml"], "missing.yaml: expected a YAML file that can be read"),

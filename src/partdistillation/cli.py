@@ -207,7 +207,9 @@ class ConvertArguments(Arguments):
 @dataclass(frozen=True, kw_only=True)
 class ConvertMask2FormerArguments(ConvertArguments):
     class_names: Annotated[tuple[str, ...] | None, arg(metavar="NAME [NAME ...]")] = None
-    """Names of the object classes, in the checkpoint's order; without them, numbers."""
+    """Names of the object classes, in the checkpoint's order; without them COCO's for 80, else numbers."""
+    class_list: Path | None = None
+    """Instead of --class-names: a file with a name a line."""
     num_parts: int = 0
     """Part classes an object class (8 in the released part models); 0 for a model without parts."""
     normalize_mask_embeddings: Annotated[bool, FlagCreatePairsOff] = False
@@ -386,11 +388,17 @@ def prepare(arguments: PrepareArguments) -> None:
 def convert_mask2former(arguments: ConvertMask2FormerArguments) -> None:
     """Turn a checkpoint of the authors' released code (or Mask2Former's) into a model folder."""
     from partdistillation.convert import mask2former
+    from partdistillation.data.class_list import read_class_list
 
+    names = arguments.class_names
+    if arguments.class_list is not None:
+        if names:
+            raise ConfigError("expected --class-names or --class-list, found both")
+        names = tuple(entry.name for entry in read_class_list(arguments.class_list).entries)
     mask2former.convert_checkpoint(
         arguments.checkpoint,
         arguments.out,
-        class_names=arguments.class_names,
+        class_names=names,
         num_parts=arguments.num_parts,
         normalize_mask_embeddings=arguments.normalize_mask_embeddings,
     )

@@ -2,12 +2,14 @@
 
 import pickle
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Mask2FormerConfig, SwinConfig
 
 from partdistillation.convert.mask2former import (
@@ -141,6 +143,76 @@ def test_buffers_are_ignored(official: dict[str, Tensor]) -> None:
     load_official_state_dict(official | extra)
 
 
+def first_version(name: str) -> str:
+    """The pixel decoder in the head itself, as Mask2Former's loading code says it was."""
+    name = name.replace("query_feat", "static_query")
+    return name.replace("sem_seg_head.pixel_decoder.", "sem_seg_head.")
+
+
+def wrapped(name: str) -> str:
+    return f"module.{name}"
+
+
+@pytest.mark.parametrize("rename", [first_version, wrapped, lambda name: wrapped(first_version(name))])
+def test_other_names_of_the_same_weights(
+    network: PartMask2Former, official: dict[str, Tensor], rename: Callable[[str], str]
+) -> None:
+    renamed = {rename(name): value for name, value in official.items()}
+    assert renamed.keys() != official.keys()
+    again = load_official_state_dict(renamed)
+    torch.testing.assert_close(mask_logits(again(IMAGES)), mask_logits(network(IMAGES)))
+
+
+def with_rows(official: dict[str, Tensor], rows: int) -> dict[str, Tensor]:
+    embed = "sem_seg_head.predictor.class_embed."
+    return official | {embed + "weight": torch.randn(rows + 1, 32), embed + "bias": torch.zeros(rows + 1)}
+
+
+def test_eighty_classes_are_coco_s(official: dict[str, Tensor], tmp_path: Path) -> None:
+    state = with_rows(official, 80)
+    names = load_official_state_dict(state).info.class_names
+    assert (len(set(names)), names[0], names[-1]) == (80, "person", "toothbrush")
+    assert names[16] == "dog"  # as the published model's config.json says
+    named = load_official_state_dict(state, class_names=[f"class {row}" for row in range(80)])
+    assert named.info.class_names[0] == "class 0"
+    assert load_official_state_dict(with_rows(official, 79)).info.class_names[0] == "0"
+    assert load_official_state_dict(state, num_parts=8).info.class_names == tuple(map(str, range(10)))
+
+
+@pytest.mark.parametrize(("rows", "num_parts", "size"), [(80, 0, 1024), (1, 0, 640), (16, 8, 640)])
+def test_objects_are_found_at_1024_pixels_and_parts_at_640(
+    official: dict[str, Tensor], tmp_path: Path, rows: int, num_parts: int, size: int
+) -> None:
+    write(tmp_path / "a.pth", with_rows(official, rows))
+    convert_checkpoint(tmp_path / "a.pth", tmp_path / "out", num_parts=num_parts)
+    assert PartMask2Former.from_pretrained(tmp_path / "out").info.image_size == size
+
+
+def test_a_checkpoint_of_training(
+    network: PartMask2Former, official: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """As detectron2 writes it: with the states of optimizer and scheduler, and averaged weights."""
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [3, 4])
+    weights = OrderedDict(official | {"backbone.norm.num_batches_tracked": torch.tensor(3)})
+    weights._metadata = OrderedDict({"": {"version": 1}, "sem_seg_head": {"version": 2}})  # type: ignore[attr-defined]
+    content = {
+        "model": weights,
+        "model_ema": {name: torch.zeros_like(value) for name, value in official.items()},
+        "optimizer": optimizer.state_dict(),
+        "scheduler": scheduler.state_dict(),
+        "trainer": {"iteration": 7, "hooks": {}, "_trainer": {"grad_scaler": {"scale": 65536.0}}},
+        "iteration": 7,
+    }
+    torch.save(content, tmp_path / "model_final.pth")
+    convert_checkpoint(tmp_path / "model_final.pth", tmp_path / "out")
+    again = PartMask2Former.from_pretrained(tmp_path / "out")
+    torch.testing.assert_close(mask_logits(again(IMAGES)), mask_logits(network(IMAGES)))
+
+
 def test_what_doesnt_fit_is_named(official: dict[str, Tensor]) -> None:
     name = "sem_seg_head.predictor.decoder_norm.weight"
     state = official | {name: torch.ones(5), "sem_seg_head.predictor.other": torch.ones(1)}
@@ -178,6 +250,6 @@ def test_files(network: PartMask2Former, official: dict[str, Tensor], tmp_path: 
     write(tmp_path / name, official)
     convert_checkpoint(tmp_path / name, tmp_path / "out", class_names=["car", "cat"])
     again = PartMask2Former.from_pretrained(tmp_path / "out")
-    assert again.info == network.info
+    assert again.info == replace(network.info, image_size=1024)
     torch.testing.assert_close(mask_logits(again(IMAGES)), mask_logits(network(IMAGES)))
     assert f"| Converted from | {name} |" in (tmp_path / "out" / "README.md").read_text()

@@ -1,5 +1,7 @@
 """The network and its heads against the released code's values (fixtures h1, h1b, h2, h3, h4)."""
 
+import pickle
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from partdistillation import cli
 from partdistillation.convert.mask2former import load_official_state_dict, translate
+from partdistillation.inference import PartSegmenter
 from partdistillation.models.heads import PartHead
 from partdistillation.models.part_mask2former import PartMask2Former, mask_logits
 
@@ -65,6 +69,60 @@ def test_normalized_mask_embeddings(tiny: Any, fixtures: Path) -> None:
     close(output.queries[-1], expected["decoder_output"])
     close(mask_logits(output), expected["pred_masks"])
     close(torch.stack(network.class_logits(output))[:, -1, 0], expected["pred_logits"])
+
+
+# ---------------------------------------------------------------------- through the command
+
+
+def converted(weights: dict[str, np.ndarray], file: Path, *flags: str) -> Path:
+    """What `partdistill convert mask2former` writes, from a file as the published ones are."""
+    content: dict[str, Any] = {"__author__": "third_party", "matching_heuristics": True}
+    if file.suffix == ".pkl":
+        file.write_bytes(pickle.dumps({"model": OrderedDict(weights), **content}, protocol=2))
+    else:
+        tensors = OrderedDict((name, torch.from_numpy(value)) for name, value in weights.items())
+        torch.save({"model": tensors, "iteration": 9, "optimizer": {"state": {}, "param_groups": []}}, file)
+    out = file.with_name("model")
+    assert cli.main(["convert", "mask2former", str(file), "--out", str(out), *flags]) == 0
+    return out
+
+
+@pytest.fixture(params=["model_final.pkl", "model_final.pth"])
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / str(request.param)
+
+
+def test_the_command_converts_a_mask2former(tiny: Any, fixtures: Path, file: Path) -> None:
+    names = ("person", "traffic light", "dog")
+    network = PartMask2Former.from_pretrained(converted(state(tiny), file, "--class-names", *names))
+    assert network.info.class_names == names
+    output = network(torch.from_numpy(tiny["image"]))
+    close(mask_logits(output), tiny["pred_masks"])
+    close(torch.stack(network.class_logits(output))[:, -1, 0], tiny["pred_logits"])
+    odd = np.load(fixtures / "h1b_swin_oddsize.npz")
+    for number, level in enumerate(network.encode(torch.from_numpy(odd["image"])), start=2):
+        close(level, odd[f"res{number}"])
+
+
+def test_the_command_converts_normalized_mask_embeddings(tiny: Any, fixtures: Path, file: Path) -> None:
+    network = PartMask2Former.from_pretrained(converted(state(tiny), file, "--normalize-mask-embeddings"))
+    expected = np.load(fixtures / "h2_mask2former_tiny_qnorm.npz")
+    close(mask_logits(network(torch.from_numpy(tiny["image"]))), expected["pred_masks"])
+
+
+def test_the_command_converts_a_part_model(fixtures: Path, file: Path, tmp_path: Path) -> None:
+    expected = np.load(fixtures / "h4_part_distillation_decoder.npz")
+    names = ("crane (bird)", "dog", "cat", "car", "bus")
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    flags = ("--num-parts", "3", "--class-list", str(tmp_path / "names.txt"))
+    segmenter = PartSegmenter.from_pretrained(converted(state(expected), file, *flags), device="cpu")
+    assert segmenter.class_names == names
+    network = segmenter.network
+    assert isinstance(network.class_predictor, PartHead)
+    output = network(torch.from_numpy(expected["image"]))
+    close(mask_logits(output), expected["pred_masks"])
+    logits = network.class_predictor(output.queries, torch.from_numpy(expected["gt_object_class"]))
+    close(logits[-1], expected["pred_logits"])
 
 
 def test_gradients(network: PartMask2Former, tiny: Any, fixtures: Path, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ PartDistillation's `class_embed` has N x K + 1 rows, which become a `PartHead`.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,12 +16,19 @@ from torch import Tensor
 from transformers import Mask2FormerConfig, SwinConfig
 
 from partdistillation.convert.checkpoint_file import count_layers, read_checkpoint
+from partdistillation.convert.coco_names import COCO_NAMES
 from partdistillation.errors import CheckpointError
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import Metadata, ModelInfo, from_state_dict
 
+Weight = TypeVar("Weight")
+
 # Buffers that are computed, and the criterion's; none is a weight.
-_IGNORED = re.compile(r"relative_position_index$|^criterion\.|^pixel_(mean|std)$")
+_IGNORED = re.compile(r"relative_position_index$|num_batches_tracked$|^criterion\.|^pixel_(mean|std)$")
+
+_HEAD, _PIXEL_DECODER, _PREDICTOR = "sem_seg_head.", "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
+_OBJECT_CANVAS = 1024
+"""Canvas that Mask2Former's instance segmentation is trained on; PartDistillation's part models have 640."""
 
 # Applied in this order. `{a|b|c}` marks rows that are stored together there, and apart here.
 _RENAMES = tuple(
@@ -82,20 +90,23 @@ def load_official_state_dict(
 ) -> PartMask2Former:
     """A network, in `eval()` mode, with the weights of the authors' code.
 
-    `state` has official names and any float type. With `num_parts` (8 in the released models) the rows of
-    `class_embed` are those of N object classes' parts, else one a class; `class_names` are the N names,
-    by default numbers. `normalize_mask_embeddings` is the released code's QUERY_FEATURE_NORMALIZE.
+    `state` has official names, also those of Mask2Former's first version, and any float type. With
+    `num_parts` (8 in the released models) the rows of `class_embed` are those of N object classes' parts,
+    else one a class; `class_names` are the N names, by default COCO's for 80 classes without parts, else
+    numbers. `normalize_mask_embeddings` is the released code's QUERY_FEATURE_NORMALIZE.
     Raises CheckpointError, naming keys and shapes, where a weight is missing, unknown or of another shape.
     """
     weights = {
-        name: torch.as_tensor(value).float() for name, value in state.items() if not _IGNORED.search(name)
+        name: torch.as_tensor(value).float()
+        for name, value in _current_names(state).items()
+        if not _IGNORED.search(name)
     }
     config = _infer_config(weights)
     rows = len(weights["sem_seg_head.predictor.class_embed.weight"]) - 1
     count, rest = divmod(rows, num_parts or 1)
     if rest:
         raise CheckpointError(f"expected {num_parts} class rows for each object class, found {rows} rows.")
-    names = tuple(class_names) if class_names is not None else tuple(str(index) for index in range(count))
+    names = tuple(class_names) if class_names is not None else _default_names(count, num_parts)
     if len(names) != count:
         raise CheckpointError(
             f"expected {count} class names, as the checkpoint has rows; found {len(names)}."
@@ -117,7 +128,9 @@ def convert_checkpoint(
     """Convert a `.pth` or `.pkl` file of the authors' code to a model directory.
 
     Nothing in the file is executed: `.pth` is read with `weights_only`, `.pkl` by an unpickler that knows
-    arrays and containers only. Raises CheckpointError where it holds anything else, or doesn't fit.
+    arrays and containers only. What training leaves beside the weights (the optimizer's state, averaged
+    weights, the iteration) isn't used. The model is said to be trained at 1024 pixels if it finds objects, at
+    640 if it finds parts. Raises CheckpointError where the file holds anything else, or doesn't fit.
     """
     network = load_official_state_dict(
         read_checkpoint(Path(path)),
@@ -125,7 +138,34 @@ def convert_checkpoint(
         num_parts=num_parts,
         normalize_mask_embeddings=normalize_mask_embeddings,
     )
+    if not num_parts and len(network.info.class_names) > 1:  # one class: PartDistillation's proposals
+        network.info = replace(network.info, image_size=_OBJECT_CANVAS)
     network.save_pretrained(out, metadata={"Converted from": Path(path).name, **(metadata or {})})
+
+
+def _current_names(state: Mapping[str, Weight]) -> dict[str, Weight]:
+    """The names that Mask2Former's code has now, which renames those of its first version when it loads them.
+
+    Then the pixel decoder's weights lay in the head itself, and the queries' features were `static_query`.
+    Weights that were saved from within a data-parallel wrapper have `module.` in front.
+    """
+    if all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    first = not any(name.startswith(_PIXEL_DECODER) for name in state)
+    names = {name: name.replace("static_query", "query_feat") for name in state}
+    if first:
+        names |= {
+            name: _PIXEL_DECODER + name.removeprefix(_HEAD)
+            for name in state
+            if name.startswith(_HEAD) and not name.startswith(_PREDICTOR)
+        }
+    return {names[name]: value for name, value in state.items()}
+
+
+def _default_names(count: int, num_parts: int) -> tuple[str, ...]:
+    if count == len(COCO_NAMES) and not num_parts:
+        return COCO_NAMES
+    return tuple(str(index) for index in range(count))
 
 
 def translate(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -174,7 +214,7 @@ def _infer_backbone(weights: Mapping[str, Tensor]) -> SwinConfig:
 
 
 def _infer_decoders(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    pixel, predictor = "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
+    pixel, predictor = _PIXEL_DECODER, _PREDICTOR
     layer = pixel + "transformer.encoder.layers.0."
     levels = len(weights[pixel + "transformer.level_embed"])
     samples = 4  # points a head and level: fixed in both codes
