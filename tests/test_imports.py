@@ -14,7 +14,18 @@ PACKAGE = "partdistillation"
 # A module may import from its own layer and from those above it in this list.
 LAYERS = (
     {"errors", "settings", "records"},
-    {"config", "recipes", "atomic", "functional", "manifest", "profiling", "progress", "shards", "workers"},
+    {
+        "config",
+        "recipes",
+        "atomic",
+        "functional",
+        "manifest",
+        "profiling",
+        "progress",
+        "shards",
+        "verdicts",
+        "workers",
+    },
     {"store", "engine"},
     {"data", "models", "visualize"},
     {"checkpoints", "objective", "parallel", "postprocess", "training"},
