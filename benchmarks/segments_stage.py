@@ -8,6 +8,9 @@ size, then resized once more; scikit-learn's k-means with 10 restarts on the fea
 the object's pixels, gathered at image size, with the centroids; pydensecrf on the image. Without pydensecrf
 (`pip install pydensecrf2`, which needs a compiler) our CRF stands in for it. That side takes 4 GB at 640, and
 refuses to start where 7 aren't free.
+
+Times are those of the steps that `partdistill segments --profile` shows: CPU seconds, medians over the
+repeats. Reading the image, which comes before the encoder, isn't compared.
 """
 
 import argparse
@@ -16,17 +19,17 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # scikit-learn's k-means reads it once
 
+import judge_crf
 import numpy as np
 import torch
+from PIL import Image
 from sklearn.cluster import KMeans
 from swin_l import swin_encoder
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -36,9 +39,10 @@ from torch.nn import functional
 from partdistillation.config import SegmentsConfig
 from partdistillation.data.part_shapes import PartShapes
 from partdistillation.functional.dense_crf import dense_crf
-from partdistillation.functional.grouping import combine_levels, group_objects, mask_at
+from partdistillation.functional.grouping import combine_levels, mask_at
 from partdistillation.functional.masks import encode
-from partdistillation.records import ObjectSegments, Segment, SegmentRow
+from partdistillation.profiling import profiled, span
+from partdistillation.records import Object, ObjectRow, SegmentRow
 from partdistillation.shards import ImageRef, Shard
 from partdistillation.stages import segments
 from partdistillation.store import encode_shard
@@ -46,123 +50,83 @@ from partdistillation.store import encode_shard
 CONFIG = SegmentsConfig()
 REPEATS = 3
 GB_AT_640 = 7
+STRIDES = (8, 16)
+"""Of the encoder's levels."""
 
-Levels = Sequence[torch.Tensor]
+STEPS = {
+    "encode": "levels combined",
+    "grow": "features to image size, and resized again",
+    "group": "k-means, 10 restarts (ours with the assignment)",
+    "assign": "pixels gathered and assigned",
+    "refine": "dense CRF",
+    "resize": "to the working size and back",
+    "encode masks": "masks encoded",
+    "write": "row written",
+}
+"""The names of the profile's steps, and what they are."""
 
 
-class Steps:
-    """CPU seconds by step."""
+class Given(NamedTuple):
+    """What both sides start from, and where they write."""
 
-    def __init__(self) -> None:
-        self.taken: dict[str, list[float]] = defaultdict(list)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Time what is done inside."""
-        begun = time.process_time()
-        yield
-        self.taken[name].append(time.process_time() - begun)
+    levels: list[torch.Tensor]
+    image: np.ndarray
+    mask: np.ndarray
+    folder: Path
+    """With the image in it."""
 
     @property
-    def medians(self) -> dict[str, float]:
-        return {name: statistics.median(seconds) for name, seconds in self.taken.items()}
+    def row(self) -> ObjectRow:
+        """The one object, as the stage before hands it over."""
+        height, width = self.mask.shape
+        found = Object(0, "object", 1.0, int(self.mask.sum()), (0, 0, width, height), encode(self.mask))
+        return ObjectRow("0", self.file.name, width, height, "ok", "", (found,))
+
+    @property
+    def file(self) -> Path:
+        return self.folder / f"{len(self.image)}.png"
 
 
-COMBINE, GROW, CLUSTER, ASSIGN, CRF, WRITE = (
-    "levels combined",
-    "features to image size, and resized again",
-    "k-means, 10 restarts",
-    "pixels gathered and assigned",
-    "dense CRF",
-    "masks encoded, row written",
-)
+def ours(given: Given) -> None:
+    """What the stage does with an image; its encoder has been run."""
+    row = segments.segment_row(given.row, given.folder, lambda _: combine_levels(given.levels), CONFIG)
+    with span("write"):
+        written = encode_shard(Shard("one", (ImageRef("0"),)), [row], SegmentRow)
+        (given.folder / "ours.parquet").write_bytes(written)
 
 
-def ours(levels: Levels, image: np.ndarray, mask: np.ndarray, out: Path, steps: Steps) -> None:
-    """What the stage does with an image once the encoder is done."""
-    with steps.step(COMBINE):
-        features = combine_levels(levels)
-    with steps.step(CLUSTER):  # the assignment is in it, a tenth of it or less
-        labels = group_objects(
-            features,
-            segments.padded(mask[None]),
-            k=CONFIG.k,
-            metric=CONFIG.metric,
-            restarts=CONFIG.restarts,
-            seeds=[0],
-        )[0].numpy()[: mask.shape[0], : mask.shape[1]]
-    with steps.step(CRF):
-        labels = segments._refine(image, labels, CONFIG.crf)
-    with steps.step(WRITE):
-        labels = segments.to_size(labels, *mask.shape)
-        row = _row(segments._segments(labels, mask), mask)
-        out.write_bytes(encode_shard(Shard("one", (ImageRef("0"),)), [row], SegmentRow))
-
-
-def theirs(levels: Levels, image: np.ndarray, mask: np.ndarray, out: Path, steps: Steps) -> None:
+def theirs(given: Given) -> None:
     """The released code's order of operations."""
-    size = mask.shape
-    with steps.step(COMBINE):
-        small = combine_levels(levels)
-    with steps.step(GROW):
+    size = given.mask.shape
+    with span("encode"):
+        small = combine_levels(given.levels)
+    with span("grow"):
         features = functional.interpolate(small[None], size=size, mode="bilinear")
         features = functional.interpolate(features, size=size, mode="bilinear")[0]
-    with steps.step(CLUSTER):
-        points = small[:, mask_at(torch.from_numpy(mask), *small.shape[1:])].T.numpy()
+    with span("group"):
+        points = small[:, mask_at(torch.from_numpy(given.mask), *small.shape[1:])].T.numpy()
         centroids = KMeans(CONFIG.k, n_init=10, random_state=0).fit(points).cluster_centers_
-    with steps.step(ASSIGN):
-        pixels = features.movedim(0, -1)[torch.from_numpy(mask)]
+    with span("assign"):
+        pixels = features.movedim(0, -1)[torch.from_numpy(given.mask)]
         best = (pixels @ torch.from_numpy(centroids).T).argmax(dim=1)
         labels = np.zeros(size, np.int64)
-        labels[mask] = best.numpy() + 1
-    with steps.step(CRF):
-        labels = _their_crf(image, labels)
-    with steps.step(WRITE):
-        found = ((labels == label) & mask for label in range(1, CONFIG.k + 1))
+        labels[given.mask] = best.numpy() + 1
+    with span("refine"):
+        labels = _their_crf(given.image, labels)
+    with span("encode masks"):
+        found = ((labels == label) & given.mask for label in range(1, CONFIG.k + 1))
         masks = [encode(one) for one in found]
-        out.write_bytes(b"\n".join(masks))
+    with span("write"):
+        (given.folder / "theirs").write_bytes(b"\n".join(masks))
 
 
 def _their_crf(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    module = _pydensecrf()
-    crf, count = CONFIG.crf, int(labels.max()) + 1
+    module, crf, count = judge_crf.find(), CONFIG.crf, int(labels.max()) + 1
     if module is None:
-        return dense_crf(
-            image,
-            labels,
-            count,
-            gt_prob=crf.gt_prob,
-            gaussian_sxy=crf.gaussian_sxy,
-            gaussian_weight=crf.gaussian_weight,
-            bilateral_sxy=crf.bilateral_sxy,
-            bilateral_srgb=crf.bilateral_srgb,
-            bilateral_weight=crf.bilateral_weight,
-            iterations=crf.iterations,
-        )
-    height, width = labels.shape
-    model = module.densecrf.DenseCRF2D(width, height, count)
-    model.setUnaryEnergy(
-        module.utils.unary_from_labels(labels, count, gt_prob=crf.gt_prob, zero_unsure=False)
-    )
-    model.addPairwiseGaussian(sxy=crf.gaussian_sxy, compat=crf.gaussian_weight)
-    model.addPairwiseBilateral(
-        sxy=crf.bilateral_sxy, srgb=crf.bilateral_srgb, rgbim=image, compat=crf.bilateral_weight
-    )
-    marginals = np.array(model.inference(crf.iterations))
-    return np.asarray(marginals.argmax(axis=0).reshape(height, width))
-
-
-def _pydensecrf() -> Any:
-    try:
-        import_module("pydensecrf.utils")
-        import_module("pydensecrf.densecrf")
-    except ImportError:
-        return None
-    return import_module("pydensecrf")
-
-
-def _row(found: tuple[Segment, ...], mask: np.ndarray) -> SegmentRow:
-    return SegmentRow("0", "0.png", mask.shape[1], mask.shape[0], "ok", "", (ObjectSegments(0, found),))
+        settings = {name: value for name, value in asdict(crf).items() if name != "enabled"}
+        return dense_crf(image, labels, count, **settings)
+    made = judge_crf.model(module, image, labels, count, crf)
+    return np.asarray(judge_crf.marginals(made, labels, crf).argmax(axis=0))
 
 
 def drawing(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -171,18 +135,29 @@ def drawing(size: int) -> tuple[np.ndarray, np.ndarray]:
     return scene.image, max((found.mask for found in scene.objects), key=np.count_nonzero)
 
 
-Side = Callable[[Levels, np.ndarray, np.ndarray, Path, Steps], None]
-
-
-def prepared(side: Side, saved: Path, size: int) -> Callable[[], object]:
-    """A side's call with its inputs, for a process of its own, where all is loaded and compiled."""
-    torch.set_num_threads(1)
-    levels = [torch.from_numpy(level) for level in np.load(saved).values()]
-    out = saved.with_suffix(f".{side.__name__}")
-    with threadpool_limits(1):
-        side([level[:, :12, :12] for level in levels], *drawing(96), out, Steps())
+def given(size: int, folder: Path) -> Given:
+    """The drawing, written to the folder, and its levels that lie there."""
     image, mask = drawing(size)
-    return lambda: side(levels, image, mask, out, Steps())
+    with np.load(folder / "levels.npz") as saved:
+        levels = [
+            torch.from_numpy(level)[:, : size // stride, : size // stride].contiguous()
+            for level, stride in zip(saved.values(), STRIDES, strict=True)
+        ]
+    found = Given(levels, image, mask, folder)
+    Image.fromarray(image).save(found.file)
+    return found
+
+
+Side = Callable[[Given], None]
+
+
+def prepared(side: Side, folder: Path, size: int) -> Callable[[], object]:
+    """A side's call with its inputs, in a process where all is loaded and compiled."""
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        side(given(96, folder))
+    inputs = given(size, folder)
+    return lambda: side(inputs)
 
 
 def main() -> None:
@@ -199,37 +174,38 @@ def main() -> None:
     levels = [level[0] for level in encoder.levels([image])]
     encoder_time = time.process_time() - begun
     del encoder
-    with tempfile.TemporaryDirectory() as folder:
-        saved = Path(folder) / "levels.npz"
-        np.savez(saved, *(level.numpy() for level in levels))
-        taken = {side.__name__: _timed(side, levels, image, mask, Path(folder) / "row") for side in sides}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.savez(folder / "levels.npz", *(level.numpy() for level in levels))
         del levels
-        memory = {side.__name__: peak_memory(prepared, side, saved, arguments.size) for side in sides}
+        taken = {side.__name__: _timed(prepared(side, folder, arguments.size), side) for side in sides}
+        memory = {side.__name__: peak_memory(prepared, side, folder, arguments.size) for side in sides}
     _print(encoder_time, taken, memory)
 
 
-def _timed(side: Side, levels: Levels, image: np.ndarray, mask: np.ndarray, out: Path) -> dict[str, float]:
-    steps, repeats = Steps(), REPEATS if side is ours else 1
-    if side is ours:
-        side(levels, image, mask, out, Steps())  # to compile
+def _timed(call: Callable[[], object], side: Side) -> dict[str, float]:
+    """CPU seconds by step, the medians over repeated profiles."""
+    repeats = []
     with threadpool_limits(1):
-        for _ in range(repeats):
-            side(levels, image, mask, out, steps)
-    return steps.medians
+        for _ in range(REPEATS if side is ours else 1):
+            with profiled() as profile:
+                call()
+            repeats.append({place[-1]: cost.cpu for place, cost in profile.costs.items()})
+    return {name: statistics.median(one[name] for one in repeats) for name in STEPS if name in repeats[0]}
 
 
 def _print(encoder: float, taken: dict[str, dict[str, float]], memory: dict[str, float]) -> None:
     mine, others = taken["ours"], taken.get("theirs", {})
     print("| step | ours, CPU s | theirs, CPU s | ratio |\n|---|---|---|---|")
-    for name in (COMBINE, GROW, CLUSTER, ASSIGN, CRF, WRITE):
-        print(_line(name, mine.get(name), others.get(name), 3))
+    for name, what in STEPS.items():
+        print(_line(what, mine.get(name), others.get(name), 3))
     print(_line("**all after the encoder**", sum(mine.values()), sum(others.values()) or None, 3))
     print(_line("peak memory, MiB", memory["ours"], memory.get("theirs"), 0))
     share = sum(mine.values()) / encoder
-    an_object = sum(mine.values()) - mine[COMBINE]
+    an_object = sum(mine.values()) - mine["encode"]
     print(f"\nThe encoder takes {encoder:.2f} CPU s; all that we do after it is {share:.1%} of that, and")
-    print(f"stays below 10 % up to {(0.1 * encoder - mine[COMBINE]) / an_object:.0f} such objects an image.")
-    if others and _pydensecrf() is None:
+    print(f"stays below 10 % up to {(0.1 * encoder - mine['encode']) / an_object:.0f} such objects an image.")
+    if others and judge_crf.find() is None:
         print("pydensecrf isn't installed: on their side our CRF stands in for it.")
 
 
