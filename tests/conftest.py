@@ -14,6 +14,8 @@ import jaxtyping  # noqa: E402  (after the environment is set)
 import pytest  # noqa: E402
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from partdistillation.config import Recipe
     from partdistillation.models.part_mask2former import PartMask2Former
     from partdistillation.records import R
@@ -188,6 +190,36 @@ def _pointers(above: str, senses: dict[str, list[int]]) -> str:
         return "000"
     symbol = "@i" if above.startswith("@") else "@"
     return f"001 {symbol} {senses[above.lstrip('@').replace(' ', '_')][0]:08d} n 0000"
+
+
+@pytest.fixture(scope="session")
+def random() -> "Callable[..., Tensor]":
+    """A random tensor of a shape, that wants a gradient: `random(2, 3, seed=1)`."""
+    import torch
+
+    def make(*shape: int, seed: int = 0) -> "Tensor":
+        return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def agree() -> "Callable[[Callable[[], Tensor], Callable[[], Tensor], Sequence[Tensor]], None]":
+    """Compares two functions' results, and the gradients of a weighted sum: `agree(ours, theirs, inputs)`."""
+    import torch
+
+    def compare(
+        ours: "Callable[[], Tensor]", theirs: "Callable[[], Tensor]", inputs: "Sequence[Tensor]"
+    ) -> None:
+        results = []
+        for function in (ours, theirs):
+            out = function()
+            weights = torch.linspace(0.5, 1, out.numel()).view(out.shape)
+            results.append([out, *torch.autograd.grad((out * weights).sum(), inputs)])
+        for found, expected in zip(*results, strict=True):
+            torch.testing.assert_close(found, expected, atol=5e-5, rtol=1e-4)  # terms may cancel
+
+    return compare
 
 
 def _small_network(swin: bool) -> "PartMask2Former":

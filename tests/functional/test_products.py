@@ -3,26 +3,14 @@
 from collections.abc import Callable
 
 import pytest
-import torch
 from torch import Tensor, nn
 
 from partdistillation.functional import products
 from partdistillation.functional.products import linear
 
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).requires_grad_()
-
-
-def agree(ours: Callable[[], Tensor], theirs: Callable[[], Tensor], inputs: list[Tensor]) -> None:
-    """Results, and gradients of a weighted sum of them."""
-    results = []
-    for function in (ours, theirs):
-        out = function()
-        weights = torch.linspace(0.5, 1, out.numel()).view(out.shape)
-        results.append([out, *torch.autograd.grad((out * weights).sum(), inputs)])
-    for found, expected in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+# fixtures of conftest.py
+Draw = Callable[..., Tensor]
+Agree = Callable[..., None]
 
 
 @pytest.fixture
@@ -33,7 +21,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("shape", [(2, 160), (16, 16), (2, 7), (3, 5, 64), (320,), (0, 5), (2, 67)])
-def test_linear(shape: tuple[int, ...]) -> None:
+def test_linear(agree: Agree, random: Draw, shape: tuple[int, ...]) -> None:
     """For few rows, for many, and for many that don't divide."""
     rows, weight, bias = random(*shape, 6), random(4, 6, seed=1), random(4, seed=2)
     plain = nn.functional.linear
@@ -41,7 +29,9 @@ def test_linear(shape: tuple[int, ...]) -> None:
     agree(lambda: linear(rows, weight, None), lambda: plain(rows, weight, None), [rows, weight])
 
 
-def test_linear_for_many_rows_is_a_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_linear_for_many_rows_is_a_convolution(
+    agree: Agree, random: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows, weight, bias = random(320, 256), random(128, 256, seed=1), random(128, seed=2)
     agree(
         lambda: linear(rows, weight, bias),
@@ -53,7 +43,7 @@ def test_linear_for_many_rows_is_a_convolution(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("always")
-def test_linear_is_a_convolution_of_single_pixels() -> None:
+def test_linear_is_a_convolution_of_single_pixels(agree: Agree, random: Draw) -> None:
     maps, convolve = random(2, 6, 16, 16), nn.Conv2d(6, 4, 1)
     rows = maps.flatten(2).transpose(1, 2)
     agree(

@@ -16,23 +16,12 @@ from partdistillation.functional.group_norm import normalize, normalize_backward
 from partdistillation.models import layers
 from partdistillation.models.layers import group_norm
 
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).requires_grad_()
-
-
-def agree(ours: Callable[[], Tensor], theirs: Callable[[], Tensor], inputs: list[Tensor]) -> None:
-    """Results, and gradients of a weighted sum of them."""
-    results = []
-    for function in (ours, theirs):
-        out = function()
-        weights = torch.linspace(0.5, 1, out.numel()).view(out.shape)
-        results.append([out, *torch.autograd.grad((out * weights).sum(), inputs)])
-    for found, expected in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+# fixtures of conftest.py
+Draw = Callable[..., Tensor]
+Agree = Callable[..., None]
 
 
-def test_linears_of_a_model_are_replaced() -> None:
+def test_linears_of_a_model_are_replaced(random: Draw) -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 2)), nn.Bilinear(2, 2, 1))
     before, rows = model.state_dict(), random(3, 4)
     expected = model[:2](rows)
@@ -44,7 +33,7 @@ def test_linears_of_a_model_are_replaced() -> None:
 
 @pytest.mark.parametrize("layer_type", ["basic", "bottleneck"])
 @pytest.mark.parametrize("training", [False, True])
-def test_resnet(layer_type: str, training: bool) -> None:
+def test_resnet(random: Draw, layer_type: str, training: bool) -> None:
     """Maps, gradients and running statistics, in `eval()` and in `train()` mode."""
     config = ResNetConfig(  # type: ignore[call-arg]
         layer_type=layer_type,
@@ -87,7 +76,9 @@ def test_other_backbones_stay_as_they_are() -> None:
     st.integers(1, 3), st.integers(1, 9), st.sampled_from([(1, 1), (2, 2), (6, 2), (12, 3)]), st.booleans()
 )
 @settings(max_examples=30, deadline=None)
-def test_group_norm(batch: int, pixels: int, layout: tuple[int, int], relu: bool) -> None:
+def test_group_norm(
+    agree: Agree, random: Draw, batch: int, pixels: int, layout: tuple[int, int], relu: bool
+) -> None:
     channels, groups = layout
     if pixels * channels == groups:  # PyTorch refuses to normalise single values
         return
@@ -102,7 +93,7 @@ def test_group_norm(batch: int, pixels: int, layout: tuple[int, int], relu: bool
     agree(lambda: group_norm(rows, norm, relu=relu), expected, [rows, *norm.parameters()])
 
 
-def test_group_norm_far_from_zero() -> None:
+def test_group_norm_far_from_zero(random: Draw) -> None:
     """The variance isn't a difference of large numbers."""
     rows, norm = random(1, 50, 4).detach() + 1_000, nn.GroupNorm(2, 4)
     expected = norm.double()(rows.double().transpose(1, 2)).transpose(1, 2)
@@ -110,7 +101,7 @@ def test_group_norm_far_from_zero() -> None:
     np.testing.assert_allclose(found.detach(), expected.detach(), atol=1e-3)
 
 
-def test_group_norm_in_other_precisions() -> None:
+def test_group_norm_in_other_precisions(random: Draw) -> None:
     rows, norm = random(2, 50, 4), nn.GroupNorm(2, 4)
     expected = group_norm(rows, norm, relu=True)
     found = group_norm(rows.double(), norm.double(), relu=True)
@@ -118,7 +109,7 @@ def test_group_norm_in_other_precisions() -> None:
     torch.testing.assert_close(found.float(), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_group_norm_leaves_nan() -> None:
+def test_group_norm_leaves_nan(random: Draw) -> None:
     rows = random(1, 5, 4).detach()
     rows[0, 0, 0] = float("nan")
     found = group_norm(rows, nn.GroupNorm(2, 4), relu=True)
@@ -126,7 +117,7 @@ def test_group_norm_leaves_nan() -> None:
     assert torch.isfinite(found[..., 2:]).all()
 
 
-def test_threads_change_nothing() -> None:
+def test_threads_change_nothing(random: Draw) -> None:
     maps, weight, bias = (random(*shape).detach().numpy() for shape in ((5, 20, 6), (6,), (6,)))
     results = []
     for threads in (1, 2, 5, 100):

@@ -3,13 +3,14 @@
 A part head has K rows for each of up to 21,000 object classes. Dense AdamW moves all of them at every step:
 by weight decay, and by the momentum of gradients long past. `LazyRows` does less, in one of two ways.
 
-*Lazily*, the default, a row is updated when, and only when, it has a gradient: it has a step count of its own
-(for the bias correction), and weight decay and moments know nothing of the steps in between. A row that is
-touched at every step is updated as by dense AdamW. One that is touched at every n-th step is decayed n times
-less and coasts on its momentum n times shorter.
+*Exactly*, the default (`distillation.exact_rows`), what a row has missed is replayed before it is read or
+updated next, and at the end: the weights are dense AdamW's up to rounding. That takes time with the number of
+steps missed, up to `REPLAYED` of them.
 
-*Exactly*, what a row has missed is replayed before it is read or updated next, and at the end: the weights
-are dense AdamW's up to rounding. That takes time with the number of steps missed, up to `REPLAYED` of them.
+*Lazily*, a row is updated when, and only when, it has a gradient: it has a step count of its own (for the
+bias correction), and weight decay and moments know nothing of the steps in between. A row that is touched at
+every step is updated as by dense AdamW. One that is touched at every n-th step is decayed n times less and
+coasts on its momentum n times shorter.
 """
 
 import math
