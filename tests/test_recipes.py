@@ -27,6 +27,18 @@ def test_paper_has_the_papers_numbers() -> None:
     assert not PAPER.proposals.importance_sampling
 
 
+def test_paper_s_stage_0_is_mask2former_s() -> None:
+    settings = PAPER.pretrain
+    assert schedule(settings.for_images(118_000)) == (737_500, 16, 1e-4)
+    assert (settings.epochs, settings.schedule, settings.clip_norm) == (100, "step", 0.01)
+    assert (settings.weight_decay, settings.backbone_multiplier, settings.drop_path) == (0.05, 0.1, 0.3)
+    assert (settings.num_queries, settings.pixel_decoder_layers, settings.decoder_layers) == (200, 6, 9)
+    assert (settings.class_weight, settings.mask_weight, settings.dice_weight) == (2, 5, 5)
+    assert (settings.no_object_weight, settings.points, settings.importance_sampling) == (0.1, 12_544, True)
+    assert (settings.image_size, settings.scale_min, settings.scale_max, settings.flip) == (1024, 0.1, 2, 0.5)
+    assert (settings.freeze, settings.min_object_area, settings.warmup.steps) == ("none", 0, 0)
+
+
 def test_released_1k() -> None:
     assert schedule(RELEASED_1K.proposals) == (90_000, 64, 1e-5)
     assert schedule(RELEASED_1K.distillation) == (90_000, 32, 1e-5)
