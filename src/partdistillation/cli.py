@@ -9,11 +9,11 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tyro.conf import FlagConversionOff, FlagCreatePairsOff, Positional, arg
@@ -24,6 +24,11 @@ from partdistillation.config import Device, Inputs, Recipe
 from partdistillation.errors import ConfigError, PartDistillationError
 from partdistillation.recipes import PAPER, RECIPES, recipe
 from partdistillation.settings import did_you_mean
+
+if TYPE_CHECKING:
+    from partdistillation.experiments.runs import Run
+
+Ablated = Literal["all", "levels", "encoders", "k", "crf", "post-processing", "sampling", "parts", "classes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,14 +119,6 @@ class EvaluateArguments(Arguments):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FewShotArguments(StageArguments):
-    """What few-shot training takes besides."""
-
-    model: Path = Path("out/part_model")
-    """Model to start from: a part or proposal model's folder, or an instance segmentation model."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class EvaluateObjectsArguments(ProfiledArguments):
     model: Positional[str]
     """Instance segmentation model: a published Mask2Former's name, or a folder."""
@@ -137,6 +134,41 @@ class EvaluateObjectsArguments(ProfiledArguments):
     @property
     def folder(self) -> Path:
         return self.out
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentArguments(StageArguments):
+    """What experiments over several seeds take."""
+
+    seeds: Annotated[tuple[int, ...], arg(metavar="SEED [SEED ...]")] = (0,)
+    """A run for each, in OUT/seed-N; the table has means and standard deviations."""
+    demo: Annotated[bool, FlagCreatePairsOff] = False
+    """On PartShapes, the drawings in the package, with the recipe `demo` unless another is named."""
+
+    def runs(self) -> "Iterable[Run]":
+        """A run a seed."""
+        from partdistillation.experiments import runs
+
+        if self.demo:
+            chosen = self.settings if self.recipe or self.config else recipe("demo")
+            return runs.part_shapes(self.inputs, self.seeds, chosen)
+        return runs.own_data(self.inputs, self.seeds, self.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShotArguments(ExperimentArguments):
+    """What few-shot training takes besides."""
+
+    model: Path | None = None
+    """Model to start from, of any stage; without it the part model of each run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblateArguments(ExperimentArguments):
+    """Which ablation."""
+
+    name: Positional[Ablated] = "all"
+    """What is changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,7 +360,8 @@ def few_shot(arguments: FewShotArguments) -> None:
     """Fine-tune a model on 1 to 100 % of the true parts and plot how it learns."""
     from partdistillation.experiments import few_shot
 
-    few_shot.run(arguments.model, arguments.inputs, arguments.settings)
+    for run in arguments.runs():
+        few_shot.run(arguments.model or run.inputs.out / "part_model", run.inputs, run.recipe)
 
 
 def evaluate_objects(arguments: EvaluateObjectsArguments) -> None:
@@ -338,6 +371,13 @@ def evaluate_objects(arguments: EvaluateObjectsArguments) -> None:
     instances.evaluate(
         arguments.model, arguments.images, arguments.objects, out=arguments.out, device=arguments.device
     )
+
+
+def ablate(arguments: AblateArguments) -> None:
+    """The paper's ablations, its numbers beside ours."""
+    from partdistillation.experiments import ablations
+
+    ablations.ablate(arguments.name, arguments.runs(), arguments.inputs.out)
 
 
 def demo(arguments: DemoArguments) -> None:
@@ -421,6 +461,7 @@ COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     "baseline supervised-agnostic": (StageArguments, baseline_supervised_agnostic),
     "baseline one-stage": (StageArguments, baseline_one_stage),
     "few-shot": (FewShotArguments, few_shot),
+    "ablate": (AblateArguments, ablate),
     "evaluate-objects": (EvaluateObjectsArguments, evaluate_objects),
     "demo": (DemoArguments, demo),
     "classes": (ClassesArguments, classes),

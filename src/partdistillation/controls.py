@@ -86,12 +86,14 @@ def segment_controls(config: SegmentsConfig) -> dict[str, tuple[Kind, SegmentsCo
     }
 
 
-def measure_segments(validation: Validation) -> list[Measured]:
-    """Group the objects' pixels by every kind of features, with the same k-means and CRF."""
-    controls = segment_controls(validation.recipe.segments)
-    _label_segments(validation, {name: config for name, (_, config) in controls.items()})
+def measure_segments(
+    validation: Validation, ways: Mapping[str, tuple[Kind, SegmentsConfig]] | None = None
+) -> list[Measured]:
+    """Group the objects' pixels in several ways; without `ways` those of `segment_controls`."""
+    ways = segment_controls(validation.recipe.segments) if ways is None else ways
+    _label_segments(validation, {name: config for name, (_, config) in ways.items()})
     measured = []
-    for number, (name, (kind, _)) in enumerate(controls.items()):
+    for number, (name, (kind, _)) in enumerate(ways.items()):
         rows = zip(
             segment_rows(validation, number), read_rows(validation.objects_dir, ObjectRow), strict=True
         )

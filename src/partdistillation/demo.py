@@ -141,6 +141,17 @@ def _write(data: Path, split: str, count: int, size: int, seed: int) -> None:
         replace_file(stamp, made)
 
 
+def inputs_of(out: Path, data: Path, *, device: Device, workers: int) -> Inputs:
+    """Both splits: to learn from, and held out."""
+    held_out = _inputs(out, data, "val", device, workers)
+    return replace(
+        _inputs(out, data, "train", device, workers),
+        val_images=held_out.images,
+        val_objects=held_out.objects,
+        val_parts=held_out.parts,
+    )
+
+
 def _inputs(out: Path, data: Path, split: str, device: Device, workers: int) -> Inputs:
     return Inputs(
         out=out,

@@ -1,0 +1,174 @@
+"""The paper's ablations as grids over recipes, with its numbers."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from partdistillation.config import RankingConfig, Recipe
+
+Change = Callable[[Recipe], Recipe]
+Measure = Literal["segments", "proposals", "clustered", "parts"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: what is changed, and what the paper has for it (in percent)."""
+
+    label: str
+    change: Change
+    paper: Mapping[str, float] = field(default_factory=dict)
+    classes: int | None = None
+    """Train on the objects of so many classes only."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A grid of one dimension."""
+
+    title: str
+    source: str
+    """Where the paper has it."""
+    measure: Measure
+    columns: tuple[str, ...]
+    variants: Callable[[int], Sequence[Variant]]
+    """Given how many object classes there are."""
+
+
+def _segments(**changes: object) -> Change:
+    return lambda recipe: replace(recipe, segments=replace(recipe.segments, **changes))  # type: ignore[arg-type]
+
+
+def _encoder(name: str) -> Change:
+    return lambda recipe: replace(recipe, encoder=name)
+
+
+def _filters(*, per_pixel: bool, area: bool, score: bool) -> Change:
+    def change(recipe: Recipe) -> Recipe:
+        config: RankingConfig = recipe.ranking
+        ratio, least = config.min_ratio if area else 0.0, config.min_score if score else 0.0
+        return replace(
+            recipe,
+            ranking=replace(
+                config,
+                per_pixel=per_pixel,
+                min_ratio=ratio,
+                label_min_ratio=ratio,
+                min_score=least,
+                label_min_score=least,
+            ),
+        )
+
+    return change
+
+
+def _levels(_: int) -> Iterator[Variant]:
+    """Supplement, table 1."""
+    for levels, recall in (
+        ((3,), 10.8), ((4,), 23.4), ((5,), 20.6), ((3, 4), 27.6), ((4, 5), 26.1), ((3, 4, 5), 25.3),
+    ):  # fmt: skip
+        label = " + ".join(f"res{level}" for level in levels)
+        yield Variant(label, _segments(levels=levels), {"AR@10": recall})
+
+
+def _encoders(_: int) -> Iterator[Variant]:
+    """Supplement, table 4, and controls that learned nothing."""
+    yield Variant("the recipe's encoder", lambda recipe: recipe)
+    yield Variant("the same, random weights", _segments(features="random"))
+    yield Variant("colour and position", _segments(features="rgb_xy", metric="l2"))
+    for label, name, first, tenth in (
+        ("Swin-B, COCO instances", "swin-base-coco-instance", 6.6, 27.0),
+        ("Swin-L, COCO instances", "swin-large-coco-instance", 6.6, 27.6),
+        ("Swin-L, COCO panoptic", "swin-large-coco-panoptic", 6.6, 27.1),
+        ("Swin-L, Cityscapes instances", "swin-large-cityscapes-instance", 5.1, 21.7),
+        ("Swin-L, Cityscapes semantic", "swin-large-cityscapes-semantic", 5.5, 22.5),
+        ("Swin-L, Cityscapes panoptic", "swin-large-cityscapes-panoptic", 5.3, 21.9),
+        ("Swin-L, ADE20K semantic", "swin-large-ade-semantic", 6.0, 24.8),
+        ("Swin-L, ADE20K panoptic", "swin-large-ade-panoptic", 5.9, 24.8),
+    ):
+        yield Variant(label, _encoder(f"facebook/mask2former-{name}"), {"AR@1": first, "AR@10": tenth})
+
+
+def _post_processing(_: int) -> Iterator[Variant]:
+    """Supplement, table 5."""
+    for per_pixel, area, score, miou in (
+        (False, False, False, 18.5),
+        (True, False, False, 40.2),
+        (False, True, False, 21.3),
+        (False, False, True, 40.8),
+        (False, True, True, 41.5),
+        (True, True, True, 48.0),
+    ):
+        names = [name for name, on in (("per pixel", per_pixel), ("area", area), ("score", score)) if on] or [
+            "none"
+        ]
+        change = _filters(per_pixel=per_pixel, area=area, score=score)
+        yield Variant(" + ".join(names), change, {"c_miou": miou})
+
+
+def _sampling(_: int) -> Iterator[Variant]:
+    for label, on in (("at random (the paper)", False), ("by importance (Mask2Former)", True)):
+        yield Variant(
+            label,
+            lambda recipe, on=on: replace(  # type: ignore[misc]
+                recipe, proposals=replace(recipe.proposals, importance_sampling=on)
+            ),
+        )
+
+
+def _part_counts(_: int) -> Iterator[Variant]:
+    for count in (2, 4, 8, 16):
+        yield Variant(
+            f"K = {count}",
+            lambda recipe, count=count: replace(  # type: ignore[misc]
+                recipe, ranking=replace(recipe.ranking, num_parts=count)
+            ),
+        )
+
+
+def _class_counts(classes: int) -> Iterator[Variant]:
+    count = 1
+    while count < classes:
+        yield Variant(f"{count} classes" if count > 1 else "1 class", lambda recipe: recipe, classes=count)
+        count *= 2
+    yield Variant(f"all {classes} classes", lambda recipe: recipe, classes=classes)
+
+
+Name = Literal["levels", "encoders", "k", "crf", "post-processing", "sampling", "parts", "classes"]
+ABLATIONS: Mapping[Name, Ablation] = {
+    "levels": Ablation(
+        "Feature levels of pixel grouping", "supplement, table 1", "segments", ("AR@1", "AR@10"),
+        lambda count: list(_levels(count)),
+    ),
+    "encoders": Ablation(
+        "Encoder, pretraining and framework", "supplement, table 4", "segments", ("AR@1", "AR@10"),
+        lambda count: list(_encoders(count)),
+    ),
+    "k": Ablation(
+        "Segments an object", "paper, figure 6 left, which chooses k = 4", "segments", ("AR@1", "AR@10"),
+        lambda _: [Variant(f"k = {k}", _segments(k=k)) for k in (2, 3, 4, 5, 6, 8)],
+    ),
+    "crf": Ablation(
+        "Dense CRF", "supplement, section 2; no numbers there", "segments", ("AR@1", "AR@10"),
+        lambda _: [
+            Variant("with CRF", lambda recipe: recipe),
+            Variant("without", lambda recipe: _segments(
+                crf=replace(recipe.segments.crf, enabled=False))(recipe)),
+        ],
+    ),
+    "post-processing": Ablation(
+        "Post-processing of proposals", "supplement, table 5", "clustered", ("c_miou", "a_miou"),
+        lambda count: list(_post_processing(count)),
+    ),
+    "sampling": Ablation(
+        "Points of the mask losses", "supplement, section 2; no numbers there", "proposals",
+        ("AR@1", "AR@10", "AR@200"), lambda count: list(_sampling(count)),
+    ),
+    "parts": Ablation(
+        "Part classes an object class", "the paper chooses K = 8; no numbers there", "parts",
+        ("c_miou", "a_miou", "nmi", "ari"), lambda count: list(_part_counts(count)),
+    ),
+    "classes": Ablation(
+        "Object classes that are learned from", "no table there", "proposals",
+        ("AR@1", "AR@10", "AR@200"), lambda count: list(_class_counts(count)),
+    ),
+}  # fmt: skip

@@ -1,0 +1,144 @@
+"""The ablations' tables: the paper's numbers beside ours, as Markdown, CSV and JSON."""
+
+import csv
+import io
+import json
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table as Printed
+
+from partdistillation.atomic import replace_file
+from partdistillation.experiments.ablation_grids import Ablation, Variant
+
+Found = Mapping[str, float]
+"""Scores by column, as fractions."""
+
+TITLES = {"c_miou": "C-mIoU", "a_miou": "A-mIoU", "nmi": "NMI", "ari": "ARI"}
+
+
+class Row(NamedTuple):
+    """A variant's scores, one a seed; none where it couldn't be run, for that reason."""
+
+    label: str
+    paper: Mapping[str, float]
+    scores: tuple[Found, ...]
+    missing: str = ""
+
+
+def collected(runs: Sequence[Sequence[tuple[Variant, Found | str]]]) -> list[Row]:
+    """The runs of several seeds, variant by variant."""
+    rows = []
+    for same in zip(*runs, strict=True):
+        variant = same[0][0]
+        scores = tuple(found for _, found in same if not isinstance(found, str))
+        missing = next((found for _, found in same if isinstance(found, str)), "")
+        rows.append(Row(variant.label, variant.paper, scores, missing))
+    return rows
+
+
+def save(ablation: Ablation, rows: Sequence[Row], stem: Path) -> None:
+    """Write `STEM.md`, `.csv` and `.json`, and print the table: as Markdown, if not in a terminal."""
+    for suffix, text in (
+        ("md", markdown(ablation, rows)),
+        ("csv", as_csv(ablation, rows)),
+        ("json", as_json(ablation, rows)),
+    ):
+        replace_file(stem.with_name(f"{stem.name}.{suffix}"), text.encode())
+    console = Console()
+    if console.is_terminal:
+        console.print(printed(ablation, rows))
+    else:
+        print(markdown(ablation, rows))
+
+
+def markdown(ablation: Ablation, rows: Sequence[Row]) -> str:
+    """In percent: mean and standard deviation over seeds, and the paper's number where it has one."""
+    columns = list(_columns(ablation, rows))
+    lines = [f"### {ablation.title}", "", _note(ablation, rows), "", f"| | {' | '.join(columns)} |"]
+    lines.append("|---" + "|---:" * len(columns) + "|")
+    lines += [f"| {row.label} | {' | '.join(_cells(ablation, rows, row))} |" for row in rows]
+    return "\n".join([*lines, ""])
+
+
+def printed(ablation: Ablation, rows: Sequence[Row]) -> Printed:
+    """The same for a terminal."""
+    table = Printed(
+        title=ablation.title, title_justify="left", caption=_note(ablation, rows), caption_justify="left"
+    )
+    table.add_column("")
+    for column in _columns(ablation, rows):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(row.label, *_cells(ablation, rows, row))
+    return table
+
+
+def as_csv(ablation: Ablation, rows: Sequence[Row]) -> str:
+    """A line a variant, score and seed; fractions, the paper's too."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(("ablation", "variant", "score", "run", "value", "paper"))
+    for row in rows:
+        for column in ablation.columns:
+            paper = round(row.paper[column] / 100, 6) if column in row.paper else ""
+            for number, found in enumerate(row.scores):
+                writer.writerow((ablation.title, row.label, column, number, found[column], paper))
+            if not row.scores:
+                writer.writerow((ablation.title, row.label, column, "", "", paper))
+    return file.getvalue()
+
+
+def as_json(ablation: Ablation, rows: Sequence[Row]) -> str:
+    """Everything; scores as fractions, the paper's in percent as printed there."""
+    content = {
+        "title": ablation.title,
+        "source": ablation.source,
+        "rows": [
+            {
+                "label": row.label,
+                "paper": dict(row.paper),
+                "scores": [
+                    {name: None if math.isnan(value) else value for name, value in found.items()}
+                    for found in row.scores
+                ],
+                "missing": row.missing,
+            }
+            for row in rows
+        ],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _columns(ablation: Ablation, rows: Sequence[Row]) -> Iterator[str]:
+    for column in ablation.columns:
+        title = TITLES.get(column, column)
+        yield title
+        if any(column in row.paper for row in rows):
+            yield f"{title}, paper"
+
+
+def _cells(ablation: Ablation, rows: Sequence[Row], row: Row) -> Iterator[str]:
+    for column in ablation.columns:
+        yield _mean([100 * found[column] for found in row.scores])
+        if any(column in one.paper for one in rows):
+            yield f"{row.paper[column]:.1f}" if column in row.paper else "-"
+
+
+def _mean(values: Sequence[float]) -> str:
+    if not values or any(math.isnan(value) for value in values):
+        return "-"
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{spread}"
+
+
+def _note(ablation: Ablation, rows: Sequence[Row]) -> str:
+    runs = max((len(row.scores) for row in rows), default=0)
+    count = f"{runs} runs" if runs != 1 else "1 run"
+    note = f"Paper: {ablation.source}. Ours: protocol strict, in percent, {count}."
+    missing = [f"{row.label} ({row.missing})" for row in rows if row.missing]
+    return f"{note} Not run: {'; '.join(missing)}." if missing else note

@@ -1,0 +1,35 @@
+"""The runs that an experiment is made on: one a seed, on one's own data or on PartShapes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from partdistillation import demo
+from partdistillation.config import Inputs, Recipe
+from partdistillation.recipes import seeded
+
+
+class Run(NamedTuple):
+    """One seed's."""
+
+    seed: int
+    inputs: Inputs
+    """`out` is the run's own folder; the held-out images are given too."""
+    recipe: Recipe
+
+
+def part_shapes(
+    inputs: Inputs, seeds: Sequence[int], recipe: Recipe, plan: demo.Plan | None = None
+) -> Iterator[Run]:
+    """A run a seed in `out/seed-N`, on drawings of its own: the folders that `partdistill demo` makes too."""
+    for seed in seeds:
+        folder = inputs.out / f"seed-{seed}"
+        demo.draw(plan or demo.Plan(), folder / "data", seed)
+        drawn = demo.inputs_of(folder, folder / "data", device=inputs.device, workers=inputs.workers)
+        yield Run(seed, drawn, seeded(recipe, seed))
+
+
+def own_data(inputs: Inputs, seeds: Sequence[int], recipe: Recipe) -> Iterator[Run]:
+    """A run a seed in `out/seed-N`, all on the same images."""
+    for seed in seeds:
+        yield Run(seed, replace(inputs, out=inputs.out / f"seed-{seed}"), seeded(recipe, seed))

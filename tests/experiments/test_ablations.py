@@ -1,0 +1,154 @@
+"""Ablations: each variant changes one thing, and is measured beside the paper's number."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from partdistillation import config
+from partdistillation.config import Inputs, Recipe
+from partdistillation.errors import CheckpointError
+from partdistillation.experiments import ablation_tables, ablations, runs
+from partdistillation.experiments.ablation_grids import ABLATIONS, Name, Variant
+from partdistillation.manifest import differences
+from partdistillation.recipes import DEMO, PAPER
+from partdistillation.records import ObjectRow
+from partdistillation.store import read_rows
+
+
+@pytest.fixture(scope="module")
+def base(drawings: Path, tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    return Inputs(
+        out=tmp_path_factory.mktemp("base"),
+        images=drawings / "train",
+        objects=drawings / "objects_train.json",
+        val_images=drawings / "val",
+        val_objects=drawings / "objects_val.json",
+        val_parts=drawings / "parts_val.json",
+    )
+
+
+def changed(variant: Variant, recipe: Recipe) -> set[str]:
+    """The settings that a variant changes, with their new values."""
+    return set(differences(recipe.to_dict(), variant.change(recipe).to_dict()))
+
+
+def test_variants_change_what_they_say() -> None:
+    levels = {one.label: one for one in ABLATIONS["levels"].variants(8)}
+    assert changed(levels["res3 + res4"], PAPER) == set()
+    assert changed(levels["res5"], PAPER) == {"segments.levels: was [3, 4], is now [5]"}
+    crf = {one.label: one for one in ABLATIONS["crf"].variants(8)}
+    assert changed(crf["without"], PAPER) == {"segments.crf.enabled: was true, is now false"}
+    filters = {one.label: one for one in ABLATIONS["post-processing"].variants(8)}
+    assert changed(filters["per pixel + area + score"], PAPER) == set()
+    assert changed(filters["area + score"], PAPER) == {"ranking.per_pixel: was true, is now false"}
+    assert len(changed(filters["none"], PAPER)) == 5
+    sampling = [changed(one, DEMO) for one in ABLATIONS["sampling"].variants(8)]
+    assert sampling == [set(), {"proposals.importance_sampling: was false, is now true"}]
+    parts = [changed(one, PAPER) for one in ABLATIONS["parts"].variants(8)]
+    assert parts[2] == set()
+    assert parts[3] == {"ranking.num_parts: was 8, is now 16"}
+    assert [one.classes for one in ABLATIONS["classes"].variants(8)] == [1, 2, 4, 8]
+    encoders = ABLATIONS["encoders"].variants(8)
+    assert {one.change(PAPER).encoder for one in encoders} > {PAPER.encoder}
+
+
+def test_the_papers_tables_are_its_own() -> None:
+    """Typed from the supplement, as it is printed there."""
+    recall = [one.paper["AR@10"] for one in ABLATIONS["levels"].variants(1)]
+    assert recall == [10.8, 23.4, 20.6, 27.6, 26.1, 25.3]
+    miou = [one.paper["c_miou"] for one in ABLATIONS["post-processing"].variants(1)]
+    assert miou == [18.5, 40.2, 21.3, 40.8, 41.5, 48.0]
+    published = [one.paper for one in ABLATIONS["encoders"].variants(1) if one.paper]
+    assert (published[1]["AR@1"], published[1]["AR@10"]) == (6.6, 27.6)
+
+
+@pytest.mark.parametrize("name", ["levels", "post-processing", "sampling", "parts", "classes"])
+def test_every_kind_runs_and_resumes(name: Name, base: Inputs, tiny_recipe: Recipe) -> None:
+    found = ablations.run(name, base, tiny_recipe)
+    columns = ABLATIONS[name].columns
+    assert [variant.label for variant, _ in found] == [one.label for one in _variants(name, base)]
+    for _, scores in found:
+        assert isinstance(scores, dict)
+        assert tuple(scores) == columns
+        assert all(0 <= value <= 1 or value != value for value in scores.values()), scores
+    files = {
+        path: path.stat().st_mtime_ns for path in (base.out / "ablations" / name).rglob("*") if path.is_file()
+    }
+    again_found = ablations.run(name, base, tiny_recipe)
+    assert [str(scores) for _, scores in again_found] == [str(scores) for _, scores in found]  # NaN too
+    again = {
+        path: path.stat().st_mtime_ns for path in (base.out / "ablations" / name).rglob("*") if path.is_file()
+    }
+    assert again == files
+
+
+def _variants(name: Name, base: Inputs) -> list[Variant]:
+    rows = read_rows(base.out / "objects", ObjectRow)
+    return list(ABLATIONS[name].variants(len({one.category for row in rows for one in row.objects})))
+
+
+def test_fewer_classes_are_within_more(base: Inputs, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    content = json.loads(base.need("objects").read_bytes())
+    names = sorted(one["name"] for one in content["categories"])
+    seen: list[set[str]] = []
+    for count in (1, 2, 4):
+        variant = Variant("some", lambda recipe: recipe, classes=count)
+        inputs = ablations._with_classes(replace(base, out=tmp_path / str(count)), variant, names, seed=0)
+        some = json.loads(inputs.need("objects").read_bytes())
+        used = {one["category_id"] for one in some["annotations"]}
+        seen.append({one["name"] for one in some["categories"] if one["id"] in used})
+        assert {one["image_id"] for one in some["annotations"]} == {one["id"] for one in some["images"]}
+    assert seen[0] < seen[1] < seen[2]
+    assert [len(one) for one in seen] == [1, 2, 4]
+
+
+def test_a_model_that_is_not_here_is_a_row_of_its_own(
+    base: Inputs, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = ablations._measure
+
+    def unpublished(variant: Variant, *arguments: object) -> object:
+        if variant.change(tiny_recipe).encoder.startswith("facebook/"):
+            raise CheckpointError("facebook/x: expected a model; no network")
+        return measure(variant, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ablations, "_measure", unpublished)
+    found = ablations.run("encoders", base, tiny_recipe)
+    assert [isinstance(scores, str) for _, scores in found] == [False] * 3 + [True] * 8
+    rows = ablation_tables.collected([found, found])
+    table = ablation_tables.markdown(ABLATIONS["encoders"], rows)
+    assert "| Swin-L, COCO instances | - | 6.6 | - | 27.6 |" in table
+    assert "Not run: Swin-B, COCO instances (facebook/x: expected a model)" in table
+    assert "2 runs" in table
+
+
+def test_tables_hold_means_deviations_and_the_papers_numbers() -> None:
+    row = ablation_tables.Row(
+        "res3", {"AR@10": 10.8}, ({"AR@1": 0.1, "AR@10": 0.2}, {"AR@1": 0.1, "AR@10": 0.4})
+    )
+    table = ablation_tables.markdown(ABLATIONS["levels"], [row])
+    assert "| | AR@1 | AR@10 | AR@10, paper |" in table
+    assert "| res3 | 10.0 ± 0.0 | 30.0 ± 14.1 | 10.8 |" in table
+    lines = list(csv.DictReader(io.StringIO(ablation_tables.as_csv(ABLATIONS["levels"], [row]))))
+    assert [(one["score"], one["run"], one["value"], one["paper"]) for one in lines] == [
+        ("AR@1", "0", "0.1", ""), ("AR@1", "1", "0.1", ""), ("AR@10", "0", "0.2", "0.108"),
+        ("AR@10", "1", "0.4", "0.108"),
+    ]  # fmt: skip
+    content = json.loads(ablation_tables.as_json(ABLATIONS["levels"], [row]))
+    assert content["rows"][0]["paper"] == {"AR@10": 10.8}
+
+
+def test_runs_are_the_demos_own_folders(tmp_path: Path) -> None:
+    from partdistillation import demo
+
+    plan = demo.Plan(train=3, val=2, size=64)
+    found = list(runs.part_shapes(Inputs(out=tmp_path), (0, 2), DEMO, plan))
+    assert [one.inputs.out.name for one in found] == ["seed-0", "seed-2"]
+    assert found[1].recipe.proposals.seed == 2
+    assert found[1].inputs.need("val_parts") == tmp_path / "seed-2" / "data" / "parts_val.json"
+    own = list(runs.own_data(Inputs(out=tmp_path, images=tmp_path), (5,), config.Recipe()))
+    assert (own[0].inputs.out, own[0].inputs.images) == (tmp_path / "seed-5", tmp_path)
