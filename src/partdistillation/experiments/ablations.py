@@ -133,5 +133,7 @@ def _with_classes(inputs: Inputs, variant: Variant, categories: Sequence[str], s
     content["images"] = [one for one in content["images"] if one["id"] in images]
     path = inputs.out / "objects.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, json.dumps(content).encode())
+    written = json.dumps(content).encode()
+    if not path.exists() or path.read_bytes() != written:
+        replace_file(path, written)
     return replace(inputs, objects=path)
