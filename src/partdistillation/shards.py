@@ -62,7 +62,7 @@ def make_shards(
     for item in inputs:
         classes.setdefault(by(item) if by else "images", []).append(item)
     return [
-        Shard(f"{_file_name(name)}-{number:05d}", part)
+        Shard(f"{file_name(name)}-{number:05d}", part)
         for name in sorted(classes)
         for number, part in enumerate(_cut(classes[name], size))
     ]
@@ -84,7 +84,7 @@ def _check_unique(inputs: Sequence[Input]) -> None:
         )
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """A class name as a file name that no other class shares, on disks that ignore case either."""
     safe = re.sub(r"[^a-z0-9._-]", "_", name.lower())[:_LONGEST_CLASS]
     if safe == name and _SAFE_NAME.fullmatch(safe):

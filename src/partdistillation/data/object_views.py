@@ -76,17 +76,28 @@ class ObjectViews:
             InputError: the image can't be read, or has another size than when its objects were found.
         """
         crop = self.crops[index]
-        image = load_image(self.root / crop.file_name)
-        if image.shape[:2] != (crop.height, crop.width):
-            raise InputError(
-                f"{self.root / crop.file_name}: expected {crop.width} x {crop.height} pixels as when its "
-                f"objects were found, found {image.shape[1]} x {image.shape[0]}; the file has changed"
-            )
-        mask = decode(crop.rle, crop.height, crop.width)
+        image, mask = load_object(self.root, crop)
         placements = [draw_placement(mask, rng) for _ in range(2)]
         images, masks = zip(*(cut_view(image, mask, one, self.size, rng) for one in placements), strict=True)
         points, visible = common_points(mask, placements, rng)
         return Views(np.stack(images), np.stack(masks), points, visible, crop.label)
+
+
+def load_object(
+    root: Path, crop: ObjectCrop
+) -> tuple[UInt8[np.ndarray, "height width 3"], Bool[np.ndarray, "height width"]]:
+    """An object's image, in the folder `root`, and its mask.
+
+    Raises:
+        InputError: the image can't be read, or has another size than when its objects were found.
+    """
+    image = load_image(root / crop.file_name)
+    if image.shape[:2] != (crop.height, crop.width):
+        raise InputError(
+            f"{root / crop.file_name}: expected {crop.width} x {crop.height} pixels as when its "
+            f"objects were found, found {image.shape[1]} x {image.shape[0]}; the file has changed"
+        )
+    return image, decode(crop.rle, crop.height, crop.width)
 
 
 @dataclass(frozen=True)
@@ -103,16 +114,21 @@ class Placement:
 
 def draw_placement(mask: Bool[np.ndarray, "height width"], rng: np.random.Generator) -> Placement:
     """A view around the object of a mask that isn't empty: zoomed, turned, shifted, maybe mirrored."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    low, high = np.array([columns[0], rows[0]]), np.array([columns[-1], rows[-1]]) + 1
-    side = float((high - low).max())
+    middle, side = extent(mask)
     zoom = math.exp(rng.uniform(math.log(ZOOM[0]), math.log(ZOOM[1])))
     half = side * MARGIN / 2 / zoom
     angle = rng.uniform(-ROTATION, ROTATION)
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    centre = (low + high) / 2 + rng.uniform(-SHIFT, SHIFT, 2) * side
+    centre = middle + rng.uniform(-SHIFT, SHIFT, 2) * side
     return Placement(rotation @ np.diag([mirror, 1.0]) * half, centre)
+
+
+def extent(mask: Bool[np.ndarray, "height width"]) -> tuple[Float[np.ndarray, "2"], float]:
+    """The centre (x, y) of the box of a mask that isn't empty, and the box's longer side."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    low, high = np.array([columns[0], rows[0]]), np.array([columns[-1], rows[-1]]) + 1
+    return (low + high) / 2, float((high - low).max())
 
 
 def cut_view(
@@ -122,9 +138,20 @@ def cut_view(
     size: int,
     rng: np.random.Generator,
 ) -> tuple[UInt8[np.ndarray, "{size} {size} 3"], Bool[np.ndarray, "{size} {size}"]]:
-    """Cut a view out of the image, bilinear, and change its colours; the mask goes along.
+    """Cut a view out of the image and change its colours; the mask goes along."""
+    pixels, inside = cut(image, mask, placement, size)
+    return coloured(pixels, rng), inside
 
-    What lies beside the image is grey, before the colours are changed, and outside the mask.
+
+def cut(
+    image: UInt8[np.ndarray, "height width 3"],
+    mask: Bool[np.ndarray, "height width"],
+    placement: Placement,
+    size: int,
+) -> tuple[UInt8[np.ndarray, "{size} {size} 3"], Bool[np.ndarray, "{size} {size}"]]:
+    """Cut a view out of the image, bilinear, and out of the mask.
+
+    What lies beside the image is grey, and outside the mask.
     """
     matrix = placement.matrix * 2 / size
     # Bilinear resampling reads 2 x 2 pixels: what a view shrinks further is averaged first.
@@ -140,7 +167,7 @@ def cut_view(
         fillcolor=(PADDING,) * 3,
     )
     inside = Image.fromarray(mask).transform((size, size), Image.Transform.AFFINE, list(terms.flat))
-    return _coloured(np.asarray(pixels), rng), np.asarray(inside)
+    return np.asarray(pixels), np.asarray(inside)
 
 
 def common_points(
@@ -159,7 +186,7 @@ def common_points(
     return points[:, first].astype(np.float32), visible[first]
 
 
-def _coloured(
+def coloured(
     image: UInt8[np.ndarray, "size size 3"], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "size size 3"]:
     """Brightness, contrast, saturation and white balance by chance."""
