@@ -2,9 +2,17 @@ import dataclasses
 
 import pytest
 
-from partdistillation.config import TrainingConfig
+from partdistillation.config import ContrastiveConfig, TrainingConfig
 from partdistillation.errors import ConfigError
-from partdistillation.recipes import DEMO, PAPER, RECIPES, RELEASED_1K, RELEASED_21K, recipe
+from partdistillation.recipes import (
+    CONTRASTIVE_MANUAL,
+    DEMO,
+    PAPER,
+    RECIPES,
+    RELEASED_1K,
+    RELEASED_21K,
+    recipe,
+)
 
 
 def schedule(settings: TrainingConfig) -> tuple[int, int, float]:
@@ -57,6 +65,26 @@ def test_released_21k() -> None:
     assert (ranking.distance, ranking.normalize, ranking.keep_all_if_none) == ("released_21k", True, True)
 
 
+def test_both_published_settings_of_the_contrastive_baseline() -> None:
+    table, manual = PAPER.contrastive, CONTRASTIVE_MANUAL.contrastive
+
+    def weights(settings: ContrastiveConfig) -> tuple[float, ...]:
+        return (
+            settings.visual_weight,
+            settings.equivariance_weight,
+            settings.semantic_weight,
+            settings.contrastive_weight,
+        )
+
+    assert weights(table) == weights(DEMO.contrastive) == (30, 5.7e3, 5, 2.3e3)
+    assert weights(manual) == (1, 1e3, 100, 1e4)
+    assert (table.num_parts, table.image_size) == (4, 256)
+    assert (manual.num_parts, manual.image_size) == (8, 640)
+    for settings in (table, manual):
+        assert (settings.steps, settings.batch_size, settings.learning_rate) == (30_000, 16, 1e-5)
+    assert dataclasses.replace(CONTRASTIVE_MANUAL, contrastive=table) == PAPER
+
+
 def test_demo_keeps_the_method() -> None:
     assert DEMO.encoder == "builtin:part-shapes"
     same = dataclasses.replace(DEMO.ranking, image_size=PAPER.ranking.image_size)
@@ -71,5 +99,7 @@ def test_every_recipe_survives_its_own_values(name: str) -> None:
 def test_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"unknown recipe 'released-1k'. Did you mean 'released_1k'\?"):
         recipe("released-1k")
-    with pytest.raises(ConfigError, match="Known: paper, released_1k, released_21k, demo"):
+    with pytest.raises(
+        ConfigError, match="Known: paper, released_1k, released_21k, contrastive_manual, demo"
+    ):
         recipe("xyzzy")

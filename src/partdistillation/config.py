@@ -375,7 +375,9 @@ class RankingConfig(Settings):
     keep_all_if_none: bool = False
     """Skip a filter that no proposal passes (the released code) instead of dropping all (the paper)."""
     num_parts: PositiveInt = 8
-    """K: part classes an object class."""
+    """K: part classes an object class; where `part_count` is `stability`, at most so many."""
+    part_count: Literal["fixed", "stability"] = "fixed"
+    """Part classes of each object class: all `num_parts` (the paper), or as many as are found stably."""
     distance: Literal["l2", "released_21k", "dot"] = "l2"
     """Equation 4's distance; the others are the released code's."""
     normalize: bool = True
@@ -443,6 +445,55 @@ class FinetuneConfig(SupervisedConfig):
 
 
 @dataclass(frozen=True)
+class ContrastiveConfig(Settings):
+    """The contrastive baseline (Choudhury et al. 2021), one network an object class (supplement, section 3)."""
+
+    section: ClassVar[str] = "contrastive"
+
+    num_parts: Annotated[int, Range(2)] = 4
+    """K: parts of an object, the channels of the network's head."""
+    image_size: ImageSize = 256
+    """Side of the square that an object is cut out in, in pixels; a multiple of 32."""
+    visual_weight: NonNegative = 30.0
+    """Lambda of visual consistency: a part has one colour."""
+    equivariance_weight: NonNegative = 5.7e3
+    """Lambda of equivariance: parts move with the pixels of a deformed and recoloured image."""
+    semantic_weight: NonNegative = 5.0
+    """Lambda of semantic consistency: a part's pixels have like features."""
+    contrastive_weight: NonNegative = 2.3e3
+    """Lambda of the contrast: a part is like itself in other images, unlike other parts."""
+    steps: PositiveInt = 30_000
+    """Optimiser steps, for each object class."""
+    batch_size: Annotated[int, Range(2)] = 16
+    """Objects a step; at least two, or there is nothing to contrast."""
+    learning_rate: Positive = 1e-5
+    """AdamW's learning rate after the warm-up."""
+    data_workers: NaturalInt = 0
+    """Processes that read and deform images; 0 reads in the training process."""
+    checkpoint_every: PositiveInt = 1_000
+    """Steps between checkpoints, from which a stopped run goes on."""
+    log_every: PositiveInt = 20
+    """Steps between lines in metrics.jsonl."""
+    seed: NaturalInt = 0
+    """Decides weights, order and deformations."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.image_size % 32:
+            raise ConfigError(
+                f"{self.section}.image_size: expected a multiple of 32 (an encoder halves it five times), "
+                f"found {self.image_size}"
+            )
+        if not any(
+            (self.visual_weight, self.equivariance_weight, self.semantic_weight, self.contrastive_weight)
+        ):
+            raise ConfigError(
+                f"{self.section}: expected visual_weight, equivariance_weight, semantic_weight or "
+                "contrastive_weight above 0, found all 0: nothing would be learned"
+            )
+
+
+@dataclass(frozen=True)
 class Recipe(Settings):
     """Everything that decides a run's result, besides its inputs."""
 
@@ -464,6 +515,8 @@ class Recipe(Settings):
     """The supervised baselines."""
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     """Few-shot training."""
+    contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
+    """The contrastive baseline."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,14 +1,16 @@
 """Recipes: named settings for a whole run, as plain values. No torch here.
 
 PAPER follows the paper. RELEASED_1K and RELEASED_21K make the choices of the authors' released code where
-it differs, so that its checkpoints and labels can be used and compared. DEMO is the method at the size of
-PartShapes' small drawings and of a laptop.
+it differs, so that its checkpoints and labels can be used and compared. CONTRASTIVE_MANUAL is PAPER but for
+the contrastive baseline, which is that of the manual evaluation instead of that of the table (supplement,
+section 3). DEMO is the method at the size of PartShapes' small drawings and of a laptop.
 """
 
 from dataclasses import replace
 from typing import Any
 
 from partdistillation.config import (
+    ContrastiveConfig,
     DistillationConfig,
     FinetuneConfig,
     ObjectsConfig,
@@ -41,6 +43,17 @@ RELEASED_1K = Recipe(
     ),
     distillation=DistillationConfig(steps=90_000, batch_size=32, learning_rate=1e-5),
     finetune=_RELEASED_FEW_SHOT,
+)
+
+CONTRASTIVE_MANUAL = Recipe(
+    contrastive=ContrastiveConfig(
+        num_parts=8,
+        image_size=640,
+        visual_weight=1.0,
+        equivariance_weight=1.0e3,
+        semantic_weight=100.0,
+        contrastive_weight=1.0e4,
+    )
 )
 
 RELEASED_21K = Recipe(
@@ -114,9 +127,18 @@ DEMO = Recipe(
     finetune=FinetuneConfig(
         percents=(5, 10, 20, 50, 100), steps=200, importance_sampling=False, **_DEMO_STAGE5
     ),
+    contrastive=ContrastiveConfig(
+        image_size=128, steps=120, batch_size=8, learning_rate=1e-3, checkpoint_every=50
+    ),
 )
 
-RECIPES = {"paper": PAPER, "released_1k": RELEASED_1K, "released_21k": RELEASED_21K, "demo": DEMO}
+RECIPES = {
+    "paper": PAPER,
+    "released_1k": RELEASED_1K,
+    "released_21k": RELEASED_21K,
+    "contrastive_manual": CONTRASTIVE_MANUAL,
+    "demo": DEMO,
+}
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:
@@ -130,6 +152,7 @@ def seeded(recipe: Recipe, seed: int) -> Recipe:
         distillation=replace(recipe.distillation, seed=seed),
         supervised=replace(recipe.supervised, seed=seed),
         finetune=replace(recipe.finetune, seed=seed),
+        contrastive=replace(recipe.contrastive, seed=seed),
     )
 
 
