@@ -373,6 +373,13 @@ def evaluate_objects(arguments: EvaluateObjectsArguments) -> None:
     )
 
 
+def compare(arguments: ExperimentArguments) -> None:
+    """The paper's main comparison: the method and all baselines on the same images."""
+    from partdistillation.experiments import compare
+
+    compare.compare(arguments.runs())
+
+
 def ablate(arguments: AblateArguments) -> None:
     """The paper's ablations, its numbers beside ours."""
     from partdistillation.experiments import ablations
@@ -461,6 +468,7 @@ COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     "baseline supervised-agnostic": (StageArguments, baseline_supervised_agnostic),
     "baseline one-stage": (StageArguments, baseline_one_stage),
     "few-shot": (FewShotArguments, few_shot),
+    "compare": (ExperimentArguments, compare),
     "ablate": (AblateArguments, ablate),
     "evaluate-objects": (EvaluateObjectsArguments, evaluate_objects),
     "demo": (DemoArguments, demo),
