@@ -62,7 +62,7 @@ def test_costs_and_losses_agree_with_transformers() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(6, 40, generator=generator)
     targets = torch.rand(4, 40, generator=generator)
-    cross_entropy, dice = matching.pairwise_costs(logits.T, targets)
+    cross_entropy, dice = matching.pairwise_costs(logits.T.clone(), targets)
     expected = judge.pair_wise_sigmoid_cross_entropy_loss(logits, targets)
     np.testing.assert_allclose(cross_entropy.T, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(dice.T, judge.pair_wise_dice_loss(logits, targets), rtol=1e-5, atol=1e-6)

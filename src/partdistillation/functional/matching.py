@@ -199,30 +199,31 @@ def match(
 def pairwise_costs(
     logits: Float[Tensor, "point prediction"], targets: Float[Tensor, "target point"]
 ) -> tuple[Float[Tensor, "target prediction"], Float[Tensor, "target prediction"]]:
-    """Mean sigmoid cross-entropy, and dice loss, of every target with every prediction, over the points."""
+    """Mean sigmoid cross-entropy, and dice loss, of every target with every prediction, over the points.
+
+    Overwrites `logits`: all layers' predictions have many, and copies take longer than the arithmetic.
+    """
     probabilities = logits.sigmoid()
-    positive = _softplus_sum(logits, probabilities, 0)
-    cross_entropy = (positive - targets @ logits) / len(logits)
     overlap = 2 * (targets @ probabilities) + 1
     dice = 1 - overlap / (probabilities.sum(dim=0) + targets.sum(dim=1, keepdim=True) + 1)
-    return cross_entropy, dice
+    agreed = targets @ logits
+    likelier = probabilities.sub_(0.5).abs_().add_(0.5)
+    return (_softplus_sum(logits.relu_(), likelier, 0) - agreed) / len(logits), dice
 
 
 def _softplus_sum(
-    logits: Float[Tensor, "*shape"], probabilities: Float[Tensor, "*shape"], dim: int
+    positive: Float[Tensor, "*shape"], likelier: Float[Tensor, "*shape"], dim: int
 ) -> Float[Tensor, "*reduced"]:
-    """The sum of log(1 + e^logit) along an axis, given the logits' sigmoid.
+    """The sum of log(1 + e^logit) along an axis: a term is the logit's positive part minus log p.
 
-    With p the larger of a probability and its complement, a term is the logit's positive part minus log p.
-    One logarithm serves many: p is at least a half, so a product of 64 is far from the smallest number.
+    p is `likelier`, the larger of the logit's sigmoid and its complement. One logarithm serves many: p is at
+    least a half, so a product of 64 is far from the smallest number.
     """
-    likelier = (probabilities - 0.5).abs_().add_(0.5)
     whole = likelier.shape[dim] // _FACTORS * _FACTORS
     grouped = likelier.narrow(dim, 0, whole).unflatten(dim, (_FACTORS, -1))  # type: ignore[no-untyped-call]
-    logs = grouped.prod(dim=dim).log().sum(dim=dim)
+    logs: Tensor = grouped.prod(dim=dim).log().sum(dim=dim)
     rest = likelier.narrow(dim, whole, likelier.shape[dim] - whole)
-    positive: Tensor = logits.relu().sum(dim=dim) - logs - rest.log().sum(dim=dim)
-    return positive
+    return positive.sum(dim=dim) - logs - rest.log().sum(dim=dim)
 
 
 def _assign(costs: np.ndarray, device: torch.device) -> Match:
@@ -284,7 +285,8 @@ class _MaskLosses(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         probabilities = logits.sigmoid()
-        positive = _softplus_sum(logits, probabilities, logits.dim() - 1)
+        likelier = (probabilities - 0.5).abs_().add_(0.5)
+        positive = _softplus_sum(logits.relu(), likelier, logits.dim() - 1)
         cross_entropy = (positive - (logits * targets).sum(dim=-1)) / logits.shape[-1]
         overlap = 2 * (probabilities * targets).sum(dim=-1) + 1
         size = probabilities.sum(dim=-1) + targets.sum(dim=-1) + 1
