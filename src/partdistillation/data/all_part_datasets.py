@@ -8,9 +8,10 @@ from partdistillation.data.paco import Paco
 from partdistillation.data.part_datasets import Finding, PartDataset
 from partdistillation.data.part_imagenet import PART_IMAGENETS
 from partdistillation.data.part_imagenet_pp import PartImageNetPP
+from partdistillation.data.pascal_part import PASCAL_PARTS
 from partdistillation.errors import InputError
 
-_ALL: tuple[PartDataset, ...] = (*PART_IMAGENETS, PartImageNetPP(), Paco(), OwnParts())
+_ALL: tuple[PartDataset, ...] = (*PART_IMAGENETS, PartImageNetPP(), Paco(), *PASCAL_PARTS, OwnParts())
 PART_DATASETS: Mapping[str, PartDataset] = {dataset.name: dataset for dataset in _ALL}
 
 
