@@ -446,7 +446,7 @@ class FinetuneConfig(SupervisedConfig):
 
 @dataclass(frozen=True)
 class ContrastiveConfig(Settings):
-    """The contrastive baseline (Choudhury et al. 2021), one network an object class (supplement, section 3)."""
+    """The contrastive baseline (Choudhury et al. 2021), a network an object class (supplement, section 3)."""
 
     section: ClassVar[str] = "contrastive"
 

@@ -8,12 +8,15 @@ from partdistillation.config import Inputs, Recipe
 FOLDER = "baselines"
 """In a run's folder: a folder for each baseline."""
 
-Name = Literal["supervised", "supervised_agnostic", "one_stage"]
+Name = Literal["supervised", "supervised_agnostic", "one_stage", "contrastive"]
 
 
 def run(name: Name, inputs: Inputs, recipe: Recipe) -> Path:
-    """Stage 1 where it isn't done yet, then train a baseline; return its model's folder."""
-    from partdistillation.baselines import one_stage, supervised
+    """Stage 1 where it isn't done yet, then train a baseline; return its model's folder.
+
+    That of `contrastive`, which has a network an object class, is the folder of them all.
+    """
+    from partdistillation.baselines import contrastive, one_stage, supervised
     from partdistillation.stages import objects
 
     objects.run(inputs, recipe)
@@ -24,3 +27,5 @@ def run(name: Name, inputs: Inputs, recipe: Recipe) -> Path:
             return supervised.run_agnostic(inputs, recipe)
         case "one_stage":
             return one_stage.run(inputs, recipe)
+        case "contrastive":
+            return contrastive.run(inputs, recipe)
