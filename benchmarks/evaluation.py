@@ -47,7 +47,7 @@ class Drawn(NamedTuple):
 
 LARGE, SMALL = Drawn((256, 384, 512, 640), 10, 200), Drawn((128,), 8, 25)
 SMALL_IMAGES = 150
-REPEATS = 9
+REPEATS = 5
 DECODED = 8
 """Images whose masks are compared decoded too."""
 
