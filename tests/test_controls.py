@@ -97,3 +97,12 @@ def test_clusters_are_stage_4s(validation: Validation, tiny_recipe: Recipe, tmp_
     )
     assert list(read_rows(validation.inputs.out / "again" / "parts", PartRow)) == expected
     assert any(found.parts for row in expected for found in row.objects)
+
+
+def test_a_model_that_proposes_nothing_is_a_row_all_the_same(validation: Validation, strangers: Path) -> None:
+    strict = replace(validation.recipe.ranking, label_min_score=1.0, min_score=1.0)
+    validation = Validation(validation.inputs, replace(validation.recipe, ranking=strict))
+    measured = controls.measure_clustered(validation, strangers, "nothing", "clustered", "result")
+    assert measured.strict.predictions == 0
+    assert measured.strict.average_recall[10] == 0.0
+    assert measured.strict.c_miou != measured.strict.c_miou  # NaN: nothing was named

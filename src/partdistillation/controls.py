@@ -203,11 +203,15 @@ def measure_clustered(validation: Validation, model: Path, folder: str, name: st
     """A model's proposals, whichever model's, as the part classes of a clustering on these very images.
 
     The paper's "mIoU-clustered" (supplement, section 4): stage 4 on the images that are scored, so that the
-    model's own part classes, and whether it knows the object classes, don't count.
+    model's own part classes, and whether it knows the object classes, don't count. Where no proposal passes
+    the filters there are no part classes, and no mIoU.
     """
     inputs = replace(validation.inputs, out=validation.inputs.out / folder)
     config = validation.recipe.ranking
-    ranking.collect(inputs, config, model_dir=model, objects_dir=validation.objects_dir)
+    features = ranking.collect(inputs, config, model_dir=model, objects_dir=validation.objects_dir)
+    found = (one for row in read_rows(features, ProposalRow) for one in row.objects)
+    if not any(ranking.salient(one.proposals, config) for one in found):
+        return validation.score(name, kind, map(evaluation.proposals, read_rows(features, ProposalRow)))
     ranking.find_part_classes(inputs, config)
     rows = read_rows(ranking.label(inputs, config), PartRow)
     return validation.score(name, kind, map(evaluation.labelled_parts, rows))
