@@ -172,6 +172,28 @@ class AblateArguments(ExperimentArguments):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CollagesArguments(ProfiledArguments):
+    out: Positional[Path]
+    """Folder of a run, or one that `partdistill predict` wrote; the collages go to OUT/collages."""
+    images: Path | None = None
+    """Folder of the photographs, where the run doesn't remember it."""
+    seed: int = 0
+    """Decides which images are shown."""
+    size: Annotated[int, arg(metavar="PIXELS")] = 200
+    """Side of an image in a collage."""
+    workers: int = 2
+    """Processes that draw side by side."""
+
+    @property
+    def folder(self) -> Path:
+        return self.out
+
+    def __post_init__(self) -> None:
+        if not 50 <= self.size <= 2000:
+            raise ConfigError(f"--size: expected 50 to 2000 pixels, found {self.size}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoArguments(ProfiledArguments):
     out: Path = Path("out/demo")
     """Folder of the run."""
@@ -387,6 +409,20 @@ def ablate(arguments: AblateArguments) -> None:
     ablations.ablate(arguments.name, arguments.runs(), arguments.inputs.out)
 
 
+def collages(arguments: CollagesArguments) -> None:
+    """Draw 9 images at random of every part class, to judge them by."""
+    from partdistillation import collages
+
+    made = collages.write_collages(
+        arguments.out,
+        arguments.images,
+        seed=arguments.seed,
+        size=arguments.size,
+        workers=arguments.workers,
+    )
+    print(collages.summary(made, arguments.out / collages.FOLDER))
+
+
 def demo(arguments: DemoArguments) -> None:
     """The whole pipeline on PartShapes, the data set in the package."""
     from partdistillation import demo
@@ -471,6 +507,7 @@ COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     "compare": (ExperimentArguments, compare),
     "ablate": (AblateArguments, ablate),
     "evaluate-objects": (EvaluateObjectsArguments, evaluate_objects),
+    "collages": (CollagesArguments, collages),
     "demo": (DemoArguments, demo),
     "classes": (ClassesArguments, classes),
     "prepare": (PrepareArguments, prepare),

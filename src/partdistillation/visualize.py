@@ -3,6 +3,7 @@
 Images are uint8 H x W x 3 RGB, label maps int H x W with 0 = background. Everything is deterministic.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -240,6 +241,30 @@ def name_tags(
         draw.rounded_rectangle((left, top, left + width, top + height), pad, fill=(20, 22, 26, 210))
         draw.text((left + pad, top + height / 2), text, fill="white", font=font, anchor="lm")
     return picture
+
+
+def plain_text(text: str) -> str:
+    """A text as one line of what can be printed: names come from files, and may hold anything."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+
+
+def fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """A text on one line, shortened to be no wider than this, in pixels."""
+    shown = plain_text(text)
+    longest = shown[: max(1, round(width))]  # letters are wider than a pixel, and names may be of any length
+    if longest == shown and font.getlength(shown) <= width:
+        return shown
+    kept = bisect_right(range(1, len(longest) + 1), width, key=lambda n: font.getlength(f"{longest[:n]}…"))
+    return f"{longest[:kept].rstrip()}…"
+
+
+def note_picture(text: str, width: int, height: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    """A grey picture that says why there is no other."""
+    font = caption_font(max(9, min(width, height) // 12))
+    picture = Image.new("RGB", (width, height), "#c9cdd3")
+    draw = ImageDraw.Draw(picture)
+    draw.text((width / 2, height / 2), fitted(text, font, width - 4), fill="#30343b", font=font, anchor="mm")
+    return np.asarray(picture)
 
 
 def caption_font(size: int) -> ImageFont.FreeTypeFont:

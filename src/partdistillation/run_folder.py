@@ -1,0 +1,57 @@
+"""What a folder holds that a run, `predict` or a validation wrote."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from partdistillation import config
+from partdistillation.config import Inputs
+from partdistillation.errors import InputError
+from partdistillation.manifest import MANIFEST
+from partdistillation.recipes import PAPER
+
+PARTS = ("parts", "predictions")
+"""Folders with labelled parts: a run's, and those that `predict` wrote."""
+
+
+def stage_in(folder: Path, names: Sequence[str]) -> Path:
+    """The folder itself if it is a stage's, or else the first of these stages that is in it.
+
+    Raises:
+        InputError: neither.
+    """
+    found = find_stage(folder, names)
+    if found is None:
+        raise InputError(
+            f"{folder}: expected a stage's folder, or one with {' or '.join(names)} in it; found neither. "
+            "Give the folder of a run (--out of `partdistill run`), or of `partdistill predict`"
+        )
+    return found
+
+
+def find_stage(folder: Path, names: Sequence[str]) -> Path | None:
+    """As `stage_in`, or None."""
+    places = (folder, *(folder / name for name in names))
+    return next((place for place in places if (place / MANIFEST).is_file()), None)
+
+
+def images_of(run: Path, images: Path | None) -> Path:
+    """The folder of photographs: as given, or what the run (or the one that it lies in) remembers.
+
+    Raises:
+        InputError: neither; or there is no such folder.
+        ConfigError: the run's settings can't be read.
+    """
+    remembered = (folder / config.CONFIG_FILE for folder in (run, run.parent))
+    found = images or next((_images_in(path) for path in remembered if path.is_file()), None)
+    if found is None:
+        raise InputError(f"{run} doesn't say where its photographs are: give their folder as --images")
+    if not found.is_dir():
+        raise InputError(
+            f"expected a folder of photographs at {found}, found none: give its new place as --images"
+        )
+    return found
+
+
+def _images_in(path: Path) -> Path | None:
+    inputs, _ = config.from_yaml(path, Inputs(), PAPER)
+    return inputs.images
