@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partdistillation.errors import InputError
@@ -27,7 +27,8 @@ verdicts = st.builds(
 )
 
 
-@given(st.lists(verdicts, unique_by=lambda one: one[:4]))
+@settings(max_examples=40)
+@given(st.lists(verdicts, unique_by=lambda one: one[:4], max_size=5))
 def test_verdicts_survive_a_file(tmp_path_factory: pytest.TempPathFactory, given: list[Verdict]) -> None:
     path = tmp_path_factory.mktemp("verdicts") / "verdicts.jsonl"
     write_verdicts(path, given)

@@ -194,6 +194,18 @@ class CollagesArguments(ProfiledArguments):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReviewScoresArguments(Arguments):
+    reviewed: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder of a run that was reviewed, or a file of verdicts (.jsonl)."""
+    others: Annotated[Positional[tuple[Path, ...]], arg(metavar="[OUT ...]")] = ()
+    """More of them, to be compared on the same object classes."""
+    groups: Annotated[tuple[str, ...], arg(metavar="[NAME=FILE ...]")] = ()
+    """Class lists whose object classes are scored by themselves too."""
+    out: Path | None = None
+    """Folder to write to; without it that of the first verdicts."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoArguments(ProfiledArguments):
     out: Path = Path("out/demo")
     """Folder of the run."""
@@ -423,6 +435,13 @@ def collages(arguments: CollagesArguments) -> None:
     print(collages.summary(made, arguments.out / collages.FOLDER))
 
 
+def review_scores(arguments: ReviewScoresArguments) -> None:
+    """Score reviewed parts: precision@k, diversity, agreement; runs side by side."""
+    from partdistillation.experiments import review_scores
+
+    review_scores.run([arguments.reviewed, *arguments.others], arguments.groups, out=arguments.out)
+
+
 def demo(arguments: DemoArguments) -> None:
     """The whole pipeline on PartShapes, the data set in the package."""
     from partdistillation import demo
@@ -508,6 +527,7 @@ COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     "ablate": (AblateArguments, ablate),
     "evaluate-objects": (EvaluateObjectsArguments, evaluate_objects),
     "collages": (CollagesArguments, collages),
+    "review-scores": (ReviewScoresArguments, review_scores),
     "demo": (DemoArguments, demo),
     "classes": (ClassesArguments, classes),
     "prepare": (PrepareArguments, prepare),

@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple, get_args
 from partdistillation.atomic import replace_file
 from partdistillation.errors import InputError
 
+FILE = Path("review/verdicts.jsonl")
+"""In a run's folder: the verdicts of its review."""
 MAX_MARKS = 9
 
 Action = Literal["judged", "rejected", "skipped"]
@@ -47,6 +49,21 @@ def write_verdicts(path: Path, verdicts: Iterable[Verdict]) -> None:
     ordered = sorted(verdicts, key=lambda verdict: (verdict[1:4], verdict.reviewer))
     lines = (json.dumps(verdict._asdict(), ensure_ascii=False) for verdict in ordered)
     replace_file(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def verdicts_file(path: Path) -> Path:
+    """The verdicts of a run's folder; a file is itself.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = path / FILE if path.is_dir() else path
+    if not found.is_file():
+        raise InputError(
+            f"{path}: expected verdicts, or a run's folder with {FILE} in it; found neither. "
+            "`partdistill review` collects verdicts"
+        )
+    return found
 
 
 def read_verdicts(path: Path) -> list[Verdict]:

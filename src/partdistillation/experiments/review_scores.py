@@ -1,0 +1,107 @@
+"""`partdistill review-scores`: what reviewers' verdicts say of one run, or of several side by side."""
+
+import re
+from collections.abc import Sequence, Set
+from pathlib import Path
+
+from partdistillation.atomic import replace_file
+from partdistillation.data.class_list import read_class_list
+from partdistillation.errors import ConfigError, InputError
+from partdistillation.evaluation.manual import KS, ReviewScores, score
+from partdistillation.evaluation.manual_tables import (
+    CURVES,
+    csv_lines,
+    curve,
+    json_text,
+    labels,
+    markdown,
+    measured,
+)
+from partdistillation.experiments.plots import Series, save_plot
+from partdistillation.verdicts import Verdict, read_verdicts, verdicts_file
+
+ALL = "all"
+"""The group of all object classes, which is always there."""
+STEM = "scores"
+_GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def run(sources: Sequence[Path], groups: Sequence[str], *, out: Path | None = None) -> ReviewScores:
+    """Score verdicts; print the tables, and write them with the curves: `scores.md`, `.csv`, `.json`, `.png`.
+
+    Args:
+        sources: folders of runs that were reviewed, or files of verdicts.
+        groups: NAME=FILE each: a class list whose object classes are scored by themselves too.
+        out: the folder to write to; by default the one of the first source's verdicts.
+
+    Raises:
+        ConfigError: a group that isn't NAME=FILE, or whose name is taken, or can't be a file's.
+        InputError: verdicts or a class list that can't be used, or a reviewer's verdict in two files.
+    """
+    files = [verdicts_file(source) for source in sources]
+    scores = score(_read(files), {ALL: None, **_read_groups(groups)})
+    folder = out or files[0].parent
+    folder.mkdir(parents=True, exist_ok=True)
+    table = markdown(scores)
+    for suffix, text in (("md", table), ("csv", csv_lines(scores)), ("json", json_text(scores))):
+        replace_file(folder / f"{STEM}.{suffix}", text.encode())
+    _plot(scores, folder)
+    print(table, end="")
+    print(f"Look into {folder}")
+    return scores
+
+
+def _read(files: Sequence[Path]) -> list[Verdict]:
+    places: dict[tuple[object, ...], Path] = {}
+    verdicts = []
+    for file in files:
+        for verdict in read_verdicts(file):
+            if places.setdefault(verdict[:4], file) != file:
+                raise InputError(
+                    f"{file}: expected other verdicts than in {places[verdict[:4]]}, found that both have "
+                    f"{verdict.reviewer!r} on part {verdict.part} of {verdict.category!r} ({verdict.run})"
+                )
+            verdicts.append(verdict)
+    return verdicts
+
+
+def _read_groups(groups: Sequence[str]) -> dict[str, Set[str]]:
+    found: dict[str, Set[str]] = {}
+    for group in groups:
+        name, equals, file = group.partition("=")
+        if not (equals and file and _GROUP_NAME.fullmatch(name)):
+            raise ConfigError(
+                "--groups: expected NAME=FILE with a name of letters, digits, '.', '_' and '-', "
+                f"found {group!r}"
+            )
+        if name in (ALL, *found):
+            raise ConfigError(f"--groups: expected every name once and none {ALL!r}, found {name!r} again")
+        found[name] = {entry.name for entry in read_class_list(Path(file)).entries}
+    return found
+
+
+# ---------------------------------------------------------------------- curves
+
+
+def _plot(found: ReviewScores, folder: Path) -> None:
+    """Precision and diversity over k: several runs in a picture for each group, or the groups of one run."""
+    shown = measured(found)
+    several = len({one.run for one in shown}) > 1
+    for group in sorted({one.group for one in shown}) if several else [ALL]:
+        curves = [one for one in shown if one.group == group or not several]
+        place = "" if group == ALL else f"_{group}"
+        for counted, name in (("precision", "precision"), ("unique", "diversity")):
+            save_plot(
+                folder / f"{name}{place}.png",
+                [
+                    Series(_plain(label), KS, [100 * value for value in curve(one, counted)])
+                    for label, one in zip(labels(curves), curves, strict=True)
+                ],
+                x="k",
+                y=f"% with {CURVES[counted]}",
+            )
+
+
+def _plain(label: str) -> str:
+    """Nothing that matplotlib takes for a formula, or leaves out of the legend."""
+    return label.replace("$", r"\$").lstrip("_") or "-"
