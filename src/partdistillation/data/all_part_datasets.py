@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from partdistillation.data.cityscapes_part import CityscapesPart
 from partdistillation.data.own_parts import OwnParts
 from partdistillation.data.paco import Paco
 from partdistillation.data.part_datasets import Finding, PartDataset
@@ -11,7 +12,14 @@ from partdistillation.data.part_imagenet_pp import PartImageNetPP
 from partdistillation.data.pascal_part import PASCAL_PARTS
 from partdistillation.errors import InputError
 
-_ALL: tuple[PartDataset, ...] = (*PART_IMAGENETS, PartImageNetPP(), Paco(), *PASCAL_PARTS, OwnParts())
+_ALL: tuple[PartDataset, ...] = (
+    *PART_IMAGENETS,
+    PartImageNetPP(),
+    Paco(),
+    *PASCAL_PARTS,
+    CityscapesPart(),
+    OwnParts(),
+)
 PART_DATASETS: Mapping[str, PartDataset] = {dataset.name: dataset for dataset in _ALL}
 
 
