@@ -152,3 +152,15 @@ def test_runs_are_the_demos_own_folders(tmp_path: Path) -> None:
     assert found[1].inputs.need("val_parts") == tmp_path / "seed-2" / "data" / "parts_val.json"
     own = list(runs.own_data(Inputs(out=tmp_path, images=tmp_path), (5,), config.Recipe()))
     assert (own[0].inputs.out, own[0].inputs.images) == (tmp_path / "seed-5", tmp_path)
+
+
+def test_tables_lie_beside_the_runs(
+    base: Inputs, tiny_recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared = [runs.Run(seed, base, tiny_recipe) for seed in (0, 1)]
+    ablations.ablate("crf", prepared, tmp_path / "new")
+    table = (tmp_path / "new" / "ablations" / "crf.md").read_text()
+    assert table in capsys.readouterr().out
+    assert table.startswith("### Dense CRF")
+    assert "2 runs" in table
+    assert {path.suffix for path in (tmp_path / "new" / "ablations").iterdir()} == {".md", ".csv", ".json"}

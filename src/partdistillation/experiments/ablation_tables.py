@@ -43,6 +43,7 @@ def collected(runs: Sequence[Sequence[tuple[Variant, Found | str]]]) -> list[Row
 
 def save(ablation: Ablation, rows: Sequence[Row], stem: Path) -> None:
     """Write `STEM.md`, `.csv` and `.json`, and print the table: as Markdown, if not in a terminal."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix, text in (
         ("md", markdown(ablation, rows)),
         ("csv", as_csv(ablation, rows)),
