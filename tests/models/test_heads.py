@@ -41,6 +41,29 @@ def test_only_the_rows_that_were_read_get_a_gradient(linear: nn.Linear) -> None:
     torch.testing.assert_close(torch.cat([rows, head.no_object.grad[None]])[:, -1], linear.bias.grad)
 
 
+def test_parts_that_a_class_does_not_have_are_never_predicted(linear: nn.Linear) -> None:
+    head = PartHead.from_linear(linear.weight.detach(), linear.bias.detach(), 3)
+    before = head.rows.detach().clone().view(4, 3, 9)
+    head.keep_only([{0, 1, 2}, {1}, {0, 2}, ()])
+    after = head.rows.detach().view(4, 3, 9)
+    assert torch.equal(after[0], before[0])
+    assert torch.equal(after[2, [0, 2]], before[2, [0, 2]])
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
+    for _ in range(5):
+        logits = head(10 * torch.randn(3, 5, 8), torch.tensor([1, 2, 3]))
+        targets = torch.tensor([1, 2, 3]).repeat_interleave(5)
+        torch.autograd.backward(nn.functional.cross_entropy(logits.flatten(0, 1), targets))
+        assert head.rows.grad is not None
+        gradient = head.rows.grad.to_dense().view(4, 3, 9)
+        assert not gradient[[1, 1, 2, 3, 3, 3], [0, 2, 1, 0, 1, 2]].any()
+        optimizer.step()
+        optimizer.zero_grad()
+    probabilities = head(10 * torch.randn(3, 5, 8), torch.tensor([1, 2, 3])).softmax(dim=-1)
+    assert not probabilities[0][:, [0, 2]].any()
+    assert not probabilities[1][:, 1].any()
+    assert (probabilities[2][:, 3] == 1).all()
+
+
 def test_linear_layers_come_back(linear: nn.Linear) -> None:
     weight, bias = linear.weight.detach(), linear.bias.detach()
     for head in (PartHead.from_linear(weight, bias, 3), ClassHead.from_linear(weight, bias)):

@@ -49,8 +49,10 @@ def stages(tmp_path: Path, write_stage: Callable[[Path, Any], Path]) -> tuple[Pa
 
 
 def test_parts_are_learned_by_their_objects_class(stages: tuple[Path, Path]) -> None:
-    names = distillation.class_names(stages[1])
-    assert names == ("cat", "dog")  # nothing is learned of birds
+    parts = distillation.part_ids(stages[1])
+    assert parts == {"cat": {1}, "dog": {0, 2}}  # nothing is learned of birds
+    assert list(parts) == ["cat", "dog"]
+    names = tuple(parts)
     (image,) = distillation.part_images(*stages, names, DistillationConfig())
     assert image.masks == (
         LabelledMask(mask(20), label=2, object_class=1),
@@ -60,7 +62,7 @@ def test_parts_are_learned_by_their_objects_class(stages: tuple[Path, Path]) -> 
 
 
 def test_small_parts_and_parts_of_small_objects_can_be_left_out(stages: tuple[Path, Path]) -> None:
-    names = distillation.class_names(stages[1])
+    names = tuple(distillation.part_ids(stages[1]))
     (image,) = distillation.part_images(*stages, names, replace(DistillationConfig(), min_mask_area=0.1))
     assert [one.label for one in image.masks] == [2, 1]
     assert distillation.part_images(*stages, names, replace(DistillationConfig(), min_object_area=0.5)) == []
@@ -71,4 +73,4 @@ def test_no_parts_at_all_is_said(tmp_path: Path, write_stage: Callable[[Path, An
         tmp_path / "parts", [PartRow("1", "a.png", 1, 1, "ok", "", (ObjectParts(0, "cat", ()),))]
     )
     with pytest.raises(InputError, match=r"lower ranking\.label_min_score"):
-        distillation.class_names(folder)
+        distillation.part_ids(folder)

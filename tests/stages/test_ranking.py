@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from partdistillation.config import Inputs, RankingConfig
-from partdistillation.errors import StoreError
+from partdistillation.errors import SettingsChanged, StoreError
 from partdistillation.functional.masks import encode
 from partdistillation.records import ObjectProposals, PartRow, Proposal, ProposalRow
 from partdistillation.stages import class_features, ranking
@@ -79,6 +79,57 @@ def test_part_classes_do_not_depend_on_how_many_features_are_in_memory(
     monkeypatch.setattr(class_features, "IN_MEMORY", 1)
     ranking.find_part_classes(clusters, CONFIG)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected
+
+
+def _blobs(count: int, images: int = 20) -> list[Proposal]:
+    random = np.random.default_rng(count)
+    return [
+        proposal(*(np.eye(count, 9)[part] + 0.05 * random.normal(size=9)))
+        for _ in range(images)
+        for part in range(count)
+    ]
+
+
+@pytest.fixture
+def three_and_nine(tmp_path: Path, write_stage: Callable[[Path, Any], Path]) -> Inputs:
+    """A cat has 3 kinds of parts, a dog 9, of a bird there are 2 proposals; 20 images."""
+    cats, dogs = _blobs(3), _blobs(9)
+    rows = [
+        row(
+            f"{i:02}",
+            ObjectProposals(0, "cat", tuple(cats[3 * i : 3 * i + 3])),
+            ObjectProposals(1, "dog", tuple(dogs[9 * i : 9 * i + 9])),
+        )
+        for i in range(20)
+    ]
+    rows.append(row("20", ObjectProposals(0, "bird", (proposal(*range(9)), proposal(*range(1, 10))))))
+    write_stage(tmp_path / ranking.FEATURES, rows)
+    return Inputs(out=tmp_path)
+
+
+def test_each_class_has_as_many_part_classes_as_are_stable(
+    three_and_nine: Inputs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = replace(CONFIG, num_parts=12, part_count="stability")
+    folder = ranking.find_part_classes(three_and_nine, config)
+    ranking.label(three_and_nine, config)
+    counts = {name: len(found) for name, found in ranking.read_centroids(folder).items()}
+    assert counts == {"bird": 1, "cat": 3, "dog": 9}
+    assert "instead of" not in capsys.readouterr().err
+    for cat, dog in list(zip(*[iter(labels(three_and_nine))] * 2, strict=False))[:20]:
+        assert sorted(cat) == [0, 1, 2]
+        assert sorted(dog) == list(range(9))
+    said = json.loads((folder / "part_classes.json").read_text())
+    assert said["settings"]["part_count"] == "stability"
+    assert said["classes"]["cat"]["stability"]["3"] == [1.0, 0.0]
+    assert said["classes"]["bird"] == {"proposals": 2, "part_classes": 1, "stability": {}}
+    with pytest.raises(SettingsChanged, match="part_count"):
+        ranking.find_part_classes(three_and_nine, replace(config, part_count="fixed"))
+
+
+def test_part_classes_of_a_fixed_number_do_not_know_the_setting(clusters: Inputs) -> None:
+    folder = ranking.find_part_classes(clusters, CONFIG)
+    assert "part_count" not in json.loads((folder / "part_classes.json").read_text())["settings"]
 
 
 def test_probabilities_are_equation_4s(clusters: Inputs) -> None:

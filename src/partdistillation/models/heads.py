@@ -5,9 +5,16 @@
 only those of the objects at hand are read, and so only they get a gradient.
 """
 
+from collections.abc import Collection, Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+SILENT = -1e4
+"""Bias of a part that an object class doesn't have: small enough that weight decay leaves a probability of 0,
+and within float16's range.
+"""
 
 
 class ClassHead(nn.Linear):
@@ -59,6 +66,19 @@ class PartHead(nn.Module):
         rows = torch.cat([rows, self.no_object.expand(len(rows), 1, -1)], dim=1)
         logits = torch.einsum("...bqd,bkd->...bqk", queries, rows[..., :-1])
         return logits + rows[:, None, :, -1]
+
+    @torch.no_grad()
+    def keep_only(self, parts: Sequence[Collection[int]]) -> None:
+        """Give each object class these part ids alone; it may have fewer than K.
+
+        The rows of the others get a probability of 0, with which they have no gradient: they are never
+        predicted, however little the class is trained.
+        """
+        table = self.rows.view(self.num_object_classes, self.num_parts, self.dim + 1)
+        for rows, kept in zip(table, parts, strict=True):
+            absent = [part for part in range(self.num_parts) if part not in kept]
+            rows[absent] = 0.0
+            rows[absent, -1] = SILENT
 
     @classmethod
     def from_linear(

@@ -1,6 +1,7 @@
 """Stage 5: the part model learns the ranked parts, each object class with rows of its own (section 4.4)."""
 
 import shutil
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from partdistillation.data.examples import LabelledImage, LabelledImages, Labell
 from partdistillation.errors import InputError
 from partdistillation.manifest import Json
 from partdistillation.models.devices import choose_device
+from partdistillation.models.heads import PartHead
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.sources import resolve
 from partdistillation.objective import SetPrediction
@@ -64,13 +66,16 @@ def learn_parts(lesson: Lesson, inputs: Inputs, recipe: Recipe) -> Path:
     training = Run(lesson.model.parent, lesson.name, lesson.model, _depends(lesson, objects_dir))
     if is_finished(training):
         return training.model_dir
-    names = class_names(lesson.parts)
+    parts = part_ids(lesson.parts)
+    names = tuple(parts)
     samples = LabelledImages(
         inputs.need("images"), part_images(objects_dir, lesson.parts, names, config), config
     )
     with processes(device):
         pretrained = PartMask2Former.from_pretrained(resolve(lesson.initial).path)
         model = pretrained.with_head(names, num_parts=lesson.num_parts, seed=config.seed)
+        assert isinstance(model.class_predictor, PartHead)
+        model.class_predictor.keep_only(tuple(parts.values()))
         model.info = replace(model.info, image_size=config.image_size)
         model.set_frozen(config.freeze)
         model.to(device)
@@ -86,20 +91,23 @@ def learn_parts(lesson: Lesson, inputs: Inputs, recipe: Recipe) -> Path:
         )
 
 
-def class_names(parts_dir: Path) -> tuple[str, ...]:
-    """The object classes that have parts to learn, by name.
+def part_ids(parts_dir: Path) -> dict[str, frozenset[int]]:
+    """The object classes that have parts to learn, by name, each with the part classes that occur.
 
     Raises:
         InputError: no object has a part.
     """
-    rows = read_rows(parts_dir, PartRow)
-    names = tuple(sorted({found.category for row in rows for found in row.objects if found.parts}))
-    if not names:
+    found: defaultdict[str, set[int]] = defaultdict(set)
+    for row in read_rows(parts_dir, PartRow):
+        for one in row.objects:
+            for part in one.parts:
+                found[one.category].add(part.part)
+    if not found:
         raise InputError(
             f"expected objects with parts in {parts_dir}, found none: lower ranking.label_min_score and "
             "ranking.label_min_ratio, or train the proposal model for longer"
         )
-    return names
+    return {name: frozenset(found[name]) for name in sorted(found)}
 
 
 def part_images(

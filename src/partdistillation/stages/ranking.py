@@ -19,6 +19,7 @@ from partdistillation.errors import SettingsChanged, StoreError
 from partdistillation.functional.clustering import cluster_features
 from partdistillation.functional.masks import decode, encode
 from partdistillation.functional.ranking import part_probabilities
+from partdistillation.functional.stability import cluster_stability
 from partdistillation.manifest import Json, differences
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
@@ -158,20 +159,19 @@ def find_part_classes(inputs: Inputs, config: RankingConfig) -> Path:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     centroids: dict[str, np.ndarray] = {}
-    counts = {}
+    classes: dict[str, dict[str, Json]] = {}
     with sorted_by_class(folder / _SCRATCH) as features:
         _collect_salient(inputs.out / FEATURES, config, features)
         for category in features.categories():
             found = features.read(category)
-            centroids[category] = _cluster(category, found, config)
-            counts[category] = {"proposals": len(found), "part_classes": len(centroids[category])}
+            centroids[category], classes[category] = _part_classes(category, found, config)
     if not centroids:
         raise StoreError(
             "expected proposals that pass the filters, found none: train the proposal model for longer, or "
             f"lower ranking.min_score ({config.min_score}) or ranking.min_ratio ({config.min_ratio})"
         )
     replace_file(folder / _CENTROIDS, save(centroids))
-    text = json.dumps(origin | {"classes": counts}, indent=1, ensure_ascii=False)
+    text = json.dumps(origin | {"classes": classes}, indent=1, ensure_ascii=False)
     replace_file(folder / _DESCRIPTION, (text + "\n").encode())  # last: it says that the folder is whole
     return folder
 
@@ -184,15 +184,29 @@ def _collect_salient(folder: Path, config: RankingConfig, features: ClassFeature
                 features.add(found.category, one.feature[None])
 
 
-def _cluster(
+def _part_classes(
     category: str, features: Float[np.ndarray, "n dim"], config: RankingConfig
-) -> Float[np.ndarray, "part dim"]:
-    """The centroids of an object class; says where they are fewer than K."""
+) -> tuple[Float[np.ndarray, "part dim"], dict[str, Json]]:
+    """The centroids of an object class, and what `part_classes.json` says of it."""
     features = features.astype(np.float32)
-    found = cluster_features(features, k=config.num_parts, restarts=config.restarts, seed=config.seed)
-    if len(found) < config.num_parts:
+    count, about = config.num_parts, {}
+    if config.part_count == "stability":
+        stability = cluster_stability(features, most=config.num_parts, seed=config.seed)
+        count = stability.chosen
+        measured = zip(stability.counts, stability.means, stability.errors, strict=True)
+        about = {"stability": {str(k): [round(mean, 4), round(error, 4)] for k, mean, error in measured}}
+    centroids = _cluster(category, features, count, config)
+    return centroids, {"proposals": len(features), "part_classes": len(centroids), **about}
+
+
+def _cluster(
+    category: str, features: Float[np.ndarray, "n dim"], count: int, config: RankingConfig
+) -> Float[np.ndarray, "part dim"]:
+    """The centroids of an object class; says where they are fewer than `count`."""
+    found = cluster_features(features, k=count, restarts=config.restarts, seed=config.seed)
+    if len(found) < count:
         print(
-            f"ranking: {category}: {len(found)} part classes instead of {config.num_parts}, as it has "
+            f"ranking: {category}: {len(found)} part classes instead of {count}, as it has "
             f"{len(features)} proposals with {len(found)} different features",
             file=sys.stderr,
         )
@@ -200,7 +214,9 @@ def _cluster(
 
 
 def _clustering_settings(config: RankingConfig) -> dict[str, Json]:
-    names = ("min_ratio", "min_score", "keep_all_if_none", "num_parts", "restarts", "seed")
+    names = ["min_ratio", "min_score", "keep_all_if_none", "num_parts", "restarts", "seed"]
+    if config.part_count != "fixed":  # so that the part classes of earlier runs stay valid
+        names.append("part_count")
     return {name: value for name, value in config.to_dict().items() if name in names}
 
 
