@@ -20,6 +20,7 @@ LAYERS = (
         "atomic",
         "functional",
         "manifest",
+        "part_table",
         "profiling",
         "progress",
         "shards",
