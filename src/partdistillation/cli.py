@@ -206,6 +206,34 @@ class ReviewScoresArguments(Arguments):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReviewArguments(Arguments):
+    out: Positional[Annotated[tuple[Path, ...], arg(metavar="OUT [OTHER ...]")]]
+    """Folders of runs, or that `partdistill predict` wrote; verdicts are kept in the first, OUT/review."""
+    images: Path | None = None
+    """Folder of the photographs, where the runs don't remember it."""
+    host: str = "127.0.0.1"
+    """Address to listen at; others than loopback need --token."""
+    port: int = 8765
+    """Port to listen at; 0 takes a free one."""
+    token: str | None = None
+    """What reviewers must have, at least 16 characters."""
+    verdicts: int = 1
+    """How many reviewers are to judge each part."""
+    seed: int = 0
+    """Decides which images are shown, and the order of object classes."""
+    export: Path | None = None
+    """Instead of serving: write the verdicts to this file (.jsonl)."""
+
+    def __post_init__(self) -> None:
+        if not self.out:
+            raise ConfigError("expected the folder of a run to review, found none")
+        if self.verdicts < 1:
+            raise ConfigError(f"--verdicts: expected at least 1, found {self.verdicts}")
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"--port: expected 0 to 65535, found {self.port}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoArguments(ProfiledArguments):
     out: Path = Path("out/demo")
     """Folder of the run."""
@@ -390,6 +418,13 @@ def baseline_one_stage(arguments: StageArguments) -> None:
     baselines.run("one_stage", arguments.inputs, arguments.settings)
 
 
+def baseline_contrastive(arguments: StageArguments) -> None:
+    """Train Choudhury et al.'s contrastive reconstruction, a network an object class."""
+    from partdistillation import baselines
+
+    baselines.run("contrastive", arguments.inputs, arguments.settings)
+
+
 def few_shot(arguments: FewShotArguments) -> None:
     """Fine-tune a model on 1 to 100 % of the true parts and plot how it learns."""
     from partdistillation.experiments import few_shot
@@ -440,6 +475,25 @@ def review_scores(arguments: ReviewScoresArguments) -> None:
     from partdistillation.experiments import review_scores
 
     review_scores.run([arguments.reviewed, *arguments.others], arguments.groups, out=arguments.out)
+
+
+def review(arguments: ReviewArguments) -> None:
+    """Judge the parts in a browser: which are real, what they are called."""
+    from partdistillation.review import serve
+
+    if arguments.export is not None:
+        count = serve.export(arguments.out[0], arguments.export)
+        print(f"{count} verdicts in {arguments.export}")
+        return
+    serve.serve(
+        arguments.out,
+        images=arguments.images,
+        host=arguments.host,
+        port=arguments.port,
+        token=arguments.token,
+        verdicts=arguments.verdicts,
+        seed=arguments.seed,
+    )
 
 
 def demo(arguments: DemoArguments) -> None:
@@ -522,12 +576,14 @@ COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     "baseline supervised": (StageArguments, baseline_supervised),
     "baseline supervised-agnostic": (StageArguments, baseline_supervised_agnostic),
     "baseline one-stage": (StageArguments, baseline_one_stage),
+    "baseline contrastive": (StageArguments, baseline_contrastive),
     "few-shot": (FewShotArguments, few_shot),
     "compare": (ExperimentArguments, compare),
     "ablate": (AblateArguments, ablate),
     "evaluate-objects": (EvaluateObjectsArguments, evaluate_objects),
     "collages": (CollagesArguments, collages),
     "review-scores": (ReviewScoresArguments, review_scores),
+    "review": (ReviewArguments, review),
     "demo": (DemoArguments, demo),
     "classes": (ClassesArguments, classes),
     "prepare": (PrepareArguments, prepare),

@@ -1,0 +1,245 @@
+"""The web application of a review: one page, its pictures, and a handful of questions in JSON.
+
+The reviewer's name comes with every question: the server remembers nobody between two requests, so a restart
+goes unnoticed. Which run a page is from isn't told to anybody.
+"""
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from partdistillation.review.agreement import agreement
+from partdistillation.review.assignment import Assignment
+from partdistillation.review.guard import COOKIE, Access
+from partdistillation.review.items import Tiles
+from partdistillation.review.store import ChangedElsewhereError, Item, ReviewStore, State, Vote, tidy
+from partdistillation.verdicts import MAX_MARKS, Action
+
+_STATIC = {
+    "app.js": "text/javascript; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+
+
+def _said(name: str) -> str:
+    if not tidy(name):
+        raise ValueError("expected a name")
+    return name
+
+
+_Key = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}$")]
+_RequestId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{8,64}$")]
+_Reviewer = Annotated[str, StringConstraints(max_length=60), AfterValidator(_said)]
+_Version = Annotated[int, Field(ge=0, le=2**31)]
+
+
+class _Question(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Session(_Question):
+    token: Annotated[str, StringConstraints(max_length=500)] | None = None
+
+
+class Go(_Question):
+    reviewer: _Reviewer
+    page: _Key | None = None
+    go: Literal["here", "next", "previous"] = "here"
+
+
+class Change(_Question):
+    """What votes and undoing have in common."""
+
+    reviewer: _Reviewer
+    item: _Key
+    request: _RequestId
+    base: _Version
+
+
+class GivenVote(Change):
+    action: Action
+    marks: Annotated[list[bool], Field(max_length=MAX_MARKS)]
+    duplicate_of: _Key | None
+    merged_into: _Key | None
+    name: Annotated[str, StringConstraints(max_length=80)]
+
+
+def make_app(
+    reviewed: ReviewStore, assignment: Assignment, tiles: Tiles, *, page_token: str, access: Access | None
+) -> FastAPI:
+    """The application, to be put behind a `Guard` with the same token and access."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    review = _Review(reviewed, assignment)
+
+    @app.get("/")
+    def index() -> Response:
+        return _static("index.html", "text/html; charset=utf-8")
+
+    @app.get("/static/{name}")
+    def static(name: str) -> Response:
+        if name not in _STATIC:
+            raise HTTPException(404, "no such file")
+        return _static(name, _STATIC[name])
+
+    @app.get("/tiles/{key}")
+    def tile(key: str) -> Response:
+        path = tiles.file(key)
+        if path is None:
+            raise HTTPException(404, "no such picture")
+        # Its id says what it shows, so it never changes.
+        return FileResponse(
+            path, media_type="image/webp", headers={"cache-control": "private, max-age=604800, immutable"}
+        )
+
+    @app.post("/api/session")
+    def session(given: Session, request: Request) -> Response:
+        if access and not (access.allows(request.headers) or access.accepts(given.token or "")):
+            raise HTTPException(401, "the token is missing or wrong")
+        response = JSONResponse({"page": page_token})
+        if access:
+            response.set_cookie(COOKIE, access.cookie, httponly=True, samesite="strict", max_age=30 * 86400)
+        return response
+
+    @app.post("/api/page")
+    def page(asked: Go) -> dict[str, Any]:
+        return review.page(asked)
+
+    @app.post("/api/vote")
+    def vote(given: GivenVote) -> dict[str, Any]:
+        return review.vote(given)
+
+    @app.post("/api/agreement")
+    def agree() -> dict[str, Any]:
+        return {"alpha": agreement(reviewed.answers(assignment.runs))}
+
+    @app.post("/api/undo")
+    def undo(asked: Change) -> Response:
+        return review.undo(asked)
+
+    return app
+
+
+class _Review:
+    """Answers in terms of what the client may know: keys for items, never runs or part ids."""
+
+    def __init__(self, reviewed: ReviewStore, assignment: Assignment) -> None:
+        self._reviewed, self._assignment = reviewed, assignment
+
+    def page(self, asked: Go) -> dict[str, Any]:
+        reviewer = self._reviewed.reviewer(asked.reviewer)
+        key = self._destination(reviewer, asked)
+        return {
+            "page": None if key is None else self._shown(reviewer, key),
+            "progress": self._assignment.progress(reviewer)._asdict(),
+            "names": self._reviewed.names_by(reviewer),
+        }
+
+    def _destination(self, reviewer: int, asked: Go) -> str | None:
+        seen = self._assignment.seen(reviewer)
+        if asked.page is None:
+            return seen[-1] if asked.go == "previous" and seen else self._assignment.resume(reviewer)
+        if asked.page not in seen:
+            raise HTTPException(404, "no such page")
+        place = seen.index(asked.page) + {"here": 0, "next": 1, "previous": -1}[asked.go]
+        if place < len(seen):
+            return seen[max(0, place)]
+        return self._assignment.new(reviewer) or self._assignment.resume(reviewer)
+
+    def _shown(self, reviewer: int, key: str) -> dict[str, Any]:
+        items = self._reviewed.page(key)
+        category = items[0].category
+        self._assignment.renew(reviewer, category)
+        sets, seen = self._assignment.pages(reviewer, category), self._assignment.seen(reviewer)
+        keys = {item.part: item.key for item in items}
+        return {
+            "id": key,
+            "category": category,
+            "position": seen.index(key) + 1,
+            "set": sets.index(key) + 1,
+            "sets": len(sets),
+            "items": [
+                {
+                    "id": item.key,
+                    "available": item.available,
+                    "tiles": item.tiles,
+                    "state": _told(self._reviewed.state(reviewer, item.id), keys),
+                }
+                for item in items
+            ],
+        }
+
+    def vote(self, given: GivenVote) -> dict[str, Any]:
+        reviewer = self._reviewed.reviewer(given.reviewer)
+        item, beside = self._item(given.item)
+        vote = _checked(given, item, beside)
+        receipt = self._reviewed.vote(reviewer, item.id, vote, request=given.request, base=given.base)
+        self._assignment.renew(reviewer, item.category)
+        keys = {one.part: one.key for one in beside}
+        replaced = receipt.replaced and _told(receipt.replaced, keys)
+        return {"state": _told(receipt.state, keys), "replaced": replaced}
+
+    def undo(self, asked: Change) -> Response:
+        reviewer = self._reviewed.reviewer(asked.reviewer)
+        item, beside = self._item(asked.item)
+        keys = {one.part: one.key for one in beside}
+        try:
+            state = self._reviewed.undo(reviewer, item.id, request=asked.request, base=asked.base)
+        except ChangedElsewhereError as changed:
+            detail = "nothing was undone: this part was changed in another window"
+            return JSONResponse({"detail": detail, "state": _told(changed.state, keys)}, 409)
+        return JSONResponse({"state": _told(state, keys)})
+
+    def _item(self, key: str) -> tuple[Item, list[Item]]:
+        """An item, and all of its page."""
+        item = self._reviewed.item(key)
+        if item is None or not self._assignment.has_page(item.page, item.category):
+            raise HTTPException(404, "no such part")
+        return item, self._reviewed.page(item.page)
+
+
+def _checked(given: GivenVote, item: Item, beside: list[Item]) -> Vote:
+    """The vote, with part ids in place of keys.
+
+    Only earlier parts of the class can be the same: so no two are each other's duplicates.
+    """
+    if len(given.marks) != len(item.tiles):
+        raise HTTPException(422, f"expected {len(item.tiles)} marks, found {len(given.marks)}")
+    same = (given.duplicate_of, given.merged_into)
+    if given.action != "judged" and same != (None, None):
+        raise HTTPException(422, "expected no other part where this one is rejected or skipped")
+    earlier: dict[str | None, int | None] = {one.key: one.part for one in beside if one.part < item.part}
+    earlier[None] = None
+    if not set(same) <= set(earlier):
+        raise HTTPException(422, "expected an earlier part of the same class")
+    duplicate_of, merged_into = (earlier[key] for key in same)
+    return Vote(given.action, tuple(given.marks), duplicate_of, merged_into, tidy(given.name))
+
+
+def _told(state: State, keys: Mapping[int, str]) -> dict[str, Any]:
+    told: dict[str, Any] = {"version": state.version, "changed": state.changed, "vote": None}
+    if (vote := state.vote) is not None:
+        told["vote"] = vote._asdict() | {
+            "duplicate_of": None if vote.duplicate_of is None else keys[vote.duplicate_of],
+            "merged_into": None if vote.merged_into is None else keys[vote.merged_into],
+        }
+    return told
+
+
+def _static(name: str, media_type: str) -> Response:
+    data = (resources.files("partdistillation.review") / "static" / name).read_bytes()
+    return Response(data, media_type=media_type, headers={"cache-control": "no-cache"})
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    """What is wrong, without repeating what was sent."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(step) for step in first["loc"])
+    return JSONResponse({"detail": f"{place}: {first['msg']}"}, 422)

@@ -1,0 +1,227 @@
+"""What stands before every request: who may ask, from where, and how much.
+
+A page on another site can make a reviewer's browser send requests to this server, also by a name of its own
+that it lets point at 127.0.0.1 (DNS rebinding). So the Host must be the server's, the Origin of a POST this
+page's, a POST must carry a header that no form can set, and nothing is shared across origins: there is no
+CORS, and HEAD and OPTIONS, which the page doesn't need, are answered 405 as any method but GET and POST.
+"""
+
+import hmac
+import ipaddress
+import json
+from collections.abc import Collection, Mapping
+from hashlib import sha256
+from http.cookies import CookieError, SimpleCookie
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY = 16 * 1024
+"""Bytes of a request; a vote has about 300."""
+PAGE_HEADER = "x-review-page"
+"""Every POST has it: a browser lets no other site's form set it."""
+COOKIE = "partdistill_review"
+OPEN_PATHS = ("/", "/static/app.js", "/static/style.css", "/static/icon.svg", "/api/session")
+"""What may be asked for without the token: the empty page, and the place to give the token."""
+
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class Refused(Exception):
+    """The request isn't answered: status, and what to tell."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.detail = status, detail
+
+
+class Guard:
+    """An ASGI application that lets good requests through to another, and adds headers to every answer.
+
+    Args:
+        application: what answers.
+        hosts: names by which the server may be called.
+        any_address: whether it may also be called by any IP address (those can't be rebound).
+        page_token: what the page sends with every POST, in `PAGE_HEADER`.
+        access: what the cookie, or a bearer header, must hold; None where no token is asked for.
+    """
+
+    def __init__(
+        self,
+        application: ASGIApp,
+        *,
+        hosts: Collection[str],
+        any_address: bool,
+        page_token: str,
+        access: "Access | None",
+    ) -> None:
+        self._application = application
+        self._hosts, self._any_address = frozenset(hosts), any_address
+        self._page_token, self._access = page_token, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "lifespan":
+            await self._application(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return  # no web sockets: closed unanswered
+        send = _with_headers(send)
+        try:
+            self._check(scope)
+            body = await _body(receive)
+        except Refused as refused:
+            await _refuse(send, refused)
+            return
+        await self._application(scope, _replay(body, receive), send)
+
+    def _check(self, scope: Scope) -> None:
+        headers = _single_headers(scope)
+        host = headers.get("host", "")
+        self._check_host(host)
+        if scope["method"] not in ("GET", "POST"):
+            raise Refused(405, "expected GET or POST")
+        origin = headers.get("origin")
+        if origin is not None and origin != f"http://{host}":
+            raise Refused(403, "the request comes from another origin")
+        site = headers.get("sec-fetch-site", "none")
+        if site not in ("none", "same-origin") and scope["path"] != "/":
+            raise Refused(403, "the request comes from another site")
+        if scope["method"] == "POST":
+            self._check_post(scope["path"], headers)
+        if self._access and scope["path"] not in OPEN_PATHS and not self._access.allows(headers):
+            raise Refused(401, "the token is missing or wrong")
+
+    def _check_host(self, host: str) -> None:
+        name = _host_name(host)
+        if name not in self._hosts and not (self._any_address and _is_address(name)):
+            raise Refused(421, "this server isn't known by that name")
+
+    def _check_post(self, path: str, headers: Mapping[str, str]) -> None:
+        if "origin" not in headers:
+            raise Refused(403, "expected the Origin of the page")
+        if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            raise Refused(415, "expected JSON")
+        given = headers.get(PAGE_HEADER)
+        # The session's answer tells the page its token, so there only the header itself is asked for.
+        if given is None or (path != "/api/session" and not _equal(given, self._page_token)):
+            raise Refused(403, "expected a request of the page")
+
+
+class Access:
+    """The token that is asked for where others can reach the server, and the cookie that stands for it."""
+
+    def __init__(self, token: str, secret: bytes) -> None:
+        self._token = token
+        self.cookie = hmac.new(secret, b"access" + token.encode(), sha256).hexdigest()
+
+    def accepts(self, token: str) -> bool:
+        """Whether it is the token, in a time that doesn't tell how much of it was right."""
+        return _equal(token, self._token)
+
+    def allows(self, headers: Mapping[str, str]) -> bool:
+        """Whether the request has the cookie, or the token as `Authorization: Bearer`."""
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self.accepts(given.strip()):
+            return True
+        try:
+            cookies = SimpleCookie(headers.get("cookie", ""))
+        except CookieError:
+            return False
+        return COOKIE in cookies and _equal(cookies[COOKIE].value, self.cookie)
+
+
+def _equal(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode(), wanted.encode())
+
+
+def _single_headers(scope: Scope) -> dict[str, str]:
+    """By name; a header that must be there once, found twice, is refused rather than chosen from."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name in headers and name in ("host", "origin", "content-type", PAGE_HEADER):
+            raise Refused(400, f"expected one {name}, found more")
+        headers[name] = value
+    return headers
+
+
+def _host_name(host: str) -> str:
+    """Without the port, which may be another one before a tunnel; the Origin is held to Host and port."""
+    name, _, port = host.rpartition(":")
+    if not name or name.endswith(":") or host.endswith("]"):  # no port
+        name = host
+    elif not port.isdecimal():
+        raise Refused(421, "expected a host and a port")
+    return name.removeprefix("[").removesuffix("]").lower()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+async def _body(receive: Receive) -> bytes:
+    """The whole body, unless it is too large; then no more of it is read."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Refused(400, "the request ended early")
+        body += bytes(message.get("body", b""))
+        if len(body) > MAX_BODY:
+            raise Refused(413, f"expected at most {MAX_BODY} bytes")
+        if not message.get("more_body", False):
+            return body
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+def _with_headers(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            named = {name.lower() for name, _ in message["headers"]}
+            headers = dict(_HEADERS)
+            if b"cache-control" not in named:
+                headers["cache-control"] = "no-store"
+            extra = [(name.encode(), value.encode()) for name, value in headers.items()]
+            message = {**message, "headers": [*message["headers"], *extra]}
+        await send(message)
+
+    return sent
+
+
+async def _refuse(send: Send, refused: Refused) -> None:
+    body = json.dumps({"detail": refused.detail}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if refused.status == 405:
+        headers.append((b"allow", b"GET, POST"))
+    if refused.status == 413:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

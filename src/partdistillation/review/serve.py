@@ -1,0 +1,160 @@
+"""The command: from folders of runs to a server, or to a file of verdicts."""
+
+import ipaddress
+import secrets
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from partdistillation.atomic import locked
+from partdistillation.errors import ConfigError
+from partdistillation.review.items import Tiles, add_runs, find_runs
+from partdistillation.review.store import ReviewStore, export_verdicts
+from partdistillation.verdicts import write_verdicts
+
+FOLDER = "review"
+DATABASE = "review.sqlite"
+VERDICTS = "verdicts.jsonl"
+"""Written when the server starts and when it ends, for the commands that go on with the verdicts."""
+MIN_TOKEN = 16
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(
+    folders: Sequence[Path],
+    *,
+    images: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    token: str | None = None,
+    verdicts: int = 1,
+    seed: int = 0,
+) -> None:
+    """Serve the review of runs until Ctrl-C. What is said is kept in the first one's folder `review`.
+
+    Args:
+        folders: the runs; several are compared, and the page doesn't tell which is which.
+        images: folder of the photographs; without it each run's own.
+        host: address to listen at.
+        port: 0 takes a free one.
+        token: what reviewers must have; needed where `host` isn't loopback.
+        verdicts: how many each part is to get.
+        seed: decides the images that are shown, and the order of classes.
+
+    Raises:
+        ConfigError: no token where one is needed, FastAPI isn't installed, or the port is taken.
+        InputError: there is nothing to review.
+        StoreError: the folder holds a review of other parts, or another server writes to it.
+    """
+    check_access(host, token)
+    try:
+        import uvicorn
+
+        from partdistillation.review.app import make_app
+        from partdistillation.review.guard import Access, Guard
+    except ImportError as error:
+        raise ConfigError(
+            f"the review needs FastAPI and uvicorn (found: {error}): pip install 'partdistillation[review]'"
+        ) from error
+    from partdistillation.review.assignment import Assignment
+
+    runs = find_runs(folders, images)
+    folder = folders[0] / FOLDER
+    folder.mkdir(exist_ok=True)
+    with locked(folder), listening(host, port) as listener:
+        reviewed = ReviewStore(folder / DATABASE)
+        ids = add_runs(reviewed, runs, seed)
+        access = Access(token, reviewed.secret) if token else None
+        page_token = reviewed.page_token()
+        app = make_app(
+            reviewed,
+            Assignment(reviewed, ids, verdicts, seed),
+            Tiles(reviewed, {identity: run.images for identity, run in zip(ids, runs, strict=True)}),
+            page_token=page_token,
+            access=access,
+        )
+        guard = Guard(
+            app,
+            hosts=_names_of_this(host),
+            any_address=not is_loopback(host),
+            page_token=page_token,
+            access=access,
+        )
+        _announce(listener, host, token)
+        settings = uvicorn.Config(guard, log_level="warning", access_log=False, server_header=False)
+        export(folders[0], folder / VERDICTS)
+        try:
+            uvicorn.Server(settings).run(sockets=[listener])
+        finally:
+            reviewed.close()
+            export(folders[0], folder / VERDICTS)
+
+
+def export(folder: Path, path: Path) -> int:
+    """Write what the reviewers of a run said to a file of JSON lines; how many verdicts they are.
+
+    Raises:
+        StoreError: there was no review.
+    """
+    found = export_verdicts(folder / FOLDER / DATABASE)
+    write_verdicts(path, found)
+    return len(found)
+
+
+def check_access(host: str, token: str | None) -> None:
+    """Raise ConfigError where others could reach the review without a token, or guess it."""
+    if token is None and not is_loopback(host):
+        raise ConfigError(
+            f"--host {host}: others can reach this address, so reviewers need a token. Say, for example, "
+            f"--token {secrets.token_urlsafe(MIN_TOKEN)}"
+        )
+    if token is not None and len(token) < MIN_TOKEN:
+        raise ConfigError(f"--token: expected at least {MIN_TOKEN} characters, found {len(token)}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _names_of_this(host: str) -> set[str]:
+    if is_loopback(host):
+        return {*_LOOPBACK, host.lower()}
+    return {*_LOOPBACK, host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens; before anything else is done, so that a port that is taken is known at once."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(128)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ConfigError(f"can't listen at {host}, port {port}: {error}. Choose another --port") from error
+    return listener
+
+
+def _announce(listener: socket.socket, host: str, token: str | None) -> None:
+    port = listener.getsockname()[1]
+    shown = f"[{host}]" if ":" in host else host
+    if not is_loopback(host):
+        print(
+            f"warning: {host} can be reached by others. Whoever has the token may see the pictures and vote; "
+            "what is sent isn't encrypted. Safer: listen at 127.0.0.1 and let reviewers come by `ssh -L`.",
+            file=sys.stderr,
+        )
+    # A fragment isn't sent to the server and so is in no log.
+    print(
+        f"Review at http://{shown}:{port}/{f'#token={token}' if token else ''}  (Ctrl-C ends it)", flush=True
+    )

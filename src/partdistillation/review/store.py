@@ -1,0 +1,453 @@
+"""What reviewers said, in SQLite: a vote that was acknowledged is on the disk.
+
+Every write is one transaction of a database in WAL mode with `synchronous=FULL`, so it survives the process
+and the power. `verdicts` has one row a reviewer and item; `history` has every version of it, among them the
+undone ones, and the client's id of the request that made it: the same request again changes nothing.
+
+Ids that leave the server (of items, pages, tiles) are keyed hashes: they tell neither the run that something
+is from nor the order in it, and can't be guessed.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+import sqlite3
+import threading
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import time
+from typing import Any, NamedTuple
+
+from partdistillation.collages import PartSample, Tile
+from partdistillation.errors import StoreError
+from partdistillation.verdicts import Action, Verdict
+
+LAYOUT = "1"
+"""Version of the tables below."""
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, fingerprint TEXT NOT NULL, complete INTEGER NOT NULL
+) STRICT;
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, page TEXT NOT NULL,
+    run INTEGER NOT NULL REFERENCES runs, category TEXT NOT NULL, part INTEGER NOT NULL,
+    available INTEGER NOT NULL,
+    UNIQUE (category, run, part)
+) STRICT;
+CREATE INDEX items_of_page ON items (page);
+CREATE TABLE tiles (
+    key TEXT PRIMARY KEY, item INTEGER NOT NULL REFERENCES items, position INTEGER NOT NULL,
+    shows TEXT NOT NULL,
+    UNIQUE (item, position)
+) STRICT;
+CREATE TABLE reviewers (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL) STRICT;
+CREATE TABLE assignments (
+    reviewer INTEGER NOT NULL REFERENCES reviewers, category TEXT NOT NULL,
+    place INTEGER NOT NULL, expires REAL NOT NULL,
+    PRIMARY KEY (category, reviewer)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE verdicts (
+    reviewer INTEGER NOT NULL REFERENCES reviewers, item INTEGER NOT NULL REFERENCES items,
+    version INTEGER NOT NULL, parent INTEGER NOT NULL, changed INTEGER NOT NULL,
+    action TEXT, marks TEXT, duplicate_of INTEGER, merged_into INTEGER, name TEXT,
+    PRIMARY KEY (item, reviewer)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    reviewer INTEGER NOT NULL REFERENCES reviewers, item INTEGER NOT NULL REFERENCES items,
+    version INTEGER NOT NULL, parent INTEGER NOT NULL, changed INTEGER NOT NULL,
+    action TEXT, marks TEXT, duplicate_of INTEGER, merged_into INTEGER, name TEXT,
+    request TEXT NOT NULL, at REAL NOT NULL,
+    UNIQUE (reviewer, item, version), UNIQUE (reviewer, item, request)
+) STRICT;
+"""
+# `parent` is the version that undo goes back to (0: none yet); `changed` numbers answers in time: what undo
+# brings back has its old number, so that undo again goes on to the answer before it.
+
+_STATE = "version, parent, changed, action, marks, duplicate_of, merged_into, name"
+_STATE_OF_VERDICT = ", ".join(f"verdicts.{column}" for column in _STATE.split(", "))
+
+
+class Item(NamedTuple):
+    """A part class to judge."""
+
+    id: int
+    key: str
+    page: str
+    """The items of a run's object class have the same; they are judged together."""
+    run: int
+    category: str
+    part: int
+    available: int
+    """Images that show the part class in the run, of which its tiles are a few."""
+    tiles: tuple[str, ...]
+
+
+class Vote(NamedTuple):
+    """An answer about an item. Other items are named by their part ids within the class."""
+
+    action: Action
+    marks: tuple[bool, ...]
+    duplicate_of: int | None = None
+    merged_into: int | None = None
+    name: str = ""
+
+
+class State(NamedTuple):
+    """What is stored for a reviewer and an item; version 0 and no vote before the first."""
+
+    version: int
+    parent: int
+    changed: int
+    vote: Vote | None
+
+
+NOTHING = State(0, 0, 0, None)
+
+
+class Receipt(NamedTuple):
+    """What a stored vote is answered with."""
+
+    state: State
+    """What is stored now; after a replay that may be a later vote's."""
+    replaced: State | None
+    """The version that another window had stored meanwhile and that this vote took the place of."""
+
+
+class ChangedElsewhereError(Exception):
+    """The client wanted to undo a version that isn't the current one any more."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self.state = state
+
+
+class ReviewStore:
+    """The database of a review. Its methods may be called from any thread.
+
+    Raises:
+        StoreError: the file isn't the database of a review, or one of another version.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time) -> None:
+        self.path = path
+        self.clock = clock
+        self._lock = threading.RLock()
+        try:
+            self._connection = _connect(path)
+            self.secret = bytes.fromhex(self._meta("secret"))
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: expected the database of a review, found {error}") from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for this thread alone; afterwards all is on the disk, or nothing."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.rollback()
+                raise
+            self._connection.commit()
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows of a SELECT."""
+        with self._lock:
+            return self._connection.execute(sql, values).fetchall()
+
+    def page_token(self) -> str:
+        """What proves that a request is the page's; the same after a restart, so nobody notices one."""
+        return self._key("page token")
+
+    def _key(self, *words: object) -> str:
+        """An id for the outside: of the same words always the same, telling nothing about them."""
+        message = json.dumps(words, default=str).encode()
+        return hmac.new(self.secret, message, hashlib.sha256).hexdigest()[:24]
+
+    def _meta(self, key: str) -> str:
+        ((value,),) = self.query("SELECT value FROM meta WHERE key = ?", key)
+        return str(value)
+
+    # ------------------------------------------------------------------ what is judged
+
+    def add_run(self, name: str, fingerprint: str) -> int:
+        """The id of a run, added if it is new.
+
+        Raises:
+            StoreError: verdicts are stored about other parts of a run with this name.
+        """
+        with self.transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO runs VALUES (NULL, ?, ?, 0)", (name, fingerprint))
+            row = connection.execute("SELECT id, fingerprint FROM runs WHERE name = ?", (name,)).fetchone()
+        if row[1] != fingerprint:
+            raise StoreError(
+                f"{self.path} holds a review of other parts of {name!r} (or other collages: another seed): "
+                f"expected {row[1]}, found {fingerprint}. Move its folder away to keep it and start another."
+            )
+        return int(row[0])
+
+    def is_complete(self, run: int) -> bool:
+        """Whether all part classes of a run were added."""
+        return self.query("SELECT complete FROM runs WHERE id = ?", run) == [(1,)]
+
+    def add_items(self, run: int, samples: Iterable[PartSample]) -> None:
+        """Add part classes, all or none, each with what its tiles show."""
+        with self.transaction() as connection:
+            for sample in samples:
+                self._add_item(connection, run, sample)
+            connection.execute("UPDATE runs SET complete = 1 WHERE id = ?", (run,))
+
+    def _add_item(self, connection: sqlite3.Connection, run: int, sample: PartSample) -> None:
+        key, page = self._key("item", run, *sample[:2]), self._key("page", run, sample.category)
+        added = connection.execute(
+            "INSERT INTO items VALUES (NULL, ?, ?, ?, ?, ?, ?)",
+            (key, page, run, *sample[:2], sample.available),
+        )
+        connection.executemany(
+            "INSERT INTO tiles VALUES (?, ?, ?, ?)",
+            [
+                (self._key("tile", key, position), added.lastrowid, position, _tile_text(tile))
+                for position, tile in enumerate(sample.tiles)
+            ],
+        )
+
+    def tiles_beside(self, key: str) -> dict[str, Tile]:
+        """By id, the tiles of the part class that the one with this id belongs to; empty if there is none."""
+        rows = self.query(
+            "SELECT key, shows FROM tiles "
+            "WHERE item = (SELECT item FROM tiles WHERE key = ?) ORDER BY position",
+            key,
+        )
+        return {tile: _tile(shows) for tile, shows in rows}
+
+    def run_of_tile(self, key: str) -> int:
+        """The run that a tile is of."""
+        ((run,),) = self.query(
+            "SELECT run FROM items JOIN tiles ON tiles.item = items.id WHERE tiles.key = ?", key
+        )
+        return int(run)
+
+    def item(self, key: str) -> Item | None:
+        """The item with an outside id."""
+        found = self._items("key = ?", key)
+        return found[0] if found else None
+
+    def page(self, key: str) -> list[Item]:
+        """The items of a page, by part id."""
+        return self._items("page = ?", key)
+
+    def _items(self, condition: str, value: str) -> list[Item]:
+        rows = self.query(
+            "SELECT items.id, items.key, page, run, category, part, available, tiles.key "
+            "FROM items JOIN tiles ON tiles.item = items.id "
+            f"WHERE items.{condition} ORDER BY part, position",
+            value,
+        )
+        tiles: dict[tuple[Any, ...], list[str]] = {}
+        for row in rows:
+            tiles.setdefault(row[:-1], []).append(row[-1])
+        return [Item._make([*fields, tuple(keys)]) for fields, keys in tiles.items()]
+
+    def answers(self, runs: Sequence[int]) -> list[tuple[int, Vote]]:
+        """All reviewers' votes about the items of runs, by the items' ids."""
+        marks = ", ".join("?" * len(runs))
+        rows = self.query(
+            f"SELECT item, {_STATE_OF_VERDICT} FROM verdicts "
+            f"JOIN items ON items.id = item WHERE action IS NOT NULL AND run IN ({marks})",
+            *runs,
+        )
+        states = ((item, _state([tuple(state)])) for item, *state in rows)
+        return [(item, state.vote) for item, state in states if state.vote is not None]
+
+    # ------------------------------------------------------------------ who judges
+
+    def reviewer(self, name: str) -> int:
+        """The id of the reviewer with this name, case and spaces aside; added if there is none."""
+        shown = tidy(name)
+        key = unicodedata.normalize("NFKC", shown).casefold()
+        if known := self.query("SELECT id FROM reviewers WHERE key = ?", key):
+            return int(known[0][0])
+        with self.transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO reviewers VALUES (NULL, ?, ?)", (key, shown))
+        return self.reviewer(name)
+
+    def names_by(self, reviewer: int) -> list[str]:
+        """The names that a reviewer gave to parts, latest first: to be offered again."""
+        rows = self.query(
+            "SELECT name FROM verdicts WHERE reviewer = ? AND action = 'judged' AND name <> '' "
+            "GROUP BY name ORDER BY max(changed) DESC LIMIT 100",
+            reviewer,
+        )
+        return [name for (name,) in rows]
+
+    # ------------------------------------------------------------------ votes
+
+    def state(self, reviewer: int, item: int) -> State:
+        """What a reviewer said last about an item."""
+        return _state(
+            self.query(f"SELECT {_STATE} FROM verdicts WHERE reviewer = ? AND item = ?", reviewer, item)
+        )
+
+    def vote(self, reviewer: int, item: int, vote: Vote, *, request: str, base: int) -> Receipt:
+        """Store an answer; it is on the disk when this returns. The last one counts, the others are history.
+
+        Args:
+            reviewer: who says it.
+            item: about what.
+            vote: what.
+            request: the client's id of this request; the same again changes nothing.
+            base: the version that the client knew. If it isn't the current one, the vote is stored all the
+                same, and the receipt says what it replaced.
+        """
+        with self.transaction() as connection:
+            current = self.state(reviewer, item)
+            if (done := self._done(reviewer, item, request)) is not None:
+                return Receipt(current, self._missed(reviewer, item, done, base))
+            (changed,) = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM history").fetchone()
+            state = State(current.version + 1, current.version, changed, vote)
+            self._write(connection, reviewer, item, state, request)
+            return Receipt(state, self._missed(reviewer, item, state.version, base))
+
+    def undo(self, reviewer: int, item: int, *, request: str, base: int) -> State:
+        """Go back to what the reviewer had said before; again, to what was before that.
+
+        Raises:
+            ChangedElsewhereError: the current version isn't `base`, or there is nothing to go back from.
+        """
+        with self.transaction() as connection:
+            current = self.state(reviewer, item)
+            if self._done(reviewer, item, request) is not None:
+                return current
+            if current.version != base or current.vote is None:
+                raise ChangedElsewhereError(current)
+            before = self._version(reviewer, item, current.parent)
+            state = before._replace(version=current.version + 1)
+            self._write(connection, reviewer, item, state, request)
+            return state
+
+    def _done(self, reviewer: int, item: int, request: str) -> int | None:
+        """The version that a request made, if it came before."""
+        rows = self.query(
+            "SELECT version FROM history WHERE reviewer = ? AND item = ? AND request = ?",
+            reviewer,
+            item,
+            request,
+        )
+        return int(rows[0][0]) if rows else None
+
+    def _missed(self, reviewer: int, item: int, version: int, base: int) -> State | None:
+        return self._version(reviewer, item, version - 1) if base < version - 1 else None
+
+    def _version(self, reviewer: int, item: int, version: int) -> State:
+        return _state(
+            self.query(
+                f"SELECT {_STATE} FROM history WHERE reviewer = ? AND item = ? AND version = ?",
+                reviewer,
+                item,
+                version,
+            )
+        )
+
+    def _write(
+        self, connection: sqlite3.Connection, reviewer: int, item: int, state: State, request: str
+    ) -> None:
+        values = (reviewer, item, *state[:3], *_columns(state.vote))
+        marks = ", ".join("?" * len(values))
+        connection.execute(f"INSERT OR REPLACE INTO verdicts VALUES ({marks})", values)
+        connection.execute(
+            f"INSERT INTO history VALUES (NULL, {marks}, ?, ?)", (*values, request, self.clock())
+        )
+
+
+def _tile_text(tile: Tile) -> str:
+    values = tile._asdict() | {"masks": [rle.decode("ascii") for rle in tile.masks]}
+    return json.dumps(values)
+
+
+def _tile(text: str) -> Tile:
+    values = json.loads(text)
+    masks = tuple(rle.encode("ascii") for rle in values["masks"])
+    return Tile(**values | {"box": tuple(values["box"]), "masks": masks})
+
+
+def tidy(text: str) -> str:
+    """A name as it is stored: composed characters, single spaces, nothing invisible that isn't a space."""
+    visible = (" " if character.isspace() else character for character in unicodedata.normalize("NFC", text))
+    return " ".join("".join(one for one in visible if unicodedata.category(one) != "Cc").split())
+
+
+def export_verdicts(database: Path) -> list[Verdict]:
+    """What all reviewers said last about every part class, in the order of run, class, part and reviewer.
+
+    May be called while the review goes on.
+
+    Raises:
+        StoreError: there is no such database.
+    """
+    if not database.is_file():
+        raise StoreError(
+            f"expected the database of a review at {database}, found none: run `partdistill review`"
+        )
+    store = ReviewStore(database)
+    try:
+        rows = store.query(
+            f"SELECT reviewers.name, runs.name, category, part, {_STATE_OF_VERDICT} "
+            "FROM verdicts JOIN items ON items.id = item JOIN runs ON runs.id = run "
+            "JOIN reviewers ON reviewers.id = reviewer "
+            "WHERE action IS NOT NULL ORDER BY runs.name, category, part, reviewers.name"
+        )
+    finally:
+        store.close()
+    return [_verdict(row) for row in rows]
+
+
+def _verdict(row: Sequence[Any]) -> Verdict:
+    reviewer, run, category, part, *state = row
+    vote = _state([tuple(state)]).vote
+    assert vote is not None
+    return Verdict(reviewer=reviewer, run=run, category=category, part=part, **vote._asdict())
+
+
+def _state(rows: Sequence[tuple[Any, ...]]) -> State:
+    if not rows:
+        return NOTHING
+    version, parent, changed, action, marks, duplicate_of, merged_into, name = rows[0]
+    if action is None:
+        return State(version, parent, changed, None)
+    vote = Vote(action, tuple(mark == "1" for mark in marks), duplicate_of, merged_into, name)
+    return State(version, parent, changed, vote)
+
+
+def _columns(vote: Vote | None) -> tuple[Any, ...]:
+    if vote is None:
+        return (None,) * len(Vote._fields)
+    marks = "".join("01"[mark] for mark in vote.marks)
+    return (vote.action, marks, vote.duplicate_of, vote.merged_into, vote.name)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("BEGIN IMMEDIATE")
+    if not connection.execute("SELECT 1 FROM sqlite_schema").fetchall():
+        for statement in _TABLES.split(";"):
+            connection.execute(statement)
+        rows = {"layout": LAYOUT, "secret": secrets.token_hex(32)}
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
+    found = connection.execute("SELECT value FROM meta WHERE key = 'layout'").fetchone()
+    connection.commit()
+    if found != (LAYOUT,):
+        raise sqlite3.DatabaseError(f"layout {found} instead of {LAYOUT}, of another version of the software")
+    return connection
