@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from partdistillation.data.cityscapes_part import CityscapesPart
+from partdistillation.data.coco_instances import Coco
+from partdistillation.data.imagenet import ImageNet
 from partdistillation.data.own_parts import OwnParts
 from partdistillation.data.paco import Paco
 from partdistillation.data.part_datasets import Finding, PartDataset
@@ -18,6 +20,8 @@ _ALL: tuple[PartDataset, ...] = (
     Paco(),
     *PASCAL_PARTS,
     CityscapesPart(),
+    ImageNet(),
+    Coco(),
     OwnParts(),
 )
 PART_DATASETS: Mapping[str, PartDataset] = {dataset.name: dataset for dataset in _ALL}

@@ -30,6 +30,8 @@ from partdistillation.errors import InputError
 
 __all__ = ["CocoAnnotation", "CocoCategory", "CocoDataset", "CocoImage", "Id", "read_instances", "read_parts"]
 
+_LISTS = ("images", "annotations", "categories")
+
 _log = logging.getLogger(__name__)
 
 
@@ -136,11 +138,11 @@ def _document(path: Path) -> dict[str, list[object]]:
         raise InputError(f"{path}: expected JSON in UTF-8, found a file that isn't ({error})") from error
     if not isinstance(document, dict):
         raise InputError(f"{path}: expected a JSON object with `images`, found a {type(document).__name__}")
-    for key in ("images", "annotations", "categories"):
+    for key in _LISTS:
         if not isinstance(document.get(key), list):
             found = type(document[key]).__name__ if key in document else "nothing"
             raise InputError(f"{path}: expected a list `{key}` as in COCO instances, found {found}")
-    return document
+    return {key: document[key] for key in _LISTS}
 
 
 def _unique(key: str, entries: Sequence[_Entry]) -> dict[str, _Entry]:
