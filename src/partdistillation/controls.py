@@ -173,7 +173,8 @@ def measure_proposals(validation: Validation, model: Path, folder: str = "propos
     measured = []
     for place, (name, settings) in kinds.items():
         make = partial(_proposer, model, settings, validation)
-        stage = _label(validation, place, ProposalRow, model, settings.to_dict(), make)
+        decisive = ranking.collecting_settings(settings)
+        stage = _label(validation, place, ProposalRow, model, decisive, make)
         rows = read_rows(stage, ProposalRow)
         measured.append(validation.score(name, "result", map(evaluation.proposals, rows)))
     return measured

@@ -69,14 +69,11 @@ def collect(inputs: Inputs, config: RankingConfig, *, model_dir: Path, objects_d
 
     `model_dir` is the proposal model; for the evaluation on another data set it may be a part model.
     """
-    decisive = ("image_size", "per_pixel", "min_ratio", "min_score", "label_min_ratio", "label_min_score",
-                "keep_all_if_none", "normalize")  # fmt: skip
-    settings = {name: value for name, value in config.to_dict().items() if name in decisive}
     return run_shards(
         inputs.out / FEATURES,
         row=ProposalRow,
         shards=StageReader(objects_dir, ObjectRow).shards,
-        settings=settings,
+        settings=collecting_settings(config),
         upstream=[objects_dir, model_dir],
         make_work=partial(
             _make_collector, inputs.need("images"), objects_dir, model_dir, config, inputs.device
@@ -84,6 +81,13 @@ def collect(inputs: Inputs, config: RankingConfig, *, model_dir: Path, objects_d
         workers=inputs.workers,
         label="ranking: features",
     )
+
+
+def collecting_settings(config: RankingConfig) -> dict[str, Json]:
+    """The settings that decide the proposals of an image."""
+    names = ("image_size", "per_pixel", "min_ratio", "min_score", "label_min_ratio", "label_min_score",
+             "keep_all_if_none", "normalize")  # fmt: skip
+    return {name: value for name, value in config.to_dict().items() if name in names}
 
 
 def _make_collector(
