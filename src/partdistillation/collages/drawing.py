@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from partdistillation.collages.sampling import PER_PART, PartSample, Tile
 from partdistillation.data.images import load_image
@@ -164,7 +164,8 @@ def _drawn(
     scale = size / max(right - left, bottom - top)
     shape = max(1, round(scale * (right - left))), max(1, round(scale * (bottom - top)))
     crop = Image.fromarray(image[top:bottom, left:right])
-    crop = crop.resize(shape, Image.Resampling.BICUBIC, reducing_gap=2)
+    # Bilinear (that is, averaging) is as good where pixels get fewer, and takes half the time.
+    crop = crop.resize(shape, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BILINEAR)
     marked = _mark(crop, mask[top:bottom, left:right])
     square = Image.new("RGB", (size, size), "#eef0f2")
     square.paste(marked, ((size - shape[0]) // 2, (size - shape[1]) // 2))
@@ -191,10 +192,14 @@ def _mark(image: Image.Image, mask: Bool[np.ndarray, "_ _"]) -> Image.Image:
     scale = image.width / mask.shape[1]
     grown = Image.fromarray(mask).convert("L").resize(image.size, Image.Resampling.BILINEAR)
     inside = grown.filter(ImageFilter.GaussianBlur(0.5 * max(1.0, scale))).point(_STEEPER)
-    line = 2 * max(2, max(image.size) // 100) + 1
-    inner, outer = inside.filter(ImageFilter.MinFilter(line)), inside.filter(ImageFilter.MaxFilter(3))
+    inner = ImageChops.invert(_grown(ImageChops.invert(inside), max(2, max(image.size) // 100)))
     marked = image.copy()
-    marked.paste("white", mask=outer)
+    marked.paste("white", mask=_grown(inside, 1))
     marked.paste(RED, mask=inside)
     marked.paste(Image.blend(image, Image.new("RGB", image.size, RED), _OPACITY), mask=inner)
     return marked
+
+
+def _grown(mask: Image.Image, pixels: int) -> Image.Image:
+    """A mask with so many pixels more around it: several times as quick as Pillow's filter of largest values."""
+    return mask.filter(ImageFilter.BoxBlur(pixels)).point(lambda grey: min((2 * pixels + 1) * grey, 255))

@@ -154,10 +154,10 @@ def _draw_class(
         made.append(Made(category, sample.part, sample.available, len(tiles), unreadable, file))
         rows.append((sample, pictures))
         collages.append(draw_collage(sample, pictures))
-        _write_png(folder / file, collages[-1])
+        write_png(folder / file, collages[-1])
     sheet = draw_sheet(category, rows)
-    _write_png(folder / name / SHEET, sheet)
-    _write_pdf(folder / name / PAGES, [sheet, *collages], plain_text(category))
+    write_png(folder / name / SHEET, sheet)
+    write_pdf(folder / name / PAGES, [sheet, *collages], plain_text(category))
     _remove_parts(folder / name, {Path(one.file).name for one in made})
     document = {"made_from": made_from, "parts": [asdict(one) for one in made]}
     _write_json(folder / name / SUMMARY, document)
@@ -194,14 +194,14 @@ def _remove_parts(folder: Path, names: set[str]) -> None:
             path.unlink()
 
 
-def _write_png(path: Path, picture: Image.Image) -> None:
+def write_png(path: Path, picture: Image.Image) -> None:
     buffer = BytesIO()
     # Photographs hardly get smaller by looking longer, and that would be most of a collage's time.
     picture.save(buffer, "PNG", compress_level=1)
     replace_file(path, buffer.getvalue())
 
 
-def _write_pdf(path: Path, pages: Sequence[Image.Image], title: str) -> None:
+def write_pdf(path: Path, pages: Sequence[Image.Image], title: str) -> None:
     """A page a picture; without a date, so that the same pictures give the same bytes."""
     buffer = BytesIO()
     pages[0].save(
