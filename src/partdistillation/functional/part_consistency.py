@@ -8,13 +8,16 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+_LEAST = 1e-6
+"""Pixels of a part below which its mean fades to zero: a division by less has no finite gradient."""
+
 
 def part_means(
     values: Float[Tensor, "image channel h w"], masks: Float[Tensor, "image part h w"]
 ) -> Float[Tensor, "image part channel"]:
     """Mean of the values over each part. Of a part without any pixel, zero."""
     sums = masks.flatten(2) @ values.flatten(2).transpose(1, 2)
-    return sums / masks.sum(dim=(2, 3)).clamp(min=torch.finfo(masks.dtype).tiny)[..., None]
+    return sums / masks.sum(dim=(2, 3)).clamp(min=_LEAST)[..., None]
 
 
 def within_part_variance(
