@@ -11,22 +11,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Shaped
 
 IN_MEMORY = 2**15
 """Features that wait in memory, over all classes."""
 
 
 class ClassFeatures:
-    """Collects features; `sorted_by_class` makes one."""
+    """Collects features, or records with a feature in them; `sorted_by_class` makes one."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._files: dict[str, Path] = {}
-        self._waiting: defaultdict[str, list[Float[np.ndarray, "n dim"]]] = defaultdict(list)
+        self._waiting: defaultdict[str, list[np.ndarray]] = defaultdict(list)
         self._count = 0
 
-    def add(self, category: str, features: Float[np.ndarray, "n dim"]) -> None:
+    def add(self, category: str, features: Shaped[np.ndarray, "..."]) -> None:
         """Some more features of a class."""
         if not len(features):
             return
@@ -40,7 +40,7 @@ class ClassFeatures:
         self._write()
         return tuple(sorted(self._files))
 
-    def pieces(self, category: str) -> Iterator[Float[np.ndarray, "n dim"]]:
+    def pieces(self, category: str) -> Iterator[Shaped[np.ndarray, "..."]]:
         """A class's features in the order in which they came, a piece at a time."""
         self._write()
         file = self._files[category]
@@ -49,7 +49,7 @@ class ClassFeatures:
             while stream.tell() < size:
                 yield np.load(stream)
 
-    def read(self, category: str) -> Float[np.ndarray, "n dim"]:
+    def read(self, category: str) -> Shaped[np.ndarray, "..."]:
         """All of a class's features."""
         return np.concatenate(list(self.pieces(category)))
 
