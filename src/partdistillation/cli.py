@@ -234,6 +234,18 @@ class ReviewArguments(Arguments):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConsistencyArguments(Arguments):
+    out: Positional[Path]
+    """Folder of a run."""
+    parts: Path | None = None
+    """Ground-truth parts (.json), where there are any: to compare consistency with purity."""
+    verdicts: Path | None = None
+    """Reviewers' verdicts (.jsonl), to compare with; without it those in OUT/review, if any."""
+    seed: int = 0
+    """Draws the masks that are compared, of part classes with many."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoArguments(ProfiledArguments):
     out: Path = Path("out/demo")
     """Folder of the run."""
@@ -496,6 +508,15 @@ def review(arguments: ReviewArguments) -> None:
     )
 
 
+def consistency(arguments: ConsistencyArguments) -> None:
+    """Estimate, without people, how consistent each part class of a run is."""
+    from partdistillation.evaluation import consistency_report
+
+    consistency_report.run(
+        arguments.out, parts=arguments.parts, verdicts=arguments.verdicts, seed=arguments.seed
+    )
+
+
 def demo(arguments: DemoArguments) -> None:
     """The whole pipeline on PartShapes, the data set in the package."""
     from partdistillation import demo
@@ -584,6 +605,7 @@ COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     "collages": (CollagesArguments, collages),
     "review-scores": (ReviewScoresArguments, review_scores),
     "review": (ReviewArguments, review),
+    "consistency": (ConsistencyArguments, consistency),
     "demo": (DemoArguments, demo),
     "classes": (ClassesArguments, classes),
     "prepare": (PrepareArguments, prepare),
