@@ -219,6 +219,8 @@ def test_unknown_names_and_folders(
         ("part_imagenet", "train, val, test, val_test"),
         ("part_imagenet_pp", "all"),
         ("paco", "train, val, test"),
+        ("pascal_part_raw", "train, val, trainval"),
+        ("cityscapes_part", "train, val"),
     ],
 )
 def test_unknown_splits(tmp_path: Path, name: str, splits: str) -> None:
@@ -294,6 +296,8 @@ def test_street_parts(shared: Path) -> None:
         ("part_imagenet_ood", "val_test", ("part_imagenet", "out_of_distribution")),
         ("part_imagenet_pp", "all", ("part_imagenet_pp",)),
         ("paco", "val", ("paco",)),
+        ("pascal_part", "trainval", ("pascal_part",)),
+        ("cityscapes_part", "train", ("cityscapes_part",)),
     ],
 )
 def test_commands_take_what_is_written(

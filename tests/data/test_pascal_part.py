@@ -224,7 +224,7 @@ def test_missing_files(copy: Path, tmp_path: Path) -> None:
         ("", "the split is empty"),
         ("2011_000003\n", "images up to 2010, found none"),
         ("2008_000002\n../../etc/passwd\n", "expected an image a line, as 2008_000002, found ../../etc"),
-        (None, "expected the list of the split's images"),
+        (None, "expected the list of the split's images, found No such file"),
     ],
 )
 def test_lists_that_are_wrong(copy: Path, tmp_path: Path, content: str | None, message: str) -> None:

@@ -20,6 +20,7 @@ from partdistillation.functional.masks import (
     box,
     decode,
     encode,
+    encoded_box,
     from_coco,
     pairwise_iou,
     polygons_to_mask,
@@ -215,6 +216,15 @@ def test_polygon_by_hand() -> None:
 def test_box_is_pycocotools(mask: Mask) -> None:
     x, y, w, h = coco.toBbox(coco.encode(np.asfortranarray(mask, np.uint8)))
     assert box(mask) == (x, y, x + w, y + h)
+    assert encoded_box(encode(mask), *mask.shape) == box(mask)
+
+
+def test_box_of_runs_without_length() -> None:
+    """`0` three times, as other encoders may write: a True run of no pixels at both ends."""
+    counts = coco.frPyObjects({"size": [4, 5], "counts": [0, 0, 6, 3, 0, 0, 11, 0]}, 4, 5)["counts"]
+    assert encoded_box(counts, 4, 5) == box(decode(counts, 4, 5)) == (1, 0, 3, 4)
+    with pytest.raises(InputError, match="fill"):
+        encoded_box(counts, 4, 6)
 
 
 def test_box_by_hand() -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from partdistillation.atomic import replace_file
 from partdistillation.data.coco import CocoImage, Id
 from partdistillation.errors import InputError
-from partdistillation.functional.masks import box, decode
+from partdistillation.functional.masks import area, encoded_box
 
 Document = dict[str, list[dict[str, object]]]
 
@@ -131,14 +131,13 @@ def _annotation(
     if label.image_id not in sizes:
         raise InputError(f"expected labels of the given images only, found one of image {label.image_id!r}")
     height, width = sizes[label.image_id]
-    mask = decode(label.rle, height, width)
-    x0, y0, x1, y1 = box(mask)
+    x0, y0, x1, y1 = encoded_box(label.rle, height, width)
     annotation: dict[str, object] = {
         "id": number,
         "image_id": label.image_id,
         "category_id": category_id,
         "segmentation": {"size": [height, width], "counts": label.rle.decode("ascii")},
-        "area": int(mask.sum()),
+        "area": area(label.rle, height, width),
         "bbox": [int(x0), int(y0), int(x1 - x0), int(y1 - y0)],
         "iscrowd": 0,
     }

@@ -204,10 +204,12 @@ def _ids(copy: _Copy, split: str) -> list[str]:
     path = next((each for each in places if each.is_file()), places[0])
     try:
         lines = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise InputError(
-            f"{path}: expected the list of the split's images: {error}; {_GET_IMAGES}"
+            f"{path}: expected the list of the split's images, found {error.strerror}; {_GET_IMAGES}"
         ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected text, found a file that isn't; {_GET_IMAGES}") from error
     odd = [line for line in lines if not _IMAGE_ID.fullmatch(line)]
     if odd:
         raise InputError(f"{path}: expected an image a line, as 2008_000002, found {listed(odd)}")

@@ -176,6 +176,24 @@ def box(mask: Bool[np.ndarray, "height width"]) -> tuple[float, float, float, fl
     return (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
 
 
+def encoded_box(counts: bytes, height: int, width: int) -> tuple[float, float, float, float]:
+    """As `box`, of a compressed run-length encoding, without decoding it.
+
+    Raises:
+        InputError: as `decode`.
+    """
+    runs = checked(unpack(counts), height, width)
+    stop = np.cumsum(runs)[1::2][runs[1::2] > 0]
+    if len(stop) == 0:
+        return (0.0, 0.0, 0.0, 0.0)
+    start = stop - runs[1::2][runs[1::2] > 0]
+    last = stop - 1
+    rows = (int((start % height).min()), int((last % height).max()) + 1)
+    if (start // height < last // height).any():  # on to the top of the next column
+        rows = (0, height)
+    return (float(start[0] // height), float(rows[0]), float(last[-1] // height + 1), float(rows[1]))
+
+
 def resize_mask(
     mask: Bool[np.ndarray, "_ _"], height: int, width: int
 ) -> Bool[np.ndarray, "{height} {width}"]:
