@@ -73,8 +73,8 @@ class ContrastiveNet(nn.Module):
         Raises:
             CheckpointError: the encoder can't be loaded.
         """
-        encoder, mean, std = _load_encoder(source)
         with torch.random.fork_rng():
+            encoder, mean, std = _load_encoder(source)
             torch.manual_seed(seed)
             network = cls(encoder, num_parts=num_parts, image_size=image_size, mean=mean, std=std)
             for convolution in network.head:
