@@ -9,6 +9,7 @@ CORS, and HEAD and OPTIONS, which the page doesn't need, are answered 405 as any
 import hmac
 import ipaddress
 import json
+import re
 from collections.abc import Collection, Mapping
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
@@ -22,6 +23,8 @@ PAGE_HEADER = "x-review-page"
 COOKIE = "partdistill_review"
 OPEN_PATHS = ("/", "/static/app.js", "/static/style.css", "/static/icon.svg", "/api/session")
 """What may be asked for without the token: the empty page, and the place to give the token."""
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
 _HEADERS = {
     "content-security-policy": (
@@ -158,13 +161,11 @@ def _single_headers(scope: Scope) -> dict[str, str]:
 
 
 def _host_name(host: str) -> str:
-    """Without the port, which may be another one before a tunnel; the Origin is held to Host and port."""
-    name, _, port = host.rpartition(":")
-    if not name or name.endswith(":") or host.endswith("]"):  # no port
-        name = host
-    elif not port.isdecimal():
+    """Without the port, which is another one before a tunnel; the Origin is held to Host and port."""
+    match = _HOST.fullmatch(host.lower())
+    if match is None:
         raise Refused(421, "expected a host and a port")
-    return name.removeprefix("[").removesuffix("]").lower()
+    return match[1].strip("[]")
 
 
 def _is_address(name: str) -> bool:

@@ -63,19 +63,22 @@ def _names(folders: Sequence[Path]) -> list[str]:
     raise AssertionError("different paths differ somewhere")
 
 
-def add_runs(reviewed: ReviewStore, runs: Sequence[ReviewedRun], seed: int) -> list[int]:
-    """Put the part classes of runs into the database, with a sample of images each; their ids there.
+def add_runs(reviewed: ReviewStore, runs: Sequence[ReviewedRun], seed: int) -> dict[int, Path]:
+    """Put the part classes of runs into the database, with a sample of images each.
 
     Args:
         reviewed: the database.
         runs: what is judged.
         seed: decides which images show a part class.
 
+    Returns:
+        By a run's id in the database, the folder of its photographs.
+
     Raises:
         StoreError: the database holds verdicts about other parts, or a run's files are missing or damaged.
         InputError: a run has no part class to judge, or none of its photographs are where they should be.
     """
-    return [_add_run(reviewed, run, seed) for run in runs]
+    return {_add_run(reviewed, run, seed): run.images for run in runs}
 
 
 def _add_run(reviewed: ReviewStore, run: ReviewedRun, seed: int) -> int:

@@ -4,14 +4,20 @@ import ipaddress
 import secrets
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from partdistillation.atomic import locked
 from partdistillation.errors import ConfigError
+from partdistillation.review.assignment import Assignment
 from partdistillation.review.items import Tiles, add_runs, find_runs
 from partdistillation.review.store import ReviewStore, export_verdicts
 from partdistillation.verdicts import write_verdicts
+
+if TYPE_CHECKING:
+    from partdistillation.review.guard import Guard
 
 FOLDER = "review"
 DATABASE = "review.sqlite"
@@ -51,45 +57,59 @@ def serve(
     check_access(host, token)
     try:
         import uvicorn
-
-        from partdistillation.review.app import make_app
-        from partdistillation.review.guard import Access, Guard
     except ImportError as error:
         raise ConfigError(
             f"the review needs FastAPI and uvicorn (found: {error}): pip install 'partdistillation[review]'"
         ) from error
-    from partdistillation.review.assignment import Assignment
 
     runs = find_runs(folders, images)
     folder = folders[0] / FOLDER
     folder.mkdir(exist_ok=True)
-    with locked(folder), listening(host, port) as listener:
-        reviewed = ReviewStore(folder / DATABASE)
+    with (
+        locked(folder),
+        listening(host, port) as listener,
+        closing(ReviewStore(folder / DATABASE)) as reviewed,
+    ):
         ids = add_runs(reviewed, runs, seed)
-        access = Access(token, reviewed.secret) if token else None
-        page_token = reviewed.page_token()
-        app = make_app(
-            reviewed,
-            Assignment(reviewed, ids, verdicts, seed),
-            Tiles(reviewed, {identity: run.images for identity, run in zip(ids, runs, strict=True)}),
-            page_token=page_token,
-            access=access,
-        )
-        guard = Guard(
-            app,
-            hosts=_names_of_this(host),
-            any_address=not is_loopback(host),
-            page_token=page_token,
-            access=access,
-        )
+        application = make_application(reviewed, ids, host=host, token=token, verdicts=verdicts, seed=seed)
+        settings = uvicorn.Config(application, log_level="warning", access_log=False, server_header=False)
         _announce(listener, host, token)
-        settings = uvicorn.Config(guard, log_level="warning", access_log=False, server_header=False)
         export(folders[0], folder / VERDICTS)
         try:
             uvicorn.Server(settings).run(sockets=[listener])
         finally:
-            reviewed.close()
             export(folders[0], folder / VERDICTS)
+
+
+def make_application(
+    reviewed: ReviewStore,
+    images: Mapping[int, Path],
+    *,
+    host: str,
+    token: str | None,
+    verdicts: int,
+    seed: int,
+) -> "Guard":
+    """What answers requests. `images`: photographs by a run's id in the database; the rest as in `serve`."""
+    from partdistillation.review.app import make_app
+    from partdistillation.review.guard import Access, Guard
+
+    access = Access(token, reviewed.secret) if token else None
+    page_token = reviewed.page_token()
+    app = make_app(
+        reviewed,
+        Assignment(reviewed, tuple(images), verdicts, seed),
+        Tiles(reviewed, images),
+        page_token=page_token,
+        access=access,
+    )
+    return Guard(
+        app,
+        hosts=_names_of_this(host),
+        any_address=not is_loopback(host),
+        page_token=page_token,
+        access=access,
+    )
 
 
 def export(folder: Path, path: Path) -> int:
