@@ -170,8 +170,8 @@ def _objects(
         lambda: defaultdict(list)
     )
     by_column = np.asfortranarray(labels)  # as masks are encoded, which is five times as quick so
-    for number in np.unique(labels).tolist():
-        of_class, instance, part = decode_label(number)
+    meanings = {number: decode_label(number) for number in np.unique(labels).tolist()}
+    for number, (of_class, instance, part) in meanings.items():
         if of_class in CLASSES and instance is not None:
             mask = EncodedMask(encode(by_column == number), *labels.shape)
             # A pixel of no part and one of part 0 mean the same.
