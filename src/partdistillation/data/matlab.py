@@ -1,8 +1,8 @@
 """Structs in MATLAB's files (.mat, version 5): text, numbers and structs of them, as data sets use them.
 
 The format is described in https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf. scipy reads all
-of it, but a file with a few wrong bytes may end the process (scipy 1.17 reads outside the data it was given),
-and so may structs that are nested too deep. Here every size is checked before it is used.
+of it, but a file with a few wrong bytes may end the process (segmentation faults with scipy 1.17), and so may
+arrays that are nested too deep. Here every size is checked before it is used.
 
 All functions but `read_structs` raise `InputError` without the file's path, which their caller adds.
 """
