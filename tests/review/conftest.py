@@ -48,7 +48,7 @@ def sample(category: str, part: int, tiles: int = 3) -> PartSample:
 
 def fill(store: ReviewStore, *categories: str, parts: int = 2, run: str = "run") -> int:
     """Puts a run with so many parts of each class into the database."""
-    identity = store.add_run(run, "fingerprint")
+    identity = store.add_run(run, f"fingerprint of {run}")
     store.add_items(identity, [sample(name, part) for name in categories for part in range(parts)])
     return identity
 

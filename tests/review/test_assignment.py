@@ -138,7 +138,7 @@ def test_every_part_gets_its_verdicts_whatever_people_do(
     assignment = Assignment(store, [fill(store, *NAMES[:6])], verdicts=verdicts, seed=0)
     people = [store.reviewer(f"{i}") for i in range(5)]
     chance = random.Random(0)
-    for _ in range(400):
+    for _ in range(200):
         clock.now += chance.choice([1.0, 60.0, RESERVED_SECONDS])
         reviewer = chance.choice(people)
         page = assignment.resume(reviewer)

@@ -179,4 +179,4 @@ def _compare(out: Path, people: list[Reviewer], votes: int) -> None:
         (person.name, key): last for person in people for key, last in person.acknowledged.items()
     }
     assert len(export_verdicts(database)) == len(rows)
-    assert len((out / serve.FOLDER / serve.VERDICTS).read_text().splitlines()) == len(rows)
+    assert len((out / serve.VERDICTS).read_text().splitlines()) == len(rows)

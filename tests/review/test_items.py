@@ -63,6 +63,12 @@ def test_parts_are_added_once(make_run: MakeRun, store: ReviewStore) -> None:
         add_runs(store, runs, seed=1)
 
 
+def test_copies_are_not_compared(make_run: MakeRun, store: ReviewStore) -> None:
+    runs = find_runs([one := make_run("one"), make_run("other")], one / "photos")
+    with pytest.raises(InputError, match="found the same ones"):
+        add_runs(store, runs, seed=0)
+
+
 def test_a_run_without_parts(make_run: MakeRun, store: ReviewStore) -> None:
     out = make_run(parts=0)
     with pytest.raises(InputError, match="found none"):

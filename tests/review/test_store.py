@@ -91,6 +91,12 @@ def test_other_parts_of_the_same_run_are_refused(store: ReviewStore) -> None:
         store.add_run("run", "new parts")
 
 
+def test_a_run_that_was_renamed_is_known(store: ReviewStore) -> None:
+    run = store.add_run("old name", "parts")
+    assert store.add_run("new name", "parts") == run
+    assert store.query("SELECT name FROM runs") == [("new name",)]
+
+
 def test_ids_tell_nothing_and_differ_between_reviews(tmp_path: Path) -> None:
     keys = []
     for name in "ab":

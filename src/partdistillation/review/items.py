@@ -78,7 +78,10 @@ def add_runs(reviewed: ReviewStore, runs: Sequence[ReviewedRun], seed: int) -> d
         StoreError: the database holds verdicts about other parts, or a run's files are missing or damaged.
         InputError: a run has no part class to judge, or none of its photographs are where they should be.
     """
-    return {_add_run(reviewed, run, seed): run.images for run in runs}
+    images = {_add_run(reviewed, run, seed): run.images for run in runs}
+    if len(images) < len(runs):
+        raise InputError(f"expected runs with different parts, found the same ones in two of {len(runs)}")
+    return images
 
 
 def _add_run(reviewed: ReviewStore, run: ReviewedRun, seed: int) -> int:

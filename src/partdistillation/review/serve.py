@@ -14,6 +14,7 @@ from partdistillation.errors import ConfigError
 from partdistillation.review.assignment import Assignment
 from partdistillation.review.items import Tiles, add_runs, find_runs
 from partdistillation.review.store import ReviewStore, export_verdicts
+from partdistillation.verdicts import FILE as VERDICTS
 from partdistillation.verdicts import write_verdicts
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 FOLDER = "review"
 DATABASE = "review.sqlite"
-VERDICTS = "verdicts.jsonl"
-"""Written when the server starts and when it ends, for the commands that go on with the verdicts."""
 MIN_TOKEN = 16
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -39,6 +38,9 @@ def serve(
     seed: int = 0,
 ) -> None:
     """Serve the review of runs until Ctrl-C. What is said is kept in the first one's folder `review`.
+
+    When the server starts and when it ends, all verdicts are written to `review/verdicts.jsonl` too, for the
+    commands that go on with them.
 
     Args:
         folders: the runs; several are compared, and the page doesn't tell which is which.
@@ -74,11 +76,11 @@ def serve(
         application = make_application(reviewed, ids, host=host, token=token, verdicts=verdicts, seed=seed)
         settings = uvicorn.Config(application, log_level="warning", access_log=False, server_header=False)
         _announce(listener, host, token)
-        export(folders[0], folder / VERDICTS)
+        export(folders[0], folders[0] / VERDICTS)
         try:
             uvicorn.Server(settings).run(sockets=[listener])
         finally:
-            export(folders[0], folder / VERDICTS)
+            export(folders[0], folders[0] / VERDICTS)
 
 
 def make_application(

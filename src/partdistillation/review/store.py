@@ -31,7 +31,8 @@ LAYOUT = "1"
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE runs (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, fingerprint TEXT NOT NULL, complete INTEGER NOT NULL
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, fingerprint TEXT NOT NULL UNIQUE,
+    complete INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE items (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, page TEXT NOT NULL,
@@ -181,20 +182,27 @@ class ReviewStore:
     # ------------------------------------------------------------------ what is judged
 
     def add_run(self, name: str, fingerprint: str) -> int:
-        """The id of a run, added if it is new.
+        """The id of a run, added if it is new; one that is known by its fingerprint gets the name.
 
         Raises:
             StoreError: verdicts are stored about other parts of a run with this name.
         """
         with self.transaction() as connection:
-            connection.execute("INSERT OR IGNORE INTO runs VALUES (NULL, ?, ?, 0)", (name, fingerprint))
-            row = connection.execute("SELECT id, fingerprint FROM runs WHERE name = ?", (name,)).fetchone()
-        if row[1] != fingerprint:
-            raise StoreError(
-                f"{self.path} holds a review of other parts of {name!r} (or other collages: another seed): "
-                f"expected {row[1]}, found {fingerprint}. Move its folder away to keep it and start another."
-            )
-        return int(row[0])
+            others = connection.execute(
+                "SELECT fingerprint FROM runs WHERE name = ? AND fingerprint <> ?", (name, fingerprint)
+            ).fetchone()
+            if others:
+                raise StoreError(
+                    f"{self.path} holds a review of other parts of {name!r} (or other collages: another "
+                    f"seed): expected {others[0]}, found {fingerprint}. Move its folder away to keep it and "
+                    "start another."
+                )
+            (identity,) = connection.execute(
+                "INSERT INTO runs VALUES (NULL, ?, ?, 0) "
+                "ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name RETURNING id",
+                (name, fingerprint),
+            ).fetchone()
+        return int(identity)
 
     def is_complete(self, run: int) -> bool:
         """Whether all part classes of a run were added."""

@@ -65,7 +65,10 @@ async function ask(path, body) {
     try {
       return await post(path, body);
     } catch (problem) {
-      if (problem.status === 401) return needToken();
+      if (problem.status === 401) {
+        await tokenGiven();
+        continue;
+      }
       if (problem.status === 403) await startSession().catch(() => {});
       else if (problem.status < 500) throw problem;
       const waiting = outbox.length;
@@ -76,11 +79,13 @@ async function ask(path, body) {
   }
 }
 
-function needToken() {
+let waitingForToken = [];
+function tokenGiven() {
   byId("token-field").hidden = false;
+  byId("reviewer").value = reviewer;
   show("welcome");
   byId("token").focus();
-  return new Promise(() => {}); // the form goes on from here
+  return new Promise((resolve) => waitingForToken.push(resolve));
 }
 
 function say(text, state = "") {
@@ -117,7 +122,10 @@ function acknowledge(id, { state, replaced }) {
   const item = itemOf(id);
   const again = outbox.slice(1).some((later) => later.item === id);
   if (item) item.state = again ? { ...state, vote: item.state.vote } : state;
-  if (replaced) tell("This part had got another answer in another window. Yours replaced it; undo brings it back.");
+  if (replaced) {
+    const which = item ? `Part ${page.items.indexOf(item) + 1}` : "A part";
+    tell(`${which} had got another answer in another window. Yours replaced it; undo brings it back.`);
+  }
   if (item) drawList();
 }
 
@@ -138,15 +146,28 @@ async function load(request) {
   return same;
 }
 
+// What is pressed while a class is on its way isn't meant for the one before it.
+let opening = false;
 async function open(request, item = null) {
-  if (page && request.page === undefined && request.go) request.page = page.id;
+  if (opening) return;
+  opening = true;
+  review.setAttribute("aria-busy", "true");
+  try {
+    await opened({ ...(page && request.go && { page: page.id }), ...request }, item);
+  } finally {
+    opening = false;
+    review.setAttribute("aria-busy", "false");
+  }
+}
+
+async function opened(request, item) {
   const same = await load(request);
   if (document.body.dataset.view !== "review") return;
   if (same && request.go === "next") tell("No other class waits for you. Some parts here have no answer yet.");
   const wanted = page.items.findIndex((one) => one.id === item);
-  const open = page.items.findIndex((one) => !one.state.vote);
+  const unanswered = page.items.findIndex((one) => !one.state.vote);
   drawPage();
-  goTo(wanted >= 0 ? wanted : Math.max(0, open), same);
+  goTo(wanted >= 0 ? wanted : Math.max(0, unanswered), same);
 }
 
 function finished() {
@@ -167,16 +188,19 @@ async function preload() {
   if (preloaded === page.id) return;
   preloaded = page.id;
   const answer = await post("/api/page", { reviewer, page: page.id, go: "next" }).catch(() => null);
-  for (const key of answer?.page?.items.flatMap((item) => item.tiles) ?? []) new Image().src = `/tiles/${key}`;
+  for (const key of answer?.page?.items.flatMap((item) => item.tiles) ?? []) tile(key, "low");
 }
 
 // ---------------------------------------------------------------------- drawing
+
+const tile = (key, fetchPriority) =>
+  make("img", { fetchPriority, alt: "", draggable: false, src: `/tiles/${key}` });
 
 // Four images stand for a part, best those that were marked as the same.
 function collage(item) {
   const { marks } = answerOf(item);
   const places = item.tiles.map((_, index) => index).sort((one, other) => marks[other] - marks[one]);
-  const pictures = places.slice(0, 4).map((place) => make("img", { src: `/tiles/${item.tiles[place]}`, alt: "" }));
+  const pictures = places.slice(0, 4).map((place) => tile(item.tiles[place], "low"));
   return make("span", { className: "mini" }, ...pictures);
 }
 
@@ -252,7 +276,7 @@ function drawPart() {
   partTitle.textContent = `Part ${at + 1} of ${page.items.length}${few}`;
   tileGroup.replaceChildren(
     ...item.tiles.map((key, index) => {
-      const picture = make("img", { src: `/tiles/${key}`, alt: "", draggable: false });
+      const picture = tile(key, "high");
       const digit = make("kbd", {}, `${index + 1}`);
       const button = make("button", { type: "button", id: `tile-${index + 1}`, className: "tile" }, picture, digit);
       button.setAttribute("aria-keyshortcuts", `${index + 1}`);
@@ -472,7 +496,7 @@ const ONCE = {
 
 document.addEventListener("keydown", (event) => {
   const { key, target } = event;
-  if (document.body.dataset.view !== "review" || document.querySelector("dialog[open]")) return;
+  if (opening || document.body.dataset.view !== "review" || document.querySelector("dialog[open]")) return;
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (target === nameField) {
     if (key === "Escape") partTitle.focus();
@@ -495,7 +519,7 @@ function digitPressed(digit) {
 // The second click of a double click would answer for the next part.
 function onClick(id, action) {
   byId(id).addEventListener("click", (event) => {
-    if (event.detail < 2) action();
+    if (event.detail < 2 && !opening) action();
     settle(event);
   });
 }
@@ -524,17 +548,28 @@ byId("welcome-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const problem = byId("welcome-problem");
   try {
-    await send();
     await startSession(byId("token").value || null);
-    reviewer = byId("reviewer").value.trim();
-    localStorage.setItem("reviewer", reviewer);
     problem.textContent = "";
-    page = null;
+    waitingForToken.splice(0).forEach((resolve) => resolve());
+    await send();
+    introduce(byId("reviewer").value.trim());
     await open({});
   } catch (reason) {
     problem.textContent = reason instanceof Refused ? reason.message : "The server doesn’t answer.";
   }
 });
+
+function introduce(name) {
+  if (name !== reviewer) {
+    for (const id of Object.keys(drafts)) delete drafts[id];
+    trail.length = 0;
+    remember("drafts", drafts);
+    remember("trail", trail);
+  }
+  reviewer = name;
+  localStorage.setItem("reviewer", name);
+  page = null;
+}
 
 // Another window may have answered meanwhile.
 document.addEventListener("visibilitychange", async () => {
