@@ -34,7 +34,7 @@ LAYERS = (
     {"collages", "report", "result", "inference"},
     {"controls"},
     {"pipeline", "demo_tables"},
-    {"classes", "demo", "doctor", "experiments", "review"},
+    {"classes", "demo", "doctor", "experiments", "figures", "review"},
     {"cli"},
 )
 LIGHT = ("__init__", "cli", "config", "errors", "recipes", "settings")

@@ -246,6 +246,56 @@ class ConsistencyArguments(Arguments):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FigureArguments(Arguments):
+    """What every figure takes."""
+
+    out: Path
+    """The figure to write: .png (300 dpi) or .pdf."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesFigureArguments(FigureArguments):
+    """What every figure of images takes besides."""
+
+    images: Path | None = None
+    """Folder of the photographs, where the run doesn't remember it."""
+    names: Annotated[tuple[str, ...], arg(metavar="[NAME ...]")] = ()
+    """File names of the images to show; without them some at random."""
+    count: int = 4
+    """How many images to show at random."""
+    seed: int = 0
+    """Decides which."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= max(self.count, len(self.names)) <= 50:
+            raise ConfigError(f"--count: expected 1 to 50 images, found {max(self.count, len(self.names))}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagesFigureArguments(ImagesFigureArguments):
+    run: Positional[Path]
+    """Folder of a run, or one that `partdistill predict` wrote."""
+    parts_table: Path | None = None
+    """Part table: which parts are joined, left out and what they are called."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedFigureArguments(ImagesFigureArguments):
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN [RUN ...]")]
+    """Folders of runs, or of their stages, of the same photographs."""
+    labels: Annotated[tuple[str, ...], arg(metavar="[LABEL ...]")] = ()
+    """What to write above the columns, instead of the folders' names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscoveryFigureArguments(FigureArguments):
+    scores: Annotated[Positional[tuple[Path, ...]], arg(metavar="SCORES [SCORES ...]")]
+    """Scores that `partdistill review-scores` wrote (.json)."""
+    counted: Literal["unique", "consistent"] = "unique"
+    """Which part classes are counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoArguments(ProfiledArguments):
     out: Path = Path("out/demo")
     """Folder of the run."""
@@ -517,6 +567,38 @@ def consistency(arguments: ConsistencyArguments) -> None:
     )
 
 
+def figure_stages(arguments: StagesFigureArguments) -> None:
+    """Images side by side with their objects, segments, proposals and parts."""
+    from partdistillation import figures
+
+    choice = figures.Choice(arguments.names, arguments.count, arguments.seed)
+    table = arguments.parts_table
+    print(figures.stages(arguments.run, arguments.out, choice, arguments.images, table))
+
+
+def figure_grouping(arguments: ComparedFigureArguments) -> None:
+    """Images with their segments by several runs: by encoder, say."""
+    from partdistillation import figures
+
+    choice = figures.Choice(arguments.names, arguments.count, arguments.seed)
+    print(figures.grouping(arguments.runs, arguments.out, choice, arguments.images, arguments.labels))
+
+
+def figure_predictions(arguments: ComparedFigureArguments) -> None:
+    """Images with the parts that several methods find."""
+    from partdistillation import figures
+
+    choice = figures.Choice(arguments.names, arguments.count, arguments.seed)
+    print(figures.predictions(arguments.runs, arguments.out, choice, arguments.images, arguments.labels))
+
+
+def figure_discovery(arguments: DiscoveryFigureArguments) -> None:
+    """Curves of unique or consistent part classes, from reviews."""
+    from partdistillation import figures
+
+    print(figures.discovery(arguments.scores, arguments.out, counted=arguments.counted))
+
+
 def demo(arguments: DemoArguments) -> None:
     """The whole pipeline on PartShapes, the data set in the package."""
     from partdistillation import demo
@@ -603,6 +685,10 @@ COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     "ablate": (AblateArguments, ablate),
     "evaluate-objects": (EvaluateObjectsArguments, evaluate_objects),
     "collages": (CollagesArguments, collages),
+    "figure stages": (StagesFigureArguments, figure_stages),
+    "figure grouping": (ComparedFigureArguments, figure_grouping),
+    "figure predictions": (ComparedFigureArguments, figure_predictions),
+    "figure discovery": (DiscoveryFigureArguments, figure_discovery),
     "review-scores": (ReviewScoresArguments, review_scores),
     "review": (ReviewArguments, review),
     "consistency": (ConsistencyArguments, consistency),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from scipy import ndimage
 
 _BASE = ("0072B2", "E69F00", "009E73", "D55E00", "56B4E9", "CC79A7", "F0E442", "882255")
@@ -86,19 +86,28 @@ def enlarge(
 def enlarge_labels(
     label_map: Int[np.ndarray, "height width"], shorter_side: int
 ) -> Int[np.ndarray, "new_height new_width"]:
-    """Upscale a label map as `enlarge` its image; borders stay smooth, as the strongest label wins."""
+    """Upscale a label map as `enlarge` its image."""
     height, width = enlarged_size(label_map.shape[0], label_map.shape[1], shorter_side)
+    return resize_labels(label_map, height, width)
+
+
+def resize_labels(
+    label_map: Int[np.ndarray, "_ _"], height: int, width: int
+) -> Int[np.ndarray, "{height} {width}"]:
+    """A label map at another size; borders are smooth, as the strongest label wins."""
     if (height, width) == label_map.shape:
         return label_map
-    labels = np.unique(label_map)
-    best = np.full((height, width), -1.0, dtype=np.float32)
-    enlarged = np.zeros((height, width), dtype=label_map.dtype)
-    for label in labels:
-        plane = Image.fromarray((label_map == label).astype(np.float32))
-        strength = np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC))
+    rounding = ImageFilter.GaussianBlur(
+        0.5 * height / label_map.shape[0]
+    )  # of the corners of enlarged pixels
+    best = np.full((height, width), -1, dtype=np.int16)
+    resized = np.zeros((height, width), dtype=label_map.dtype)
+    for label in np.unique(label_map):
+        plane = Image.fromarray(label_map == label).convert("L")
+        strength = np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR).filter(rounding))
         stronger = strength > best
-        enlarged[stronger], best[stronger] = label, strength[stronger]
-    return enlarged
+        resized[stronger], best[stronger] = label, strength[stronger]
+    return resized
 
 
 def enlarged_size(height: int, width: int, shorter_side: int) -> tuple[int, int]:

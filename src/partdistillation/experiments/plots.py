@@ -20,6 +20,11 @@ class Series(NamedTuple):
     y: Sequence[float]
 
 
+def plain_label(text: str) -> str:
+    """A label without what matplotlib takes for a formula, or leaves out of the legend."""
+    return text.replace("$", r"\$").lstrip("_") or "-"
+
+
 def save_plot(path: Path, series: Sequence[Series], *, x: str, y: str, log_x: bool = False) -> Path:
     """Draw curves with markers, a grid and a legend; `x` and `y` are the axes' titles."""
     figure = Figure(figsize=(5.2, 3.4), layout="constrained")
@@ -47,5 +52,6 @@ def save_plot(path: Path, series: Sequence[Series], *, x: str, y: str, log_x: bo
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=200, metadata={"Software": ""} if path.suffix == ".png" else None)
+    metadata = {"Software": ""} if path.suffix.lower() == ".png" else {"CreationDate": None}
+    figure.savefig(path, dpi=300, metadata=metadata)
     return path
