@@ -17,6 +17,7 @@ import pytest
 
 from partdistillation.review import export_verdicts, serve
 from partdistillation.review.store import ReviewStore
+from partdistillation.verdicts import FILE
 
 from .conftest import MakeRun
 
@@ -179,4 +180,4 @@ def _compare(out: Path, people: list[Reviewer], votes: int) -> None:
         (person.name, key): last for person in people for key, last in person.acknowledged.items()
     }
     assert len(export_verdicts(database)) == len(rows)
-    assert len((out / serve.VERDICTS).read_text().splitlines()) == len(rows)
+    assert len((out / FILE).read_text().splitlines()) == len(rows)

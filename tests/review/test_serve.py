@@ -55,7 +55,7 @@ def test_listening_for_others_is_warned_of(capsys: pytest.CaptureFixture[str]) -
     shown = capsys.readouterr()
     assert "can be reached by others" in shown.err
     assert "secret" not in shown.err
-    assert f"http://0.0.0.0:{port}/#token=secret" in shown.out
+    assert f"http://{socket.gethostname()}:{port}/#token=secret" in shown.out
 
 
 def test_a_port_that_is_taken(make_run: MakeRun, taken: int, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,8 +14,7 @@ from partdistillation.errors import ConfigError
 from partdistillation.review.assignment import Assignment
 from partdistillation.review.items import Tiles, add_runs, find_runs
 from partdistillation.review.store import ReviewStore, export_verdicts
-from partdistillation.verdicts import FILE as VERDICTS
-from partdistillation.verdicts import write_verdicts
+from partdistillation.verdicts import FILE, write_verdicts
 
 if TYPE_CHECKING:
     from partdistillation.review.guard import Guard
@@ -76,11 +75,11 @@ def serve(
         application = make_application(reviewed, ids, host=host, token=token, verdicts=verdicts, seed=seed)
         settings = uvicorn.Config(application, log_level="warning", access_log=False, server_header=False)
         _announce(listener, host, token)
-        export(folders[0], folders[0] / VERDICTS)
+        export(folders[0], folders[0] / FILE)
         try:
             uvicorn.Server(settings).run(sockets=[listener])
         finally:
-            export(folders[0], folders[0] / VERDICTS)
+            export(folders[0], folders[0] / FILE)
 
 
 def make_application(
@@ -169,7 +168,8 @@ def listening(host: str, port: int) -> socket.socket:
 
 def _announce(listener: socket.socket, host: str, token: str | None) -> None:
     port = listener.getsockname()[1]
-    shown = f"[{host}]" if ":" in host else host
+    called = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    shown = f"[{called}]" if ":" in called else called
     if not is_loopback(host):
         print(
             f"warning: {host} can be reached by others. Whoever has the token may see the pictures and vote; "

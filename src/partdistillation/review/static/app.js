@@ -299,10 +299,10 @@ function drawPart() {
 function choice(id, text, item) {
   const radio = make("input", { type: "radio", name: "same", id, value: item?.id ?? "" });
   radio.addEventListener("change", () => setSame(item?.id ?? null));
+  radio.addEventListener("click", settle);
   const named = item && answerOf(item).name;
   const label = make("label", { htmlFor: id }, ...(item ? [collage(item)] : []), make("span", {}, text));
   if (named) label.append(make("bdi", { className: "soft" }, named));
-  label.addEventListener("click", settle);
   return make("span", { className: "choice" }, radio, label);
 }
 
