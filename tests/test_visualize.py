@@ -7,10 +7,14 @@ from hypothesis import strategies as st
 
 from partdistillation.visualize import (
     PALETTE,
+    caption_font,
     contact_sheet,
     enlarge,
     enlarge_labels,
+    fitted,
+    note_picture,
     overlay,
+    resize_labels,
     shrink,
     side_by_side,
     spotlight,
@@ -140,3 +144,33 @@ def test_rows_and_sheets_have_the_expected_size_and_are_deterministic() -> None:
     assert clear.convert("RGB").getpixel((30, 30)) == sheet.getpixel((30, 30))
     with pytest.raises(ValueError, match="zip"):
         side_by_side([image], ["one", "two"])
+
+
+def test_texts_are_shortened_to_fit() -> None:
+    font = caption_font(14)
+    assert fitted("car", font, 200) == "car"
+    short = fitted("a very long name of an object class", font, 100)
+    assert short.endswith("…")
+    assert font.getlength(short) <= 100 < font.getlength(f"{short[:-1]}mm…")
+    assert fitted("x" * 10**6, font, 100).count("x") > 5
+    assert fitted("line\nbreak\x00\u202e", font, 200) == "line break"
+    assert fitted("", font, 100) == ""
+
+
+def test_a_note_is_written_on_grey() -> None:
+    picture = note_picture("image is gone", 120, 80)
+    assert picture.shape == (80, 120, 3)
+    assert (picture[:10] == (0xC9, 0xCD, 0xD3)).all()
+    assert (picture.max(axis=2) < 100).any()
+
+
+def test_label_maps_of_another_size_keep_their_labels() -> None:
+    labels = np.zeros((20, 30), np.int64)
+    labels[:, 15:] = 30
+    labels[:5] = 7
+    for height, width in ((60, 90), (10, 15), (20, 30)):
+        resized = resize_labels(labels, height, width)
+        assert set(np.unique(resized)) == {0, 7, 30}
+        assert resized[height // 2, width // 4] == 0
+        assert resized[height // 2, 3 * width // 4] == 30
+        assert resized[height // 10, width // 2] == 7

@@ -37,7 +37,7 @@ def discovery(scores: Sequence[Path], path: Path, *, counted: Counted = "unique"
         for file, label, k, value in found
     ]
     return save_plot(
-        path, series, x="images of 9 in which it is the same part, at least", y=f"{counted} part classes, %"
+        path, series, x="at least k of 9 images show the same part", y=f"{counted} part classes (%)"
     )
 
 
