@@ -399,3 +399,9 @@ def test_too_many_images_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     command = ["figure", "stages", str(tmp_path), "--out", "figure.png", "--count", "51"]
     assert cli.main(command) == 2
     assert "--count: expected 1 to 50 images, found 51" in capsys.readouterr().err
+
+
+def test_a_figure_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "figure.png").mkdir()
+    with pytest.raises(InputError, match=r"figure.png can't be written: .*; choose another --out"):
+        save_page(tmp_path / "figure.png", page())

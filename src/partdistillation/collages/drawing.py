@@ -201,5 +201,5 @@ def _mark(image: Image.Image, mask: Bool[np.ndarray, "_ _"]) -> Image.Image:
 
 
 def _grown(mask: Image.Image, pixels: int) -> Image.Image:
-    """A mask with so many pixels more around it: several times as quick as Pillow's filter of largest values."""
+    """A mask with so many pixels more around it; far quicker than Pillow's filter of largest values."""
     return mask.filter(ImageFilter.BoxBlur(pixels)).point(lambda grey: min((2 * pixels + 1) * grey, 255))

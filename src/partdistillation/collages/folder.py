@@ -14,7 +14,7 @@ from PIL import Image
 from partdistillation.atomic import replace_file
 from partdistillation.collages.drawing import TILE, draw_collage, draw_sheet, draw_tiles
 from partdistillation.collages.sampling import MAX_OBJECT_IOU, PER_PART, PartSample, sample_parts
-from partdistillation.errors import PartDistillationError
+from partdistillation.errors import PartDistillationError, StoreError
 from partdistillation.manifest import canonical_hash
 from partdistillation.progress import progress
 from partdistillation.run_folder import PARTS, images_of, stage_in
@@ -63,7 +63,7 @@ def write_collages(
 
     Raises:
         InputError: no objects, parts or photographs.
-        StoreError: a stage isn't finished, or damaged.
+        StoreError: a stage isn't finished, or damaged; or the collages can't be written.
 
     """
     objects, parts = stage_in(out / "objects", ()), stage_in(out, PARTS)
@@ -72,10 +72,18 @@ def write_collages(
     made_from = canonical_hash([_LOOK, *rows, seed, size, MAX_OBJECT_IOU])
     samples = sample_parts(objects, parts, seed=seed)
     classes = [list(group) for _, group in groupby(samples, key=lambda sample: sample.category)]
-    made = _draw(out / FOLDER, classes, partial(_drawer, images_dir, out / FOLDER, size, made_from), workers)
-    _remove_others(out / FOLDER, {file_name(samples[0].category) for samples in classes})
-    document = {"made_from": made_from, "seed": seed, "parts": [asdict(one) for one in made]}
-    _write_json(out / FOLDER / SUMMARY, document)
+    document = {"made_from": made_from, "seed": seed}
+    try:
+        made = _draw(
+            out / FOLDER, classes, partial(_drawer, images_dir, out / FOLDER, size, made_from), workers
+        )
+        _remove_others(out / FOLDER, {file_name(samples[0].category) for samples in classes})
+        _write_json(out / FOLDER / SUMMARY, document | {"parts": [asdict(one) for one in made]})
+    except OSError as error:
+        raise StoreError(
+            f"can't write to {out / FOLDER}: {error.strerror or error}. The object classes drawn so far are "
+            "kept: make room or set the permissions, then run the same command again."
+        ) from error
     return made
 
 

@@ -116,7 +116,12 @@ def save_figure(path: Path, figure: Figure, dpi: int) -> None:
     metadata = {"Software": None} if kind == "png" else {"CreationDate": None}
     buffer = BytesIO()
     figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
-    replace_file(path, buffer.getvalue())
+    try:
+        replace_file(path, buffer.getvalue())
+    except OSError as error:
+        raise InputError(
+            f"{path} can't be written: {error.strerror or error}; choose another --out"
+        ) from error
 
 
 def _column_width(columns: int) -> int:
