@@ -37,6 +37,16 @@ def test_two_share_the_work_without_meeting(store: ReviewStore) -> None:
     assert all(assignment.new(reviewer) is None for reviewer in given)
 
 
+def test_who_asks_twice_at_once_gets_one_class(store: ReviewStore) -> None:
+    assignment = Assignment(store, [fill(store, *NAMES)], verdicts=1, seed=0)
+    reviewer = store.reviewer("a")
+    first = assignment.new(reviewer)
+    second = assignment.new(reviewer, after=first)
+    assert assignment.new(reviewer, after=first) == second
+    assert assignment.seen(reviewer) == [first, second]
+    assert assignment.new(reviewer, after=second) not in (first, second)
+
+
 def test_orders_are_random_and_each_reviewers_own(store: ReviewStore) -> None:
     run = fill(store, *NAMES)
     orders = []

@@ -150,7 +150,7 @@ class _Review:
         place = seen.index(asked.page) + {"here": 0, "next": 1, "previous": -1}[asked.go]
         if place < len(seen):
             return seen[max(0, place)]
-        return self._assignment.new(reviewer) or self._assignment.resume(reviewer)
+        return self._assignment.new(reviewer, after=asked.page) or self._assignment.resume(reviewer)
 
     def _shown(self, reviewer: int, key: str) -> dict[str, Any]:
         items = self._reviewed.page(key)

@@ -85,9 +85,19 @@ class Assignment:
                 return left[0]
         return self.new(reviewer)
 
-    def new(self, reviewer: int) -> str | None:
-        """The first page of the next class for a reviewer, which is reserved; None where nothing is left."""
+    def new(self, reviewer: int, after: str | None = None) -> str | None:
+        """The first page of the next class for a reviewer, which is reserved; None where nothing is left.
+
+        Args:
+            reviewer: who gets it.
+            after: the page that was their last one. If there is one after it by now, because they asked twice
+                at once, it is that.
+        """
         with self._store.transaction() as connection:  # nobody else gets it in between
+            if after is not None:
+                seen = self.seen(reviewer)
+                if later := seen[seen.index(after) + 1 :]:
+                    return later[0]
             free = self._wanted(reviewer).difference(self._categories(reviewer))
             if not free:
                 return None

@@ -32,6 +32,7 @@ function show(view) {
   document.body.dataset.view = view;
   for (const main of document.querySelectorAll("main")) main.hidden = main.id !== view;
   byId("who").textContent = reviewer;
+  byId("who").setAttribute("aria-label", `Reviewer: ${reviewer}`);
 }
 
 // ---------------------------------------------------------------------- talking to the server
@@ -591,17 +592,20 @@ addEventListener("beforeunload", (event) => {
 async function start() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (token) history.replaceState(null, "", location.pathname);
-  show("welcome");
   byId("reviewer").value = reviewer;
   try {
     await startSession(token);
   } catch (problem) {
+    show("welcome");
     if (problem.status !== 401) throw problem;
     byId("token-field").hidden = false;
     byId("token").focus();
     return;
   }
-  if (!reviewer) return byId("reviewer").focus();
+  if (!reviewer) {
+    show("welcome");
+    return byId("reviewer").focus();
+  }
   const [lastPage, lastItem] = remembered("place", []);
   try {
     if (lastPage) return await open({ page: lastPage, go: "here" }, lastItem);
