@@ -1,8 +1,9 @@
 """Small runs to review: drawn rectangles as objects and parts."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,11 @@ from partdistillation.collages import PartSample, Tile
 from partdistillation.functional.masks import box, encode
 from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow
 from partdistillation.review.store import ReviewStore
+
+from .browser import DESKTOP, TIMEOUT, Visit, Visits, Watch, chromium, served
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 WriteStage = Callable[[Path, Sequence[Any]], Path]
 MakeRun = Callable[..., Path]
@@ -87,3 +93,30 @@ def _rows(image_id: str, categories: Sequence[str], parts: int) -> tuple[ObjectR
         ObjectRow(image_id, name, 40, 40, "ok", "", objects),
         PartRow(image_id, name, 40, 40, "ok", "", its),
     )
+
+
+@pytest.fixture(scope="module")  # not longer: Playwright's event loop is in the way of others' in this thread
+def browser() -> "Iterator[Browser]":
+    """Chromium; the test is skipped where there is none."""
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def visit(browser: "Browser") -> Iterator[Visits]:
+    """Serves runs and opens a page there; the test fails where the page had a problem.
+
+    `visit(run, ..., at=None, verdicts=1, **options)`: `at` is the address if something serves them already.
+    """
+    with ExitStack() as stack:
+        watches: list[Watch] = []
+
+        def make(*runs: Path, at: str | None = None, verdicts: int = 1, **options: Any) -> Visit:
+            address = at or stack.enter_context(served(*runs, verdicts=verdicts))
+            context = stack.enter_context(browser.new_context(**{**DESKTOP, **options}))
+            context.set_default_timeout(TIMEOUT)
+            watches.append(Watch(context, address))
+            return Visit(runs[0], address, context.new_page(), watches[-1])
+
+        yield make
+        assert [problem for watch in watches for problem in watch.problems] == []
