@@ -102,6 +102,7 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> "Recipe":
             "distillation": steps,
             "supervised": steps,
             "finetune": steps,
+            "contrastive": {"steps": 2, "batch_size": 2, "image_size": 64},
         }
     )
 

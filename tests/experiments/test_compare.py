@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from partdistillation.config import Inputs, Recipe
-from partdistillation.errors import ConfigError
+from partdistillation.errors import ConfigError, InputError
+from partdistillation.experiments import compare as comparing
 from partdistillation.experiments.compare import compare
 from partdistillation.experiments.runs import Run
 
@@ -33,10 +34,36 @@ def test_every_method_is_a_row(
     assert [row["name"] for row in rows][6:] == [
         "proposals: overlapping", "proposals: unique per pixel", "part model", "part model: clustered",
         "one-stage", "one-stage: clustered", "supervised", "supervised: clustered",
-        "supervised-agnostic: overlapping", "supervised-agnostic: clustered",
+        "supervised-agnostic: overlapping", "supervised-agnostic: clustered", "contrastive",
     ]  # fmt: skip
     assert {row["protocols"][0]["images"] for row in rows} == {4}
+    assert all(row["protocols"][0]["c_miou"] is not None for row in rows if row["name"] == "contrastive")
+    made_from = json.loads((inputs.out / "comparison.json").read_text())["provenance"]
+    assert set(made_from["made_from"]) > {"part model", "supervised", "contrastive"}
+    assert len(made_from["config"]) == 64
     assert (inputs.out / "comparison.md").read_text() in capsys.readouterr().out
+
+
+def test_only_the_baselines_that_were_chosen_are_trained(
+    inputs: Inputs, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(comparing, "_compared", lambda *arguments: asked.append(arguments[-1]))
+    monkeypatch.setattr(comparing, "save", lambda *_: None)
+    compare([Run(0, inputs, tiny_recipe)], ("contrastive", "supervised"))
+    compare([Run(0, replace(inputs, parts=None), tiny_recipe)])
+    assert asked == [["contrastive", "supervised"], ["one_stage", "contrastive"]]
+
+
+@pytest.mark.parametrize("name", ["objects", "parts", "val_parts"])
+def test_bad_files_are_named_before_anything_is_trained(
+    inputs: Inputs, tiny_recipe: Recipe, tmp_path: Path, name: str
+) -> None:
+    out, empty = tmp_path / "out", tmp_path / "empty.json"
+    empty.write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
+    with pytest.raises(InputError, match=r"empty\.json: 0 images"):
+        compare([Run(0, replace(inputs, out=out, **{name: empty}), tiny_recipe)])
+    assert not out.exists()
 
 
 def test_held_out_images_are_needed_first(inputs: Inputs, tiny_recipe: Recipe) -> None:

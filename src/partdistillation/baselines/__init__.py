@@ -15,10 +15,15 @@ def run(name: Name, inputs: Inputs, recipe: Recipe) -> Path:
     """Stage 1 where it isn't done yet, then train a baseline; return its model's folder.
 
     That of `contrastive`, which has a network an object class, is the folder of them all.
+
+    Raises:
+        ConfigError, InputError: images, objects or parts are missing, or can't be used; before any training.
     """
     from partdistillation.baselines import contrastive, one_stage, supervised
+    from partdistillation.data.own_parts import require_labels
     from partdistillation.stages import objects
 
+    require_labels(inputs)
     objects.run(inputs, recipe)
     match name:
         case "supervised":

@@ -7,12 +7,14 @@ commands:
     images/car/1.jpg                          `file_name`, below images/, SPLIT/ or the folder itself
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from partdistillation.config import Inputs
 from partdistillation.data.coco import CocoDataset, read_instances, read_parts
-from partdistillation.data.part_datasets import Finding, PreparedSplit, listed
+from partdistillation.data.coco_parts import parts_of
+from partdistillation.data.part_datasets import Finding, PreparedSplit, listed, require_images
 from partdistillation.data.published_coco import absent_images, complaints, located
 from partdistillation.errors import InputError
 
@@ -45,6 +47,38 @@ class OwnParts:
             f"{root}: expected a published data set, found the name of the format itself ({self.name}, split "
             f"{split}, to {out}): there is nothing to prepare, give the files with --objects and --parts"
         )
+
+
+def require_labels(inputs: Inputs) -> None:
+    """Make sure that objects and parts, where they are given as COCO files, are whole and agree.
+
+    For experiments, which would otherwise find out after hours of training. Every mask of a part is decoded.
+
+    Raises:
+        ConfigError: the images weren't given, or a path doesn't exist.
+        InputError: a file can't be read or has no images or no annotations, some of its annotations can't be
+            used or point to no image, images aren't in the folder, a part's object class isn't among the
+            objects' classes, or an image is of two sizes.
+    """
+    images = inputs.need("images")
+    objects = inputs.objects and inputs.need("objects")
+    objects_file = read_instances(objects) if objects and objects.is_file() else None
+    parts_file = read_parts(inputs.need("parts")) if inputs.parts else None
+    for dataset, what in ((objects_file, "objects"), (parts_file, "parts")):
+        if dataset is not None:
+            _raise_first((*_counts(dataset, what), *complaints(dataset)))
+            require_images(images, [image.file_name for image in dataset.images])
+    if objects_file and parts_file:
+        _raise_first(_contradictions(objects_file, parts_file))
+    if parts_file:
+        for image in parts_file.images:
+            parts_of(parts_file, image)
+
+
+def _raise_first(findings: Iterable[Finding]) -> None:
+    for severity, text in findings:
+        if severity == "problem":
+            raise InputError(f"{text}; mend the file, or leave out what it is about")
 
 
 def _check_pair(root: Path, suffix: str) -> Iterator[Finding]:

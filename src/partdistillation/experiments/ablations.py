@@ -23,6 +23,7 @@ from partdistillation.controls import (
     measure_proposals,
     measure_segments,
 )
+from partdistillation.data.own_parts import require_labels
 from partdistillation.errors import CheckpointError
 from partdistillation.evaluation.scores import Evaluation
 from partdistillation.evaluation.tables import values
@@ -52,10 +53,13 @@ def run(name: Name, base: Inputs, recipe: Recipe) -> list[tuple[Variant, Found |
     `base.out` is a run with the recipe's settings, which is made where it isn't there.
 
     Raises:
-        ConfigError: images, objects or parts, or the held-out ones, are missing.
+        ConfigError: images, objects or parts, or the held-out ones, are missing; before any training.
+        InputError: they can't be used; before any training.
     """
     for one in ("images", "objects", "val_images", "val_objects", "val_parts"):
         base.need(one)
+    require_labels(base)
+    require_labels(base.held_out)
     ablation = ABLATIONS[name]
     _prepare(ablation.measure, base, recipe)
     rows = read_rows(base.out / objects.FOLDER, ObjectRow)

@@ -1,13 +1,14 @@
 """The paper's main comparison: the method and every baseline, learned and scored on the same images."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from partdistillation import baselines, pipeline
+from partdistillation.baselines import contrastive
 from partdistillation.config import Inputs, Recipe
 from partdistillation.controls import (
+    Kind,
     Measured,
     Validation,
     measure_clustered,
@@ -16,59 +17,91 @@ from partdistillation.controls import (
     measure_segments,
     measure_whole_objects,
 )
+from partdistillation.data.own_parts import require_labels
+from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.comparison import Compared, Comparison, save
 from partdistillation.evaluation.tables import Provenance
 from partdistillation.experiments.runs import Run
-from partdistillation.store import contents_hash
+from partdistillation.manifest import canonical_hash
+from partdistillation.records import PartRow
+from partdistillation.stages import distillation, proposals
+from partdistillation.store import contents_hash, read_rows
 
 FOLDER = "comparison"
-Baseline = Literal["one_stage", "supervised", "supervised_agnostic"]
-BASELINES: Sequence[Baseline] = ("one_stage", "supervised", "supervised_agnostic")
+WITH_LABELS = ("supervised", "supervised_agnostic")
+"""Baselines that are taught true parts."""
 
 
-def compare(runs: Iterable[Run]) -> None:
+def compare(
+    runs: Iterable[Run],
+    chosen: Sequence[baselines.Name] = ("one_stage", "supervised", "supervised_agnostic", "contrastive"),
+) -> None:
     """Train what isn't there yet, and write `out/comparison.md` (.csv, .json) for each run.
+
+    Without parts to learn from there are no supervised baselines.
 
     Raises:
         ConfigError: images, objects or parts, or the held-out ones, are missing; before any training.
+        InputError: they can't be used; before any training.
     """
     for run in runs:
-        _compare(run.inputs, run.recipe)
+        inputs, recipe = run.inputs, run.recipe
+        for name in ("images", "objects", "val_images", "val_objects", "val_parts"):
+            inputs.need(name)
+        require_labels(inputs)
+        require_labels(inputs.held_out)
+        learnable = [name for name in chosen if inputs.parts or name not in WITH_LABELS]
+        save(_compared(inputs, recipe, learnable), inputs.out / FOLDER)
 
 
-def _compare(inputs: Inputs, recipe: Recipe) -> None:
-    for name in ("images", "objects", "val_images", "val_objects", "val_parts"):
-        inputs.need(name)
-    chosen = BASELINES if inputs.parts else ("one_stage",)
+def _compared(inputs: Inputs, recipe: Recipe, chosen: Sequence[baselines.Name]) -> Comparison:
     pipeline.run(inputs, recipe)
     validation = Validation(replace(inputs.held_out, out=inputs.out / "validation"), recipe)
     validation.prepare()
+    models = {name: baselines.run(name, inputs, recipe) for name in chosen}
     measured = [measure_whole_objects(validation), *measure_segments(validation)]
-    measured += _models(inputs, recipe, validation, chosen)
-    made_from = {"objects": contents_hash(validation.objects_dir)}
-    truth = contents_hash(validation.inputs.need("parts"))
+    measured += measure_proposals(validation, inputs.out / proposals.FOLDER)
+    measured += _scored(validation, inputs.out / distillation.FOLDER, "parts", "part model", "result")
+    for name, model in models.items():
+        measured += _baseline(validation, name, model)
     rows = [Compared(one.name, (one.strict, one.paper)) for one in measured]
-    save(Comparison(rows, Provenance(truth, made_from)), inputs.out / FOLDER)
+    return Comparison(rows, _provenance(inputs, recipe, validation, models))
 
 
-def _models(
-    inputs: Inputs, recipe: Recipe, validation: Validation, chosen: Sequence[Baseline]
-) -> Iterator[Measured]:
-    """Every model in all the ways that the paper scores one."""
-    yield from measure_proposals(validation, inputs.out / "proposal_model")
-    yield from _scored(validation, inputs.out / "part_model", "parts", "part model")
-    for name in chosen:
-        model = baselines.run(name, inputs, recipe)
-        title = name.replace("_", "-")
-        if name == "supervised_agnostic":
+def _baseline(validation: Validation, name: baselines.Name, model: Path) -> Iterator[Measured]:
+    title = name.replace("_", "-")
+    match name:
+        case "supervised_agnostic":
             overlapping, _ = measure_proposals(validation, model, f"{name}_proposals")
-            yield overlapping._replace(name=f"{title}: overlapping")
+            yield overlapping._replace(name=f"{title}: overlapping", kind="baseline")
             yield measure_clustered(validation, model, f"{name}_clustered", f"{title}: clustered", "baseline")
-        else:
-            yield from _scored(validation, model, name, title)
+        case "contrastive":
+            parts = contrastive.label(validation.inputs, model, validation.inputs.out / name)
+            found = map(evaluation.labelled_parts, read_rows(parts, PartRow))
+            yield validation.score(title, "baseline", found)
+        case _:
+            yield from _scored(validation, model, name, title, "baseline")
 
 
-def _scored(validation: Validation, model: Path, folder: str, title: str) -> Iterator[Measured]:
-    kind: Literal["result", "baseline"] = "result" if folder == "parts" else "baseline"
+def _scored(validation: Validation, model: Path, folder: str, title: str, kind: Kind) -> Iterator[Measured]:
+    """A part model in both ways that the paper scores one."""
     yield measure_parts(validation, model, folder, title, kind)
     yield measure_clustered(validation, model, f"{folder}_clustered", f"{title}: clustered", kind)
+
+
+def _provenance(
+    inputs: Inputs, recipe: Recipe, validation: Validation, models: Mapping[baselines.Name, Path]
+) -> Provenance:
+    """Of the contrastive baseline's many networks, what they say of the held-out images stands for them."""
+    made: dict[str, Path] = {
+        "objects": validation.objects_dir,
+        "proposal model": inputs.out / proposals.FOLDER,
+        "part model": inputs.out / distillation.FOLDER,
+    }
+    for name, model in models.items():
+        made[name] = validation.inputs.out / name if name == "contrastive" else model
+    return Provenance(
+        truth=contents_hash(validation.inputs.need("parts")),
+        made_from={name: contents_hash(path) for name, path in made.items()},
+        config=canonical_hash(recipe.to_dict()),
+    )

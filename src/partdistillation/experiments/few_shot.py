@@ -8,10 +8,12 @@ from pathlib import Path
 from partdistillation.baselines import supervised
 from partdistillation.config import REMEMBERED, Inputs, Recipe
 from partdistillation.controls import Measured, Validation, measure_parts, measure_proposals
+from partdistillation.data.own_parts import require_labels
 from partdistillation.engine import run_shards
 from partdistillation.evaluation.comparison import Compared, Comparison, save
 from partdistillation.evaluation.tables import Provenance
 from partdistillation.experiments.plots import Series, save_plot
+from partdistillation.manifest import canonical_hash
 from partdistillation.models.sources import resolve
 from partdistillation.records import ObjectRow, PartRow
 from partdistillation.shards import ImageRef, Shard
@@ -44,6 +46,8 @@ def run(model: Path, inputs: Inputs, recipe: Recipe) -> list[Point]:
     """
     for name in REMEMBERED:
         inputs.need(name)
+    require_labels(inputs)
+    require_labels(inputs.held_out)
     held_out = replace(inputs.held_out, out=inputs.out / FOLDER / "validation")
     objects_dir = objects.run(inputs, recipe)
     lesson = supervised.true_parts(
@@ -64,7 +68,7 @@ def run(model: Path, inputs: Inputs, recipe: Recipe) -> list[Point]:
         found = distillation.learn_parts(some, inputs, recipe)
         labelled = sum(1 for row in read_rows(some.parts, PartRow) if any(one.parts for one in row.objects))
         points.append(Point(percent, labelled, _measure(validation, found, percent)))
-    _report(points, model, inputs)
+    _report(points, model, inputs, recipe)
     return points
 
 
@@ -112,7 +116,7 @@ def _measure(validation: Validation, model: Path, percent: int) -> tuple[Measure
     return overlapping, parts
 
 
-def _report(points: Sequence[Point], model: Path, inputs: Inputs) -> None:
+def _report(points: Sequence[Point], model: Path, inputs: Inputs, recipe: Recipe) -> None:
     rows = [
         Compared(f"{point.percent} %, {one.name}", (one.strict, one.paper))
         for point in points
@@ -122,7 +126,8 @@ def _report(points: Sequence[Point], model: Path, inputs: Inputs) -> None:
         f"model.{place}": contents_hash(file) for place, file in enumerate(resolve(str(model)).files)
     }
     truth = contents_hash(inputs.held_out.need("parts"))
-    save(Comparison(rows, Provenance(truth, made_from)), inputs.out / FOLDER)
+    origin = Provenance(truth, made_from, config=canonical_hash(recipe.to_dict()))
+    save(Comparison(rows, origin), inputs.out / FOLDER)
     percents = [float(point.percent) for point in points]
     recall = [100 * point.measured[0].strict.average_recall[200] for point in points]
     miou = [100 * point.measured[1].strict.c_miou for point in points]
