@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from partdistillation.config import DistillationConfig
+from partdistillation.config import DistillationConfig, Inputs, Recipe
 from partdistillation.data.examples import LabelledMask
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import encode
+from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.postprocess import class_probabilities, run_network, segment_parts
 from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow, Status
 from partdistillation.stages import distillation
 
@@ -74,3 +77,47 @@ def test_no_parts_at_all_is_said(tmp_path: Path, write_stage: Callable[[Path, An
     )
     with pytest.raises(InputError, match=r"lower ranking\.label_min_score"):
         distillation.part_ids(folder)
+
+
+def test_classes_with_different_numbers_of_parts_learn_together(
+    tmp_path: Path, write_stage: Callable[[Path, Any], Path], tiny_recipe: Recipe
+) -> None:
+    """A cat has 3 parts, a dog 9: the head has 9 rows for each, and of the cat 6 are never predicted."""
+    random = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    objects, parts = [], []
+    for number in range(4):
+        Image.fromarray(random.integers(0, 256, (64, 64, 3), np.uint8)).save(
+            tmp_path / f"images/{number}.png"
+        )
+        header: Header = (str(number), f"{number}.png", 64, 64, "ok", "")
+        found, labelled = [], []
+        for place, (name, count) in enumerate((("cat", 3), ("dog", 9))):
+            rows = np.arange(64 * 64).reshape(64, 64) // 64
+            masks = [(rows // 3 == part) & (np.arange(64) // 32 == place) for part in range(count)]
+            pieces = tuple(Part(i, 1.0, 1.0, int(one.sum()), encode(one)) for i, one in enumerate(masks))
+            whole = np.any(masks, axis=0)
+            found.append(Object(place, name, 1.0, int(whole.sum()), (0.0, 0.0, 1.0, 1.0), encode(whole)))
+            labelled.append(ObjectParts(place, name, pieces))
+        objects.append(ObjectRow(*header, tuple(found)))
+        parts.append(PartRow(*header, tuple(labelled)))
+    write_stage(tmp_path / "objects", objects)
+    lesson = distillation.Lesson(
+        name="distillation",
+        parts=write_stage(tmp_path / "parts", parts),
+        num_parts=9,
+        initial=tiny_recipe.encoder,
+        model=tmp_path / "part_model",
+        config=tiny_recipe.distillation,
+    )
+    distillation.learn_parts(lesson, Inputs(out=tmp_path, images=tmp_path / "images"), tiny_recipe)
+    network = PartMask2Former.from_pretrained(tmp_path / "part_model")
+    view = run_network(network, random.integers(0, 256, (64, 64, 3), np.uint8), 64)
+    cat, dog = (class_probabilities(network, view, index) for index in range(2))
+    assert cat.shape == dog.shape == (len(view.queries), 9)
+    assert not cat[:, 3:].any()
+    assert (cat[:, :3] > 0).all()
+    assert (dog > 0).all()
+    everywhere = np.ones((64, 64), np.bool_)
+    kept = segment_parts(network, view, everywhere, 0, min_ratio=0.0, min_score=0.0)
+    assert set(kept.labels.tolist()) <= {0, 1, 2}
