@@ -128,14 +128,21 @@ def test_an_unusable_remembered_file_is_named(tmp_path: Path, capsys: pytest.Cap
             "inference",
             "predict",
             (Path("m"), Path("i"), Path("o.json")),
-            {"out": Path("out/predictions"), "device": "cpu"},
+            {"out": Path("out/predictions"), "device": "cpu", "part_table": None},
         ),
         (
             ["evaluate", "--predictions", "p", "--parts", "parts.json"],
             "pipeline",
             "evaluate",
             (Path("p"), Path("parts.json")),
-            {"protocol": "both"},
+            {"protocol": "both", "part_table": None},
+        ),
+        (
+            ["evaluate", "--predictions", "p", "--parts", "parts.json", "--parts-table", "t.json"],
+            "pipeline",
+            "evaluate",
+            (Path("p"), Path("parts.json")),
+            {"protocol": "both", "part_table": Path("t.json")},
         ),
         (
             ["evaluate-objects", "m/n", "--images", "i", "--objects", "o.json"],

@@ -1,5 +1,6 @@
 """The part model on photographs: one call, and a folder with rows, COCO and pictures."""
 
+import itertools
 import json
 import logging
 import shutil
@@ -19,10 +20,12 @@ from partdistillation.data.coco import CocoImage, read_instances, read_parts
 from partdistillation.data.coco_writer import InstanceLabel, write_instances
 from partdistillation.errors import CheckpointError, ConfigError, InputError, SettingsChanged
 from partdistillation.functional.masks import decode, encode
+from partdistillation.functional.ranking import Parts
 from partdistillation.inference import FoundObject, ObjectMask, PartSegmenter, predict
 from partdistillation.inference.folder import picture_names
 from partdistillation.models.heads import ClassHead, PartHead
 from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.part_table import ClassParts, PartTable, write_part_table
 from partdistillation.postprocess import run_network, segment_parts
 from partdistillation.records import ObjectRow, PartRow
 from partdistillation.store import read_rows
@@ -298,3 +301,73 @@ def test_predict_for_one_photo_and_for_masks(model_dir: Path, photos: Path, tmp_
     last = rows_of(tmp_path / "masked")[-1]
     assert [found.category for found in last[0].objects] == ["car"]
     assert np.array_equal(decode(last[0].objects[0].rle, HEIGHT, WIDTH), CAR)
+
+
+# ---------------------------------------------------------------------- part tables
+
+
+TABLE = PartTable(
+    {"car": ClassParts({0: "wheel", 2: "roof"}, {1: 0}), "cat": ClassParts(rejected=frozenset({2}))}
+)
+
+
+@pytest.fixture
+def three_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every object has its part classes 2, 0 and 1 from the left, which random weights wouldn't find."""
+
+    def strips(network: Any, view: Any, mask: NDArray[np.bool_], object_class: int, **_: Any) -> Parts:
+        first, last = np.flatnonzero(mask.any(axis=0))[[0, -1]].tolist()
+        edges = np.linspace(first, last, 4).astype(int)
+        columns = np.arange(WIDTH)
+        masks = np.stack([mask & (columns >= a) & (columns < b) for a, b in itertools.pairwise(edges)])
+        scores = torch.tensor([0.5, 0.75, 1.0])
+        return Parts(torch.tensor([2, 0, 1]), torch.from_numpy(masks), scores, torch.full((3,), 0.3))
+
+    monkeypatch.setattr("partdistillation.inference.segmenter.segment_parts", strips)
+
+
+@pytest.mark.usefixtures("three_parts")
+def test_a_part_table_joins_leaves_out_and_names(part_model: PartMask2Former) -> None:
+    names = {"car": ["a", "b", "c"], "cat": ["d"]}
+    plain, decided = (
+        PartSegmenter(part_model, part_names=names, part_table=table) for table in (None, TABLE)
+    )
+    before, after = (one(IMAGE, OBJECTS, **LOOSE).objects for one in (plain, decided))
+    assert [part.part for part in before[0].parts] == [2, 0, 1]
+    wheel, tyre = (next(p for p in before[0].parts if p.part == number) for number in (0, 1))
+    joined = next(part for part in after[0].parts if part.part == 0)
+    assert np.array_equal(joined.mask, wheel.mask | tyre.mask)
+    assert joined.score == max(wheel.score, tyre.score)
+    assert [(part.part, part.name) for part in after[0].parts] == [(2, "roof"), (0, "wheel")]
+    assert [part.part for part in after[1].parts] == [0, 1]
+    assert [plain.part_name("cat", 0), plain.part_name("cat", 1)] == ["d", "part 1"]
+    with pytest.raises(InputError, match=r"part 3 of 'car': expected parts 0 to 2"):
+        PartSegmenter(part_model, part_table=PartTable({"car": ClassParts({3: "tail"})}))
+
+
+def test_where_a_part_table_comes_from(model_dir: Path, tmp_path: Path) -> None:
+    assert PartSegmenter.from_pretrained(model_dir).part_table == PartTable()
+    write_part_table(tmp_path / "mine.json", TABLE)
+    assert PartSegmenter.from_pretrained(model_dir, part_table=tmp_path / "mine.json").part_table == TABLE
+    write_part_table(model_dir / "part_table.json", TABLE)
+    assert PartSegmenter.from_pretrained(model_dir).part_table == TABLE
+    assert PartSegmenter.from_pretrained(model_dir, part_table=PartTable()).part_table == PartTable()
+
+
+@pytest.mark.usefixtures("three_parts")
+def test_predict_with_a_part_table(model_dir: Path, photos: Path, tmp_path: Path) -> None:
+    given = objects_json(tmp_path / "objects.json")
+    file, plain, out = tmp_path / "mine.json", tmp_path / "plain", tmp_path / "out"
+    predict(model_dir, photos, given, out=plain, device="cpu")
+    write_part_table(file, PartTable({"car": ClassParts({0: "wheel"})}))
+    predict(model_dir, photos, given, out=plain, device="cpu", part_table=file)  # names: the same rows
+    named = {one.name for one in read_parts(plain / "predictions.json").categories}
+    assert named >= {"car wheel", "car part 1", "cat part 2"}
+    assert "part_table" not in (plain / "predictions/manifest.json").read_text()
+    write_part_table(file, TABLE)
+    with pytest.raises(SettingsChanged, match="part_table"):
+        predict(model_dir, photos, given, out=plain, device="cpu", part_table=file)
+    predict(model_dir, photos, given, out=out, device="cpu", part_table=file)
+    assert [parts for _, parts in rows_of(out)] == [TABLE.applied(parts) for _, parts in rows_of(plain)]
+    named = {one.name for one in read_parts(out / "predictions.json").categories}
+    assert named == {"car wheel", "car roof", "cat part 0", "cat part 1"}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from partdistillation.experiments.runs import Run
 
 Ablated = Literal["all", "levels", "encoders", "k", "crf", "post-processing", "sampling", "parts", "classes"]
+Compared = Literal["one_stage", "supervised", "supervised_agnostic", "contrastive"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,14 @@ class ObjectsArguments(StageArguments):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DistillArguments(StageArguments):
+    """What stage 5 takes besides."""
+
+    parts_table: Path | None = None
+    """Part table: learn its joined parts as one and its rejected ones not at all, into OUT/retrained."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictArguments(ProfiledArguments):
     model: Positional[Path]
     """Folder of a part model, as in OUT/part_model."""
@@ -92,6 +101,8 @@ class PredictArguments(ProfiledArguments):
     """Folder to write to."""
     device: Device = "auto"
     """Where networks run; auto takes a GPU if there is one."""
+    parts_table: Path | None = None
+    """Part table: which parts are joined, left out and what they are called; without it the model's own."""
 
     @property
     def folder(self) -> Path:
@@ -106,6 +117,8 @@ class EvaluateArguments(Arguments):
     """Folder of a run, or one that `partdistill predict` wrote."""
     protocol: Literal["both", "paper", "strict"] = "both"
     """`paper` drops predictions that miss the ground truth before scoring; `strict` never looks at it."""
+    parts_table: Path | None = None
+    """With predictions: part table, which joins parts, leaves some out and names them."""
     model: Path | None = None
     """Instead of predictions: folder of a part or proposal model, to be scored on any data set."""
     images: Path | None = None
@@ -141,7 +154,7 @@ class ExperimentArguments(StageArguments):
     """What experiments over several seeds take."""
 
     seeds: Annotated[tuple[int, ...], arg(metavar="SEED [SEED ...]")] = (0,)
-    """A run for each, in OUT/seed-N; the table has means and standard deviations."""
+    """A run for each, in OUT/seed-N; ablate and compare give means and standard deviations."""
     demo: Annotated[bool, FlagCreatePairsOff] = False
     """On PartShapes, the drawings in the package, with the recipe `demo` unless another is named."""
 
@@ -161,6 +174,19 @@ class FewShotArguments(ExperimentArguments):
 
     model: Path | None = None
     """Model to start from, of any stage; without it the part model of each run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareArguments(ExperimentArguments):
+    """What the comparison takes besides."""
+
+    baselines: Annotated[tuple[Compared, ...], arg(metavar="NAME [NAME ...]")] = (
+        "one_stage",
+        "supervised",
+        "supervised_agnostic",
+        "contrastive",
+    )
+    """Which of them to train; `contrastive` is a training for each object class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +269,16 @@ class ConsistencyArguments(Arguments):
     """Reviewers' verdicts (.jsonl), to compare with; without it those in OUT/review, if any."""
     seed: int = 0
     """Draws the masks that are compared, of part classes with many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartTableArguments(Arguments):
+    reviewed: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder of a run that was reviewed, or a file of verdicts (.jsonl)."""
+    run: str | None = None
+    """The run whose parts the table is about, where several were reviewed together."""
+    out: Path | None = None
+    """File to write; without it part_table.json beside the verdicts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -408,11 +444,14 @@ def rank(arguments: StageArguments) -> None:
     pipeline.rank(arguments.inputs, arguments.settings)
 
 
-def distill(arguments: StageArguments) -> None:
+def distill(arguments: DistillArguments) -> None:
     """Stage 5: train the part model on the ranked parts."""
     from partdistillation import pipeline
 
-    pipeline.distill(arguments.inputs, arguments.settings)
+    if arguments.parts_table is None:
+        pipeline.distill(arguments.inputs, arguments.settings)
+    else:
+        pipeline.retrain(arguments.inputs, arguments.settings, arguments.parts_table)
 
 
 def run(arguments: StageArguments) -> None:
@@ -434,7 +473,12 @@ def predict(arguments: PredictArguments) -> None:
     from partdistillation import inference
 
     folder = inference.predict(
-        arguments.model, arguments.images, arguments.objects, out=arguments.out, device=arguments.device
+        arguments.model,
+        arguments.images,
+        arguments.objects,
+        out=arguments.out,
+        device=arguments.device,
+        part_table=arguments.parts_table,
     )
     print(f"Look into {folder}")
 
@@ -445,8 +489,13 @@ def evaluate(arguments: EvaluateArguments) -> None:
 
     match arguments:
         case EvaluateArguments(predictions=Path() as predictions, model=None):
-            pipeline.evaluate(predictions, arguments.parts, protocol=arguments.protocol)
-        case EvaluateArguments(predictions=None, model=Path() as model):
+            pipeline.evaluate(
+                predictions,
+                arguments.parts,
+                protocol=arguments.protocol,
+                part_table=arguments.parts_table,
+            )
+        case EvaluateArguments(predictions=None, model=Path() as model, parts_table=None):
             inputs = Inputs(
                 out=arguments.out,
                 images=arguments.images,
@@ -456,7 +505,10 @@ def evaluate(arguments: EvaluateArguments) -> None:
             )
             pipeline.evaluate_model(model, inputs, PAPER)
         case _:
-            raise ConfigError("expected either --predictions, or --model with --images and --objects")
+            raise ConfigError(
+                "expected either --predictions, or --model with --images and --objects; --parts-table goes "
+                "with --predictions"
+            )
 
 
 def baseline_supervised(arguments: StageArguments) -> None:
@@ -504,11 +556,11 @@ def evaluate_objects(arguments: EvaluateObjectsArguments) -> None:
     )
 
 
-def compare(arguments: ExperimentArguments) -> None:
+def compare(arguments: CompareArguments) -> None:
     """The paper's main comparison: the method and all baselines on the same images."""
     from partdistillation.experiments import compare
 
-    compare.compare(arguments.runs())
+    compare.compare(arguments.runs(), arguments.inputs.out, arguments.baselines)
 
 
 def ablate(arguments: AblateArguments) -> None:
@@ -565,6 +617,13 @@ def consistency(arguments: ConsistencyArguments) -> None:
     consistency_report.run(
         arguments.out, parts=arguments.parts, verdicts=arguments.verdicts, seed=arguments.seed
     )
+
+
+def part_table(arguments: PartTableArguments) -> None:
+    """Write what reviewers agree on, names, merges and rejections, as a part table."""
+    from partdistillation.experiments import review_scores
+
+    review_scores.make_part_table(arguments.reviewed, run=arguments.run, out=arguments.out)
 
 
 def figure_stages(arguments: StagesFigureArguments) -> None:
@@ -674,6 +733,7 @@ STAGES = (run, pretrain, objects, segments, proposals, rank, distill, report)
 COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     **{stage.__name__: (StageArguments, stage) for stage in STAGES},
     "objects": (ObjectsArguments, objects),
+    "distill": (DistillArguments, distill),
     "predict": (PredictArguments, predict),
     "evaluate": (EvaluateArguments, evaluate),
     "baseline supervised": (StageArguments, baseline_supervised),
@@ -681,7 +741,7 @@ COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     "baseline one-stage": (StageArguments, baseline_one_stage),
     "baseline contrastive": (StageArguments, baseline_contrastive),
     "few-shot": (FewShotArguments, few_shot),
-    "compare": (ExperimentArguments, compare),
+    "compare": (CompareArguments, compare),
     "ablate": (AblateArguments, ablate),
     "evaluate-objects": (EvaluateObjectsArguments, evaluate_objects),
     "collages": (CollagesArguments, collages),
@@ -692,6 +752,7 @@ COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     "review-scores": (ReviewScoresArguments, review_scores),
     "review": (ReviewArguments, review),
     "consistency": (ConsistencyArguments, consistency),
+    "part-table": (PartTableArguments, part_table),
     "demo": (DemoArguments, demo),
     "classes": (ClassesArguments, classes),
     "prepare": (PrepareArguments, prepare),

@@ -23,9 +23,10 @@ from partdistillation.evaluation.scores import Evaluation
 from partdistillation.evaluation.tables import EvaluationTables, Provenance
 from partdistillation.models.pretrained import read_config, read_info
 from partdistillation.models.sources import resolve
+from partdistillation.part_table import read_part_table
 from partdistillation.report import objects_found
 from partdistillation.report import run as run_report
-from partdistillation.stages import distillation, ranking
+from partdistillation.stages import distillation, ranking, retraining
 from partdistillation.stages import objects as objects_stage
 from partdistillation.stages import pretrain as pretrain_stage
 from partdistillation.stages import proposals as proposals_stage
@@ -119,8 +120,21 @@ def report(inputs: Inputs, recipe: Recipe) -> Path:
     return run_report.write(inputs, recipe, seconds=seconds(inputs.out))
 
 
+def retrain(inputs: Inputs, recipe: Recipe, part_table: Path) -> Path:
+    """Stage 5 on the parts as a part table has them: `out/retrained`, beside the run's own model.
+
+    Raises:
+        InputError: the table can't be read or used.
+    """
+    return retraining.run(inputs, recipe, read_part_table(part_table))
+
+
 def evaluate(
-    predictions: Path, parts: Path, *, protocol: Literal["both", "paper", "strict"] = "both"
+    predictions: Path,
+    parts: Path,
+    *,
+    protocol: Literal["both", "paper", "strict"] = "both",
+    part_table: Path | None = None,
 ) -> list[Evaluation]:
     """Compare predictions with ground-truth parts; print the tables and write them beside the predictions.
 
@@ -128,6 +142,7 @@ def evaluate(
         predictions: a run's folder, one that `predict` wrote, or a COCO .json.
         parts: ground truth in the COCO layout.
         protocol: see `evaluation.protocol`.
+        part_table: leaves predicted parts out, joins and names them, before they are compared.
 
     Raises:
         InputError: something else is given, or it doesn't fit together.
@@ -135,11 +150,13 @@ def evaluate(
     protocols = evaluation.PROTOCOLS if protocol == "both" else (protocol,)
     truth = read_parts(parts)
     truth.log_notes()
-    scores = evaluation.score(evaluation.read_predictions(predictions), truth, protocols)
-    tables = EvaluationTables(scores, evaluation.provenance(predictions, parts))
+    table = None if part_table is None else read_part_table(part_table)
+    scores = evaluation.score(evaluation.read_predictions(predictions, table), truth, protocols)
+    tables = EvaluationTables(scores, evaluation.provenance(predictions, parts, part_table), table)
     folder = predictions if predictions.is_dir() else predictions.parent
+    stem = "evaluation" if table is None else "evaluation_part_table"
     for name, text in (("json", tables.json()), ("md", tables.markdown()), ("csv", tables.csv())):
-        replace_file(folder / f"evaluation.{name}", text.encode())
+        replace_file(folder / f"{stem}.{name}", text.encode())
     console = Console()
     if console.is_terminal:
         console.print(tables.printed())

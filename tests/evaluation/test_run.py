@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from partdistillation import cli
 from partdistillation.baselines import supervised
 from partdistillation.config import Inputs, Recipe
 from partdistillation.data.coco import CocoDataset, read_parts
 from partdistillation.errors import InputError
 from partdistillation.evaluation import Evaluation
 from partdistillation.evaluation import run as evaluation
+from partdistillation.part_table import ClassParts, PartTable, write_part_table
 from partdistillation.records import ObjectRow, ObjectSegments, PartRow, Segment, SegmentRow
 from partdistillation.stages import objects
 from partdistillation.store import read_rows
@@ -115,6 +117,43 @@ def test_other_images_altogether_are_an_error(perfect: Path, truth: CocoDataset)
 def test_a_folder_without_parts_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a folder that predict wrote"):
         evaluation.read_predictions(tmp_path)
+
+
+def test_a_part_table_comes_before_the_scores(
+    perfect: Path, drawings: Path, truth: CocoDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of the perfect parts of cars are joined."""
+    ids = sorted(
+        {
+            part.part
+            for row in read_rows(perfect / "parts", PartRow)
+            for found in row.objects
+            if found.category == "car"
+            for part in found.parts
+        }
+    )
+    others = dict.fromkeys(ids[1:], ids[0])
+    table = PartTable({"car": ClassParts({ids[0]: "all | of it"}, others)})
+    expected = [
+        evaluation.labelled_parts(table.applied(row)) for row in read_rows(perfect / "parts", PartRow)
+    ]
+    (strict,) = evaluation.score(expected, truth, ["strict"])
+    assert strict.c_miou < 1
+    assert evaluation.score(evaluation.read_predictions(perfect, table), truth, ["strict"]) == [strict]
+    file = tmp_path / "mine.json"
+    write_part_table(file, table)
+    parts = drawings / "parts_train.json"
+    command = ["evaluate", "--predictions", str(perfect), "--parts", str(parts), "--protocol", "strict"]
+    assert cli.main([*command, "--parts-table", str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert "all \\| of it |" in printed
+    assert "part table" in printed
+    document = json.loads((perfect / "evaluation_part_table.json").read_text())
+    assert document["protocols"][0]["c_miou"] == strict.c_miou
+    assert not (perfect / "evaluation.json").exists()
+    (tmp_path / "coco.json").write_text(json.dumps(as_coco(list(read_rows(perfect / "parts", PartRow)))))
+    with pytest.raises(InputError, match=r"expected a folder with part ids, .* found a COCO file"):
+        evaluation.read_predictions(tmp_path / "coco.json", table)
 
 
 def test_large_segments_come_first_and_objects_are_one_part(perfect: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from partdistillation import cli
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.experiments import review_scores
+from partdistillation.part_table import ClassParts, PartTable, read_part_table, write_part_table
 from partdistillation.verdicts import Verdict, write_verdicts
 
 
@@ -96,3 +97,25 @@ def test_verdicts_that_cant_be_used(tmp_path: Path) -> None:
     copy = write(tmp_path / "copy", verdicts("ours", 5)[:1])
     with pytest.raises(InputError, match=r"both have 'ann' on part 0 of 'car' \(ours\)"):
         review_scores.run([out, copy], [])
+
+
+def test_a_part_table_from_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = verdicts("ours", 5)
+    out = write(tmp_path / "out", [said[0]._replace(name="wheel"), said[1]._replace(merged_into=0)])
+    assert cli.main(["part-table", str(out)]) == 0
+    path = out / "review/part_table.json"
+    assert capsys.readouterr().out == (
+        f"1 part classes are named, 1 joined with another, 0 rejected\nLook into {path}\n"
+    )
+    table = PartTable({"car": ClassParts({0: "wheel"}, {1: 0})})
+    assert read_part_table(path) == table
+    assert cli.main(["part-table", str(out)]) == 0
+    edited = PartTable({"car": ClassParts({0: "tyre"})})
+    write_part_table(path, edited)
+    assert cli.main(["part-table", str(out)]) == 2
+    assert "says something else, maybe by hand" in capsys.readouterr().err
+    assert read_part_table(path) == edited
+    assert cli.main(["part-table", str(out), "--out", str(tmp_path / "mine.json"), "--run", "ours"]) == 0
+    assert read_part_table(tmp_path / "mine.json") == table
+    assert cli.main(["part-table", str(out), "--run", "other"]) == 2
+    assert "with verdicts (ours), found 'other'" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from partdistillation.evaluation.tables import Provenance
 from partdistillation.functional.masks import EncodedMask, encoded_from_coco
 from partdistillation.functional.metrics import Protocol
 from partdistillation.manifest import MANIFEST, load
+from partdistillation.part_table import PartTable
 from partdistillation.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
 from partdistillation.store import contents_hash, read_rows
 
@@ -71,17 +72,27 @@ def _add(
 # ---------------------------------------------------------------------- where predictions come from
 
 
-def read_predictions(path: Path) -> Iterator[Predictions]:
+def read_predictions(path: Path, part_table: PartTable | None = None) -> Iterator[Predictions]:
     """The parts in a folder that `predict` wrote, in a run's, in one of their stages, or in a COCO file.
 
+    With a part table: without the parts that it rejects, and with those that it joins as one.
+
     Raises:
-        InputError: it is none of these.
+        InputError: it is none of these; or it is a COCO file, which has no part ids, and there is a table.
     """
     found = _stage_or_file(path)
-    return coco_predictions(found) if found.is_file() else map(labelled_parts, read_rows(found, PartRow))
+    if not found.is_file():
+        rows = read_rows(found, PartRow)
+        return map(labelled_parts, rows if part_table is None else map(part_table.applied, rows))
+    if part_table is not None:
+        raise InputError(
+            f"{path}: expected a folder with part ids, which a part table is about, found a COCO file; give "
+            "the folder that it was written to"
+        )
+    return coco_predictions(found)
 
 
-def provenance(predictions: Path, truth: Path) -> Provenance:
+def provenance(predictions: Path, truth: Path, part_table: Path | None = None) -> Provenance:
     """What `read_predictions` and `read_parts` read of these, by hashes.
 
     Raises:
@@ -92,7 +103,10 @@ def provenance(predictions: Path, truth: Path) -> Provenance:
     return Provenance(
         predictions=contents_hash(found),
         truth=contents_hash(truth),
-        made_from={} if found.is_file() else load(found).upstream,
+        made_from={
+            **({} if found.is_file() else load(found).upstream),
+            **({} if part_table is None else {"part table": contents_hash(part_table)}),
+        },
         config=hashlib.sha256(config.read_bytes()).hexdigest() if config.is_file() else "",
     )
 

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from partdistillation.evaluation.bootstrap import Interval
 from partdistillation.evaluation.scores import Evaluation, Json
+from partdistillation.part_table import PartTable
 
 _TITLES = {
     "best_overlap": "best overlap",
@@ -75,6 +76,8 @@ class EvaluationTables:
 
     evaluations: Sequence[Evaluation]
     provenance: Provenance
+    part_table: PartTable | None = None
+    """What to call part classes; without it they are shown by their ids."""
 
     def markdown(self) -> str:
         """Two tables in percent: all scores, and every part."""
@@ -143,13 +146,19 @@ class EvaluationTables:
         rows = [
             (its.category, part.part, str(part.count), percent(part.best_overlap), percent(part.iou),
              *(percent(found.get((its.category, part.part), math.nan)) for found in ious),
-             " ".join(map(str, part.part_ids)) or "-")
+             self._named(its.category, part.part_ids) or "-")
             for its in first.categories
             for part in its.parts
         ]  # fmt: skip
         titles = ["IoU", *(f"IoU, {one.protocol}" for one in others)]
-        columns = ("object class", "part", "count", "best overlap", *titles, "part ids")
+        last = "part ids" if self.part_table is None else "part classes"
+        columns = ("object class", "part", "count", "best overlap", *titles, last)
         return _Table(columns, rows, text_columns=2)
+
+    def _named(self, category: str, part_ids: Sequence[int]) -> str:
+        if self.part_table is None:
+            return " ".join(map(str, part_ids))
+        return ", ".join(self.part_table.name(category, part) for part in part_ids)
 
 
 def values(one: Evaluation) -> dict[str, float]:

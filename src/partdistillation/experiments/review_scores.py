@@ -18,6 +18,7 @@ from partdistillation.evaluation.manual_tables import (
     measured,
 )
 from partdistillation.experiments.plots import Series, save_plot
+from partdistillation.part_table import FILE, from_verdicts, read_part_table, write_part_table
 from partdistillation.verdicts import Verdict, read_verdicts, verdicts_file
 
 ALL = "all"
@@ -49,6 +50,35 @@ def run(sources: Sequence[Path], groups: Sequence[str], *, out: Path | None = No
     print(table, end="")
     print(f"Look into {folder}")
     return scores
+
+
+def make_part_table(reviewed: Path, *, run: str | None = None, out: Path | None = None) -> Path:
+    """Write what the reviewers of a run agree on as a part table, and return its file.
+
+    Args:
+        reviewed: the folder of a run that was reviewed, or a file of verdicts.
+        run: whose part classes, where several runs were reviewed together.
+        out: the file to write; by default `part_table.json` beside the verdicts.
+
+    Raises:
+        InputError: the verdicts can't be used, or the file is there with other content: somebody may have
+            edited it.
+    """
+    file = verdicts_file(reviewed)
+    table = from_verdicts(read_verdicts(file), run)
+    path = out or file.parent / FILE
+    if path.exists() and read_part_table(path) != table:
+        raise InputError(
+            f"{path} is there and says something else, maybe by hand: move it away, or give another --out"
+        )
+    write_part_table(path, table)
+    named, joined, rejected = (
+        sum(len(getattr(one, decision)) for one in table.classes.values())
+        for decision in ("names", "merged", "rejected")
+    )
+    print(f"{named} part classes are named, {joined} joined with another, {rejected} rejected")
+    print(f"Look into {path}")
+    return path
 
 
 def _read(files: Sequence[Path]) -> list[Verdict]:

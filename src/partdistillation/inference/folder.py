@@ -21,7 +21,6 @@ from partdistillation.inference.segmenter import (
     MIN_SCORE,
     PartSegmenter,
     objects_model_of,
-    part_name,
     part_row,
 )
 from partdistillation.manifest import Json
@@ -44,9 +43,18 @@ MAX_PICTURES = 50
 
 _MAX_GIVEN_OBJECTS = 1000
 
+_NameOf = Callable[[str, int], str]
+"""From object class and part class to what the part is called."""
+
 
 def predict(
-    model: str | Path, images: Path, objects: Path | None = None, *, out: Path, device: Device = "auto"
+    model: str | Path,
+    images: Path,
+    objects: Path | None = None,
+    *,
+    out: Path,
+    device: Device = "auto",
+    part_table: Path | None = None,
 ) -> Path:
     """Find the parts in a folder of photographs, or in one. Run again with the same arguments to resume.
 
@@ -60,12 +68,14 @@ def predict(
             segmentation model in the part model's folder finds the objects.
         out: the folder to write to.
         device: where networks run.
+        part_table: which part classes are joined, left out and how they are called; by default the model's,
+            if its folder has one.
 
     Raises:
         InputError, ConfigError, CheckpointError: what is given can't be used.
         SettingsChanged, StoreError: `out` holds something else.
     """
-    segmenter = PartSegmenter.from_pretrained(model, device=device)
+    segmenter = PartSegmenter.from_pretrained(model, device=device, part_table=part_table)
     images_dir = images if images.is_dir() else images.parent
     dataset = read_instances(objects) if objects is not None and not objects.is_dir() else None
     inputs = dataset.inputs(images) if dataset is not None and images.is_dir() else _photographs(images)
@@ -74,8 +84,9 @@ def predict(
     else:
         _given_objects(dataset, objects, inputs, out)
     _predictions(segmenter, model, images_dir, out)
-    _write_coco(out, {} if dataset is None else {str(image.id): image.id for image in dataset.images})
-    _draw(images_dir, out)
+    ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images}
+    _write_coco(out, ids, segmenter.part_name)
+    _draw(images_dir, out, segmenter.part_name)
     return out
 
 
@@ -154,6 +165,7 @@ def _predictions(segmenter: PartSegmenter, model: str | Path, images_dir: Path, 
             "published_model": None if source.files else str(source.path),
             "min_ratio": MIN_RATIO,
             "min_score": MIN_SCORE,
+            **({"part_table": edits} if (edits := segmenter.part_table.edits) else {}),
         },
         upstream=[*source.files, out / OBJECTS],
         make_work=make_work,
@@ -165,7 +177,7 @@ def _rows(out: Path) -> Iterator[tuple[ObjectRow, PartRow]]:
     return zip(read_rows(out / OBJECTS, ObjectRow), read_rows(out / PREDICTIONS, PartRow), strict=True)
 
 
-def _write_coco(out: Path, ids: Mapping[str, Id]) -> None:
+def _write_coco(out: Path, ids: Mapping[str, Id], name_of: _NameOf) -> None:
     """`objects.json` and `predictions.json`; `ids` are the images' where a data set says them.
 
     Images that couldn't be read have no size, and so no place in COCO; their rows say why.
@@ -182,21 +194,23 @@ def _write_coco(out: Path, ids: Mapping[str, Id]) -> None:
             identity = len(objects) + 1
             objects.append(InstanceLabel(image.id, identity, found.category, found.rle, found.score))
             parts += (
-                PartLabel(image.id, identity, its.category, part_name(part.part), part.rle, part.score)
+                PartLabel(
+                    image.id, identity, its.category, name_of(its.category, part.part), part.rle, part.score
+                )
                 for part in its.parts
             )
     write_instances(out / "objects.json", images, objects)
     write_parts(out / "predictions.json", images, parts)
 
 
-def _draw(images_dir: Path, out: Path) -> None:
+def _draw(images_dir: Path, out: Path, name_of: _NameOf) -> None:
     usable = (pair for pair in _rows(out) if pair[0].status == "ok")
     shown = list(islice(usable, MAX_PICTURES))
     names = picture_names([row.file_name for row, _ in shown])
     for (row, predicted), name in zip(shown, names, strict=True):
         path = out / PICTURES / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        _result(images_dir, row, predicted).plot(path)
+        _result(images_dir, row, predicted, name_of).plot(path)
 
 
 def picture_names(file_names: Sequence[str]) -> list[str]:
@@ -210,7 +224,7 @@ def picture_names(file_names: Sequence[str]) -> list[str]:
     return [one if claims[one] == 1 else other for one, other in zip(short, long, strict=True)]
 
 
-def _result(images_dir: Path, row: ObjectRow, predicted: PartRow) -> Result:
+def _result(images_dir: Path, row: ObjectRow, predicted: PartRow, name_of: _NameOf) -> Result:
     size = (row.height, row.width)
     objects = tuple(
         FoundObject(
@@ -218,7 +232,7 @@ def _result(images_dir: Path, row: ObjectRow, predicted: PartRow) -> Result:
             found.score,
             decode(found.rle, *size),
             tuple(
-                FoundPart(part.part, part_name(part.part), part.score, decode(part.rle, *size))
+                FoundPart(part.part, name_of(its.category, part.part), part.score, decode(part.rle, *size))
                 for part in its.parts
             ),
         )

@@ -15,11 +15,12 @@ from PIL import Image, ImageOps
 from partdistillation.config import Device
 from partdistillation.data.images import load_image
 from partdistillation.errors import CheckpointError, ConfigError, InputError
-from partdistillation.functional.masks import decode, encode
+from partdistillation.functional.masks import decode, decoded, encode, union
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.sources import resolve
 from partdistillation.objects.mask2former import find_instances, load_instance_model
+from partdistillation.part_table import FILE, PartTable, read_part_table
 from partdistillation.postprocess import View, run_network, segment_parts
 from partdistillation.records import ObjectParts, ObjectRow, Part, PartRow
 from partdistillation.result import FoundObject, FoundPart, Result
@@ -56,6 +57,7 @@ class PartSegmenter:
         network: PartMask2Former,
         objects_model: str | Path | PartMask2Former | None = None,
         part_names: Mapping[str, Sequence[str]] | None = None,
+        part_table: PartTable | None = None,
     ) -> None:
         """Wrap a part model.
 
@@ -63,9 +65,11 @@ class PartSegmenter:
             network: the part model, on the device where it is to run.
             objects_model: the instance segmentation model, or where it is; loaded when it is first needed.
             part_names: what to call the part classes 0, 1, ... of an object class, instead of "part 0".
+            part_table: which part classes are joined, left out and how they are called; its names come first.
 
         Raises:
             CheckpointError: the network has no part classes.
+            InputError: the table is about part classes that the network doesn't have.
         """
         if network.info.head != "parts":
             raise CheckpointError(
@@ -76,6 +80,8 @@ class PartSegmenter:
         self._classes = {name: index for index, name in enumerate(network.info.class_names)}
         self._objects_model = objects_model
         self._part_names = part_names or {}
+        self.part_table = part_table or PartTable()
+        self.part_table.check(network.info.num_parts)
         self._missed: set[str] = set()
 
     @classmethod
@@ -86,18 +92,25 @@ class PartSegmenter:
         objects_model: str | Path | None = None,
         device: Device = "auto",
         part_names: Mapping[str, Sequence[str]] | None = None,
+        part_table: str | Path | PartTable | None = None,
     ) -> "PartSegmenter":
         """Load a part model's folder, or a published one by its name.
 
         `objects_model` is the instance segmentation model, for images whose objects aren't given: by default
-        the folder `objects_model` in the part model's.
+        the folder `objects_model` in the part model's. `part_table` is one, or its file: by default the file
+        `part_table.json` in that folder, if it is there.
 
         Raises:
             CheckpointError: it can't be loaded, or isn't a part model.
             ConfigError: there is no such device.
+            InputError: the part table can't be used with this model.
         """
         network = PartMask2Former.from_pretrained(resolve(str(source)).path).to(choose_device(device))
-        return cls(network, objects_model or objects_model_of(source), part_names)
+        if part_table is None:
+            part_table = _part_table_of(source)
+        elif not isinstance(part_table, PartTable):
+            part_table = read_part_table(Path(part_table))
+        return cls(network, objects_model or objects_model_of(source), part_names, part_table)
 
     @property
     def device(self) -> torch.device:
@@ -194,15 +207,24 @@ class PartSegmenter:
             min_ratio=min_ratio,
             min_score=min_score,
         )
-        labels = parts.labels.tolist()
+        found = zip(parts.labels.tolist(), parts.scores.tolist(), parts.masks.numpy(), strict=True)
+        groups = self.part_table.grouped(given.category, found, lambda one: int(one[0]))
         return tuple(
-            FoundPart(label, self._part_name(given.category, label), score, mask)
-            for label, score, mask in zip(labels, parts.scores.tolist(), parts.masks.numpy(), strict=True)
+            FoundPart(
+                part,
+                self.part_name(given.category, part),
+                max(score for _, score, _ in group),
+                decoded(union([mask for _, _, mask in group])),
+            )
+            for part, group in groups
         )
 
-    def _part_name(self, category: str, part: int) -> str:
+    def part_name(self, category: str, part: int) -> str:
+        """What a part class is called."""
         names = self._part_names.get(category, ())
-        return names[part] if part < len(names) else part_name(part)
+        if part in self.part_table.of(category).names or part >= len(names):
+            return self.part_table.name(category, part)
+        return names[part]
 
     def _say_unknown(self, category: str) -> None:
         if category not in self._missed:
@@ -245,9 +267,11 @@ def objects_model_of(part_model: str | Path) -> Path | None:
     return folder if isinstance(path, Path) and folder.is_dir() else None
 
 
-def part_name(part: int) -> str:
-    """What a part class is called that nobody has named."""
-    return f"part {part}"
+def _part_table_of(part_model: str | Path) -> PartTable:
+    """The table in a part model's folder; an empty one, if there is none."""
+    path = resolve(str(part_model)).path
+    file = Path(path) / FILE
+    return read_part_table(file) if isinstance(path, Path) and file.is_file() else PartTable()
 
 
 def _record(part: FoundPart) -> Part:
