@@ -121,7 +121,7 @@ def test_each_class_has_as_many_part_classes_as_are_stable(
         assert sorted(dog) == list(range(9))
     said = json.loads((folder / "part_classes.json").read_text())
     assert said["settings"]["part_count"] == "stability"
-    assert said["classes"]["cat"]["stability"]["3"] == [1.0, 0.0]
+    assert said["classes"]["cat"]["stability"]["3"] == 1.0
     assert said["classes"]["bird"] == {"proposals": 2, "part_classes": 1, "stability": {}}
     with pytest.raises(SettingsChanged, match="part_count"):
         ranking.find_part_classes(three_and_nine, replace(config, part_count="fixed"))

@@ -197,8 +197,8 @@ def _part_classes(
     if config.part_count == "stability":
         stability = cluster_stability(features, most=config.num_parts, seed=config.seed)
         count = stability.chosen
-        measured = zip(stability.counts, stability.means, stability.errors, strict=True)
-        about = {"stability": {str(k): [round(mean, 4), round(error, 4)] for k, mean, error in measured}}
+        measured = zip(stability.counts, stability.means, strict=True)
+        about = {"stability": {str(tried): round(mean, 4) for tried, mean in measured}}
     centroids = _cluster(category, features, count, config)
     return centroids, {"proposals": len(features), "part_classes": len(centroids), **about}
 
