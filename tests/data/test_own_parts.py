@@ -91,4 +91,4 @@ def test_bad_objects_are_named(
 def test_paths_that_do_not_exist_are_named(inputs: Inputs, tmp_path: Path) -> None:
     for name in ("images", "objects", "parts"):
         with pytest.raises(ConfigError, match=f"--{name}: expected a file or folder"):
-            require_labels(replace(inputs, **{name: tmp_path / "nothing"}))
+            require_labels(inputs.updated({name: str(tmp_path / "nothing")}))

@@ -29,7 +29,7 @@ def inputs(drawings: Path, tmp_path: Path) -> Inputs:
 def test_every_method_is_a_row(
     inputs: Inputs, tiny_recipe: Recipe, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compare([Run(0, inputs, tiny_recipe)])
+    compare([Run(0, inputs, tiny_recipe)], inputs.out)
     rows = json.loads((inputs.out / "comparison.json").read_text())["rows"]
     assert [row["name"] for row in rows][6:] == [
         "proposals: overlapping", "proposals: unique per pixel", "part model", "part model: clustered",
@@ -50,8 +50,8 @@ def test_only_the_baselines_that_were_chosen_are_trained(
     asked: list[object] = []
     monkeypatch.setattr(comparing, "_compared", lambda *arguments: asked.append(arguments[-1]))
     monkeypatch.setattr(comparing, "save", lambda *_: None)
-    compare([Run(0, inputs, tiny_recipe)], ("contrastive", "supervised"))
-    compare([Run(0, replace(inputs, parts=None), tiny_recipe)])
+    compare([Run(0, inputs, tiny_recipe)], inputs.out, ("contrastive", "supervised"))
+    compare([Run(0, replace(inputs, parts=None), tiny_recipe)], inputs.out)
     assert asked == [["contrastive", "supervised"], ["one_stage", "contrastive"]]
 
 
@@ -62,12 +62,12 @@ def test_bad_files_are_named_before_anything_is_trained(
     out, empty = tmp_path / "out", tmp_path / "empty.json"
     empty.write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
     with pytest.raises(InputError, match=r"empty\.json: 0 images"):
-        compare([Run(0, replace(inputs, out=out, **{name: empty}), tiny_recipe)])
+        compare([Run(0, replace(inputs, out=out).updated({name: str(empty)}), tiny_recipe)], out)
     assert not out.exists()
 
 
 def test_held_out_images_are_needed_first(inputs: Inputs, tiny_recipe: Recipe) -> None:
     lacking = replace(inputs, val_parts=None)
     with pytest.raises(ConfigError, match="--val-parts is missing"):
-        compare([Run(0, lacking, tiny_recipe)])
+        compare([Run(0, lacking, tiny_recipe)], inputs.out)
     assert not list(inputs.out.iterdir())

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from partdistillation.atomic import replace_file
+from partdistillation.evaluation.comparison import mean_and_deviation
 from partdistillation.experiments.ablation_grids import Ablation, Variant
 
 Found = Mapping[str, float]
@@ -125,16 +125,9 @@ def _columns(ablation: Ablation, rows: Sequence[Row]) -> Iterator[str]:
 
 def _cells(ablation: Ablation, rows: Sequence[Row], row: Row) -> Iterator[str]:
     for column in ablation.columns:
-        yield _mean([100 * found[column] for found in row.scores])
+        yield mean_and_deviation([found[column] for found in row.scores])
         if any(column in one.paper for one in rows):
             yield f"{row.paper[column]:.1f}" if column in row.paper else "-"
-
-
-def _mean(values: Sequence[float]) -> str:
-    if not values or any(math.isnan(value) for value in values):
-        return "-"
-    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.1f}{spread}"
 
 
 def _note(ablation: Ablation, rows: Sequence[Row]) -> str:

@@ -19,7 +19,7 @@ from partdistillation.controls import (
 )
 from partdistillation.data.own_parts import require_labels
 from partdistillation.evaluation import run as evaluation
-from partdistillation.evaluation.comparison import Compared, Comparison, save
+from partdistillation.evaluation.comparison import Compared, Comparison, save, save_runs
 from partdistillation.evaluation.tables import Provenance
 from partdistillation.experiments.runs import Run
 from partdistillation.manifest import canonical_hash
@@ -34,16 +34,19 @@ WITH_LABELS = ("supervised", "supervised_agnostic")
 
 def compare(
     runs: Iterable[Run],
+    out: Path,
     chosen: Sequence[baselines.Name] = ("one_stage", "supervised", "supervised_agnostic", "contrastive"),
 ) -> None:
-    """Train what isn't there yet, and write `out/comparison.md` (.csv, .json) for each run.
+    """Train what isn't there yet, and write `comparison.md` (.csv, .json) into each run's folder.
 
-    Without parts to learn from there are no supervised baselines.
+    Of several runs, means and standard deviations go into `out`. Without parts to learn from there are no
+    supervised baselines.
 
     Raises:
         ConfigError: images, objects or parts, or the held-out ones, are missing; before any training.
         InputError: they can't be used; before any training.
     """
+    found = []
     for run in runs:
         inputs, recipe = run.inputs, run.recipe
         for name in ("images", "objects", "val_images", "val_objects", "val_parts"):
@@ -51,7 +54,10 @@ def compare(
         require_labels(inputs)
         require_labels(inputs.held_out)
         learnable = [name for name in chosen if inputs.parts or name not in WITH_LABELS]
-        save(_compared(inputs, recipe, learnable), inputs.out / FOLDER)
+        found.append(_compared(inputs, recipe, learnable))
+        save(found[-1], inputs.out / FOLDER)
+    if len(found) > 1:
+        save_runs(found, out / FOLDER)
 
 
 def _compared(inputs: Inputs, recipe: Recipe, chosen: Sequence[baselines.Name]) -> Comparison:
