@@ -128,7 +128,7 @@ DEMO = Recipe(
         percents=(5, 10, 20, 50, 100), steps=200, importance_sampling=False, **_DEMO_STAGE5
     ),
     contrastive=ContrastiveConfig(
-        image_size=128, steps=100, batch_size=8, learning_rate=1e-4, checkpoint_every=50
+        image_size=128, steps=100, batch_size=8, learning_rate=3e-4, checkpoint_every=50
     ),
 )
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -177,6 +178,34 @@ def test_training_changes_no_statistics(encoder: Path) -> None:
     assert before
     assert all(torch.equal(before[name], value) for name, value in network.named_buffers())
     assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+class Maps(nn.Module):
+    """An encoder that returns maps of given means and scales, whatever the image."""
+
+    channels = (2, 3, 4, 5)
+
+    def __init__(self, scale: float = 1.0, shift: float = 0.0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.maps = [
+            scale * torch.randn(1, width, 32 >> level, 32 >> level, generator=generator) + shift
+            for level, width in enumerate(self.channels)
+        ]
+
+    def forward(self, _: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(feature_maps=self.maps)
+
+
+def test_neither_mean_nor_scale_of_the_features_matters() -> None:
+    """A step along a common mean would give all pixels to one part."""
+    plain, other = (
+        ContrastiveNet(Maps(*values), num_parts=3, image_size=SIZE, mean=(0, 0, 0), std=(1, 1, 1))
+        for values in ((1.0, 0.0), (4.0, 100.0))
+    )
+    other.load_state_dict(plain.state_dict())
+    image = torch.zeros(1, 3, 128, 128)
+    torch.testing.assert_close(other(image), plain(image), atol=1e-3, rtol=0)
 
 
 def test_a_damaged_network_is_an_error(encoder: Path, tmp_path: Path) -> None:

@@ -20,10 +20,12 @@ What the papers leave open, or we couldn't follow, and what is done here:
   weights; its norms' statistics stay fixed, nothing is dropped.
 - DeepLab's head (version 2) is a sum of 3 x 3 convolutions with rates 6, 12, 18 and 24 on maps of stride 8.
   Hierarchical encoders go to stride 32: res4 and res5 are upsampled to res3's size and all three are read.
+  Each channel is first standardised over the square. Without that a step moves all of a part's logits
+  together, as channels have means of one sign, and one part soon takes every object whole.
 - The weights go with some scale of each loss. Here both consistencies are sums over pixels (of the image with
   RGB in 0..1, and of the frozen network's map), equivariance a mean over the object's pixels, the contrast a
   mean over pairs of parts. Were the first two means, the published weights would leave nothing of them; so,
-  on PartShapes' cars after 40 steps, the four terms are 10,800, 140, 25 (1,500 at first) and 4,500.
+  on PartShapes' cars after 40 steps, the four terms are 10,200, 90, 730 and 5,300.
 - Equivariance is KL(p, q) + KL(q, p), with gradients through both images. A spline goes through 5 x 5 points:
   a random rotation, zoom and shift, and noise on each point (`samples.py` has the ranges). Colours change in
   brightness, contrast, saturation and white balance. The other losses see the undeformed image alone.

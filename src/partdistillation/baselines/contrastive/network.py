@@ -97,6 +97,7 @@ class ContrastiveNet(nn.Module):
         features = torch.cat(
             [functional.interpolate(one, size, mode="bilinear", align_corners=False) for one in maps], dim=1
         )
+        features = functional.instance_norm(features)  # or one part takes all (see the package)
         return torch.stack([convolution(features) for convolution in self.head]).sum(dim=0)
 
     def normalized(
