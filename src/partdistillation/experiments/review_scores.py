@@ -127,8 +127,8 @@ def _plot(found: ReviewScores, folder: Path) -> None:
                     Series(_plain(label), KS, [100 * value for value in curve(one, counted)])
                     for label, one in zip(labels(curves), curves, strict=True)
                 ],
-                x="k",
-                y=f"% with {CURVES[counted]}",
+                x=f"k ({CURVES[counted]})",
+                y="part classes, %",
             )
 
 
