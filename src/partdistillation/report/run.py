@@ -83,9 +83,17 @@ def facts(recipe: Recipe) -> tuple[tuple[str, str], ...]:
         ("Encoder", recipe.encoder),
         ("Segments", f"k = {recipe.segments.k}, {recipe.segments.features} features of levels "
                      f"{' + '.join(map(str, recipe.segments.levels))}, metric {recipe.segments.metric}"),
-        ("Part classes", f"K = {recipe.ranking.num_parts} an object class"),
+        ("Part classes", _part_classes(recipe)),
         ("Software", software),
     )  # fmt: skip
+
+
+def _part_classes(recipe: Recipe) -> str:
+    match recipe.ranking.part_count:
+        case "fixed":
+            return f"K = {recipe.ranking.num_parts} an object class"
+        case "stability":
+            return f"as many as are stable, at most {recipe.ranking.num_parts} an object class"
 
 
 def charts(out: Path) -> tuple[Chart, ...]:
