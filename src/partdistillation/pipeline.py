@@ -15,12 +15,14 @@ from partdistillation.atomic import replace_file
 from partdistillation.config import Inputs, Recipe
 from partdistillation.controls import Validation, measure_model
 from partdistillation.data.coco import read_parts
+from partdistillation.data.own_parts import require_labels
 from partdistillation.errors import StoreError
 from partdistillation.evaluation import comparison
 from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.comparison import Compared, Comparison
 from partdistillation.evaluation.scores import Evaluation
 from partdistillation.evaluation.tables import EvaluationTables, Provenance
+from partdistillation.manifest import canonical_hash
 from partdistillation.models.pretrained import read_config, read_info
 from partdistillation.models.sources import resolve
 from partdistillation.part_table import read_part_table
@@ -172,8 +174,9 @@ def evaluate_model(model: Path, inputs: Inputs, recipe: Recipe) -> Comparison:
 
     Raises:
         CheckpointError: it isn't a model of this method.
-        InputError: the ground truth can't be used.
+        InputError: objects or parts can't be used; before anything is labelled.
     """
+    require_labels(inputs)
     info = read_info(resolve(str(model)).path)
     ranked = replace(recipe.ranking, image_size=info.image_size)
     validation = Validation(inputs, replace(recipe, ranking=ranked))
@@ -181,7 +184,7 @@ def evaluate_model(model: Path, inputs: Inputs, recipe: Recipe) -> Comparison:
     made_from = {"model": contents_hash(model), "objects": contents_hash(validation.objects_dir)}
     found = Comparison(
         [Compared(one.name, (one.strict, one.paper)) for one in measure_model(validation, model)],
-        Provenance(contents_hash(inputs.need("parts")), made_from),
+        Provenance(contents_hash(inputs.need("parts")), made_from, config=canonical_hash(recipe.to_dict())),
     )
     comparison.save(found, inputs.out / "evaluation")
     return found

@@ -163,4 +163,10 @@ def test_tables_lie_beside_the_runs(
     assert table in capsys.readouterr().out
     assert table.startswith("### Dense CRF")
     assert "2 runs" in table
+    assert [line.split(",")[0] for line in table.splitlines() if line.startswith("- ")] == ["- 4 images"] * 2
+    content = json.loads((tmp_path / "new" / "ablations" / "crf.json").read_text())
+    assert content["protocol"] == "strict"
+    assert [(one["images"], list(one["provenance"]["made_from"])) for one in content["runs"]] == [
+        (4, ["encoder.0"])
+    ] * 2
     assert {path.suffix for path in (tmp_path / "new" / "ablations").iterdir()} == {".md", ".csv", ".json"}

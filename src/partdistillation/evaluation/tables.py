@@ -49,7 +49,7 @@ class Provenance:
     predictions: str = ""
     """Of the rows or the file; empty where a model was evaluated."""
     config: str = ""
-    """Of the run's `config.yaml`; empty where there is none."""
+    """Of the settings, or of a run's `config.yaml` where its files are scored; empty where there is none."""
 
     def to_dict(self) -> dict[str, Json]:
         """Plain values for JSON."""

@@ -13,6 +13,7 @@ from rich.table import Table as Printed
 
 from partdistillation.atomic import replace_file
 from partdistillation.evaluation.comparison import mean_and_deviation
+from partdistillation.evaluation.tables import Provenance
 from partdistillation.experiments.ablation_grids import Ablation, Variant
 
 Found = Mapping[str, float]
@@ -30,6 +31,13 @@ class Row(NamedTuple):
     missing: str = ""
 
 
+class Origin(NamedTuple):
+    """What a run was scored on and made from."""
+
+    images: int
+    provenance: Provenance
+
+
 def collected(runs: Sequence[Sequence[tuple[Variant, Found | str]]]) -> list[Row]:
     """The runs of several seeds, variant by variant."""
     rows = []
@@ -41,20 +49,26 @@ def collected(runs: Sequence[Sequence[tuple[Variant, Found | str]]]) -> list[Row
     return rows
 
 
-def save(ablation: Ablation, rows: Sequence[Row], stem: Path) -> None:
-    """Write `STEM.md`, `.csv` and `.json`, and print the table: as Markdown, if not in a terminal."""
+def save(ablation: Ablation, rows: Sequence[Row], stem: Path, origins: Sequence[Origin]) -> None:
+    """Write `STEM.md`, `.csv` and `.json`, and print the table: as Markdown, if not in a terminal.
+
+    Markdown and JSON say of each run what it was scored on and made from.
+    """
+    origin = "\n".join(f"- {one.images} images, {one.provenance}" for one in origins)
+    text = f"{markdown(ablation, rows)}\n{origin}\n"
     stem.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, text in (
-        ("md", markdown(ablation, rows)),
+    for suffix, content in (
+        ("md", text),
         ("csv", as_csv(ablation, rows)),
-        ("json", as_json(ablation, rows)),
+        ("json", as_json(ablation, rows, origins)),
     ):
-        replace_file(stem.with_name(f"{stem.name}.{suffix}"), text.encode())
+        replace_file(stem.with_name(f"{stem.name}.{suffix}"), content.encode())
     console = Console()
     if console.is_terminal:
         console.print(printed(ablation, rows))
+        console.print(origin, style="dim", markup=False, highlight=False)
     else:
-        print(markdown(ablation, rows))
+        print(text, end="")
 
 
 def markdown(ablation: Ablation, rows: Sequence[Row]) -> str:
@@ -94,11 +108,13 @@ def as_csv(ablation: Ablation, rows: Sequence[Row]) -> str:
     return file.getvalue()
 
 
-def as_json(ablation: Ablation, rows: Sequence[Row]) -> str:
+def as_json(ablation: Ablation, rows: Sequence[Row], origins: Sequence[Origin] = ()) -> str:
     """Everything; scores as fractions, the paper's in percent as printed there."""
     content = {
         "title": ablation.title,
         "source": ablation.source,
+        "protocol": "strict",
+        "runs": [{"images": one.images, "provenance": one.provenance.to_dict()} for one in origins],
         "rows": [
             {
                 "label": row.label,

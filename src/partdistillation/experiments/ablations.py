@@ -23,17 +23,20 @@ from partdistillation.controls import (
     measure_proposals,
     measure_segments,
 )
+from partdistillation.data.coco import read_parts
 from partdistillation.data.own_parts import require_labels
 from partdistillation.errors import CheckpointError
 from partdistillation.evaluation.scores import Evaluation
-from partdistillation.evaluation.tables import values
+from partdistillation.evaluation.tables import Provenance, values
 from partdistillation.experiments import ablation_tables
 from partdistillation.experiments.ablation_grids import ABLATIONS, Ablation, Measure, Name, Variant
-from partdistillation.experiments.ablation_tables import Found
+from partdistillation.experiments.ablation_tables import Found, Origin
 from partdistillation.experiments.runs import Run
+from partdistillation.manifest import canonical_hash
+from partdistillation.models.sources import resolve
 from partdistillation.records import ObjectRow
 from partdistillation.stages import distillation, objects, proposals, ranking, segments
-from partdistillation.store import read_rows
+from partdistillation.store import contents_hash, read_rows
 
 FOLDER = "ablations"
 
@@ -44,7 +47,18 @@ def ablate(name: Name | Literal["all"], runs: Iterable[Run], out: Path) -> None:
     prepared = list(runs)
     for one in names:
         rows = ablation_tables.collected([run(one, its.inputs, its.recipe) for its in prepared])
-        ablation_tables.save(ABLATIONS[one], rows, out / FOLDER / one)
+        ablation_tables.save(ABLATIONS[one], rows, out / FOLDER / one, [_origin(its) for its in prepared])
+
+
+def _origin(run: Run) -> Origin:
+    """What a run's variants start from and are scored on."""
+    truth, recipe = run.inputs.need("val_parts"), run.recipe
+    files = resolve(recipe.encoder).files  # none of a published model
+    made_from = {f"encoder.{place}": contents_hash(file) for place, file in enumerate(files)}
+    return Origin(
+        len(read_parts(truth).images),
+        Provenance(contents_hash(truth), made_from, config=canonical_hash(recipe.to_dict())),
+    )
 
 
 def run(name: Name, base: Inputs, recipe: Recipe) -> list[tuple[Variant, Found | str]]:
