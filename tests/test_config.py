@@ -107,9 +107,7 @@ def test_refuses_contradictions() -> None:
 def test_yaml_is_readable_and_deterministic() -> None:
     text = config.to_yaml(Recipe())
     assert text == config.to_yaml(Recipe())
-    assert text.startswith(
-        "encoder: facebook/mask2former-swin-large-coco-instance\npretrain:\n  steps: 0\n"
-    )
+    assert text.startswith("encoder: facebook/mask2former-swin-large-coco-instance\npretrain:\n  steps: 0\n")
     assert "  crf:\n    enabled: true\n    gt_prob: 0.7\n" in text
 
 
