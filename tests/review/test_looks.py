@@ -46,8 +46,10 @@ def all_views(here: Visit) -> Iterator[str]:
     yield "a question"
     press(page, "ArrowLeft ArrowLeft ArrowLeft")
     yield "a rejected part"
-    page.get_by_role("button", name="done 1 of 6").or_(page.get_by_role("button", name="done 0 of 6")).click()
-    page.get_by_role("dialog", name="How far it is").wait_for()
+    page.get_by_role("button", name="done 0 of 6").click()
+    standing = page.get_by_role("dialog", name="How far it is")
+    standing.get_by_text("not known yet").wait_for()
+    assert standing.locator("dt").all_text_contents() == ["3", "2 of 6", "1", "not known yet"]
     yield "standing"
     press(page, "Escape")
     if page.get_by_role("button", name="Keys").is_visible():
@@ -79,7 +81,7 @@ def test_contrast(make_run: MakeRun, visit: Visits, scheme: str) -> None:
 
 
 def test_what_contrast_is(browser: "Browser") -> None:
-    """By WCAG's formula: on white #777 has 4.48, #767676 4.54, half of black (L = .214) 1.05 / .264 = 3.98."""
+    """By WCAG's formula: on white #777 has 4.48, #767676 4.54, half of black (L .214) 1.05 / .264 = 3.98."""
     page = browser.new_page()
     page.set_content(
         "<p id=a style='color:#777'>a</p><p id=b style='color:#767676'>b</p>"
@@ -135,6 +137,21 @@ def test_nothing_lies_under_the_buttons_of_a_phone(make_run: MakeRun, visit: Vis
     assert bar is not None
     assert field is not None
     assert field["y"] + field["height"] <= bar["y"]
+
+
+def test_pictures_that_come_late(make_run: MakeRun, visit: Visits) -> None:
+    here = visit(make_run(categories=("car",), parts=2, images=9))
+    page = here.begin()
+    page.context.set_offline(True)
+    press(page, "ArrowRight")
+    on_part(page, 2)
+    ninth = page.locator("#tile-9 img")
+    page.locator("#tile-9:has([data-state=broken])").wait_for()
+    assert ninth.is_hidden()
+    page.context.set_offline(False)
+    here.watch.forgive("ERR_INTERNET_DISCONNECTED")
+    ninth.wait_for(state="visible")
+    assert ninth.evaluate("picture => picture.naturalWidth") > 0
 
 
 def test_the_focus_is_seen(make_run: MakeRun, visit: Visits) -> None:

@@ -194,8 +194,18 @@ async function preload() {
 
 // ---------------------------------------------------------------------- drawing
 
-const tile = (key, fetchPriority) =>
-  make("img", { fetchPriority, alt: "", draggable: false, src: `/tiles/${key}` });
+// A picture that didn't come is asked for again, as long as it is on the page.
+function tile(key, fetchPriority) {
+  const src = `/tiles/${key}`;
+  const picture = make("img", { fetchPriority, alt: "", draggable: false, src });
+  let pause = 1000;
+  picture.addEventListener("load", () => delete picture.dataset.state);
+  picture.addEventListener("error", () => {
+    picture.dataset.state = "broken";
+    setTimeout(() => picture.isConnected && (picture.src = src), (pause *= 2));
+  });
+  return picture;
+}
 
 // Four images stand for a part, best those that were marked as the same.
 function collage(item) {
@@ -250,12 +260,20 @@ function drawProgress() {
 }
 
 async function showStanding() {
+  drawStanding("…");
+  byId("standing").showModal();
+  progress = (await ask("/api/page", { reviewer, page: page.id })).progress;
   const { alpha } = await ask("/api/agreement", {});
+  drawProgress();
+  drawStanding(alpha === null ? "not known yet" : alpha.toFixed(2));
+}
+
+function drawStanding(alpha) {
   byId("standing-yours").textContent = progress.yours;
   byId("standing-finished").textContent = `${progress.finished} of ${progress.parts}`;
   byId("standing-reviewers").textContent = progress.reviewers;
-  byId("standing-alpha").textContent = alpha === null ? "not known yet" : alpha.toFixed(2);
-  byId("standing").showModal();
+  byId("standing-reviewers-noun").textContent = progress.reviewers === 1 ? "reviewer" : "reviewers";
+  byId("standing-alpha").textContent = alpha;
 }
 
 function goTo(index, quiet = false) {
@@ -281,7 +299,6 @@ function drawPart() {
       const digit = make("kbd", {}, `${index + 1}`);
       const button = make("button", { type: "button", id: `tile-${index + 1}`, className: "tile" }, picture, digit);
       button.setAttribute("aria-keyshortcuts", `${index + 1}`);
-      picture.addEventListener("error", () => (button.dataset.state = "broken"));
       button.addEventListener("click", (event) => {
         toggle(index);
         settle(event);
