@@ -51,8 +51,8 @@ def test_whole_files_pass(inputs: Inputs) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (without("annotations"), "0 parts"),
-        (without("images"), "0 images"),
+        (without("annotations"), "empty: no annotations"),
+        (without("images"), "empty: no images"),
         (lambda content: content["annotations"][0].update(image_id=999), "1 annotations point to no image"),
         (lambda content: content["images"][0].update(file_name="x.png"), r"found no file for x\.png"),
         (lambda content: content["categories"][0].pop("supercategory"), "every part category to name its"),
@@ -74,7 +74,7 @@ def test_bad_parts_are_named(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (without("annotations"), "0 objects"),
+        (without("annotations"), "empty: no annotations"),
         (lambda content: content["annotations"][0].update(image_id=999), "1 annotations point to no image"),
         (lambda content: content["images"][0].update(file_name="x.png"), r"found no file for x\.png"),
         (lambda content: content["images"].pop(), "point to no image"),

@@ -169,3 +169,11 @@ def test_large_segments_come_first_and_objects_are_one_part(perfect: Path) -> No
     ]
     parts = evaluation.whole_objects(row).parts
     assert [(part.part, part.object_id) for part in parts] == [(0, i) for i in range(len(row.objects))]
+
+
+def test_an_empty_split_is_named(perfect: Path, drawings: Path, tmp_path: Path) -> None:
+    content = json.loads((drawings / "parts_train.json").read_text()) | {"annotations": []}
+    empty = tmp_path / "parts.json"
+    empty.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"parts\.json: .* found none in 12 images: the split is empty"):
+        evaluation.score(evaluation.read_predictions(perfect), read_parts(empty))

@@ -61,7 +61,7 @@ def test_bad_files_are_named_before_anything_is_trained(
 ) -> None:
     out, empty = tmp_path / "out", tmp_path / "empty.json"
     empty.write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
-    with pytest.raises(InputError, match=r"empty\.json: 0 images"):
+    with pytest.raises(InputError, match=r"empty\.json: the split is empty"):
         compare([Run(0, replace(inputs, out=out).updated({name: str(empty)}), tiny_recipe)], out)
     assert not out.exists()
 

@@ -66,7 +66,7 @@ def require_labels(inputs: Inputs) -> None:
     parts_file = read_parts(inputs.need("parts")) if inputs.parts else None
     for dataset, what in ((objects_file, "objects"), (parts_file, "parts")):
         if dataset is not None:
-            _raise_first((*_counts(dataset, what), *complaints(dataset)))
+            _raise_first((*complaints(dataset), *_counts(dataset, what)))
             require_images(images, [image.file_name for image in dataset.images])
     if objects_file and parts_file:
         _raise_first(_contradictions(objects_file, parts_file))

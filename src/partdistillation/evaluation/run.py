@@ -43,8 +43,14 @@ def score(
     other images are left out.
 
     Raises:
-        InputError: the ground truth is unusable, it is of other images altogether, or sizes differ.
+        InputError: the ground truth is unusable, has no parts or is of other images altogether, or sizes
+            differ.
     """
+    if not any(truth.of(image.id) or str(image.id) in truth.unusable for image in truth.images):
+        raise InputError(
+            f"{truth.path}: expected parts to compare with, found none in {len(truth.images)} images: the "
+            "split is empty"
+        )
     evaluators = [Evaluator(protocol) for protocol in protocols]
     left = {str(image.id): image for image in truth.images}
     for found in predictions:
