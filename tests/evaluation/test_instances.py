@@ -12,10 +12,11 @@ from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.images import load_image
 from partdistillation.data.part_shapes import write_coco
 from partdistillation.errors import CheckpointError, InputError
-from partdistillation.evaluation.instances import find_all, inference_size, measure, ranked_instances
+from partdistillation.evaluation.instances import find_all, measure, ranked_instances
 from partdistillation.functional.masks import decode
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.sources import resolve
+from partdistillation.objects.mask2former import inference_size
 from partdistillation.postprocess import class_probabilities, full_masks, run_network
 
 BUILTIN = "builtin:part-shapes"
@@ -50,7 +51,7 @@ def test_the_official_rule(network: PartMask2Former, data: Path) -> None:
     image = load_image(data / "val/000000.png")
     names = network.info.class_names
     classes = {row: name for row, name in enumerate(names) if row != 1}
-    found = list(ranked_instances(network, image, classes, canvas=network.info.image_size))
+    found = list(ranked_instances(network, image, classes))
 
     view = run_network(
         network, image, inference_size(image.shape[0], image.shape[1], network.info.image_size)
@@ -74,21 +75,6 @@ def test_the_official_rule(network: PartMask2Former, data: Path) -> None:
         assert one.category == names[row]
         assert one.score == pytest.approx(probability * float(quality[query]), rel=1e-4)
         np.testing.assert_array_equal(decode(*one.mask), (logits[query] > 0).numpy())
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "canvas", "size"),
-    [
-        (480, 640, 1024, 1067),  # as COCO's: a shorter side of 800
-        (640, 480, 1024, 1067),
-        (300, 900, 1024, 1333),  # would be 2400
-        (500, 500, 1024, 800),
-        (480, 640, 256, 267),
-        (1, 1, 1, 1),
-    ],
-)
-def test_images_are_tested_at_mask2former_s_size(height: int, width: int, canvas: int, size: int) -> None:
-    assert inference_size(height, width, canvas) == size
 
 
 def test_images_that_cant_be_used_are_left_out_and_named(
@@ -127,7 +113,7 @@ def test_classes_the_model_doesnt_know(
 ) -> None:
     partly = renamed(truth, ["unheard of"])
     with caplog.at_level(logging.WARNING):
-        assert len(list(find_all(network, data / "val", partly, canvas=256))) == COUNT
+        assert len(list(find_all(network, data / "val", partly))) == COUNT
     assert "the model doesn't know 1 classes of" in caplog.text
     altogether = renamed(truth, [f"unknown {number}" for number in range(len(truth.categories))])
     with pytest.raises(InputError, match=r"expected classes of the model in .*, found none: .* and \d+ more"):

@@ -116,7 +116,7 @@ def test_missing_directory(tmp_path: Path) -> None:
 
 def test_missing_files(directory: Path) -> None:
     (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match="is a pickle, which is never loaded; convert it"):
+    with pytest.raises(CheckpointError, match="is a pickle, which is never loaded; `partdistill convert`"):
         PartMask2Former.from_pretrained(directory)
     (directory / "pytorch_model.bin").unlink()
     with pytest.raises(CheckpointError, match=r"expected model.safetensors"):

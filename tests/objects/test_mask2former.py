@@ -1,5 +1,6 @@
 """Objects from an instance segmentation network: scores by hand, classes, and one image at a time."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from partdistillation.functional.masks import decode
 from partdistillation.models.heads import ClassHead
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.objects import ObjectSegmenter, to_object
-from partdistillation.objects.mask2former import Mask2FormerObjects, find_instances
+from partdistillation.objects.mask2former import Mask2FormerObjects, find_instances, inference_size
 from partdistillation.postprocess import class_probabilities, full_masks, run_network
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
@@ -27,7 +28,7 @@ def network(small_network: PartMask2Former) -> PartMask2Former:
 
 
 def test_scores_are_class_times_mean_mask_probability(network: PartMask2Former) -> None:
-    view = run_network(network, IMAGE, network.info.image_size)
+    view = run_network(network, IMAGE, inference_size(40, 60, network.info.image_size))
     probabilities = class_probabilities(network, view)
     logits = full_masks(view.mask_logits, view.geometry)
     expected = {}
@@ -71,3 +72,27 @@ def test_from_pretrained(network: PartMask2Former, tmp_path: Path) -> None:
     network.with_head(["car"], num_parts=2, seed=0).save_pretrained(tmp_path / "parts")
     with pytest.raises(CheckpointError, match="found a part model"):
         Mask2FormerObjects.from_pretrained(tmp_path / "parts", min_score=0.0, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "trained_at", "size"),
+    [
+        (480, 640, 1024, 1067),  # as COCO's: a shorter side of 800
+        (640, 480, 1024, 1067),
+        (300, 900, 1024, 1333),  # would be 2400
+        (500, 500, 1024, 800),
+        (480, 640, 256, 267),
+        (1, 1, 1, 1),
+    ],
+)
+def test_images_are_seen_at_mask2former_s_size(height: int, width: int, trained_at: int, size: int) -> None:
+    assert inference_size(height, width, trained_at) == size
+
+
+def test_a_published_model_was_trained_at_1024_pixels(network: PartMask2Former, tmp_path: Path) -> None:
+    network.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["partdistillation"]  # what published models lack
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = Mask2FormerObjects.from_pretrained(tmp_path, min_score=0.0, device="cpu").network
+    assert found.info.image_size == 1024

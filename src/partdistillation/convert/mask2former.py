@@ -19,7 +19,7 @@ from partdistillation.convert.checkpoint_file import count_layers, read_checkpoi
 from partdistillation.convert.coco_names import COCO_NAMES
 from partdistillation.errors import CheckpointError
 from partdistillation.models.part_mask2former import PartMask2Former
-from partdistillation.models.pretrained import Metadata, ModelInfo, from_state_dict
+from partdistillation.models.pretrained import PUBLISHED_IMAGE_SIZE, Metadata, ModelInfo, from_state_dict
 
 Weight = TypeVar("Weight")
 
@@ -27,8 +27,6 @@ Weight = TypeVar("Weight")
 _IGNORED = re.compile(r"relative_position_index$|num_batches_tracked$|^criterion\.|^pixel_(mean|std)$")
 
 _HEAD, _PIXEL_DECODER, _PREDICTOR = "sem_seg_head.", "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
-_OBJECT_CANVAS = 1024
-"""Canvas that Mask2Former's instance segmentation is trained on; PartDistillation's part models have 640."""
 
 # Applied in this order. `{a|b|c}` marks rows that are stored together there, and apart here.
 _RENAMES = tuple(
@@ -139,7 +137,7 @@ def convert_checkpoint(
         normalize_mask_embeddings=normalize_mask_embeddings,
     )
     if not num_parts and len(network.info.class_names) > 1:  # one class: PartDistillation's proposals
-        network.info = replace(network.info, image_size=_OBJECT_CANVAS)
+        network.info = replace(network.info, image_size=PUBLISHED_IMAGE_SIZE)
     network.save_pretrained(out, metadata={"Converted from": Path(path).name, **(metadata or {})})
 
 

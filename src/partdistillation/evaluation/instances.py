@@ -18,19 +18,14 @@ from partdistillation.evaluation.mask_ap import FoundInstance, ImageInstances, M
 from partdistillation.functional.masks import EncodedMask, encode
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
-from partdistillation.models.pretrained import read_config
 from partdistillation.models.sources import resolve
-from partdistillation.objects.mask2former import TOP, load_instance_model
+from partdistillation.objects.mask2former import TOP, inference_size, load_instance_model
 from partdistillation.postprocess import View, class_probabilities, full_masks, run_network
 from partdistillation.progress import progress
 from partdistillation.store import contents_hash
 
 NAME = "mask_ap"
 """What the files of a measurement are called."""
-PUBLISHED_CANVAS = 1024
-"""Canvas that the published models for COCO were trained on; their config.json doesn't say it."""
-_SHORTEST, _LONGEST = 800 / 1024, 1333 / 1024
-"""Trained on a canvas of 1024, Mask2Former is tested at shorter sides of 800 pixels, longer up to 1333."""
 _SHOWN = 3
 
 _log = logging.getLogger(__name__)
@@ -47,11 +42,7 @@ def measure(model: str | Path, images: Path, truth: CocoDataset, *, device: Devi
         CheckpointError: the model can't be loaded, or isn't an instance segmentation model.
         InputError: no class of the model is in the ground truth, or no image can be used.
     """
-    source = resolve(str(model)).path
-    network = load_instance_model(model, choose_device(device))
-    published = "partdistillation" not in read_config(source)
-    canvas = PUBLISHED_CANVAS if published else network.info.image_size
-    return score(truth, find_all(network, images, truth, canvas=canvas))
+    return score(truth, find_all(load_instance_model(model, choose_device(device)), images, truth))
 
 
 def evaluate(
@@ -91,9 +82,7 @@ def evaluate(
     return found
 
 
-def find_all(
-    network: PartMask2Former, images: Path, truth: CocoDataset, *, canvas: int
-) -> Iterator[ImageInstances]:
+def find_all(network: PartMask2Former, images: Path, truth: CocoDataset) -> Iterator[ImageInstances]:
     """The instances in each image of the ground truth that can be used, one image at a time.
 
     Raises:
@@ -108,7 +97,7 @@ def find_all(
             except InputError as error:
                 problems.append(str(error))
             else:
-                yield ImageInstances(entry, tuple(ranked_instances(network, pixels, rows, canvas=canvas)))
+                yield ImageInstances(entry, tuple(ranked_instances(network, pixels, rows)))
             advance()
     if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
@@ -122,8 +111,6 @@ def ranked_instances(
     network: PartMask2Former,
     image: UInt8[np.ndarray, "height width 3"],
     classes: Mapping[int, str],
-    *,
-    canvas: int,
 ) -> Iterator[FoundInstance]:
     """Mask2Former's instance inference: the `TOP` most probable pairs of a query and a class.
 
@@ -132,7 +119,8 @@ def ranked_instances(
     the class's probability times the mean mask probability inside the mask. Empty masks, which would come
     last with a score of 0, are left out. `classes` are the names by the head's rows.
     """
-    view = run_network(network, image, inference_size(image.shape[0], image.shape[1], canvas))
+    size = inference_size(image.shape[0], image.shape[1], network.info.image_size)
+    view = run_network(network, image, size)
     rows = list(classes)
     pairs = class_probabilities(network, view)[:, rows].flatten()
     probabilities, best = pairs.topk(min(TOP, len(pairs)))
@@ -145,12 +133,6 @@ def ranked_instances(
         if inside:
             mask = EncodedMask(counts, *view.geometry.image)
             yield FoundInstance(classes[rows[place]], probability * inside, mask)
-
-
-def inference_size(height: int, width: int, canvas: int) -> int:
-    """Longest side, in pixels, at which an image is tested by a model that was trained on `canvas`."""
-    shortest, longest = sorted((height, width))
-    return max(round(canvas * min(_LONGEST, _SHORTEST * longest / shortest)), 1)
 
 
 @torch.no_grad()

@@ -26,6 +26,8 @@ from partdistillation.models.heads import ClassHead, Head, PartHead
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+PUBLISHED_IMAGE_SIZE = 1024
+"""What Mask2Former's instance segmentation is trained at; published models' config.json doesn't say it."""
 
 # The criterion's buffer, and Swin's last norm, whose output no level reads: published models lack them.
 _NOT_NEEDED = ("criterion.empty_weight", ".swin.layernorm.weight", ".swin.layernorm.bias")
@@ -201,8 +203,8 @@ def _check_files(directory: Path) -> None:
     if not names & {"model.safetensors", "model.safetensors.index.json"}:
         pickles = sorted(name for name in names if name.endswith((".bin", ".pth", ".pkl", ".pt")))
         hint = (
-            f" {pickles[0]} is a pickle, which is never loaded; convert it with"
-            " partdistillation.convert.mask2former.convert_checkpoint."
+            f" {pickles[0]} is a pickle, which is never loaded; `partdistill convert` makes model directories"
+            " of the authors' checkpoints."
             if pickles
             else " Is the directory complete?"
         )
@@ -229,7 +231,7 @@ def _read_info(source: str | Path, config: Mask2FormerConfig) -> ModelInfo:
     section: Any = getattr(config, "partdistillation", None)
     if section is None:  # a published Mask2Former
         names: Any = config.id2label
-        return ModelInfo(class_names=tuple(names[row] for row in range(len(names))))
+        return ModelInfo(tuple(names[row] for row in range(len(names))), image_size=PUBLISHED_IMAGE_SIZE)
     try:
         return ModelInfo(
             class_names=tuple(section["class_names"]),

@@ -20,6 +20,8 @@ from partdistillation.records import Object
 
 TOP = 100
 """Pairs of a query and a class that are looked at in an image, as Mask2Former does."""
+_SHORTEST, _LONGEST = 800 / 1024, 1333 / 1024
+"""Trained at 1024 pixels, Mask2Former is tested at shorter sides of 800 pixels, longer ones up to 1333."""
 
 
 class Instance(NamedTuple):
@@ -102,7 +104,8 @@ def find_instances(
     positive; its score is the class's probability times the mean mask probability inside the mask. A query is
     given once, with its best class: an object has one class (the official inference may repeat it).
     """
-    view = run_network(network, image, network.info.image_size)
+    size = inference_size(image.shape[0], image.shape[1], network.info.image_size)
+    view = run_network(network, image, size)
     names = network.info.class_names
     rows = [row for row, name in enumerate(names) if classes is None or name in classes]
     pairs = class_probabilities(network, view)[:, rows].flatten()
@@ -120,3 +123,12 @@ def find_instances(
         score = probability * float(logits[mask].sigmoid().mean()) if mask.any() else 0.0
         if mask.any() and score >= min_score:
             yield Instance(mask.cpu().numpy(), names[rows[place]], score)
+
+
+def inference_size(height: int, width: int, trained_at: int) -> int:
+    """Longest side, in pixels, at which a network that was trained at some size is to see an image.
+
+    Mask2Former's own for 1024, and in proportion for others.
+    """
+    shortest, longest = sorted((height, width))
+    return max(round(trained_at * min(_LONGEST, _SHORTEST * longest / shortest)), 1)
