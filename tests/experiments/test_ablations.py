@@ -122,7 +122,8 @@ def test_a_model_that_is_not_here_is_a_row_of_its_own(
     rows = ablation_tables.collected([found, found])
     table = ablation_tables.markdown(ABLATIONS["encoders"], rows)
     assert "| Swin-L, COCO instances | - | 6.6 | - | 27.6 |" in table
-    assert "Not run: Swin-B, COCO instances (facebook/x: expected a model)" in table
+    assert "Not run: Swin-B, COCO instances; Swin-L, COCO instances;" in table
+    assert "ADE20K panoptic (facebook/x: expected a model)." in table
     assert "2 runs" in table
 
 

@@ -150,5 +150,7 @@ def _note(ablation: Ablation, rows: Sequence[Row]) -> str:
     runs = max((len(row.scores) for row in rows), default=0)
     count = f"{runs} runs" if runs != 1 else "1 run"
     note = f"Paper: {ablation.source}. Ours: protocol strict, in percent, {count}."
-    missing = [f"{row.label} ({row.missing})" for row in rows if row.missing]
-    return f"{note} Not run: {'; '.join(missing)}." if missing else note
+    missing = [row for row in rows if row.missing]
+    if missing:
+        note += f" Not run: {'; '.join(row.label for row in missing)} ({missing[0].missing})."
+    return note
