@@ -55,7 +55,7 @@ def _entropy(shares: Float64[np.ndarray, "table part"]) -> Float64[np.ndarray, "
 
 
 def _pairs(counts: Float64[np.ndarray, "table *part"]) -> Float64[np.ndarray, "table *part"]:
-    pairs: Float64[np.ndarray, table *part] = counts * (counts - 1) / 2
+    pairs: Float64[np.ndarray, table * part] = counts * (counts - 1) / 2
     return pairs
 
 
