@@ -1,7 +1,7 @@
 """Objects by name from SAM 3 (Segment Anything with Concepts), as transformers has it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +15,10 @@ from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 from partdistillation.config import Device
 from partdistillation.errors import CheckpointError
 from partdistillation.models.devices import choose_device
-from partdistillation.models.pretrained import check_report, quiet_transformers, read_config
+from partdistillation.models.pretrained import quiet_transformers, read_config
 from partdistillation.models.sources import resolve
 from partdistillation.objects import to_object
+from partdistillation.objects.loading import load_network, load_tokenizer, tokenize
 from partdistillation.objects.preprocessing import Exact, Preprocessing
 from partdistillation.records import Object
 
@@ -53,6 +54,8 @@ class Sam3Objects:
     tokenizer: CLIPTokenizer
     prepare: Preprocessing
     min_score: float
+    _tokens: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    """Of the names that were asked for: one that is cut is logged once."""
 
     @classmethod
     def from_pretrained(
@@ -64,11 +67,10 @@ class Sam3Objects:
             CheckpointError: it can't be loaded, isn't a SAM 3, or lacks its tokenizer.
         """
         path = resolve(str(source)).path
-        network = _load_network(path)
-        tokenizer = _load_tokenizer(path, network.config)
-        prepare = _load_preprocessing(path, network.config)
-        torch.nn.Module.to(network, choose_device(device))  # network.to's types don't know its self
-        return cls(network, tokenizer, prepare, min_score)
+        config = _parse_config(path, read_config(path))
+        network = load_network(Sam3Model, path, choose_device(device), config=config)
+        tokenizer = load_tokenizer(path, _text_config(config).vocab_size)
+        return cls(network, tokenizer, _load_preprocessing(path, config), min_score)
 
     @property
     def vocabulary(self) -> None:
@@ -104,10 +106,10 @@ class Sam3Objects:
 
     def _encode_name(self, name: str) -> Prompt:
         """Padded to the text encoder's length, as in training; a name that is longer is cut there."""
-        length = _text_config(self.network.config).max_position_embeddings
-        tokens = self.tokenizer(
-            name, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        ).to(self.network.device)
+        if name not in self._tokens:
+            length = _text_config(self.network.config).max_position_embeddings
+            self._tokens[name] = tokenize(self.tokenizer, [name], length=length).to(self.network.device)
+        tokens = self._tokens[name]
         embeddings = self.network.get_text_features(**tokens)
         return Prompt(name, embeddings, tokens["attention_mask"])
 
@@ -134,26 +136,6 @@ def find_masks(
             yield Found(mask, float(scores[query]))
 
 
-def _load_network(source: str | Path) -> Sam3Model:
-    config = _parse_config(source, read_config(source))
-    with quiet_transformers():
-        try:
-            loaded: Any = Sam3Model.from_pretrained(
-                source,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
-        except Exception as error:  # transformers, safetensors and the hub client each have their own
-            raise CheckpointError(f"{source}: the weights can't be read: {error}") from error
-    network: Sam3Model = loaded[0]
-    # Of weights that it has no use for, the tracker's are some; what it lacks would be random.
-    check_report(source, {**loaded[1], "unexpected_keys": ()})
-    return network
-
-
 def _parse_config(source: str | Path, values: dict[str, Any]) -> Sam3Config:
     found = values.get("model_type")
     if found == "sam3_video":  # as published: the detector of images beside a tracker, which isn't read
@@ -176,22 +158,6 @@ def _parse_config(source: str | Path, values: dict[str, Any]) -> Sam3Config:
 def _text_config(config: Sam3Config) -> CLIPTextConfig:
     assert isinstance(config.text_config, CLIPTextConfig)  # as `_parse_config` made sure
     return config.text_config
-
-
-def _load_tokenizer(source: str | Path, config: Sam3Config) -> CLIPTokenizer:
-    try:
-        with quiet_transformers():
-            tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(source)
-    except Exception as error:  # transformers, tokenizers and the hub client each have their own
-        raise CheckpointError(f"{source}: the tokenizer can't be read: {error}") from error
-    # Without files, transformers makes a tokenizer of nothing but its special tokens.
-    expected = _text_config(config).vocab_size
-    if not len(tokenizer.all_special_tokens) < len(tokenizer) <= expected:
-        raise CheckpointError(
-            f"{source}: expected a CLIP tokenizer of {expected} tokens (tokenizer.json, or vocab.json and "
-            f"merges.txt), found one of {len(tokenizer)}"
-        )
-    return tokenizer
 
 
 def _load_preprocessing(source: str | Path, config: Sam3Config) -> Preprocessing:

@@ -201,7 +201,10 @@ def test_owlv2_cuts_long_names_and_says_so(
         found = detector(photograph, ["cat", long])
     assert torch.isfinite(found.scores).all()
     (record,) = caplog.records
-    assert record.getMessage() == f"1 names are cut to the 24 tokens that OWLv2 reads, such as {long!r}"
+    assert (
+        record.getMessage()
+        == f"1 names are cut to the 24 tokens that the model reads, such as {'a photo of a ' + long!r}"
+    )
 
 
 def test_image_settings_come_from_the_directory(models: Path) -> None:

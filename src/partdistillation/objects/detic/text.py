@@ -6,19 +6,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.nn.functional import normalize
-from transformers import CLIPTextModelWithProjection, CLIPTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import CLIPTextModelWithProjection, PreTrainedTokenizerBase
 
-from partdistillation.errors import CheckpointError
-from partdistillation.models.pretrained import check_report, quiet_transformers
 from partdistillation.models.sources import resolve
 from partdistillation.objects.detic.embedding_cache import EmbeddingCache
+from partdistillation.objects.loading import load_network, load_tokenizer, model_type, tokenize
 
 CLIP = "openai/clip-vit-base-patch32"
 """The text model that Detic was trained with."""
@@ -26,7 +24,6 @@ PROMPT = "a {}"
 """What Detic makes of a class name."""
 BATCH = 256
 
-_EXPECTED = "a CLIP text model (safetensors) with its tokenizer, by hub name or directory"
 _MODEL_TYPES = ("clip", "clip_text_model")
 
 
@@ -52,7 +49,10 @@ class TextEmbedder:
         Raises:
             CheckpointError: it isn't there, can't be read, or isn't a CLIP model.
         """
-        model, tokenizer = _load(source, device)
+        path = resolve(str(source)).path
+        model_type(path, _MODEL_TYPES, "a CLIP text model")
+        model = load_network(CLIPTextModelWithProjection, path, device)
+        tokenizer = load_tokenizer(path, model.config.vocab_size)
         folder = (cache or _cache_home() / "clip") / _fingerprint(model, tokenizer)
         return cls(model, tokenizer, EmbeddingCache(folder))
 
@@ -82,43 +82,9 @@ class TextEmbedder:
 
     @torch.no_grad()
     def _forward(self, texts: list[str]) -> Float[Tensor, "texts dim"]:
-        tokens = self.tokenizer(
-            texts,
-            padding=True,
-            truncation=True,
-            max_length=self.model.config.max_position_embeddings,
-            return_tensors="pt",
-        ).to(self.model.device)
+        length = self.model.config.max_position_embeddings
+        tokens = tokenize(self.tokenizer, texts, length=length, padding="longest").to(self.model.device)
         return normalize(self.model(**tokens).text_embeds.float(), dim=1)
-
-
-def _load(
-    source: str | Path, device: torch.device
-) -> tuple[CLIPTextModelWithProjection, PreTrainedTokenizerBase]:
-    place = resolve(str(source)).path
-    try:
-        with quiet_transformers():
-            model_type = PretrainedConfig.get_config_dict(place)[0].get("model_type")
-            loaded: Any = CLIPTextModelWithProjection.from_pretrained(
-                place,
-                dtype=torch.float32,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
-            tokenizer = CLIPTokenizer.from_pretrained(place)
-    except Exception as error:  # transformers, safetensors, tokenizers and the hub client each have their own
-        raise CheckpointError(f"{source}: expected {_EXPECTED}; {error}") from error
-    model, report = loaded
-    if model_type not in _MODEL_TYPES:
-        raise CheckpointError(f"{source}: expected {_EXPECTED}, config.json says {model_type!r}")
-    check_report(source, report | {"unexpected_keys": ()})  # a whole CLIP also has its image half
-    if len(tokenizer) != model.config.vocab_size:  # without its files a tokenizer is empty
-        raise CheckpointError(
-            f"{source}: expected {_EXPECTED}, of {model.config.vocab_size} tokens; found {len(tokenizer)}. "
-            "Are the tokenizer's files there?"
-        )
-    return model.to(device).eval(), tokenizer
 
 
 def _fingerprint(model: CLIPTextModelWithProjection, tokenizer: PreTrainedTokenizerBase) -> str:

@@ -14,7 +14,7 @@ from transformers import Sam2Model, SamModel
 
 from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.models.sources import resolve
-from partdistillation.objects.grounded_sam.loading import load_network, model_type
+from partdistillation.objects.loading import load_network, model_type
 from partdistillation.objects.preprocessing import Exact, Longest, Prepared, Preprocessing
 
 BOXES_AT_ONCE = 16

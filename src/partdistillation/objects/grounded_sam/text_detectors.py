@@ -1,6 +1,5 @@
 """Open-vocabulary detectors: boxes for class names."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +18,8 @@ from transformers import (
 from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.models.sources import resolve
 from partdistillation.objects.grounded_sam.detections import Detections
-from partdistillation.objects.grounded_sam.loading import load_network, load_tokenizer, model_type
 from partdistillation.objects.grounded_sam.prompts import Delimiters, Prompt, write_prompts
+from partdistillation.objects.loading import load_network, load_tokenizer, model_type, tokenize
 from partdistillation.objects.preprocessing import Longest, Preprocessing, Shortest
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -29,8 +28,6 @@ MOST_ELONGATED = 10
 """Longer strips are widened for Grounding DINO, which needs as many places in its maps as it has queries."""
 NAMES_AT_ONCE = 1000
 """Names that OWLv2 compares with an image at once: 3600 places times all of ImageNet-21K takes gigabytes."""
-
-_log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -166,18 +163,7 @@ class Owlv2:
     def _embed(self, class_names: Sequence[str]) -> Float[Tensor, "name feature"]:
         texts = [f"a photo of a {name.lower()}" for name in class_names]
         length = self._network.config.text_config.max_position_embeddings
-        cut = [
-            name
-            for name, tokens in zip(class_names, self._tokenizer(texts)["input_ids"], strict=True)
-            if len(tokens) > length
-        ]
-        if cut:
-            _log.warning(
-                "%d names are cut to the %d tokens that OWLv2 reads, such as %r", len(cut), length, cut[0]
-            )
-        tokens = self._tokenizer(
-            texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-        ).to(self._network.device)
+        tokens = tokenize(self._tokenizer, texts, length=length).to(self._network.device)
         features = self._network.owlv2.get_text_features(
             tokens["input_ids"], tokens["attention_mask"]
         ).pooler_output

@@ -1,14 +1,17 @@
 """Published models of several kinds, as transformers loads them, checked before they are used."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import AutoTokenizer
 
 from partdistillation.errors import CheckpointError
 from partdistillation.models.pretrained import check_report, quiet_transformers, read_config
+
+_log = logging.getLogger(__name__)
 
 
 def model_type(source: str | Path, expected: Sequence[str], kind: str) -> str:
@@ -31,11 +34,11 @@ def model_type(source: str | Path, expected: Sequence[str], kind: str) -> str:
     return str(found)
 
 
-def load_network(model_class: Any, source: str | Path, device: torch.device) -> Any:
-    """A network of a transformers class in float32, for inference only.
+def load_network(model_class: Any, source: str | Path, device: torch.device, *, config: Any = None) -> Any:
+    """A network of a transformers class in float32, for inference only; `config` is by default the model's.
 
-    Weights that the class has no use for are ignored: those of a video model's memory by SAM 2 for images,
-    tables of positions that older versions of transformers stored.
+    Weights that the class has no use for are ignored: those of a video model's memory by SAM 2 for images, of
+    CLIP's image half by its text half, tables of positions that older versions of transformers stored.
 
     Raises:
         CheckpointError: the files can't be read, or weights are missing or of another shape.
@@ -44,6 +47,7 @@ def load_network(model_class: Any, source: str | Path, device: torch.device) -> 
         try:
             network, report = model_class.from_pretrained(
                 source,
+                config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,
@@ -73,3 +77,23 @@ def load_tokenizer(source: str | Path, size: int) -> Any:
             "are its files there (tokenizer.json)?"
         )
     return tokenizer
+
+
+def tokenize(
+    tokenizer: Any,
+    texts: Sequence[str],
+    *,
+    length: int,
+    padding: Literal["longest", "max_length"] = "max_length",
+) -> Any:
+    """The tokens of texts, as transformers' models take them. Longer ones than `length` are cut, and logged."""
+    cut = [
+        text
+        for text, tokens in zip(texts, tokenizer(list(texts))["input_ids"], strict=True)
+        if len(tokens) > length
+    ]
+    if cut:
+        _log.warning(
+            "%d names are cut to the %d tokens that the model reads, such as %r", len(cut), length, cut[0]
+        )
+    return tokenizer(list(texts), padding=padding, truncation=True, max_length=length, return_tensors="pt")
