@@ -12,7 +12,7 @@ CATEGORIES = ("Quadruped Head", "Quadruped Body", "Car Body", "Car Side Mirror")
 Release = Literal["segmentation", "out_of_distribution"]
 
 CLASSES: dict[Release, dict[str, tuple[str, ...]]] = {
-    "segmentation": {split: ("n02085620", "n02701002") for split in ("train", "val", "test")},
+    "segmentation": dict.fromkeys(("train", "val", "test"), ("n02085620", "n02701002")),
     "out_of_distribution": {
         "train": ("n02085620", "n02701002"),
         "val": ("n02088094",),
