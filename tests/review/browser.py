@@ -114,6 +114,8 @@ class Watch:
 
     def __init__(self, context: "BrowserContext", address: str) -> None:
         self.problems: list[str] = []
+        self.leaves = False
+        """Whether to leave a page that asks whether one really wants to."""
         self._address = address
         context.on("console", self._console)
         context.on("weberror", lambda error: self.problems.append(f"uncaught: {error.error}"))
@@ -140,7 +142,10 @@ class Watch:
 
     def _dialog(self, dialog: "Dialog") -> None:
         self.problems.append(f"{dialog.type} dialog: {dialog.message}")
-        dialog.dismiss()
+        if self.leaves:
+            dialog.accept()
+        else:
+            dialog.dismiss()
 
     def _asked(self, url: str) -> None:
         if not url.startswith(f"{self._address}/"):

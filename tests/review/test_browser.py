@@ -112,6 +112,27 @@ def test_a_reload_in_the_middle_of_a_class(make_run: MakeRun, visit: Visits) -> 
     assert states(page) == ["judged", "changed", "changed", "changed", "open"]
 
 
+def test_answers_that_wait_survive_a_reload(make_run: MakeRun, visit: Visits) -> None:
+    here = visit(make_run(categories=("car",), parts=3))
+    page = here.begin()
+    page.route("**/api/vote", lambda route: route.abort())
+    press(page, "1 Enter r")
+    page.get_by_text("2 answers wait here").wait_for()
+    here.watch.leaves = True
+    page.reload()
+    here.watch.expect(page, "beforeunload dialog")
+    page.get_by_text("2 answers wait here").wait_for()
+    assert here.verdicts() == []
+    page.unroute("**/api/vote")
+    on_part(page, 3)
+    saved(page)
+    here.watch.forgive("net::ERR_FAILED")
+    assert [verdict.action for verdict in here.verdicts()] == ["judged", "rejected"]
+    page.reload()  # sends nothing again
+    on_part(page, 3)
+    assert page.evaluate("sessionStorage.getItem('outbox')") == "[]"
+
+
 def test_two_tabs_of_a_reviewer(make_run: MakeRun, visit: Visits) -> None:
     here = visit(make_run(categories=("car",), parts=3))
     one = here.begin()
