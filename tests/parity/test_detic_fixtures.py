@@ -9,13 +9,9 @@ import torch
 import yaml
 from torch import Tensor
 
-from partdistillation.objects.detic.network import DeticNetwork, paste, rescale
-from partdistillation.objects.detic.official import (
-    infer_config,
-    load_official_state_dict,
-    official_embeddings,
-)
-from partdistillation.objects.detic.proposals import Proposals
+from partdistillation.objects.detic.network import DeticNetwork
+from partdistillation.objects.detic.official import load_official_state_dict, official_embeddings
+from partdistillation.objects.detic.steps import Steps, compute_steps
 
 TOLERANCE = 1e-4
 
@@ -29,7 +25,7 @@ def archive(fixtures: Path) -> Any:
 def network(archive: Any, fixtures: Path) -> DeticNetwork:
     state = official_state(archive)
     settings = yaml.safe_load((fixtures / "i_detic_tiny.yaml").read_text(encoding="utf-8"))
-    return load_official_state_dict(state, infer_config(state, settings))
+    return load_official_state_dict(state, settings)
 
 
 @pytest.fixture(scope="module")
@@ -60,29 +56,32 @@ def test_the_shapes_tell_the_architecture(network: DeticNetwork) -> None:
     assert (config.proposals, config.score_threshold, config.max_detections) == (40, 0.02, 20)
 
 
-@torch.no_grad()
-def test_every_step_of_the_network(network: DeticNetwork, archive: Any, image: np.ndarray) -> None:
-    levels = network.levels(network.pixels([image]))
-    for number, level in enumerate(levels, start=3):
+@pytest.fixture(scope="module")
+def steps(network: DeticNetwork, archive: Any, image: np.ndarray, embeddings: Tensor) -> Steps:
+    _, height, width = archive["final_masks_shape"].tolist()
+    return compute_steps(network, image, embeddings, size=(height, width))
+
+
+def test_the_pyramid_and_the_heat_maps(steps: Steps, archive: Any) -> None:
+    for number, level in enumerate(steps.levels, start=3):
         close(level, archive[f"feat_p{number}"])
-    maps = network.proposals(levels)
-    for index, one in enumerate(maps):
+    for index, one in enumerate(steps.heat_maps):
         close(one.logits, archive[f"head_hm{index}"])
         close(one.distances, archive[f"head_reg{index}"])
-    (found,) = network.proposals.decode(maps)
-    order = matching(found.boxes, torch.from_numpy(archive["prop_boxes"]))
-    proposals = Proposals(found.boxes[order], found.scores[order])
-    close(proposals.boxes, archive["prop_boxes"])
-    close(proposals.scores, archive["prop_scores"])
-    for index, stage in enumerate(network.cascade.run(levels, [proposals], [image.shape[:2]])):
-        classifier = archive[f"sd::roi_heads.box_predictor.{index}.cls_score.zs_weight"]
-        close(stage.vectors @ torch.from_numpy(classifier).float(), archive[f"stage{index}_logits"])
-        close(stage.deltas, archive[f"stage{index}_deltas"])
-        close(stage.boxes, archive[f"stage{index}_boxes"], 2e-4)
 
 
-def test_detections(network: DeticNetwork, archive: Any, image: np.ndarray, embeddings: Tensor) -> None:
-    (found,) = network.detect_resized([image], embeddings)
+def test_proposals_and_the_cascade(steps: Steps, archive: Any) -> None:
+    order = matching(steps.proposals.boxes, torch.from_numpy(archive["prop_boxes"]))
+    close(steps.proposals.boxes[order], archive["prop_boxes"])
+    close(steps.proposals.scores[order], archive["prop_scores"])
+    for index, (stage, logits) in enumerate(zip(steps.stages, steps.logits, strict=True)):
+        close(logits[order], archive[f"stage{index}_logits"])
+        close(stage.deltas[order], archive[f"stage{index}_deltas"])
+        close(stage.boxes[order], archive[f"stage{index}_boxes"], 2e-4)
+
+
+def test_detections(steps: Steps, archive: Any) -> None:
+    found = steps.detections
     order = matching(
         with_class(found.boxes, found.classes),
         with_class(*(torch.from_numpy(archive[name]) for name in ("boxes", "classes"))),
@@ -93,12 +92,8 @@ def test_detections(network: DeticNetwork, archive: Any, image: np.ndarray, embe
     close(found.masks[order], archive["mask_probs"][:, 0])
 
 
-def test_masks_at_the_image_s_own_size(
-    network: DeticNetwork, archive: Any, image: np.ndarray, embeddings: Tensor
-) -> None:
-    (small,) = network.detect_resized([image], embeddings)
-    _, height, width = archive["final_masks_shape"].tolist()
-    found = rescale(small, (image.shape[0], image.shape[1]), (height, width))
+def test_masks_at_the_image_s_own_size(steps: Steps, archive: Any) -> None:
+    found = steps.rescaled
     order = matching(
         with_class(found.boxes, found.classes),
         with_class(*(torch.from_numpy(archive[name]) for name in ("final_boxes", "final_classes"))),
@@ -106,11 +101,10 @@ def test_masks_at_the_image_s_own_size(
     close(found.boxes[order], archive["final_boxes"])
     close(found.scores[order], archive["final_scores"])
     assert found.classes[order].tolist() == archive["final_classes"].tolist()
-    masks = np.stack(list(paste(found.boxes[order], found.masks[order], height, width)))
-    expected = np.unpackbits(archive["final_masks"], axis=-1)[..., :width].astype(bool)
+    expected = np.unpackbits(archive["final_masks"], axis=-1)[..., : steps.masks.shape[2]].astype(bool)
     assert expected.any((1, 2)).all()
     # a pixel may lie on the threshold
-    assert (masks != expected).sum() <= 1e-4 * expected.sum()
+    assert (steps.masks[order] != expected).sum() <= 1e-4 * expected.sum()
 
 
 def test_a_saved_network_is_the_same(

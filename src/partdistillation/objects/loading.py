@@ -86,7 +86,7 @@ def tokenize(
     length: int,
     padding: Literal["longest", "max_length"] = "max_length",
 ) -> Any:
-    """The tokens of texts, as transformers' models take them. Longer ones than `length` are cut, and logged."""
+    """The tokens of texts, for transformers' models. What is longer than `length` is cut, and logged."""
     cut = [
         text
         for text, tokens in zip(texts, tokenizer(list(texts))["input_ids"], strict=True)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from partdistillation.errors import CheckpointError
 from partdistillation.objects.detic.config import DeticConfig
-from partdistillation.objects.detic.network import DeticNetwork
 from partdistillation.objects.detic.official import (
     infer_config,
     load_official_state_dict,
@@ -228,10 +227,11 @@ def test_settings(state: dict[str, Tensor]) -> None:
 
 def test_settings_of_another_network(state: dict[str, Tensor]) -> None:
     with pytest.raises(CheckpointError, match=r"MODEL\.ROI_BOX_HEAD\.USE_SIGMOID_CE True, found False"):
-        infer_config(state, {"MODEL": {"ROI_BOX_HEAD": {"USE_SIGMOID_CE": False}}})
+        load_official_state_dict(state, {"MODEL": {"ROI_BOX_HEAD": {"USE_SIGMOID_CE": False}}})
+    with pytest.raises(CheckpointError, match=r"FPN_STRIDES \[8, 16, 32, 64, 128\], found \[4, 8\]"):
+        load_official_state_dict(state, {"MODEL": {"CENTERNET": {"FPN_STRIDES": [4, 8]}}})
 
 
-def test_a_given_configuration_is_used(state: dict[str, Tensor]) -> None:
-    network = load_official_state_dict(state, replace(CONFIG, proposals=5))
-    assert network.config.proposals == 5
-    assert isinstance(network, DeticNetwork)
+def test_given_settings_are_used(state: dict[str, Tensor]) -> None:
+    network = load_official_state_dict(state, {"MODEL": {"CENTERNET": {"POST_NMS_TOPK_TEST": 5}}})
+    assert network.config == replace(CONFIG, proposals=5)

@@ -138,7 +138,7 @@ class DeticNetwork(nn.Module):
         chunk: int = 1024,
     ) -> list[Detections]:
         """As `detect`, of images that aren't resized, and of one size up to multiples of 32."""
-        unit = self._checked(embeddings)
+        unit = self.classifier(embeddings)
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         levels = self.levels(self.pixels(images))
         regions = self.cascade(levels, self.proposals.decode(self.proposals(levels)), sizes)
@@ -173,16 +173,14 @@ class DeticNetwork(nn.Module):
         backbone: Any = self.backbone
         return self.pyramid(backbone(pixels).feature_maps)  # type: ignore[no-any-return]
 
-    def _choose(
-        self, regions: Regions, unit: Float[Tensor, "stage class dim"], threshold: float, top: int, chunk: int
-    ) -> Candidates:
-        pairs = candidates(regions, unit, min_score=threshold, chunk=chunk)
-        return best_detections(regions.boxes, pairs, iou_threshold=self.config.detection_nms, top=top)
-
-    def _checked(
+    def classifier(
         self, embeddings: Float[Tensor, "class dim"] | Float[Tensor, "stage class dim"]
     ) -> Float[Tensor, "stage class dim"]:
-        """Of length 1, for each stage of the cascade."""
+        """What each stage of the cascade compares boxes with: the embeddings, of length 1.
+
+        Raises:
+            InputError: they are of another text model than Detic was trained with.
+        """
         stages, dim = len(self.cascade), self.config.embedding_dim
         if embeddings.shape[-1] != dim or (embeddings.ndim == 3 and len(embeddings) != stages):
             raise InputError(
@@ -191,6 +189,12 @@ class DeticNetwork(nn.Module):
             )
         unit = unit_embeddings(embeddings.to(self.device).float())
         return unit.expand(stages, -1, -1)
+
+    def _choose(
+        self, regions: Regions, unit: Float[Tensor, "stage class dim"], threshold: float, top: int, chunk: int
+    ) -> Candidates:
+        pairs = candidates(regions, unit, min_score=threshold, chunk=chunk)
+        return best_detections(regions.boxes, pairs, iou_threshold=self.config.detection_nms, top=top)
 
     def _resize(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
         height, width = self.config.resized_size(image.shape[0], image.shape[1])

@@ -15,7 +15,7 @@ from torch import Tensor
 from partdistillation.convert.checkpoint_file import count_layers
 from partdistillation.convert.mask2former import translate as translate_mask2former
 from partdistillation.errors import CheckpointError
-from partdistillation.objects.detic.config import DeticConfig
+from partdistillation.objects.detic.config import STRIDES, DeticConfig
 from partdistillation.objects.detic.files import BACKBONE, from_weights
 from partdistillation.objects.detic.network import DeticNetwork
 
@@ -52,14 +52,19 @@ _GRANTED: Mapping[str, object] = {
     "MODEL.CENTERNET.ONLY_PROPOSAL": True,
     "MODEL.CENTERNET.WITH_AGN_HM": True,
     "MODEL.CENTERNET.CENTER_NMS": False,
+    "MODEL.CENTERNET.FPN_STRIDES": list(STRIDES),
+    "MODEL.CENTERNET.NORM": "GN",
     "MODEL.CENTERNET.NOT_NMS": False,
     "MODEL.ROI_HEADS.NAME": "DeticCascadeROIHeads",
+    "MODEL.ROI_HEADS.IN_FEATURES": ["p3", "p4", "p5"],
     "MODEL.ROI_HEADS.ONE_CLASS_PER_PROPOSAL": False,
     "MODEL.ROI_BOX_HEAD.USE_ZEROSHOT_CLS": True,
     "MODEL.ROI_BOX_HEAD.NORM_WEIGHT": True,
     "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE": True,
     "MODEL.ROI_BOX_HEAD.MULT_PROPOSAL_SCORE": True,
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": "ROIAlignV2",
     "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO": 0,
+    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": "ROIAlignV2",
     "MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO": 0,
     "INPUT.FORMAT": "RGB",
 }
@@ -81,19 +86,21 @@ _FIELDS: Mapping[str, str] = {
 
 
 def load_official_state_dict(
-    state: Mapping[str, Tensor | np.ndarray], config: DeticConfig | None = None
+    state: Mapping[str, Tensor | np.ndarray], settings: Mapping[str, Any] | None = None
 ) -> DeticNetwork:
     """A network, in `eval()` mode, with the weights of the authors' code.
 
     Args:
         state: official names, any float type.
-        config: by default what the shapes tell (`infer_config`), else as the published Swin-B.
+        settings: the authors' YAML as nested dictionaries; without it, what shapes don't tell is as in the
+            published Swin-B (see `infer_config`).
 
     Raises:
-        CheckpointError: a weight is missing, unknown or of another shape; the message names them.
+        CheckpointError: a weight is missing, unknown or of another shape, which the message names; or the
+            settings are those of another network.
     """
     official = {name: torch.as_tensor(value) for name, value in state.items() if not _IGNORED.search(name)}
-    config = config or infer_config(official)
+    config = infer_config(official, settings)
     weights = dict(pair for name, value in official.items() for pair in translate(name, value.float()))
     return from_weights(weights, config, origin="official checkpoint")
 
