@@ -131,6 +131,16 @@ def test_changed_inputs_are_named(stage: Path, ids: list[str], line: str) -> Non
     assert f"  {line}" in str(error.value).splitlines()
 
 
+def test_settings_may_change_until_something_is_committed(tmp_path: Path) -> None:
+    shards = make_shards([ImageRef(image_id) for image_id in IDS], size=2)
+    with open_stage(tmp_path, row=ObjectRow, shards=shards, settings=SETTINGS):
+        pass  # a model can't be loaded, say
+    run(tmp_path, SETTINGS | {"k": 5}, ids=IDS[1:])
+    with pytest.raises(SettingsChanged, match="k: was 5, is now 4"):
+        run(tmp_path, ids=IDS[1:])
+    assert verify(tmp_path) == []
+
+
 def test_a_changed_upstream_stage_is_named(stage: Path, tmp_path: Path) -> None:
     out = run(tmp_path / "segments", upstream=[stage])
     other = run(tmp_path / "other" / "objects", ids=[*IDS, "new"])

@@ -89,14 +89,14 @@ def open_stage(
 
 def _resumed(folder: Path, wanted: Manifest) -> Manifest:
     """The wanted manifest, with what is committed in the folder and undamaged."""
-    if not (folder / manifests.MANIFEST).exists():
-        strangers = sorted(path.name for path in folder.glob("*.parquet"))
-        if strangers:
-            raise StoreError(
-                f"expected an empty folder or a stage's in {folder}, found {strangers[0]} and no manifest. "
-                "Choose another --out, or delete the folder."
-            )
+    files = sorted(path.name for path in folder.glob("*.parquet"))
+    if not files:  # such as after a model that couldn't be loaded: other settings have nothing to mix with
         return wanted
+    if not (folder / manifests.MANIFEST).exists():
+        raise StoreError(
+            f"expected an empty folder or a stage's in {folder}, found {files[0]} and no manifest. "
+            "Choose another --out, or delete the folder."
+        )
     found = manifests.load(folder)
     manifests.check_unchanged(folder, found, wanted)
     committed = {entry.name: entry for entry in found.shards}

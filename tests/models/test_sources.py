@@ -45,6 +45,14 @@ def test_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve("owner/model") == Source(Path("owner/model"), (Path("owner/model"),))
 
 
+def test_a_file_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/model.pth").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="found a file; `partdistill convert` makes a directory of"):
+        resolve("checkpoints/model.pth")
+
+
 def test_published_model() -> None:
     name = "facebook/mask2former-swin-large-coco-instance"
     assert resolve(name) == Source(name, ())

@@ -74,3 +74,10 @@ def test_a_directory_counts_by_its_contents(
     assert fingerprints(("two",)) != [same]
     with pytest.raises(CheckpointError, match="expected a model directory"):
         fingerprints(("./gone",))
+
+
+def test_a_pickle_is_refused(small_network: PartMask2Former, tmp_path: Path) -> None:
+    small_network.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin is a pickle, which is never loaded"):
+        fingerprints((str(tmp_path),))

@@ -177,7 +177,9 @@ class Everywhere:
         return to_object(mask, name, 0.9 - 0.1 * place)
 
 
-def test_an_open_vocabulary(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_open_vocabulary(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(models, "load_segmenter", lambda *_: Everywhere())
     classes = tmp_path / "classes.txt"
     classes.write_text("car\tcar\tn02958343\ntree\nlamp\n")
@@ -185,6 +187,7 @@ def test_an_open_vocabulary(photos: Path, tmp_path: Path, monkeypatch: pytest.Mo
     inputs = Inputs(out=tmp_path / "out", images=photos)
     somewhere, *cars = rows(inputs, replace(Recipe(), objects=config))
     assert [one.category for one in somewhere.objects] == ["tree", "lamp"]
+    assert "1 of 2 folders of images aren't in --objects.classes, such as misc: " in caplog.text
     assert [row.reason for row in cars] == ["no objects of class 'car'"] * 2
     released = replace(RELEASED_1K, objects=replace(RELEASED_1K.objects, source="sam3", classes=classes))
     row = rows(replace(inputs, out=tmp_path / "released"), released)[1]

@@ -1,5 +1,7 @@
 """Reading other code's checkpoints: `.pth` and `.pkl` files, of which nothing is executed."""
 
+import codecs
+import importlib
 import pickle
 import re
 from collections.abc import Iterable, Mapping
@@ -12,6 +14,22 @@ from torch import Tensor
 
 from partdistillation.errors import CheckpointError
 
+_MULTIARRAY: Any = importlib.import_module("numpy._core.multiarray")
+_NUMPY: list[Any] = [
+    np.ndarray,
+    np.dtype,
+    codecs.encode,
+    *(type(np.dtype(kind)) for kind in ("bool", "uint8", "int32", "int64", "float16", "float32", "float64")),
+    *(
+        (getattr(_MULTIARRAY, name), f"numpy.{module}.multiarray.{name}")
+        for name in ("_reconstruct", "scalar")
+        for module in ("core", "_core")  # numpy 1's name and today's
+    ),
+]
+"""What arrays and numbers of numpy are made of: detectron2 leaves some beside the weights."""
+
+_REFUSED = re.compile(r"GLOBAL:? (\S+)")
+
 
 def read_checkpoint(path: Path) -> dict[str, Tensor | np.ndarray]:
     """The weights in a `.pth` or `.pkl` file, by name, without executing anything that is in it."""
@@ -20,17 +38,24 @@ def read_checkpoint(path: Path) -> dict[str, Tensor | np.ndarray]:
             with path.open("rb") as file:
                 content = _ArraysOnly(file).load()
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(_NUMPY):
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}.") from error
     except Exception as error:  # a damaged pickle can raise anything
-        raise CheckpointError(f"{path}: expected arrays or tensors by name; {error}") from error
+        raise CheckpointError(f"{path}: expected arrays or tensors by name; {_reason(error)}") from error
     if isinstance(content, Mapping):
         content = content.get("model", content)
     weights = (Tensor, np.ndarray)
     if not isinstance(content, Mapping) or not all(isinstance(value, weights) for value in content.values()):
         raise CheckpointError(f"{path}: expected arrays or tensors by name, found {type(content).__name__}.")
     return dict(content)
+
+
+def _reason(error: Exception) -> str:
+    """The error's message; of PyTorch's, which advises to execute what is in the file, what it objects to."""
+    refused = _REFUSED.search(str(error))
+    return f"found {refused[1]}, which isn't loaded" if refused else str(error)
 
 
 def count_layers(names: Iterable[str], pattern: str) -> int:

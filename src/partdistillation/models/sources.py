@@ -22,7 +22,8 @@ def resolve(name: str) -> Source:
     """The source that a setting names: `builtin:NAME`, a directory, or else a published model.
 
     Raises:
-        CheckpointError: no such weights in this package, or something that is meant as a path isn't there.
+        CheckpointError: no such weights in this package, or something that is meant as a path isn't there or
+            is a file.
     """
     if name.startswith(BUILTIN):
         known = {f"{BUILTIN}{one.name.replace('_', '-')}": one for one in _builtin()}
@@ -32,6 +33,11 @@ def resolve(name: str) -> Source:
     path = Path(name).expanduser()
     if path.is_dir():
         return Source(path, (path,))
+    if path.is_file():
+        raise CheckpointError(
+            f"{name}: expected a model directory, found a file; `partdistill convert` makes a directory of "
+            "the authors' checkpoints"
+        )
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise CheckpointError(
             f"{name}: expected a model directory or a published model's name (owner/model), found neither; "

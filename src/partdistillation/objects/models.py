@@ -3,6 +3,7 @@
 from partdistillation.config import Device, ObjectsConfig
 from partdistillation.errors import ConfigError
 from partdistillation.manifest import Json
+from partdistillation.models.pretrained import read_config
 from partdistillation.models.sources import resolve
 from partdistillation.objects import ObjectSegmenter
 from partdistillation.objects.labelling import PEOPLE_SCORE
@@ -73,9 +74,12 @@ def fingerprints(names: tuple[str, ...]) -> list[Json]:
     """What rows depend on: the contents of a directory, and of a published model its name.
 
     Raises:
-        CheckpointError: a directory isn't there.
+        CheckpointError: a directory isn't there, or isn't a model's.
     """
     sources = [resolve(name) for name in names]
+    for source in sources:
+        if source.files:
+            read_config(source.path)
     return [
         {"contents": [contents_hash(file) for file in source.files]} if source.files else str(source.path)
         for source in sources

@@ -1,5 +1,6 @@
 """Stage 1: find the objects whose parts are learned (paper, section 4.1)."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,8 @@ from partdistillation.shards import Shard, make_shards
 from partdistillation.store import read_rows
 
 FOLDER = "objects"
+
+_log = logging.getLogger(__name__)
 
 
 class Plan(NamedTuple):
@@ -111,7 +114,9 @@ def _model(inputs: Inputs, images_dir: Path, recipe: Recipe) -> Plan:
 
     config, found = recipe.objects, scan(images_dir)
     classes = None if config.classes is None else read_class_list(config.classes)
-    if classes is None and config.source != "mask2former":
+    if classes is not None:
+        _say_unlisted(found.categories, classes)
+    elif config.source != "mask2former":
         classes = open_vocabulary(found.categories)
     settings: dict[str, Json] = {
         "classes": None if classes is None else _fingerprint(classes),
@@ -122,6 +127,17 @@ def _model(inputs: Inputs, images_dir: Path, recipe: Recipe) -> Plan:
     }
     make = partial(_segmented, config, recipe.encoder, classes, inputs.device)
     return Plan(found.images, make, settings=settings)
+
+
+def _say_unlisted(folders: Sequence[str], classes: ClassList) -> None:
+    """Mostly a slip of the list: it takes long, and finds other things than its images are of."""
+    unlisted = [folder for folder in folders if classes.of_folder(folder) is None]
+    if unlisted:
+        _log.warning(
+            "%d of %d folders of images aren't in --objects.classes, such as %s: their images are searched "
+            "for all %d classes",
+            len(unlisted), len(folders), unlisted[0], len(classes.entries),
+        )  # fmt: skip
 
 
 def _fingerprint(classes: ClassList) -> str:
