@@ -720,6 +720,7 @@ def convert_mask2former(arguments: ConvertMask2FormerArguments) -> None:
         num_parts=arguments.num_parts,
         normalize_mask_embeddings=arguments.normalize_mask_embeddings,
     )
+    print(f"Wrote {arguments.out}")
 
 
 def convert_detic(arguments: ConvertArguments) -> None:
@@ -727,6 +728,7 @@ def convert_detic(arguments: ConvertArguments) -> None:
     from partdistillation.convert import detic
 
     detic.convert_checkpoint(arguments.checkpoint, arguments.out)
+    print(f"Wrote {arguments.out}")
 
 
 STAGES = (run, pretrain, objects, segments, proposals, rank, distill, report)
