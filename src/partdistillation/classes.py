@@ -109,13 +109,7 @@ def sample(
         "seed": seed,
         "wordnet": VERSION,
         "available": str(available) if available else "WordNet",
-        "candidates": len(candidates.offsets),
-        "unknown": list(candidates.unknown),
-        "left_out": len(candidates.offsets) - len(choice.remaining),
-        "remaining": len(choice.remaining),
-        "lists": {
-            each.name: {"wanted": each.wanted, "classes": len(each.offsets)} for each in choice.samples
-        },
+        **_counts(candidates, choice),
         "excluded": _described(left_out, candidates.offsets, wordnet),
         "part_imagenet": _described(within, choice.remaining, wordnet),
     }
@@ -190,6 +184,17 @@ def _write_samples(folder: Path, choice: Choice, wordnet: WordNet) -> None:
 def _write_roots(path: Path, roots: Sequence[int], wordnet: WordNet) -> None:
     lines = [f"{wordnet.sense_name(root)}\t{wordnet.synsets[root].definition}\n" for root in roots]
     replace_file(path, "".join(lines).encode())
+
+
+def _counts(candidates: Candidates, choice: Choice) -> dict[str, Any]:
+    lists = {each.name: {"wanted": each.wanted, "classes": len(each.offsets)} for each in choice.samples}
+    return {
+        "candidates": len(candidates.offsets),
+        "unknown": list(candidates.unknown),
+        "left_out": len(candidates.offsets) - len(choice.remaining),
+        "remaining": len(choice.remaining),
+        "lists": lists,
+    }
 
 
 def _described(roots: Sequence[int], classes: Collection[int], wordnet: WordNet) -> list[dict[str, Any]]:
