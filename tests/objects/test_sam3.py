@@ -337,7 +337,7 @@ def test_weights_of_another_size(directory: Path, tmp_path: Path) -> None:
 def test_damaged_weights(directory: Path, tmp_path: Path) -> None:
     copy_with(directory, tmp_path, "config.json")
     (tmp_path / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match="the model can't be loaded"):
+    with pytest.raises(CheckpointError, match="the weights can't be read"):
         load(tmp_path)
 
 

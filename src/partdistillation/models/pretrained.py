@@ -96,22 +96,35 @@ def from_state_dict(
 
 
 def _build(source: str | Path, config: Mask2FormerConfig, info: ModelInfo, **weights: Any) -> Network:
+    shell, report = read_weights(Mask2FormerForUniversalSegmentation, source, config=config, **weights)
+    check_report(source, report)
+    return Network(shell.model, _make_head(source, shell.class_predictor, info), info)
+
+
+def read_weights(model_class: Any, source: str | Path, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+    """A model of a transformers class, as float32, and transformers' loading info, for `check_report`.
+
+    Args:
+        model_class: what to load.
+        source: a model directory, or a published model's name; with a `state_dict` for error messages only.
+        arguments: `config` and `state_dict`, by default the source's.
+
+    Raises:
+        CheckpointError: the files can't be read.
+    """
     with quiet_transformers():
         try:
-            loaded: Any = Mask2FormerForUniversalSegmentation.from_pretrained(
-                None if weights else source,
-                config=config,
+            model, report = model_class.from_pretrained(
+                None if "state_dict" in arguments else source,
                 dtype=torch.float32,
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
-                **weights,
+                **arguments,
             )
         except Exception as error:  # transformers, safetensors and the hub client each have their own
             raise CheckpointError(f"{source}: the weights can't be read: {error}") from error
-    shell, report = loaded
-    check_report(source, report)
-    return Network(shell.model, _make_head(source, shell.class_predictor, info), info)
+    return model, report
 
 
 def save(directory: Path, network: Network, metadata: Metadata, dtype: torch.dtype) -> None:

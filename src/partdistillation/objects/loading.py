@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer
 
 from partdistillation.errors import CheckpointError
-from partdistillation.models.pretrained import check_report, quiet_transformers, read_config
+from partdistillation.models.pretrained import check_report, quiet_transformers, read_config, read_weights
 
 _log = logging.getLogger(__name__)
 
@@ -43,18 +43,7 @@ def load_network(model_class: Any, source: str | Path, device: torch.device, *, 
     Raises:
         CheckpointError: the files can't be read, or weights are missing or of another shape.
     """
-    with quiet_transformers():
-        try:
-            network, report = model_class.from_pretrained(
-                source,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
-        except Exception as error:  # transformers, safetensors and the hub client each have their own
-            raise CheckpointError(f"{source}: the model can't be loaded: {error}") from error
+    network, report = read_weights(model_class, source, config=config)
     check_report(source, {**report, "unexpected_keys": ()})
     return network.eval().requires_grad_(False).to(device)
 
@@ -68,7 +57,7 @@ def load_tokenizer(source: str | Path, size: int) -> Any:
     with quiet_transformers():
         try:
             tokenizer: Any = AutoTokenizer.from_pretrained(source)
-        except Exception as error:  # as above
+        except Exception as error:  # transformers, tokenizers and the hub client each have their own
             raise CheckpointError(f"{source}: the tokenizer can't be loaded: {error}") from error
     # without files, transformers makes a tokenizer of nothing but its special tokens
     if not len(tokenizer.all_special_tokens) < len(tokenizer) <= size:

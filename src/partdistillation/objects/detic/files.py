@@ -18,7 +18,7 @@ from transformers import SwinBackbone
 from partdistillation.atomic import replace_file
 from partdistillation.errors import CheckpointError
 from partdistillation.models.layers import hasten_linears
-from partdistillation.models.pretrained import check_report, quiet_transformers
+from partdistillation.models.pretrained import check_report, quiet_transformers, read_weights
 from partdistillation.objects.detic.config import DeticConfig
 from partdistillation.objects.detic.network import DeticNetwork
 from partdistillation.objects.detic.pyramid import swin_config
@@ -90,19 +90,9 @@ def _published(network: DeticNetwork) -> dict[str, Tensor]:
 def _load_backbone(
     weights: Mapping[str, Tensor], config: DeticConfig, origin: str
 ) -> tuple[SwinBackbone, dict[str, set[Any]]]:
-    with quiet_transformers():
-        try:
-            loaded: Any = SwinBackbone.from_pretrained(
-                None,
-                config=swin_config(config),
-                state_dict=dict(weights),
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
-        except Exception as error:  # transformers has many of its own
-            raise CheckpointError(f"{origin}: the backbone's weights can't be read: {error}") from error
-    backbone, report = loaded
+    backbone, report = read_weights(
+        SwinBackbone, origin, config=swin_config(config), state_dict=dict(weights)
+    )
     missing, unexpected = (
         {BACKBONE + name for name in report[f"{what}_keys"]} for what in ("missing", "unexpected")
     )
