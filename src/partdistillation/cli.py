@@ -352,7 +352,7 @@ class DemoArguments(ProfiledArguments):
 @dataclass(frozen=True, kw_only=True)
 class ClassesArguments(Arguments):
     names: Path | None = None
-    """Class names, one a line: shows what each can mean, instead of sampling classes."""
+    """Class names, one a line, or a folder of class folders: shows what each can mean, instead of sampling."""
     available: Path | None = None
     """Classes to sample from: a folder of ImageNet's class folders (n01440764, ...), or a text file with an
     id a line; without it all of WordNet."""
@@ -519,7 +519,7 @@ def baseline_supervised(arguments: StageArguments) -> None:
 
 
 def baseline_supervised_agnostic(arguments: StageArguments) -> None:
-    """Train the network on true parts, all as one class (to compare with proposals)."""
+    """Supervised, but all parts as one class (to compare with proposals)."""
     from partdistillation import baselines
 
     baselines.run("supervised_agnostic", arguments.inputs, arguments.settings)
@@ -739,7 +739,7 @@ COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     "predict": (PredictArguments, predict),
     "evaluate": (EvaluateArguments, evaluate),
     "baseline supervised": (StageArguments, baseline_supervised),
-    "baseline supervised-agnostic": (StageArguments, baseline_supervised_agnostic),
+    "baseline agnostic": (StageArguments, baseline_supervised_agnostic),
     "baseline one-stage": (StageArguments, baseline_one_stage),
     "baseline contrastive": (StageArguments, baseline_contrastive),
     "few-shot": (FewShotArguments, few_shot),
@@ -818,7 +818,7 @@ def _profile(arguments: Arguments) -> AbstractContextManager[None]:
 
 
 def _overview() -> str:
-    commands = "\n".join(f"  {name:19} {command.__doc__}" for name, (_, command) in COMMANDS.items())
+    commands = "\n".join(f"  {name:20} {command.__doc__}" for name, (_, command) in COMMANDS.items())
     return f"""usage: partdistill COMMAND [options]
 
 From photographs and object class names to labelled parts, and a model that segments them.

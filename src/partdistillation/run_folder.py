@@ -21,8 +21,9 @@ def stage_in(folder: Path, names: Sequence[str]) -> Path:
     """
     found = find_stage(folder, names)
     if found is None:
+        inside = f", or one with {' or '.join(names)} in it; found neither" if names else "; found none"
         raise InputError(
-            f"{folder}: expected a stage's folder, or one with {' or '.join(names)} in it; found neither. "
+            f"{folder}: expected a stage's folder{inside}. "
             "Give the folder of a run (--out of `partdistill run`), or of `partdistill predict`"
         )
     return found
