@@ -352,7 +352,7 @@ class DemoArguments(ProfiledArguments):
 @dataclass(frozen=True, kw_only=True)
 class ClassesArguments(Arguments):
     names: Path | None = None
-    """Class names, one a line, or a folder of class folders: shows what each can mean, instead of sampling."""
+    """Class names, one a line, or a folder of class folders: shows what each can mean; nothing is sampled."""
     available: Path | None = None
     """Classes to sample from: a folder of ImageNet's class folders (n01440764, ...), or a text file with an
     id a line; without it all of WordNet."""

@@ -92,6 +92,18 @@ def test_classes_of_one_name_are_told_apart(wordnet: WordNet, tmp_path: Path) ->
     ]
 
 
+def test_class_folders(wordnet: WordNet, tmp_path: Path) -> None:
+    bird = wordnet.sense("crane.n.03").id
+    for name in (bird, "crane", "domestic_dog", ".hidden"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "README").touch()
+    assert [each.entry for each in read_names(tmp_path, wordnet)] == [
+        ClassEntry("crane (lifting device)", "crane", "crane"),
+        ClassEntry("domestic dog", "domestic dog", "domestic_dog"),
+        ClassEntry("crane (wading bird)", "crane", bird),
+    ]
+
+
 def test_names_that_wordnet_doesnt_have_can_be_taken_as_they_are(wordnet: WordNet, tmp_path: Path) -> None:
     (found,) = read_names(names(tmp_path, "smart phone\t-"), wordnet)
     assert found.entry == ClassEntry("smart phone", "smart phone", "smart phone")

@@ -91,6 +91,7 @@ def test_named() -> None:
 
 
 def test_the_folders_are_what_is_looked_for() -> None:
+    assert open_vocabulary(["polar_bear"]).entries == (ClassEntry("polar_bear", "polar bear", "polar_bear"),)
     classes = open_vocabulary(["polar bear", "zebra"])
     assert classes.entries[0] == ClassEntry("polar bear", "polar bear", "polar bear")
     with pytest.raises(ConfigError, match=r"in folders named after their class, found none.*--objects\.cla"):

@@ -6,13 +6,12 @@ the subtrees by words; which senses are meant is our reading, in the tables belo
 """
 
 import hashlib
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from partdistillation.data.class_list import content_lines
+from partdistillation.data.class_list import content_lines, folders_or_lines
 from partdistillation.data.wordnet import SENSE, SYNSET_ID, WordNet
 from partdistillation.errors import InputError
 
@@ -114,10 +113,7 @@ def read_candidates(path: Path, wordnet: WordNet) -> Candidates:
     Raises:
         InputError: `path` can't be read, or names no class that WordNet has.
     """
-    if path.is_dir():
-        words = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and entry.name[0] != ".")
-    else:
-        words = [line.split()[0] for _, line in content_lines(path)]
+    words = [line.split()[0] for _, line in folders_or_lines(path)]
     found: set[int] = set()
     unknown = []
     for word in words:

@@ -2,6 +2,7 @@
 `name<TAB>prompt<TAB>folder`. Empty lines, and lines that start with `#`, are skipped.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -109,6 +110,18 @@ def content_lines(path: Path) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip() and not line.lstrip().startswith(COMMENT):
             yield number, line.rstrip("\r")
+
+
+def folders_or_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The names of a folder's folders, or the `content_lines` of a file, numbered.
+
+    Raises:
+        InputError: as `content_lines`.
+    """
+    if not path.is_dir():
+        return content_lines(path)
+    names = (entry.name for entry in os.scandir(path) if entry.is_dir())
+    return enumerate(sorted(name for name in names if name.strip() and not name.startswith(".")), start=1)
 
 
 def _problem(entry: ClassEntry, names: dict[str, int], folders: dict[str, int], unit: str) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from partdistillation.data.class_list import ClassEntry, ClassList, content_lines
+from partdistillation.data.class_list import ClassEntry, ClassList, folders_or_lines
 from partdistillation.data.wordnet import SENSE, SYNSET_ID, Synset, WordNet
 from partdistillation.errors import InputError
 
@@ -80,8 +80,9 @@ def read_names(path: Path, wordnet: WordNet) -> list[NamedClass]:
     """Read class names, one a line: `crane`, `crane.n.05`, `n02012849`, or a name of one's own and its
     meaning, `wading crane<TAB>crane.n.05`: a sense, an id, the sense's number, or `-` for "as written".
 
-    A name alone takes its first sense that is a kind of physical things, else its first. The folder is the
-    name or, where the line is an id, the id.
+    A name alone takes its first sense that is a kind of physical things, else its first. The folder is what
+    was written, where that is a name or an id alone, else the class's name. `path` may also be a folder of
+    class folders, whose names are taken.
 
     Raises:
         InputError: the file can't be read, WordNet doesn't have a name, two lines mean the same.
@@ -89,7 +90,7 @@ def read_names(path: Path, wordnet: WordNet) -> list[NamedClass]:
     lines: list[_Line] = []
     numbers: dict[int, int] = {}  # of the line that means a synset
     problems: list[str] = []
-    for number, text in content_lines(path):
+    for number, text in folders_or_lines(path):
         try:
             line = _line(text, wordnet)
         except InputError as error:
@@ -137,7 +138,9 @@ def _line(text: str, wordnet: WordNet) -> _Line:
     if not senses:
         raise InputError(wordnet.unknown(name))
     objects = [sense for sense in senses if is_object(wordnet, sense)]
-    return _Line(name, None, None, senses, (objects or senses)[0], ambiguous=len(objects) > 1)
+    return _Line(
+        name.replace("_", " "), None, name, senses, (objects or senses)[0], ambiguous=len(objects) > 1
+    )
 
 
 def _with_sense(name: str, meaning: str, wordnet: WordNet) -> _Line:

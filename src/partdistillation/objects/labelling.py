@@ -30,6 +30,8 @@ _SYNSET = re.compile(r"n\d{8}")
 def open_vocabulary(folders: Sequence[str]) -> ClassList:
     """The classes to ask for where no list says them, and the model takes any name: the folders' names.
 
+    Underscores stand for spaces.
+
     Raises:
         ConfigError: there are no class folders, or their names say nothing.
     """
@@ -44,7 +46,7 @@ def open_vocabulary(folders: Sequence[str]) -> ClassList:
             "this model finds what it is asked for by name; expected folders named in words, found WordNet's "
             f"numbers ({folders[0]}): {advice}, with these folders in its third column"
         )
-    return plain_list(folders)
+    return ClassList(tuple(ClassEntry(name, name.replace("_", " "), name) for name in folders))
 
 
 def plain_list(names: Iterable[str]) -> ClassList:
