@@ -308,7 +308,7 @@ def test_kill_9_at_random_moments(finished: Inputs, tiny_recipe: Recipe, tmp_pat
     while True:
         started = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
-            code = started.wait(timeout=moments.uniform(2, 10) + kills)
+            code = started.wait(timeout=moments.uniform(1, 4) + kills)
             break
         except subprocess.TimeoutExpired:
             started.kill()
