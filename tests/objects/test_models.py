@@ -81,3 +81,8 @@ def test_a_pickle_is_refused(small_network: PartMask2Former, tmp_path: Path) -> 
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match=r"pytorch_model\.bin is a pickle, which is never loaded"):
         fingerprints((str(tmp_path),))
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(
+        CheckpointError, match=r"expected config\.json, .* is a pickle, which is never loaded"
+    ):
+        fingerprints((str(tmp_path),))

@@ -211,16 +211,16 @@ def _check_files(directory: Path) -> None:
     if not directory.is_dir():
         raise CheckpointError(f"{directory}: expected a model directory, there is none. Check the path.")
     names = {path.name for path in directory.iterdir()}
+    pickles = sorted(name for name in names if name.endswith((".bin", ".pth", ".pkl", ".pt")))
+    hint = (
+        f" {pickles[0]} is a pickle, which is never loaded; `partdistill convert` makes model directories"
+        " of the authors' checkpoints."
+        if pickles
+        else " Is the directory complete?"
+    )
     if "config.json" not in names:
-        raise CheckpointError(f"{directory}: expected config.json, found {sorted(names) or 'nothing'}.")
+        raise CheckpointError(f"{directory}: expected config.json, found {sorted(names) or 'nothing'}.{hint}")
     if not names & {"model.safetensors", "model.safetensors.index.json"}:
-        pickles = sorted(name for name in names if name.endswith((".bin", ".pth", ".pkl", ".pt")))
-        hint = (
-            f" {pickles[0]} is a pickle, which is never loaded; `partdistill convert` makes model directories"
-            " of the authors' checkpoints."
-            if pickles
-            else " Is the directory complete?"
-        )
         raise CheckpointError(f"{directory}: expected model.safetensors, found {sorted(names)}.{hint}")
 
 

@@ -135,9 +135,11 @@ def _say_unlisted(folders: Sequence[str], classes: ClassList) -> None:
     if unlisted:
         _log.warning(
             "%d of %d folders of images aren't in --objects.classes, such as %s: their images are searched "
-            "for all %d classes",
-            len(unlisted), len(folders), unlisted[0], len(classes.entries),
-        )  # fmt: skip
+            "for all of its classes",
+            len(unlisted),
+            len(folders),
+            unlisted[0],
+        )
 
 
 def _fingerprint(classes: ClassList) -> str:
