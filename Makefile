@@ -10,8 +10,9 @@ PIP := -m pip --disable-pip-version-check --quiet
 demo: $(READY)
 	$(BIN)/partdistill demo --out out/demo
 
+# One process a core: tests share nothing but the machine.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
