@@ -10,6 +10,7 @@ from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.experiments import compare as comparing
 from partdistillation.experiments.compare import compare
+from partdistillation.experiments.paper_rows import PAPER_ROWS
 from partdistillation.experiments.runs import Run
 
 
@@ -37,11 +38,34 @@ def test_every_method_is_a_row(
         "supervised-agnostic: overlapping", "supervised-agnostic: clustered", "contrastive",
     ]  # fmt: skip
     assert {row["protocols"][0]["images"] for row in rows} == {4}
+    assert set(PAPER_ROWS) <= {row["name"] for row in rows}
     assert all(row["protocols"][0]["c_miou"] is not None for row in rows if row["name"] == "contrastive")
     made_from = json.loads((inputs.out / "comparison.json").read_text())["provenance"]
     assert set(made_from["made_from"]) > {"part model", "supervised", "contrastive"}
     assert len(made_from["config"]) == 64
     assert (inputs.out / "comparison.md").read_text() in capsys.readouterr().out
+
+
+def test_the_papers_rows_are_its_own() -> None:
+    """Typed from the supplement's tables 2 and 3 as they are printed, a row a model and test set."""
+    own = {one.label: one.scores for one in PAPER_ROWS["supervised"]}
+    clustered = {one.label: one.scores for one in PAPER_ROWS["supervised: clustered"]}
+    agnostic = {one.label: one.scores for one in PAPER_ROWS["supervised-agnostic: overlapping"]}
+    printed = {
+        "paper, Pascal Part": (47.3, 44.9, 29.0, 43.2),
+        "paper, PartImageNet": (73.7, 73.4, 48.7, 68.7),
+    }
+    for label, numbers in printed.items():
+        found = (
+            agnostic[label]["AR@200"],
+            own[label]["AR@200"],
+            clustered[label]["c_miou"],
+            own[label]["c_miou"],
+        )
+        assert found == numbers
+    zero_shot = {"paper, zero-shot PartImageNet": (34.9, 16.3), "paper, zero-shot Pascal Part": (21.8, 10.8)}
+    for label, mious in zero_shot.items():
+        assert (clustered[label]["c_miou"], own[label]["c_miou"]) == mious
 
 
 def test_only_the_baselines_that_were_chosen_are_trained(

@@ -1,17 +1,19 @@
-"""Several ways to parts on the same images, a row each: for a terminal, as Markdown, as CSV and as JSON."""
+"""Several ways to parts on the same images, a row each: for a terminal, as Markdown, as CSV and as JSON.
+
+Under a way stand the rows that a paper has for it; `compared_runs` has the means of several comparisons.
+"""
 
 import csv
 import io
 import json
-import math
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.table import Table as Printed
+from rich.text import Text
 
 from partdistillation.atomic import replace_file
 from partdistillation.evaluation.scores import Evaluation, Json
@@ -29,6 +31,18 @@ COLUMNS: Mapping[str, str] = {
 }
 """What is printed, NMI and ARI of true parts' pixels; CSV and JSON have all scores."""
 _LABEL_WIDTH = 27
+_HASH = 12
+
+
+class Published(NamedTuple):
+    """What a paper has for a way to parts."""
+
+    label: str
+    """Whose numbers they are, and on which data."""
+    source: str
+    """The table that they are printed in."""
+    scores: Mapping[str, float]
+    """In percent, as printed there, by the names of `COLUMNS`; `nmi` and `ari` if the pixels aren't said."""
 
 
 class Compared(NamedTuple):
@@ -36,6 +50,22 @@ class Compared(NamedTuple):
 
     name: str
     evaluations: Sequence[Evaluation]
+    published: Sequence[Published] = ()
+
+
+class Line(NamedTuple):
+    """A row as it is printed."""
+
+    label: str
+    cells: Sequence[str]
+    published: bool = False
+
+
+class Section(NamedTuple):
+    """A table under a title."""
+
+    title: str
+    lines: Sequence[Line]
 
 
 @dataclass(frozen=True)
@@ -47,38 +77,29 @@ class Comparison:
 
     def markdown(self) -> str:
         """A table in percent for each protocol."""
-        tables = []
-        for place, first in enumerate(self.rows[0].evaluations):
-            lines = [self._title(first), "", f"| | {' | '.join(COLUMNS.values())} |"]
-            lines.append("|---" + "|---:" * len(COLUMNS) + "|")
-            for row in self.rows:
-                lines.append(f"| {_one_line(row.name)} | {' | '.join(_cells(row.evaluations[place]))} |")
-            tables.append("\n".join(lines))
-        return "\n\n".join([*tables, str(self.provenance)]) + "\n"
+        return as_markdown(self._sections(), [*notes(self.rows), str(self.provenance)])
 
     def printed(self) -> Printed:
         """The same for a terminal of 80 columns."""
-        table = Printed(box=None, padding=(0, 0, 0, 1), caption=str(self.provenance), caption_justify="left")
-        table.add_column(min_width=_LABEL_WIDTH)
-        for title in COLUMNS.values():
-            table.add_column(title, justify="right", no_wrap=True)
-        for place, first in enumerate(self.rows[0].evaluations):
-            table.add_row(f"[bold]{self._title(first)}")
-            for row in self.rows:
-                table.add_row(row.name, *_cells(row.evaluations[place]))
-        return table
+        return as_printed(self._sections(), [*notes(self.rows), str(self.provenance)])
 
     def csv(self) -> str:
-        """A line a way, protocol and score."""
+        """A line a way, protocol and score, and a line a published score; fractions."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("name", "protocol", "images", "score", "value", "low", "high"))
+        hashed = hashes(self.provenance)
+        header = ("name", "protocol", "images", "score", "value", "low", "high", "published", "source")
+        writer.writerow((*header, *hashed))
         for row in self.rows:
             for one in row.evaluations:
                 for score, value in values(one).items():
                     numbers = (value, *one.intervals.get(score, ("", "")))
                     shown = ("" if number != number else number for number in numbers)
-                    writer.writerow((row.name, one.protocol, one.images, score, *shown))
+                    line = (row.name, one.protocol, one.images, score, *shown, "", "", *hashed.values())
+                    writer.writerow(line)
+            for paper in row.published:
+                for score, value in fractions(paper).items():
+                    writer.writerow((row.name, "", "", score, value, "", "", paper.label, paper.source))
         return file.getvalue()
 
     def json(self) -> str:
@@ -88,73 +109,44 @@ class Comparison:
     def to_dict(self) -> dict[str, Json]:
         """Plain values for JSON."""
         rows: list[Json] = [
-            {"name": row.name, "protocols": [one.to_dict() for one in row.evaluations]} for row in self.rows
+            {
+                "name": row.name,
+                "protocols": [one.to_dict() for one in row.evaluations],
+                "published": [
+                    {"label": one.label, "source": one.source, "scores": {**fractions(one)}}
+                    for one in row.published
+                ],
+            }
+            for row in self.rows
         ]
         return {"provenance": self.provenance.to_dict(), "rows": rows}
 
-    def _title(self, one: Evaluation) -> str:
-        return f"Protocol {one.protocol}, {one.images} images"
-
-
-def save_runs(found: Sequence[Comparison], stem: Path) -> None:
-    """Write `STEM.md`, `.csv` and `.json` of several runs with the same rows, and print the table."""
-    text = "\n\n".join([*_means(found), *(str(one.provenance) for one in found)]) + "\n"
-    content: list[Json] = [one.to_dict() for one in found]
-    replace_file(stem.with_name(f"{stem.name}.md"), text.encode())
-    replace_file(stem.with_name(f"{stem.name}.csv"), _runs_csv(found).encode())
-    replace_file(
-        stem.with_name(f"{stem.name}.json"), (json.dumps({"runs": content}, indent=2) + "\n").encode()
-    )
-    print(text, end="")
-
-
-def _means(found: Sequence[Comparison]) -> Iterator[str]:
-    """A table a protocol: mean and standard deviation over runs, in percent."""
-    for place, first in enumerate(found[0].rows[0].evaluations):
-        images = sorted({one.rows[0].evaluations[place].images for one in found})
-        lines = [
-            f"Protocol {first.protocol}, {len(found)} runs of {' or '.join(map(str, images))} images",
-            "",
+    def _sections(self) -> list[Section]:
+        return [
+            Section(
+                f"Protocol {first.protocol}, {first.images} images",
+                list(with_published(self.rows, (_cells(row.evaluations[place]) for row in self.rows))),
+            )
+            for place, first in enumerate(self.rows[0].evaluations)
         ]
-        lines += [f"| | {' | '.join(COLUMNS.values())} |", "|---" + "|---:" * len(COLUMNS) + "|"]
-        for name, scores in _scores_of_runs(found, place):
-            cells = (mean_and_deviation(scores[column]) for column in COLUMNS)
-            lines.append(f"| {_one_line(name)} | {' | '.join(cells)} |")
-        yield "\n".join(lines)
 
 
-def _runs_csv(found: Sequence[Comparison]) -> str:
-    """A line a way, protocol, score and run."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("name", "protocol", "score", "run", "value"))
-    for place, first in enumerate(found[0].rows[0].evaluations):
-        for name, scores in _scores_of_runs(found, place):
-            for score, numbers in scores.items():
-                for run, number in enumerate(numbers):
-                    writer.writerow((name, first.protocol, score, run, "" if number != number else number))
-    return file.getvalue()
+@runtime_checkable
+class Tables(Protocol):
+    """What `save` writes."""
+
+    def markdown(self) -> str: ...
+
+    def printed(self) -> Printed: ...
+
+    def csv(self) -> str: ...
+
+    def json(self) -> str: ...
 
 
-def _scores_of_runs(
-    found: Sequence[Comparison], place: int
-) -> Iterator[tuple[str, Mapping[str, Sequence[float]]]]:
-    """Every row's scores, a number a run, under the protocol at `place`."""
-    for same in zip(*(one.rows for one in found), strict=True):
-        scores = [values(row.evaluations[place]) for row in same]
-        yield same[0].name, {score: [one[score] for one in scores] for score in scores[0]}
-
-
-def mean_and_deviation(fractions: Sequence[float]) -> str:
-    """In percent: the mean, and the standard deviation of several; `-` where one isn't defined."""
-    if not fractions or any(math.isnan(value) for value in fractions):
-        return "-"
-    spread = f" ± {100 * statistics.stdev(fractions):.1f}" if len(fractions) > 1 else ""
-    return f"{100 * statistics.mean(fractions):.1f}{spread}"
-
-
-def save(found: Comparison, stem: Path) -> None:
+def save(found: Tables, stem: Path) -> None:
     """Write `STEM.md`, `.csv` and `.json`, and print the table: as Markdown, if not in a terminal."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix, text in (("md", found.markdown()), ("csv", found.csv()), ("json", found.json())):
         replace_file(stem.with_name(f"{stem.name}.{suffix}"), text.encode())
     console = Console()
@@ -162,6 +154,72 @@ def save(found: Comparison, stem: Path) -> None:
         console.print(found.printed())
     else:
         print(found.markdown(), end="")
+
+
+# ---------------------------------------------------------------------- what several tables share
+
+
+def with_published(rows: Iterable[Compared], cells: Iterable[Sequence[str]]) -> Iterator[Line]:
+    """Each way's line, and below it those that a paper has for it."""
+    for row, own in zip(rows, cells, strict=True):
+        yield Line(row.name, own)
+        for paper in row.published:
+            yield Line(paper.label, _published_cells(paper.scores), published=True)
+
+
+def notes(rows: Iterable[Compared]) -> list[str]:
+    """Where the published rows stand, if there are any."""
+    published = [one for row in rows for one in row.published]
+    if not published:
+        return []
+    sources = "; ".join(dict.fromkeys(one.source for one in published))
+    note = f"Published rows: {sources}. Their networks and data are others: compare the order, not values."
+    if any(not set(one.scores) <= set(COLUMNS) for one in published):
+        note += (
+            " They don't say whether the background counts in NMI and ARI; it doesn't in the other rows'"
+            " (CSV and JSON have both)."
+        )
+    return [note]
+
+
+def fractions(one: Published) -> dict[str, float]:
+    """Published scores as ours are in CSV and JSON."""
+    return {score: round(value / 100, 6) for score, value in one.scores.items()}
+
+
+def hashes(one: Provenance) -> dict[str, str]:
+    """Columns of a CSV that say what a number was made from: the beginnings of the hashes that JSON has."""
+    named = {"predictions": one.predictions, "truth": one.truth, **one.made_from, "config": one.config}
+    return {f"sha256 of {name}": value[:_HASH] for name, value in named.items() if value}
+
+
+def as_markdown(sections: Iterable[Section], below: Sequence[str]) -> str:
+    """A table a section, and paragraphs below them."""
+    tables = []
+    for section in sections:
+        lines = [section.title, "", f"| | {' | '.join(COLUMNS.values())} |"]
+        lines.append("|---" + "|---:" * len(COLUMNS) + "|")
+        for one in section.lines:
+            label = f"*{_one_line(one.label)}*" if one.published else _one_line(one.label)
+            lines.append(f"| {label} | {' | '.join(one.cells)} |")
+        tables.append("\n".join(lines))
+    return "\n\n".join([*tables, *below]) + "\n"
+
+
+def as_printed(sections: Iterable[Section], below: Sequence[str]) -> Printed:
+    """All sections as one table, so that they line up."""
+    table = Printed(
+        box=None, padding=(0, 0, 0, 1), caption=Text("\n".join(below), style="dim"), caption_justify="left"
+    )
+    table.add_column(min_width=_LABEL_WIDTH)
+    for title in COLUMNS.values():
+        table.add_column(title, justify="right", no_wrap=True)
+    for section in sections:
+        table.add_row(Text(section.title, style="bold"))
+        for one in section.lines:
+            label = Text(f"  {one.label}" if one.published else one.label)
+            table.add_row(label, *one.cells, style="dim" if one.published else None)
+    return table
 
 
 def _one_line(name: str) -> str:
@@ -172,3 +230,9 @@ def _one_line(name: str) -> str:
 def _cells(one: Evaluation) -> list[str]:
     found = values(one)
     return [percent(found[name]) for name in COLUMNS]
+
+
+def _published_cells(scores: Mapping[str, float]) -> list[str]:
+    """NMI and ARI of unsaid pixels are shown where ours are."""
+    shown = (scores.get(name, scores.get(name.removesuffix("_foreground"))) for name in COLUMNS)
+    return ["-" if value is None else f"{value:.1f}" for value in shown]

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from partdistillation.atomic import replace_file
-from partdistillation.evaluation.comparison import mean_and_deviation
+from partdistillation.evaluation.compared_runs import mean_and_deviation
 from partdistillation.evaluation.tables import Provenance
 from partdistillation.experiments.ablation_grids import Ablation, Variant
 

@@ -19,8 +19,10 @@ from partdistillation.controls import (
 )
 from partdistillation.data.own_parts import require_labels
 from partdistillation.evaluation import run as evaluation
-from partdistillation.evaluation.comparison import Compared, Comparison, save, save_runs
+from partdistillation.evaluation.compared_runs import ComparedRuns
+from partdistillation.evaluation.comparison import Compared, Comparison, save
 from partdistillation.evaluation.tables import Provenance
+from partdistillation.experiments.paper_rows import PAPER_ROWS
 from partdistillation.experiments.runs import Run
 from partdistillation.manifest import canonical_hash
 from partdistillation.records import PartRow
@@ -39,7 +41,8 @@ def compare(
 ) -> None:
     """Train what isn't there yet, and write `comparison.md` (.csv, .json) into each run's folder.
 
-    Of several runs, means and standard deviations go into `out`. Without parts to learn from there are no
+    Below each way stand the rows that the paper has for it. Of several runs, means and standard deviations
+    go into `out`. Without parts to learn from there are no
     supervised baselines.
 
     Raises:
@@ -57,7 +60,7 @@ def compare(
         found.append(_compared(inputs, recipe, learnable))
         save(found[-1], inputs.out / FOLDER)
     if len(found) > 1:
-        save_runs(found, out / FOLDER)
+        save(ComparedRuns(found), out / FOLDER)
 
 
 def _compared(inputs: Inputs, recipe: Recipe, chosen: Sequence[baselines.Name]) -> Comparison:
@@ -70,7 +73,7 @@ def _compared(inputs: Inputs, recipe: Recipe, chosen: Sequence[baselines.Name]) 
     measured += _scored(validation, inputs.out / distillation.FOLDER, "parts", "part model", "result")
     for name, model in models.items():
         measured += _baseline(validation, name, model)
-    rows = [Compared(one.name, (one.strict, one.paper)) for one in measured]
+    rows = [Compared(one.name, (one.strict, one.paper), PAPER_ROWS.get(one.name, ())) for one in measured]
     return Comparison(rows, _provenance(inputs, recipe, validation, models))
 
 
