@@ -1,5 +1,6 @@
 """Stage 2: objects of two colours, with the colours themselves as features, fall apart along the border."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from partdistillation.config import CrfConfig, Recipe, SegmentsConfig
+from partdistillation.errors import ConfigError
 from partdistillation.functional.masks import decode, encode
 from partdistillation.models.encoder import Encoder
+from partdistillation.objects.detic.config import DeticConfig
+from partdistillation.objects.detic.network import DeticNetwork
 from partdistillation.records import Object, ObjectRow
 from partdistillation.stages import segments
 
@@ -132,6 +136,25 @@ def test_seeds_differ_by_object_image_and_setting() -> None:
         for key in [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1), (0, "a/1", 0)]
     }
     assert len(seeds) == 5
+
+
+def test_a_detic_gives_the_features_of_its_backbone(tmp_path: Path) -> None:
+    tiny = DeticConfig(
+        embed_dim=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), window_size=4, pyramid_channels=32,
+        proposal_convs=1, fc_dims=(8, 8), embedding_dim=8, mask_convs=1, mask_channels=8,
+        pixel_mean=(0.1, 0.2, 0.3),
+    )  # fmt: skip
+    network = DeticNetwork.create(tiny, seed=0)
+    network.save_pretrained(tmp_path)
+    image = two_coloured(64, 96)[0]
+    with torch.no_grad():
+        level3, level4, _ = network.backbone(network.pixels([image])).feature_maps
+    config = SegmentsConfig(levels=(3, 4))
+    found = segments.make_features(str(tmp_path), config, torch.device("cpu"))(image)
+    torch.testing.assert_close(found[:16], level3[0], atol=0.02, rtol=0.02)  # may be in bfloat16
+    assert found.shape == (16 + level4.shape[1], 8, 12)
+    with pytest.raises(ConfigError, match=r"expected some of 3, 4, 5.* Detic"):
+        segments.make_features(str(tmp_path), replace(config, levels=(2, 3)), torch.device("cpu"))
 
 
 def test_features_are_the_encoders_or_a_controls(tiny_recipe: Recipe) -> None:

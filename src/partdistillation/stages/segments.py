@@ -16,11 +16,13 @@ from partdistillation.config import CrfConfig, Device, Inputs, Recipe, SegmentsC
 from partdistillation.data.images import load_image
 from partdistillation.data.transforms import resize_longest
 from partdistillation.engine import run_shards
+from partdistillation.errors import ConfigError
 from partdistillation.functional.dense_crf import dense_crf_marginals
 from partdistillation.functional.grouping import combine_levels, group_objects
 from partdistillation.functional.masks import decode, encode, resize_mask
 from partdistillation.models.devices import choose_device
 from partdistillation.models.encoder import STRIDE, Encoder
+from partdistillation.models.pretrained import read_config
 from partdistillation.models.sources import resolve
 from partdistillation.profiling import span, span_each
 from partdistillation.records import ObjectRow, ObjectSegments, Segment, SegmentRow
@@ -122,9 +124,24 @@ def make_features(
     """The function from a working-size image to its feature map: the trained encoder's, or a control's."""
     if config.features == "rgb_xy":
         return colour_and_position
-    trained = Encoder.from_pretrained(resolve(encoder).path, levels=config.levels, device=device)
+    trained = _encoder(encoder, config.levels, device)
     chosen = Encoder.random(trained, config.seed) if config.features == "random" else trained
     return partial(encoder_features, chosen)
+
+
+def _encoder(name: str, levels: Sequence[int], device: torch.device) -> Encoder:
+    """A Mask2Former's, a plain backbone, or that of a Detic that was converted (supplement, table 4)."""
+    from partdistillation.objects.detic.config import MODEL_TYPE
+    from partdistillation.objects.detic.network import DeticNetwork
+
+    source = resolve(name).path
+    if read_config(source).get("model_type") != MODEL_TYPE:
+        return Encoder.from_pretrained(source, levels=levels, device=device)
+    if 2 in levels:
+        raise ConfigError(f"segments.levels: expected some of 3, 4, 5, as {name} is a Detic, found {levels}")
+    network = DeticNetwork.from_pretrained(source)
+    mean, std = network.config.pixel_mean, network.config.pixel_std
+    return Encoder(network.backbone, levels=levels, mean=mean, std=std, device=device)
 
 
 def encoder_features(encoder: Encoder, image: UInt8[np.ndarray, "height width 3"]) -> FeatureMap:
