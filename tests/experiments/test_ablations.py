@@ -52,8 +52,15 @@ def test_variants_change_what_they_say() -> None:
     assert parts[2] == set()
     assert parts[3] == {"ranking.num_parts: was 8, is now 16"}
     assert [one.classes for one in ABLATIONS["classes"].variants(8)] == [1, 2, 4, 8]
-    encoders = ABLATIONS["encoders"].variants(8)
-    assert {one.change(PAPER).encoder for one in encoders} > {PAPER.encoder}
+    encoders = {one.label: one for one in ABLATIONS["encoders"].variants(8)}
+    assert changed(encoders["Swin-L, COCO instances"], PAPER) == set()
+    assert encoders["Swin-L, ADE20K panoptic"].change(PAPER).encoder.endswith("swin-large-ade-panoptic")
+    for label, command in (
+        ("Swin-B, LVIS + COCO, Detic", "detic"),
+        ("Swin-L, ADE20K instances", "mask2former"),
+    ):
+        with pytest.raises(CheckpointError, match=f"`partdistill convert {command}` .* --encoder"):
+            encoders[label].change(PAPER)
 
 
 def test_the_papers_tables_are_its_own() -> None:
@@ -63,7 +70,10 @@ def test_the_papers_tables_are_its_own() -> None:
     miou = [one.paper["c_miou"] for one in ABLATIONS["post-processing"].variants(1)]
     assert miou == [18.5, 40.2, 21.3, 40.8, 41.5, 48.0]
     published = [one.paper for one in ABLATIONS["encoders"].variants(1) if one.paper]
-    assert (published[1]["AR@1"], published[1]["AR@10"]) == (6.6, 27.6)
+    assert [(one["AR@1"], one["AR@10"]) for one in published] == [
+        (2.7, 10.8), (6.6, 27.0), (6.6, 27.6), (6.6, 27.1), (5.1, 21.7), (5.5, 22.5), (5.3, 21.9),
+        (5.8, 24.5), (6.0, 24.8), (5.9, 24.8),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["levels", "post-processing", "sampling", "parts", "classes"])
@@ -112,16 +122,21 @@ def test_a_model_that_is_not_here_is_a_row_of_its_own(
     measure = ablations._measure
 
     def unpublished(variant: Variant, *arguments: object) -> object:
-        if variant.change(tiny_recipe).encoder.startswith("facebook/"):
+        if variant.change(tiny_recipe).encoder.startswith("facebook/"):  # others raise by themselves
             raise CheckpointError("facebook/x: expected a model; no network")
         return measure(variant, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ablations, "_measure", unpublished)
     found = ablations.run("encoders", base, tiny_recipe)
-    assert [isinstance(scores, str) for _, scores in found] == [False] * 3 + [True] * 8
+    assert [isinstance(scores, str) for _, scores in found] == [False] * 3 + [True] * 10
     rows = ablation_tables.collected([found, found])
     table = ablation_tables.markdown(ABLATIONS["encoders"], rows)
     assert "| Swin-L, COCO instances | - | 6.6 | - | 27.6 |" in table
+    assert "| Swin-B, LVIS + COCO, Detic | - | 2.7 | - | 10.8 |" in table
+    assert (
+        "Not run: Swin-B, LVIS + COCO, Detic (not published under a name: `partdistill convert detic`"
+        in table
+    )
     assert "Not run: Swin-B, COCO instances; Swin-L, COCO instances;" in table
     assert "ADE20K panoptic (facebook/x: expected a model)." in table
     assert "2 runs" in table
@@ -165,7 +180,13 @@ def test_tables_lie_beside_the_runs(
     assert table.startswith("### Dense CRF")
     assert "2 runs" in table
     assert [line.split(",")[0] for line in table.splitlines() if line.startswith("- ")] == ["- 4 images"] * 2
+    lines = list(csv.DictReader((tmp_path / "new" / "ablations" / "crf.csv").read_text().splitlines()))
     content = json.loads((tmp_path / "new" / "ablations" / "crf.json").read_text())
+    made = content["runs"][1]["provenance"]
+    expected = (made["truth"][:12], made["made_from"]["encoder.0"][:12], made["config"][:12])
+    for line in lines:
+        found = tuple(line[f"sha256 of {name}"] for name in ("truth", "encoder.0", "config"))
+        assert found == expected
     assert content["protocol"] == "strict"
     assert [(one["images"], list(one["provenance"]["made_from"])) for one in content["runs"]] == [
         (4, ["encoder.0"])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from partdistillation.config import RankingConfig, Recipe
+from partdistillation.errors import CheckpointError
 
 Change = Callable[[Recipe], Recipe]
 Measure = Literal["segments", "proposals", "clustered", "parts"]
@@ -16,6 +17,7 @@ class Variant:
 
     label: str
     change: Change
+    """Raises CheckpointError where what it needs has no name."""
     paper: Mapping[str, float] = field(default_factory=dict)
     classes: int | None = None
     """Train on the objects of so many classes only."""
@@ -36,10 +38,6 @@ class Ablation:
 
 def _segments(**changes: object) -> Change:
     return lambda recipe: replace(recipe, segments=replace(recipe.segments, **changes))  # type: ignore[arg-type]
-
-
-def _encoder(name: str) -> Change:
-    return lambda recipe: replace(recipe, encoder=name)
 
 
 def _filters(*, per_pixel: bool, area: bool, score: bool) -> Change:
@@ -70,22 +68,40 @@ def _levels(_: int) -> Iterator[Variant]:
         yield Variant(label, _segments(levels=levels), {"AR@10": recall})
 
 
+def _published(name: str) -> Change:
+    return lambda recipe: replace(recipe, encoder=f"facebook/mask2former-{name}")
+
+
+def _converted(command: str) -> Change:
+    """An encoder that can't be loaded by name, but can be the recipe's own."""
+
+    def change(_: Recipe) -> Recipe:
+        raise CheckpointError(
+            f"not published under a name: `partdistill {command}` makes a folder of the authors' checkpoint, "
+            "to be given as --encoder with an --out of its own"
+        )
+
+    return change
+
+
 def _encoders(_: int) -> Iterator[Variant]:
     """Supplement, table 4, and controls that learned nothing."""
     yield Variant("the recipe's encoder", lambda recipe: recipe)
     yield Variant("the same, random weights", _segments(features="random"))
     yield Variant("colour and position", _segments(features="rgb_xy", metric="l2"))
-    for label, name, first, tenth in (
-        ("Swin-B, COCO instances", "swin-base-coco-instance", 6.6, 27.0),
-        ("Swin-L, COCO instances", "swin-large-coco-instance", 6.6, 27.6),
-        ("Swin-L, COCO panoptic", "swin-large-coco-panoptic", 6.6, 27.1),
-        ("Swin-L, Cityscapes instances", "swin-large-cityscapes-instance", 5.1, 21.7),
-        ("Swin-L, Cityscapes semantic", "swin-large-cityscapes-semantic", 5.5, 22.5),
-        ("Swin-L, Cityscapes panoptic", "swin-large-cityscapes-panoptic", 5.3, 21.9),
-        ("Swin-L, ADE20K semantic", "swin-large-ade-semantic", 6.0, 24.8),
-        ("Swin-L, ADE20K panoptic", "swin-large-ade-panoptic", 5.9, 24.8),
+    for label, change, first, tenth in (
+        ("Swin-B, LVIS + COCO, Detic", _converted("convert detic"), 2.7, 10.8),
+        ("Swin-B, COCO instances", _published("swin-base-coco-instance"), 6.6, 27.0),
+        ("Swin-L, COCO instances", _published("swin-large-coco-instance"), 6.6, 27.6),
+        ("Swin-L, COCO panoptic", _published("swin-large-coco-panoptic"), 6.6, 27.1),
+        ("Swin-L, Cityscapes instances", _published("swin-large-cityscapes-instance"), 5.1, 21.7),
+        ("Swin-L, Cityscapes semantic", _published("swin-large-cityscapes-semantic"), 5.5, 22.5),
+        ("Swin-L, Cityscapes panoptic", _published("swin-large-cityscapes-panoptic"), 5.3, 21.9),
+        ("Swin-L, ADE20K instances", _converted("convert mask2former"), 5.8, 24.5),
+        ("Swin-L, ADE20K semantic", _published("swin-large-ade-semantic"), 6.0, 24.8),
+        ("Swin-L, ADE20K panoptic", _published("swin-large-ade-panoptic"), 5.9, 24.8),
     ):
-        yield Variant(label, _encoder(f"facebook/mask2former-{name}"), {"AR@1": first, "AR@10": tenth})
+        yield Variant(label, change, {"AR@1": first, "AR@10": tenth})
 
 
 def _post_processing(_: int) -> Iterator[Variant]:

@@ -13,6 +13,7 @@ from rich.table import Table as Printed
 
 from partdistillation.atomic import replace_file
 from partdistillation.evaluation.compared_runs import mean_and_deviation
+from partdistillation.evaluation.comparison import hashes
 from partdistillation.evaluation.tables import Provenance
 from partdistillation.experiments.ablation_grids import Ablation, Variant
 
@@ -59,7 +60,7 @@ def save(ablation: Ablation, rows: Sequence[Row], stem: Path, origins: Sequence[
     stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix, content in (
         ("md", text),
-        ("csv", as_csv(ablation, rows)),
+        ("csv", as_csv(ablation, rows, origins)),
         ("json", as_json(ablation, rows, origins)),
     ):
         replace_file(stem.with_name(f"{stem.name}.{suffix}"), content.encode())
@@ -93,18 +94,24 @@ def printed(ablation: Ablation, rows: Sequence[Row]) -> Printed:
     return table
 
 
-def as_csv(ablation: Ablation, rows: Sequence[Row]) -> str:
-    """A line a variant, score and seed; fractions, the paper's too."""
+def as_csv(ablation: Ablation, rows: Sequence[Row], origins: Sequence[Origin] = ()) -> str:
+    """A line a variant, score and seed, with what its run was made from; fractions, the paper's too."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("ablation", "variant", "score", "run", "value", "paper"))
+    made_from = [hashes(one.provenance) for one in origins]
+    named = list(dict.fromkeys(name for one in made_from for name in one))
+    header = ["ablation", "variant", "score", "run", "value", "paper", *named]
+    writer = csv.DictWriter(file, header, restval="", lineterminator="\n")
+    writer.writeheader()
     for row in rows:
-        for column in ablation.columns:
-            paper = round(row.paper[column] / 100, 6) if column in row.paper else ""
-            for number, found in enumerate(row.scores):
-                writer.writerow((ablation.title, row.label, column, number, found[column], paper))
+        for score in ablation.columns:
+            paper = round(row.paper[score] / 100, 6) if score in row.paper else ""
+            line = {"ablation": ablation.title, "variant": row.label, "score": score, "paper": paper}
+            for run, found in enumerate(row.scores):
+                value = "" if math.isnan(found[score]) else found[score]
+                origin = made_from[run] if made_from else {}
+                writer.writerow({**line, "run": run, "value": value, **origin})
             if not row.scores:
-                writer.writerow((ablation.title, row.label, column, "", "", paper))
+                writer.writerow(line)
     return file.getvalue()
 
 
@@ -150,7 +157,10 @@ def _note(ablation: Ablation, rows: Sequence[Row]) -> str:
     runs = max((len(row.scores) for row in rows), default=0)
     count = f"{runs} runs" if runs != 1 else "1 run"
     note = f"Paper: {ablation.source}. Ours: protocol strict, in percent, {count}."
-    missing = [row for row in rows if row.missing]
-    if missing:
-        note += f" Not run: {'; '.join(row.label for row in missing)} ({missing[0].missing})."
+    reasons: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.missing:  # before the colon there may be a model's name
+            reasons.setdefault(row.missing.partition(": ")[2], []).append(row)
+    for same in reasons.values():
+        note += f" Not run: {'; '.join(row.label for row in same)} ({same[0].missing})."
     return note
