@@ -27,7 +27,7 @@ from partdistillation.evaluation.scores import Evaluation
 from partdistillation.functional.clustering import cluster_features
 from partdistillation.functional.stability import cluster_stability
 from partdistillation.records import PartRow
-from partdistillation.stages import ranking
+from partdistillation.stages import part_classes, ranking
 from partdistillation.store import read_rows
 
 COLUMNS = {
@@ -89,7 +89,7 @@ def cluster(out: Path, config: RankingConfig, seed: int, truth: CocoDataset) -> 
         seconds = time.process_time() - start
         rows = read_rows(ranking.label(inputs, config), PartRow)
         (scores,) = evaluation.score(map(evaluation.labelled_parts, rows), truth, ["strict"])
-        counts = {name: len(found) for name, found in ranking.read_centroids(folder).items()}
+        counts = {name: len(found) for name, found in part_classes.read(folder).items()}
     return Result(counts, scores, seconds)
 
 

@@ -1,11 +1,13 @@
 """The one-stage baseline, with colours as features: a colour is a part class, wherever it is in an object."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from safetensors.numpy import load_file
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from partdistillation.baselines import one_stage
 from partdistillation.config import Recipe
+from partdistillation.errors import SettingsChanged
 from partdistillation.functional.masks import decode, encode
 from partdistillation.records import Object, ObjectRow
 
@@ -62,6 +65,14 @@ def test_a_colour_is_a_part_class_over_the_whole_data_set(
     centroids = {
         name: torch.from_numpy(found) for name, found in load_file(folder / "centroids.safetensors").items()
     }
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert one_stage.find_part_classes(settings, tmp_path) == folder  # not again
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    description = json.loads((folder / "part_classes.json").read_text())
+    assert description["classes"] == {"flag": {"pixels": 3 * one_stage.PIXELS_PER_OBJECT, "part_classes": 3}}
+    other = replace(settings, ranking=replace(settings.ranking, num_parts=2))
+    with pytest.raises(SettingsChanged, match=r"num_parts: was 3, is now 2"):
+        one_stage.find_part_classes(other, tmp_path)
     classes = {tuple(one): place for place, one in enumerate(centroids["flag"].int().tolist())}
     assert set(classes) == {RED, BLUE, GREEN}
 

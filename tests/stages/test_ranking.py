@@ -14,7 +14,7 @@ from partdistillation.config import Inputs, RankingConfig
 from partdistillation.errors import SettingsChanged, StoreError
 from partdistillation.functional.masks import encode
 from partdistillation.records import ObjectProposals, PartRow, Proposal, ProposalRow
-from partdistillation.stages import class_features, ranking
+from partdistillation.stages import class_features, part_classes, ranking
 from partdistillation.store import read_rows
 
 RLE = encode(np.ones((2, 3), np.bool_))
@@ -61,7 +61,7 @@ def test_two_clusters_are_two_part_classes(clusters: Inputs, capsys: pytest.Capt
     assert tail == tail_b
     assert {head, tail} == {0, 1}
     assert dog == 0
-    centroids = ranking.read_centroids(clusters.out / ranking.PART_CLASSES)
+    centroids = part_classes.read(clusters.out / ranking.PART_CLASSES)
     np.testing.assert_allclose(centroids["cat"][head], [(1 + 1 + 0.95) / 3, 0.05 / 3], atol=1e-3)
     assert "dog: 1 part classes instead of 2" in capsys.readouterr().err
     counts = json.loads((clusters.out / ranking.PART_CLASSES / "part_classes.json").read_text())
@@ -113,7 +113,7 @@ def test_each_class_has_as_many_part_classes_as_are_stable(
     config = replace(CONFIG, num_parts=12, part_count="stability")
     folder = ranking.find_part_classes(three_and_nine, config)
     ranking.label(three_and_nine, config)
-    counts = {name: len(found) for name, found in ranking.read_centroids(folder).items()}
+    counts = {name: len(found) for name, found in part_classes.read(folder).items()}
     assert counts == {"bird": 1, "cat": 3, "dog": 9}
     assert "instead of" not in capsys.readouterr().err
     for cat, dog in list(zip(*[iter(labels(three_and_nine))] * 2, strict=False))[:20]:
@@ -136,7 +136,7 @@ def test_probabilities_are_equation_4s(clusters: Inputs) -> None:
     ranking.find_part_classes(clusters, CONFIG)
     ranking.label(clusters, CONFIG)
     first = next(iter(read_rows(clusters.out / ranking.PARTS, PartRow))).objects[0].parts[0]
-    centroids = ranking.read_centroids(clusters.out / ranking.PART_CLASSES)["cat"]
+    centroids = part_classes.read(clusters.out / ranking.PART_CLASSES)["cat"]
     near, far = np.sort(np.linalg.norm(centroids - [1, 0], axis=1))
     assert first.probability == pytest.approx(np.exp(-near) / (np.exp(-near) + np.exp(-far)), abs=1e-6)
     assert (first.score, first.area, first.rle) == (0.9, 6, RLE)
@@ -151,7 +151,7 @@ def test_filters_choose_what_is_clustered(write_stage: Callable[[Path, Any], Pat
     write_stage(tmp_path / ranking.FEATURES, [row("a", ObjectProposals(0, "cat", (weak, tiny, good)))])
     ranking.find_part_classes(Inputs(out=tmp_path), CONFIG)
     ranking.label(Inputs(out=tmp_path), CONFIG)
-    assert ranking.read_centroids(tmp_path / ranking.PART_CLASSES)["cat"].tolist() == [[1, 0]]
+    assert part_classes.read(tmp_path / ranking.PART_CLASSES)["cat"].tolist() == [[1, 0]]
     assert labels(Inputs(out=tmp_path)) == [[0, 0, 0]]  # all of them become parts all the same
 
 

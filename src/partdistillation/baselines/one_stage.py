@@ -4,6 +4,7 @@ Pixel features of all objects of a class over the whole data set are clustered t
 pixel is its part class. Then the same self-training as in stage 5, from stage 0's network.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +15,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int, UInt8
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save
 from torch import Tensor
 
-from partdistillation.atomic import replace_file
 from partdistillation.baselines import FOLDER
 from partdistillation.config import Device, Inputs, Recipe, SegmentsConfig
 from partdistillation.data.images import load_image
@@ -31,10 +30,10 @@ from partdistillation.models.devices import choose_device
 from partdistillation.models.sources import resolve
 from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow, Row
 from partdistillation.shards import ImageRef, Shard
-from partdistillation.stages import distillation, objects
+from partdistillation.stages import distillation, objects, part_classes
 from partdistillation.stages.class_features import sorted_by_class
 from partdistillation.stages.segments import FeatureMap, make_features, object_seed, padded, to_size
-from partdistillation.store import StageReader, read_rows
+from partdistillation.store import StageReader, read_rows, stage_hash
 
 NAME = "one_stage"
 PIXELS_PER_OBJECT = 32
@@ -42,7 +41,8 @@ PIXELS_PER_OBJECT = 32
 
 With Swin-L's 1,152 channels they take 72 KiB on disk.
 """
-_CENTROIDS = "centroids.safetensors"
+PIXELS = "pixels"
+PARTS = "parts"
 _SCRATCH = ".features"
 
 Features = Callable[[UInt8[np.ndarray, "h w 3"]], FeatureMap]
@@ -86,7 +86,7 @@ def collect(inputs: Inputs, recipe: Recipe, folder: Path) -> Path:
     """Write `folder/pixels`: features of some pixels of every object."""
     objects_dir = inputs.out / objects.FOLDER
     return run_shards(
-        folder / "pixels",
+        folder / PIXELS,
         row=PixelRow,
         shards=StageReader(objects_dir, ObjectRow).shards,
         settings=_settings(recipe),
@@ -155,14 +155,23 @@ def _pixels(features: FeatureMap, mask: Tensor, category: str, seed: int) -> Obj
 
 
 def find_part_classes(recipe: Recipe, folder: Path) -> Path:
-    """Write `folder/part_classes`: the centroids of each object class's pixels."""
-    classes_dir = folder / "part_classes"
-    classes_dir.mkdir(parents=True, exist_ok=True)
+    """Write `folder/part_classes`: the centroids of each object class's pixels, and how many there were.
+
+    Raises:
+        SettingsChanged: they are there, but with other settings or from other pixels.
+    """
+    classes_dir, pixels_dir = folder / part_classes.FOLDER, folder / PIXELS
     config = recipe.ranking
+    settings = {"num_parts": config.num_parts, "restarts": config.restarts, "seed": config.seed}
+    origin: part_classes.Origin = {"settings": settings, "pixels": stage_hash(pixels_dir)}
+    if part_classes.are_found(classes_dir, origin, also_delete=PARTS):
+        return classes_dir
+    counts: Counter[str] = Counter()
     with sorted_by_class(classes_dir / _SCRATCH) as features:
-        for row in read_rows(folder / "pixels", PixelRow):
+        for row in read_rows(pixels_dir, PixelRow):
             for found in row.objects:
                 features.add(found.category, found.features.reshape(found.count, -1))
+                counts[found.category] += found.count
         centroids = {
             category: cluster_stream(
                 partial(features.pieces, category),
@@ -172,7 +181,11 @@ def find_part_classes(recipe: Recipe, folder: Path) -> Path:
             )
             for category in features.categories()
         }
-    replace_file(classes_dir / _CENTROIDS, save(centroids))
+    classes: dict[str, Json] = {
+        category: {"pixels": counts[category], "part_classes": len(found)}
+        for category, found in centroids.items()
+    }
+    part_classes.write(classes_dir, centroids, origin, classes)
     return classes_dir
 
 
@@ -181,9 +194,9 @@ def find_part_classes(recipe: Recipe, folder: Path) -> Path:
 
 def label(inputs: Inputs, recipe: Recipe, folder: Path) -> Path:
     """Write `folder/parts`: each cluster's pixels in an object are one part. No CRF, as in the paper."""
-    objects_dir, classes_dir = inputs.out / objects.FOLDER, folder / "part_classes"
+    objects_dir, classes_dir = inputs.out / objects.FOLDER, folder / part_classes.FOLDER
     return run_shards(
-        folder / "parts",
+        folder / PARTS,
         row=PartRow,
         shards=StageReader(objects_dir, ObjectRow).shards,
         settings=_settings(recipe),
@@ -201,7 +214,7 @@ def _make_labeller(
 ) -> Labeller:
     reader = StageReader(objects_dir, ObjectRow)
     features = make_features(recipe.encoder, recipe.segments, choose_device(device))
-    centroids = {name: torch.from_numpy(c) for name, c in load_file(classes_dir / _CENTROIDS).items()}
+    centroids = {name: torch.from_numpy(c) for name, c in part_classes.read(classes_dir).items()}
 
     def work(shard: Shard[ImageRef]) -> list[PartRow]:
         rows = reader.read(shard.name)

@@ -1,26 +1,23 @@
 """Stage 4: proposals become parts, by clustering their features within each object class (section 4.3)."""
 
-import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from safetensors.numpy import load_file, save
 from torch.nn.functional import normalize
 
-from partdistillation.atomic import replace_file
 from partdistillation.config import Device, Inputs, RankingConfig, Recipe
 from partdistillation.data.images import load_image
 from partdistillation.engine import run_shards
-from partdistillation.errors import SettingsChanged, StoreError
+from partdistillation.errors import StoreError
 from partdistillation.functional.clustering import cluster_features
 from partdistillation.functional.masks import decode, encode
 from partdistillation.functional.ranking import part_probabilities
 from partdistillation.functional.stability import cluster_stability
-from partdistillation.manifest import Json, differences
+from partdistillation.manifest import Json
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.postprocess import View, propose_parts, run_network
@@ -35,18 +32,15 @@ from partdistillation.records import (
     ProposalRow,
 )
 from partdistillation.shards import ImageRef, Shard
-from partdistillation.stages import objects, proposals
+from partdistillation.stages import objects, part_classes, proposals
 from partdistillation.stages.class_features import ClassFeatures, sorted_by_class
+from partdistillation.stages.part_classes import Centroids
 from partdistillation.store import StageReader, read_rows, stage_hash
 
 FEATURES = "features"
-PART_CLASSES = "part_classes"
+PART_CLASSES = part_classes.FOLDER
 PARTS = "parts"
-_CENTROIDS = "centroids.safetensors"
-_DESCRIPTION = "part_classes.json"
 _SCRATCH = ".features"
-
-Centroids = Mapping[str, Float[np.ndarray, "part dim"]]
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
@@ -159,9 +153,8 @@ def find_part_classes(inputs: Inputs, config: RankingConfig) -> Path:
         "settings": _clustering_settings(config),
         "features": stage_hash(inputs.out / FEATURES),
     }
-    if _is_found(folder, origin):
+    if part_classes.are_found(folder, origin, also_delete=PARTS):
         return folder
-    folder.mkdir(parents=True, exist_ok=True)
     centroids: dict[str, np.ndarray] = {}
     classes: dict[str, dict[str, Json]] = {}
     with sorted_by_class(folder / _SCRATCH) as features:
@@ -174,9 +167,7 @@ def find_part_classes(inputs: Inputs, config: RankingConfig) -> Path:
             "expected proposals that pass the filters, found none: train the proposal model for longer, or "
             f"lower ranking.min_score ({config.min_score}) or ranking.min_ratio ({config.min_ratio})"
         )
-    replace_file(folder / _CENTROIDS, save(centroids))
-    text = json.dumps(origin | {"classes": classes}, indent=1, ensure_ascii=False)
-    replace_file(folder / _DESCRIPTION, (text + "\n").encode())  # last: it says that the folder is whole
+    part_classes.write(folder, centroids, origin, classes)
     return folder
 
 
@@ -224,30 +215,6 @@ def _clustering_settings(config: RankingConfig) -> dict[str, Json]:
     return {name: value for name, value in config.to_dict().items() if name in names}
 
 
-def _is_found(folder: Path, origin: Mapping[str, Json]) -> bool:
-    """Whether the part classes are there.
-
-    Raises:
-        SettingsChanged: they are, but with other settings or from other proposals.
-    """
-    path = folder / _DESCRIPTION
-    if not path.exists():
-        return False
-    changes = differences({key: json.loads(path.read_bytes()).get(key) for key in origin}, origin)
-    if changes:
-        raise SettingsChanged(
-            f"{folder} was made with other settings or proposals:\n  "
-            + "\n  ".join(changes)
-            + f"\nGo back to the old ones, choose another --out, or delete {folder} and {PARTS} beside it."
-        )
-    return True
-
-
-def read_centroids(folder: Path) -> Centroids:
-    """The centroids of every object class, as `find_part_classes` wrote them."""
-    return load_file(folder / _CENTROIDS)
-
-
 def salient(found: Sequence[Proposal], config: RankingConfig) -> list[Proposal]:
     """The proposals of an object that are clustered: those over tau_r, then those over tau_s."""
     kept = list(found)
@@ -280,7 +247,7 @@ def _make_labeller(
     features_dir: Path, classes_dir: Path, config: RankingConfig
 ) -> Callable[[Shard[ImageRef]], list[PartRow]]:
     reader = StageReader(features_dir, ProposalRow)
-    centroids = read_centroids(classes_dir)
+    centroids = part_classes.read(classes_dir)
     return lambda shard: [part_row(row, centroids, config) for row in reader.read(shard.name)]
 
 

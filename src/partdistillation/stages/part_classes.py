@@ -1,0 +1,54 @@
+"""A folder of part classes: each object class's centroids, and a description of what they were found from."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from safetensors.numpy import load_file, save
+
+from partdistillation.atomic import replace_file
+from partdistillation.errors import SettingsChanged
+from partdistillation.manifest import Json, differences
+
+FOLDER = "part_classes"
+_CENTROIDS = "centroids.safetensors"
+_DESCRIPTION = "part_classes.json"
+
+Centroids = Mapping[str, Float[np.ndarray, "part dim"]]
+Origin = Mapping[str, Json]
+"""What part classes follow from: the settings, and a hash of the features."""
+
+
+def are_found(folder: Path, origin: Origin, *, also_delete: str) -> bool:
+    """Whether the part classes are there. `also_delete` is what is made of them, for the message.
+
+    Raises:
+        SettingsChanged: they are, but with other settings or from other features.
+    """
+    path = folder / _DESCRIPTION
+    if not path.exists():
+        return False
+    changes = differences({key: json.loads(path.read_bytes()).get(key) for key in origin}, origin)
+    if changes:
+        raise SettingsChanged(
+            f"{folder} was made with other settings or features:\n  "
+            + "\n  ".join(changes)
+            + "\nGo back to the old ones, choose another --out, or "
+            + f"delete {folder} and {also_delete} beside it."
+        )
+    return True
+
+
+def write(folder: Path, centroids: Centroids, origin: Origin, classes: Mapping[str, Json]) -> None:
+    """Write the folder; `classes` is what the description says of each object class."""
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / _CENTROIDS, save(dict(centroids)))
+    text = json.dumps({**origin, "classes": classes}, indent=1, ensure_ascii=False)
+    replace_file(folder / _DESCRIPTION, (text + "\n").encode())  # last: it says that the folder is whole
+
+
+def read(folder: Path) -> Centroids:
+    """The centroids of every object class."""
+    return load_file(folder / _CENTROIDS)
