@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from partdistillation import config
+from partdistillation import config, pipeline
 from partdistillation.config import Inputs, Recipe
-from partdistillation.errors import CheckpointError
+from partdistillation.errors import CheckpointError, ConfigError
 from partdistillation.experiments import ablation_tables, ablations, runs
 from partdistillation.experiments.ablation_grids import ABLATIONS, Name, Variant
 from partdistillation.manifest import differences
@@ -102,18 +102,37 @@ def _variants(name: Name, base: Inputs) -> list[Variant]:
 
 
 def test_fewer_classes_are_within_more(base: Inputs, tiny_recipe: Recipe, tmp_path: Path) -> None:
-    content = json.loads(base.need("objects").read_bytes())
-    names = sorted(one["name"] for one in content["categories"])
+    whole = list(read_rows(pipeline.objects(base, tiny_recipe), ObjectRow))
+    names = sorted({one.category for row in whole for one in row.objects})
     seen: list[set[str]] = []
-    for count in (1, 2, 4):
-        variant = Variant("some", lambda recipe: recipe, classes=count)
-        inputs = ablations._with_classes(replace(base, out=tmp_path / str(count)), variant, names, seed=0)
-        some = json.loads(inputs.need("objects").read_bytes())
-        used = {one["category_id"] for one in some["annotations"]}
-        seen.append({one["name"] for one in some["categories"] if one["id"] in used})
-        assert {one["image_id"] for one in some["annotations"]} == {one["id"] for one in some["images"]}
+    for variant in ABLATIONS["classes"].variants(len(names))[:3]:
+        chosen = ablations._chosen(variant, names, seed=0)
+        some = list(read_rows(ablations._of_classes(base.out, tmp_path / variant.label, chosen), ObjectRow))
+        seen.append({one.category for row in some for one in row.objects})
+        for before, row in zip(whole, some, strict=True):
+            kept = [one for one in before.objects if one.category in chosen]
+            assert [one.rle for one in row.objects] == [one.rle for one in kept]
+            assert [one.object_id for one in row.objects] == list(range(len(kept)))
+            assert (row.image_id, row.status) == (before.image_id, "ok" if kept else "rejected")
     assert seen[0] < seen[1] < seen[2]
     assert [len(one) for one in seen] == [1, 2, 4]
+
+
+def test_objects_of_another_run_are_learned_from_by_class(
+    base: Inputs, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classes = ABLATIONS["classes"]
+    first = replace(classes, variants=lambda count: classes.variants(count)[1:2])
+    monkeypatch.setattr(ablations, "ABLATIONS", {"classes": first})
+    pipeline.objects(base, tiny_recipe)
+    pipeline.objects(replace(base.held_out, out=tmp_path / "held_out"), tiny_recipe)
+    copied = tiny_recipe.updated({"objects": {"source": "run"}})
+    inputs = replace(base, out=tmp_path / "out", objects=base.out, val_objects=tmp_path / "held_out")
+    found = ablations.run("classes", inputs, copied)
+    assert [(variant.classes, type(scores)) for variant, scores in found] == [(2, dict)]
+    with pytest.raises(ConfigError, match=r"found the folder .*--objects.source run"):
+        ablations.run("classes", replace(inputs, out=tmp_path / "other", objects=base.objects), tiny_recipe)
+    assert not (tmp_path / "other" / "objects").exists()
 
 
 def test_a_model_that_is_not_here_is_a_row_of_its_own(

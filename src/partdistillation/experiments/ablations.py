@@ -5,16 +5,14 @@ segments are only labelled on the held-out images, post-processing only ranks an
 starts from copies of the stages before it.
 """
 
-import json
 import random
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from partdistillation import pipeline
-from partdistillation.atomic import replace_file
 from partdistillation.config import Inputs, Recipe
 from partdistillation.controls import (
     Validation,
@@ -25,6 +23,7 @@ from partdistillation.controls import (
 )
 from partdistillation.data.coco import read_parts
 from partdistillation.data.own_parts import require_labels
+from partdistillation.engine import run_shards
 from partdistillation.errors import CheckpointError
 from partdistillation.evaluation.scores import Evaluation
 from partdistillation.evaluation.tables import Provenance, values
@@ -35,8 +34,9 @@ from partdistillation.experiments.runs import Run
 from partdistillation.manifest import canonical_hash
 from partdistillation.models.sources import resolve
 from partdistillation.records import ObjectRow
+from partdistillation.shards import ImageRef, Shard
 from partdistillation.stages import distillation, objects, proposals, ranking, segments
-from partdistillation.store import contents_hash, read_rows
+from partdistillation.store import StageReader, contents_hash, read_rows
 
 FOLDER = "ablations"
 
@@ -74,11 +74,11 @@ def run(name: Name, base: Inputs, recipe: Recipe) -> list[tuple[Variant, Found |
         base.need(one)
     require_labels(base)
     require_labels(base.held_out)
-    ablation = ABLATIONS[name]
+    ablation, folder = ABLATIONS[name], base.out / FOLDER / name
+    _validation(folder / "0", base, recipe).prepare()  # held-out objects of another kind show here
     _prepare(ablation.measure, base, recipe)
     rows = read_rows(base.out / objects.FOLDER, ObjectRow)
     categories = sorted({found.category for row in rows for found in row.objects})
-    folder = base.out / FOLDER / name
     found: list[tuple[Variant, Found | str]] = []
     for place, variant in enumerate(ablation.variants(len(categories))):
         try:
@@ -100,11 +100,15 @@ def _prepare(measure: Measure, base: Inputs, recipe: Recipe) -> None:
             pipeline.proposals(base, recipe)
 
 
+def _validation(out: Path, base: Inputs, recipe: Recipe) -> Validation:
+    return Validation(replace(base.held_out, out=out / "validation"), recipe)
+
+
 def _measure(
     variant: Variant, ablation: Ablation, out: Path, base: Inputs, recipe: Recipe, categories: Sequence[str]
 ) -> Evaluation:
     changed = variant.change(recipe)
-    validation = Validation(replace(base.held_out, out=out / "validation"), changed)
+    validation = _validation(out, base, changed)
     validation.prepare()
     match ablation.measure:
         case "segments":
@@ -114,10 +118,12 @@ def _measure(
             model = base.out / proposals.FOLDER
             return measure_clustered(validation, model, "clustered", variant.label, "result").strict
         case "proposals":
-            inputs = _with_classes(replace(base, out=out), variant, categories, recipe.proposals.seed)
-            if inputs.objects == base.objects:
+            inputs, chosen = replace(base, out=out), _chosen(variant, categories, recipe.proposals.seed)
+            if len(chosen) < len(categories):
+                _of_classes(base.out, out, chosen)
+            else:
                 _copy(base.out, out, (objects.FOLDER, segments.FOLDER))
-            objects.run(inputs, changed)
+                objects.run(inputs, changed)
             segments.run(inputs, changed)
             model = proposals.run(inputs, changed)
             return measure_proposals(validation, model)[0].strict
@@ -139,19 +145,33 @@ def _copy(source: Path, out: Path, folders: Sequence[str]) -> None:
             partial.rename(out / folder)
 
 
-def _with_classes(inputs: Inputs, variant: Variant, categories: Sequence[str], seed: int) -> Inputs:
-    """With the objects of some classes only; smaller choices are within larger ones."""
-    if variant.classes is None or variant.classes == len(categories):
-        return inputs
-    chosen = set(random.Random(seed).sample(list(categories), len(categories))[: variant.classes])
-    content = json.loads(inputs.need("objects").read_bytes())
-    ids = {one["id"] for one in content["categories"] if one["name"] in chosen}
-    content["annotations"] = [one for one in content["annotations"] if one["category_id"] in ids]
-    images = {one["image_id"] for one in content["annotations"]}
-    content["images"] = [one for one in content["images"] if one["id"] in images]
-    path = inputs.out / "objects.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    written = json.dumps(content).encode()
-    if not path.exists() or path.read_bytes() != written:
-        replace_file(path, written)
-    return replace(inputs, objects=path)
+def _chosen(variant: Variant, categories: Sequence[str], seed: int) -> frozenset[str]:
+    """The classes that a variant learns from; smaller choices are within larger ones."""
+    ordered = random.Random(seed).sample(list(categories), len(categories))
+    return frozenset(ordered[: variant.classes])
+
+
+def _of_classes(whole: Path, out: Path, chosen: Collection[str]) -> Path:
+    """Write `out/objects`: those of another run's objects that are of these classes."""
+    reader = StageReader(whole / objects.FOLDER, ObjectRow)
+
+    def label(shard: Shard[ImageRef]) -> list[ObjectRow]:
+        return [_without_others(row, chosen) for row in reader.read(shard.name)]
+
+    return run_shards(
+        out / objects.FOLDER,
+        row=ObjectRow,
+        shards=reader.shards,
+        settings={"classes": sorted(chosen)},
+        upstream=[whole / objects.FOLDER],
+        make_work=lambda: label,
+        label=f"objects of {len(chosen)} classes",
+    )
+
+
+def _without_others(row: ObjectRow, chosen: Collection[str]) -> ObjectRow:
+    """Objects of the chosen classes, numbered anew; without any, the image is rejected."""
+    kept = [one for one in row.objects if one.category in chosen]
+    if row.status == "ok" and not kept:
+        return replace(row, status="rejected", reason="no objects of the chosen classes", objects=())
+    return replace(row, objects=tuple(replace(one, object_id=place) for place, one in enumerate(kept)))

@@ -64,9 +64,9 @@ def compare(
 
 
 def _compared(inputs: Inputs, recipe: Recipe, chosen: Sequence[baselines.Name]) -> Comparison:
-    pipeline.run(inputs, recipe)
     validation = Validation(replace(inputs.held_out, out=inputs.out / "validation"), recipe)
-    validation.prepare()
+    validation.prepare()  # first, as it finds out what can't be used
+    pipeline.run(inputs, recipe)
     models = {name: baselines.run(name, inputs, recipe) for name in chosen}
     measured = [measure_whole_objects(validation), *measure_segments(validation)]
     measured += measure_proposals(validation, inputs.out / proposals.FOLDER)
