@@ -244,3 +244,8 @@ def test_23_parts() -> None:
 def test_images_may_be_of_other_kinds(copy: Path, tmp_path: Path) -> None:
     Image.new("L", (WIDTH, HEIGHT)).save(copy / PHOTOGRAPH)
     assert DATASET.write(copy, "train", tmp_path / "out").num_images == 2
+
+
+def test_a_folder_above_is_named(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"it is in {copy.resolve()}: give that folder"):
+        DATASET.write(copy.parent, "val", tmp_path / "out")

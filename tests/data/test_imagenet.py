@@ -161,10 +161,12 @@ def test_coco_counts(coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Finding("problem", "train: objects: 2, published are 860001"),
         Finding("problem", "train: classes: 1, published are 80"),
         Finding("ok", "all 2 images are there"),
+        Finding("ok", "2 images were read and are whole, of the annotated sizes"),
         Finding("problem", "val: images: 2, published are 5000"),
         Finding("problem", "val: objects: 2, published are 36781"),
         Finding("problem", "val: classes: 1, published are 80"),
         Finding("ok", "all 2 images are there"),
+        Finding("ok", "2 images were read and are whole, of the annotated sizes"),
     ]
     assert list(Coco().check(coco)) == expected
     small = coco_instances.Published(images=2, objects=2)
@@ -217,3 +219,28 @@ def test_links_to_classes_will_do(folder: Path, tmp_path: Path) -> None:
     (elsewhere / "n01507175").symlink_to(folder / "n01507175")
     Image.new("RGB", (4, 4)).save(folder / "n01507175" / "more.png")
     assert "images: 4 (published number: unknown)" in found(elsewhere, "ok")
+
+
+def test_validation_images_in_no_folders_are_a_problem(
+    tmp_path: Path, fake: Callable[[str], ModuleType]
+) -> None:
+    """As their archive unpacks: train/ alone would look like a whole copy."""
+    fake("imagenet").write(tmp_path)
+    for path in sorted((tmp_path / "val").rglob("*.JPEG")):
+        path.rename(tmp_path / "val" / f"{path.parent.name}{path.name}")
+    for folder in (tmp_path / "val").iterdir():
+        if folder.is_dir():
+            folder.rmdir()
+    (found,) = [text for kind, text in ImageNet().check(tmp_path) if kind == "problem"]
+    assert found.startswith("val: ")
+    assert "images in no folder" in found
+
+
+@pytest.mark.parametrize("where", ["..", "train/n01507175"])
+def test_a_folder_above_or_below_is_named(
+    tmp_path: Path, fake: Callable[[str], ModuleType], where: str
+) -> None:
+    root = tmp_path / "imagenet"
+    fake("imagenet").write(root)
+    (found,) = [text for kind, text in ImageNet().check(root / where) if kind == "problem"]
+    assert f"it is in {root.resolve()}" in found

@@ -88,6 +88,16 @@ def test_bad_objects_are_named(
         require_labels(replace(inputs, objects=objects))
 
 
+def test_an_image_of_another_size_is_named(inputs: Inputs, tmp_path: Path) -> None:
+    def change(content: Content) -> None:
+        content["images"][0].update(width=99)
+        content["annotations"] = [one for one in content["annotations"] if one["image_id"] != 1]
+
+    parts = changed(inputs.need("parts"), change, tmp_path)
+    with pytest.raises(InputError, match=r"image 1 \(000000\.png\): expected 99 x 64 pixels"):
+        require_labels(replace(inputs, objects=None, parts=parts))
+
+
 def test_paths_that_do_not_exist_are_named(inputs: Inputs, tmp_path: Path) -> None:
     for name in ("images", "objects", "parts"):
         with pytest.raises(ConfigError, match=f"--{name}: expected a file or folder"):

@@ -78,13 +78,14 @@ def test_images_below_a_folder(root: Path, tmp_path: Path, folder: str) -> None:
 
 def test_check(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = list(DATASET.check(root))
-    assert found[:6] == [
+    assert found[:7] == [
         Finding("problem", "train: images: 2, published are 45790"),
         Finding("problem", "train: objects: 3, published are 217117"),
         Finding("problem", "train: parts: 3, published are 395071"),
         Finding("problem", "train: object classes: 2, published are 75"),
         Finding("problem", "train: part categories: 3, published are 456"),
         Finding("ok", "all 2 images are there"),
+        Finding("ok", "2 images were read and are whole, of the annotated sizes"),
     ]
     monkeypatch.setattr(paco, "PUBLISHED", dict.fromkeys(paco.PUBLISHED, Published(2, 3, 3)))
     monkeypatch.setattr(paco, "NUM_OBJECT_CLASSES", 2)
@@ -105,6 +106,7 @@ def test_published_numbers_add_up() -> None:
         (lambda d: d.update(images=[], annotations=[]), "the split is empty"),
         (lambda d: d["images"][0].update(file_name="val2017/1.jpg"), "no file for val2017/1.jpg"),
         (lambda d: d["images"][0].update(file_name="../1.jpg"), "inside the images directory"),
+        (lambda d: d["annotations"][3].update(id=7), "annotations of different ids, found twice: 7"),
     ],
 )
 def test_bad_copies(
@@ -142,3 +144,10 @@ def test_no_annotations(tmp_path: Path) -> None:
     found = problems(tmp_path)
     assert len(found) == 3
     assert "https://dl.fbaipublicfiles.com/paco/annotations/paco_lvis_v1.zip" in found[0]
+
+
+def test_annotations_below_a_folder(root: Path, tmp_path: Path) -> None:
+    """As detectron2 has its data sets: paco/annotations beside coco/."""
+    (root / "paco").mkdir()
+    (root / "annotations").rename(root / "paco" / "annotations")
+    assert DATASET.write(root, "val", tmp_path / "out").num_objects == 3

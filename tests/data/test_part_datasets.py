@@ -88,7 +88,7 @@ def test_any_mask_comes_back(
     for number, (category, drawn) in enumerate(labels, start=1):
         height, width = drawn.shape
         given_mask = EncodedMask(encode(drawn), height, width) if encoded else drawn
-        (root / f"{number}.png").touch()
+        Image.new("1", (width, height)).save(root / f"{number}.png")
         found = LabelledObject(category, given_mask, (LabelledPart("Part", given_mask),))
         images.append(LabelledImage(CocoImage(number, f"{number}.png", width, height), (found,)))
         kept += [drawn] if drawn.any() else []
@@ -127,7 +127,10 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     [
         ([], "0 images, 0 objects and 0 parts: the split is empty"),
         ([LabelledImage(image(), (LabelledObject("Car", mask(1), ()),))], "1 objects and 0 parts"),
-        ([LabelledImage(image(), (CAR,)), LabelledImage(image(), (CAR,))], "images of different ids"),
+        (
+            [LabelledImage(image(), (CAR,)), LabelledImage(image(), (CAR,))],
+            "images of different ids in 'val', found twice: 1",
+        ),
         ([LabelledImage(image(name="gone.png"), (CAR,))], "no file for gone.png: get the images"),
     ],
 )
@@ -135,6 +138,16 @@ def test_bad_splits_leave_nothing(tmp_path: Path, labelled: list[LabelledImage],
     with pytest.raises(InputError, match=message):
         write_split(tmp_path / "out", "val", photographs(tmp_path / "images"), labelled)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_is_no_folder_to_write_to(
+    tmp_path: Path, fake: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake("paco").write(tmp_path / "data")
+    (tmp_path / "out").touch()
+    command = ["prepare", "paco", str(tmp_path / "data"), "--split", "val", "--out", str(tmp_path / "out")]
+    assert cli.main(command) == 2
+    assert "expected a folder to write to, found a file" in capsys.readouterr().err
 
 
 def test_counts_beside_published_ones() -> None:
@@ -189,11 +202,12 @@ def test_prepare_prints_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(all_part_datasets, "PART_DATASETS", {"fixed": Fixed()})
-    assert cli.main(["prepare", "fixed", str(tmp_path), "--split", "val", "--out", "new"]) == 0
+    (tmp_path / "my data").mkdir()
+    assert cli.main(["prepare", "fixed", str(tmp_path / "my data"), "--split", "val", "--out", "new"]) == 0
     assert capsys.readouterr().out == (
         "left out: one\n"
         "fixed, val: 2 images, 3 objects, 4 parts. Go on with\n"
-        f"  --images {tmp_path} \\\n  --objects new/o_val.json \\\n  --parts new/p_val.json\n"
+        f"  --images '{tmp_path}/my data' \\\n  --objects new/o_val.json \\\n  --parts new/p_val.json\n"
     )
 
 
@@ -247,6 +261,7 @@ def test_own_data(tmp_path: Path) -> None:
         Finding("ok", "objects_val.json: 1 images, 1 objects in 1 categories"),
         Finding("ok", "parts_val.json: 1 images, 1 parts in 1 categories"),
         Finding("ok", "all 1 images are there"),
+        Finding("ok", "1 images were read and are whole, of the annotated sizes"),
     ]
     with pytest.raises(InputError, match="there is nothing to prepare"):
         PART_DATASETS["coco_parts"].write(tmp_path, "val", tmp_path)
@@ -258,10 +273,16 @@ def test_own_data(tmp_path: Path) -> None:
         ("objects", '"name":"Car"', '"name":"Van"', "parts of no class in objects_val.json: Car Side Door"),
         ("objects", '"image_id":1', '"image_id":9', "1 annotations point to no image in it"),
         ("objects", '"height":6', '"height":7', "images of another size in the two files: a.png"),
-        ("objects", '"height":6', '"height":-6', "entries of images can't be used: 1"),
-        ("objects", "a.png", "b.png", "1 of 1 images are missing: images/b.png"),
+        (
+            "objects",
+            '"height":6',
+            '"height":-6',
+            "entries of images can't be used: 1 (expected width and height",
+        ),
+        ("objects", "a.png", "b.png", "1 of 1 images are missing: val/b.png"),
         ("parts", "a.png", "b.png", "images not in objects_val.json: b.png"),
         ("parts", '"supercategory":"Car"', '"x":1', "name its object class as `supercategory`"),
+        ("parts", '"size":[6,9]', '"size":[9,6]', "annotation 1: Expected a run-length encoding"),
         ("parts", '{"images"', '{"pictures"', "expected a list `images`"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from partdistillation.data.all_part_datasets import PART_DATASETS
 from partdistillation.data.coco import read_instances, read_parts
@@ -150,12 +151,16 @@ def test_the_other_release_is_recognised(copy: tuple[str, Path]) -> None:
         (lambda d: d["annotations"][0].update(image_id=99), "1 that point to no entry of `images`"),
         (lambda d: d.update(images=[]), "the split is empty"),
         (lambda d: d.update(annotations=[]), "0 objects and 0 parts: the split is empty"),
-        (lambda d: d["images"][0].update(file_name="dog.JPEG"), r"named after their classes .* 'dog.JPEG'"),
+        (
+            lambda d: d["images"][0].update(file_name="dog.JPEG"),
+            r"val\.json: .* named after their classes .* 'dog.JPEG'",
+        ),
         (
             lambda d: d["images"][0].update(file_name="n02088094_99.JPEG"),
-            "no file for images/val/n02088094_99.JPEG",
+            "no file for val/n02088094/n02088094_99.JPEG",
         ),
         (lambda d: d["images"][0].update(width=0), "expected width and height"),
+        (lambda d: d["images"][1].update(file_name=d["images"][0]["file_name"]), "found twice: n02088094_10"),
         (lambda d: d.pop("images"), "expected a list `images`"),
     ],
 )
@@ -185,7 +190,7 @@ def test_missing_files(ood: Path, tmp_path: Path) -> None:
     assert "get it at https://github.com/TACJu/PartImageNet" in found
 
     (ood / "test" / "n02814533" / "n02814533_10.JPEG").unlink()
-    expected = "1 of 2 images are missing: images/test/n02814533_10.JPEG"
+    expected = "1 of 2 images are missing: test/n02814533/n02814533_10.JPEG"
     assert any(text.startswith(expected) for text in problems("part_imagenet_ood", ood))
 
 
@@ -202,5 +207,36 @@ def test_unusable_annotations_are_left_out(ood: Path, tmp_path: Path) -> None:
     assert "annotation 0: Expected at least one polygon" in prepared.notes[0]
     assert "annotation 3: expected a category_id" in prepared.notes[1]
     notes = [text for severity, text in PART_DATASETS["part_imagenet_ood"].check(ood) if severity == "note"]
-    assert len(notes) == 1
+    assert len(notes) == 2
     assert "annotation 3" in notes[0]
+
+
+def test_images_of_another_size_are_left_out(ood: Path, tmp_path: Path) -> None:
+    """A copy that was shrunk would be scored against masks of other pixels."""
+    for image in (ood / "val").rglob("*_10.JPEG"):
+        Image.new("RGB", (10, 6)).save(image)
+    dataset = PART_DATASETS["part_imagenet_ood"]
+    prepared = dataset.write(ood, "val", tmp_path / "out")
+    assert prepared.num_images == len(read_parts(prepared.parts).images) == 1
+    (note,) = prepared.notes
+    assert note.endswith("expected 20 x 12 pixels, as annotated, found 10 x 6")
+    assert any("as annotated, found 10 x 6" in text for text in problems(dataset.name, ood))
+
+    for image in (ood / "val").rglob("*_11.JPEG"):
+        Image.new("RGB", (10, 6)).save(image)
+    with pytest.raises(InputError, match=r"the split is empty; left out: image .* found 10 x 6"):
+        dataset.write(ood, "val", tmp_path / "none")
+
+
+def test_images_that_were_cut_off_are_found(ood: Path) -> None:
+    path = next((ood / "val").rglob("*_10.JPEG"))
+    path.write_bytes(path.read_bytes()[:-40])
+    (found,) = [text for text in problems("part_imagenet_ood", ood) if str(path) in text]
+    assert "expected a whole, readable image" in found
+
+
+@pytest.mark.parametrize("where", ["..", "train", "val/n02088094"])
+def test_a_folder_above_or_below_is_named(ood: Path, tmp_path: Path, where: str) -> None:
+    with pytest.raises(InputError, match=f"it is in {ood.resolve()}: give that folder") as found:
+        PART_DATASETS["part_imagenet_ood"].write(ood / where, "val", tmp_path / "out")
+    assert "expected annotations/val/val.json" in str(found.value)

@@ -70,6 +70,7 @@ def test_check(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Finding("problem", "part categories: 5, published are 3308"),
         Finding("problem", "parts: 7, published are 406364"),
         Finding("ok", "all 3 images are there"),
+        Finding("ok", "3 images were read and are whole, of the annotated sizes"),
     ]
     for name, value in zip(
         ("NUM_CLASSES", "NUM_IMAGES", "NUM_PART_CATEGORIES", "NUM_PARTS"), (2, 3, 5, 7), strict=True
@@ -80,7 +81,7 @@ def test_check(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_missing_images(root: Path, tmp_path: Path) -> None:
     (root / "images" / "n01440764" / "n01440764_0.JPEG").unlink()
-    with pytest.raises(InputError, match=r"no file for images/n01440764_0.JPEG"):
+    with pytest.raises(InputError, match=r"no file for images/n01440764/n01440764_0.JPEG"):
         DATASET.write(root, "all", tmp_path / "out")
     assert "1 of 3 images are missing" in problems(root)[-1]
     assert "ImageNet's" in problems(root)[-1]

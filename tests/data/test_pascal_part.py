@@ -282,3 +282,16 @@ def test_photographs_are_whatever_they_are(copy: Path, tmp_path: Path) -> None:
     Image.new("RGB", (WIDTH, HEIGHT - 1)).save(copy / "VOCdevkit/VOC2010/JPEGImages/2010_000001.jpg")
     with pytest.raises(InputError, match="of the image's size, 20 x 11, found 20 x 12"):
         MERGING.write(copy, "val", tmp_path / "out")
+
+
+def test_a_folder_above_or_below_is_named(copy: Path, tmp_path: Path) -> None:
+    for where in (copy.parent, copy / "VOCdevkit"):
+        with pytest.raises(InputError, match=f"it is in {copy.resolve()}: give that folder"):
+            MERGING.write(where, "val", tmp_path / "out")
+
+
+def test_lists_of_other_editors(copy: Path, tmp_path: Path) -> None:
+    """With a byte order mark and Windows' ends of lines."""
+    path = copy / "VOCdevkit" / "VOC2010" / "ImageSets" / "Main" / "val.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + b"2010_000001\r\n")
+    assert MERGING.write(copy, "val", tmp_path / "out").num_images == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 
 from partdistillation.data.cityscapes_part import CityscapesPart
 from partdistillation.data.coco_instances import Coco
@@ -65,7 +66,7 @@ def prepare(name: str, root: Path, split: str, out: Path) -> None:
     print(
         f"{name}, {split}: {prepared.num_images} images, {prepared.num_objects} objects, "
         f"{prepared.num_parts} parts. Go on with\n"
-        f"  --images {prepared.images_dir} \\\n"
-        f"  --objects {prepared.objects} \\\n"
-        f"  --parts {prepared.parts}"
+        f"  --images {quote(str(prepared.images_dir))} \\\n"
+        f"  --objects {quote(str(prepared.objects))} \\\n"
+        f"  --parts {quote(str(prepared.parts))}"
     )

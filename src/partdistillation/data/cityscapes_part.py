@@ -39,6 +39,8 @@ from partdistillation.data.part_datasets import (
     LabelledPart,
     PreparedSplit,
     compared,
+    elsewhere,
+    evenly,
     known_split,
     listed,
     require_images,
@@ -131,7 +133,7 @@ def decode_label(number: int) -> Label:
 
 def _check_some(root: Path, split: str, names: Sequence[str]) -> Iterator[Finding]:
     """Read a few annotations: all of them take minutes."""
-    sample = names[:: max(1, len(names) // _SAMPLED)][:_SAMPLED]
+    sample = evenly(names, _SAMPLED)
     problems = 0
     for name in sample:
         try:
@@ -202,6 +204,7 @@ def _names(root: Path, split: str) -> list[str]:
     if not names:
         raise InputError(
             f"{folder}: expected annotations CITY/*{_ANNOTATION}, found none: the split is empty; {_GET}"
+            + elsewhere(root, [f"{each}/{split}" for each in _ANNOTATIONS])
         )
     return [name.removesuffix(_ANNOTATION) for name in names]
 

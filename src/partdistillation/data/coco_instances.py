@@ -10,13 +10,20 @@ Lin et al.: Microsoft COCO: Common Objects in Context, ECCV 2014, arXiv:1405.031
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.part_datasets import Finding, PreparedSplit, compared
-from partdistillation.data.published_coco import absent_images, complaints, file_of, located
+from partdistillation.data.published_coco import (
+    absent_images,
+    complaints,
+    damaged_images,
+    file_of,
+    located,
+    unusable_regions,
+)
 from partdistillation.errors import InputError
 
 
@@ -62,10 +69,12 @@ def _check_split(root: Path, split: str, dataset: CocoDataset) -> Iterator[Findi
     yield compared(f"{split}: objects", count, PUBLISHED[split].objects)
     yield compared(f"{split}: classes", len(dataset.categories), NUM_CLASSES)
     yield from complaints(dataset)
+    yield from unusable_regions(dataset)
     folders = (f"{split}2017", f"images/{split}2017")
-    names = (image.file_name for image in dataset.images if not image.problem)
-    yield from absent_images(
-        root,
-        (located(root, (f"{folder}/{name}" for folder in folders)) for name in names),
-        _GET_IMAGES.format(split=split),
-    )
+    images = [
+        replace(image, file_name=located(root, (f"{folder}/{image.file_name}" for folder in folders)))
+        for image in dataset.images
+        if not image.problem
+    ]
+    yield from absent_images(root, (each.file_name for each in images), _GET_IMAGES.format(split=split))
+    yield from damaged_images(root, images)

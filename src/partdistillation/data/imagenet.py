@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from partdistillation.data.image_folder import EXTENSIONS
 from partdistillation.data.images import load_image
-from partdistillation.data.part_datasets import Finding, PreparedSplit, compared, listed
+from partdistillation.data.part_datasets import Finding, PreparedSplit, compared, elsewhere, evenly, listed
 from partdistillation.data.wordnet import SYNSET_ID, VERSION, read_wordnet
 from partdistillation.errors import InputError
 
@@ -38,6 +38,7 @@ RELEASES = {1_000: "ImageNet-1K", 21_841: "ImageNet-21K, autumn 2011", 19_167: "
 """By the number of their classes."""
 
 _SAMPLED = 200
+_ANYWHERE = [f"{place}/n{'[0-9]' * 8}" for place in PLACES]
 _GET = "get it at https://www.image-net.org/download.php"
 
 
@@ -59,7 +60,11 @@ class ImageNet:
         listings = {place: _listing(root / place) for place in PLACES if (root / place).is_dir()}
         found = {place: listing for place, listing in listings.items() if listing.folders}
         if not found:
-            yield Finding("problem", _nothing(root, listings))
+            yield Finding("problem", _nothing(root, listings) + elsewhere(root, _ANYWHERE))
+            return
+        for place in sorted(listings.keys() & {"train", "val"} - found.keys()):
+            # Beside the other one it would be overlooked; validation images come unsorted.
+            yield Finding("problem", f"{place}: {_nothing(root / place, {place: listings[place]})}")
         for place, listing in found.items():
             yield from _check_place(root / place, place, listing)
 
@@ -159,4 +164,4 @@ def _some_of(paths: Sequence[Path], index: int, num_classes: int) -> list[Path]:
     if index % max(1, num_classes // _SAMPLED):
         return []
     share = max(1, _SAMPLED // num_classes)
-    return sorted(paths)[:: max(1, len(paths) // share)][:share]
+    return list(evenly(sorted(paths), share))

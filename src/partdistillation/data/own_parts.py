@@ -8,16 +8,31 @@ commands:
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from partdistillation.config import Inputs
-from partdistillation.data.coco import CocoDataset, read_instances, read_parts
+from partdistillation.data.coco import CocoDataset, CocoImage, read_instances, read_parts
 from partdistillation.data.coco_parts import parts_of
-from partdistillation.data.part_datasets import Finding, PreparedSplit, listed, require_images
-from partdistillation.data.published_coco import absent_images, complaints, located
+from partdistillation.data.part_datasets import (
+    Finding,
+    PreparedSplit,
+    elsewhere,
+    evenly,
+    listed,
+    misfit,
+    require_images,
+)
+from partdistillation.data.published_coco import (
+    absent_images,
+    complaints,
+    damaged_images,
+    located,
+    unusable_regions,
+)
 from partdistillation.errors import InputError
 
+_SAMPLED = 1_000
 _GET_IMAGES = "put them below images/, or name them in the file as they are named on disk"
 
 
@@ -37,7 +52,8 @@ class OwnParts:
         if not suffixes:
             yield Finding(
                 "problem",
-                f"{root}: expected objects.json and parts.json, or objects_train.json, ..., found neither",
+                f"{root}: expected objects.json and parts.json, or objects_train.json, ..., found neither"
+                + elsewhere(root, ("objects*.json",)),
             )
         for suffix in suffixes:
             yield from _check_pair(root, suffix)
@@ -58,7 +74,7 @@ def require_labels(inputs: Inputs) -> None:
         ConfigError: the images weren't given, or a path doesn't exist.
         InputError: a file can't be read or has no images or no annotations, some of its annotations can't be
             used or point to no image, images aren't in the folder, a part's object class isn't among the
-            objects' classes, or an image is of two sizes.
+            objects' classes, or an image is of another size than a file says.
     """
     images = inputs.need("images")
     objects = inputs.objects and inputs.need("objects")
@@ -70,9 +86,18 @@ def require_labels(inputs: Inputs) -> None:
             require_images(images, [image.file_name for image in dataset.images])
     if objects_file and parts_file:
         _raise_first(_contradictions(objects_file, parts_file))
+    if objects_file:  # some of them: there may be a million, and a single odd one is stage 1's to reject
+        _require_sizes(images, objects_file, evenly(objects_file.images, _SAMPLED))
     if parts_file:
+        _require_sizes(images, parts_file, parts_file.images)
         for image in parts_file.images:
             parts_of(parts_file, image)
+
+
+def _require_sizes(folder: Path, dataset: CocoDataset, images: Iterable[CocoImage]) -> None:
+    for image in images:
+        if reason := misfit(folder, image):
+            raise InputError(f"{dataset.path}: image {image.id!r} ({image.file_name}): {reason}")
 
 
 def _raise_first(findings: Iterable[Finding]) -> None:
@@ -93,10 +118,24 @@ def _check_pair(root: Path, suffix: str) -> Iterator[Finding]:
         yield from complaints(dataset)
     yield from _contradictions(objects, parts)
     folders = ("images/", f"{suffix.removeprefix('_')}/", "")
-    names = (image.file_name for image in objects.images if not image.problem)
-    yield from absent_images(
-        root, (located(root, (f"{each}{name}" for each in folders)) for name in names), _GET_IMAGES
-    )
+    images = [
+        replace(image, file_name=located(root, (f"{folder}{image.file_name}" for folder in folders)))
+        for image in objects.images
+        if not image.problem
+    ]
+    yield from absent_images(root, (image.file_name for image in images), _GET_IMAGES)
+    yield from damaged_images(root, images)
+    yield from unusable_regions(objects)
+    yield from _unusable_parts(parts)
+
+
+def _unusable_parts(parts: CocoDataset) -> Iterator[Finding]:
+    """All of them: nothing is scored against parts with gaps."""
+    for image in parts.images:
+        try:
+            parts_of(parts, image)
+        except InputError as error:
+            yield Finding("problem", str(error))
 
 
 def _counts(dataset: CocoDataset, what: str) -> Iterator[Finding]:

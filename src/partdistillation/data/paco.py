@@ -2,7 +2,8 @@
 
 Layout; the images are COCO 2017's, and links will do:
 
-    annotations/paco_lvis_v1_SPLIT.json       SPLIT being train, val or test; or without annotations/
+    annotations/paco_lvis_v1_SPLIT.json       SPLIT being train, val or test; or without annotations/,
+                                              or below paco/
     train2017/*.jpg, val2017/*.jpg            or below images/ or coco/
 
 The JSON is COCO's with objects and parts in one list. A category `car_(automobile)` of supercategory
@@ -31,14 +32,17 @@ from partdistillation.data.part_datasets import (
     compared,
     known_split,
     listed,
+    repeated,
     write_split,
 )
 from partdistillation.data.published_coco import (
     absent_images,
     complaints,
+    damaged_images,
     file_of,
     located,
     regions,
+    unusable_regions,
     usable_images,
 )
 from partdistillation.errors import InputError
@@ -94,12 +98,16 @@ def _check_split(root: Path, split: str, dataset: CocoDataset) -> Iterator[Findi
     yield compared(f"{split}: object classes", len(dataset.categories) - part_categories, NUM_OBJECT_CLASSES)
     yield compared(f"{split}: part categories", part_categories, NUM_PART_CATEGORIES)
     yield from complaints(dataset)
-    yield from absent_images(root, (_path(root, image) for image in dataset.images), _GET_IMAGES)
+    yield from unusable_regions(dataset)
+    images = [replace(image, file_name=_path(root, image)) for image in dataset.images if not image.problem]
+    yield from absent_images(root, (image.file_name for image in images), _GET_IMAGES)
+    yield from damaged_images(root, images)
 
 
 def _read(root: Path, split: str) -> CocoDataset:
     name = f"paco_lvis_v1_{split}.json"
-    dataset = read_instances(file_of(root, (f"annotations/{name}", name, f"paco_lvis_v1/{name}")))
+    folders = ("annotations", ".", "paco_lvis_v1", "paco/annotations")
+    dataset = read_instances(file_of(root, (f"{folder}/{name}".removeprefix("./") for folder in folders)))
     objects = {category.name for category in dataset.categories if not _is_part(category)}
     homeless = [
         category.name
@@ -110,6 +118,12 @@ def _read(root: Path, split: str) -> CocoDataset:
         raise InputError(
             f"{dataset.path}: expected an object class of every part category (bottle of bottle:cap), "
             f"found none of {listed(homeless)}"
+        )
+    # Parts are tied to objects by them: of two objects with one id, one would be lost.
+    everything = (annotation for image in dataset.images for annotation in dataset.of(image.id))
+    if twice := repeated(str(annotation.id) for annotation in everything):
+        raise InputError(
+            f"{dataset.path}: expected annotations of different ids, found twice: {listed(twice)}"
         )
     return dataset
 

@@ -5,20 +5,24 @@ into COCO objects + parts (docs/datasets.md). Images stay where they are and as 
 name are in `all_part_datasets`.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from partdistillation.data.coco_entries import CocoImage
 from partdistillation.data.coco_writer import InstanceLabel, PartLabel, write_instances, write_parts
+from partdistillation.data.images import image_size
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import EncodedMask, Mask, area, encode
 
 Severity = Literal["ok", "note", "problem"]
+
+T = TypeVar("T")
 
 _MENTIONED = 3
 
@@ -108,9 +112,14 @@ class _Labels:
     parts: list[PartLabel] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
-    def add(self, labelled: LabelledImage) -> None:
-        self.images.append(labelled.image)
+    def add(self, labelled: LabelledImage, images_dir: Path) -> None:
         where = f"image {labelled.image.id!r} ({labelled.image.file_name})"
+        # Missing files are told of together, when all are known.
+        there = (images_dir / labelled.image.file_name).is_file()
+        if there and (reason := misfit(images_dir, labelled.image)):
+            self.left_out.append(f"{where}: {reason}")
+            return
+        self.images.append(labelled.image)
         self.left_out += [f"{where}: {reason}" for reason in labelled.left_out]
         for found in labelled.objects:
             rle = _encoded(found.mask)
@@ -129,23 +138,29 @@ class _Labels:
 def write_split(out: Path, split: str, images_dir: Path, labelled: Iterable[LabelledImage]) -> PreparedSplit:
     """Write a split's objects and parts, numbered from 1; `labelled` is gone through once.
 
-    Regions without a pixel are left out, and said in the notes.
+    Regions without a pixel, and images of another size than their annotations say, are left out, and said
+    in the notes.
 
     Raises:
-        InputError: the split is empty, no object has parts, two images have one id, or images aren't in
-            `images_dir`. Nothing is written.
+        InputError: the split is empty, no object has parts, two images have one id, images aren't in
+            `images_dir`, or `out` can't be a folder. Nothing is written.
     """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: expected a folder to write to, found a file; choose another --out")
     labels = _Labels()
     for each in labelled:
-        labels.add(each)
+        labels.add(each, images_dir)
     if not labels.images or not labels.parts:
+        reasons = f"; left out: {listed(labels.left_out)}" if labels.left_out else ""
         raise InputError(
             f"{images_dir}: expected images with objects and parts in the split {split!r}, found "
             f"{len(labels.images)} images, {len(labels.objects)} objects and {len(labels.parts)} parts: "
-            "the split is empty"
+            f"the split is empty{reasons}"
         )
-    if len({image.id for image in labels.images}) != len(labels.images):
-        raise InputError(f"{images_dir}: expected images of different ids in {split!r}, found one twice")
+    if twice := repeated(str(image.id) for image in labels.images):
+        raise InputError(
+            f"{images_dir}: expected images of different ids in {split!r}, found twice: {listed(twice)}"
+        )
     require_images(images_dir, [image.file_name for image in labels.images])
     out.mkdir(parents=True, exist_ok=True)
     objects, parts = out / f"objects_{split}.json", out / f"parts_{split}.json"
@@ -172,6 +187,42 @@ def require_images(folder: Path, file_names: Sequence[str]) -> None:
 def missing_files(folder: Path, names: Iterable[str]) -> list[str]:
     """Those of the relative paths that `folder` has no file for, in their order."""
     return [name for name in names if not (folder / name).is_file()]
+
+
+def misfit(folder: Path, image: CocoImage) -> str:
+    """Why a file doesn't go with what is said of the image, by its header; nothing where it does."""
+    try:
+        found = image_size(folder / image.file_name)
+    except InputError as error:
+        return str(error)
+    return other_size(image, *found)
+
+
+def other_size(image: CocoImage, width: int, height: int) -> str:
+    """What is wrong with a file of this size; nothing where it is the annotated one."""
+    if (width, height) == (image.width, image.height):
+        return ""
+    return f"expected {image.width} x {image.height} pixels, as annotated, found {width} x {height}"
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Those that come more than once."""
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def elsewhere(root: Path, patterns: Sequence[str]) -> str:
+    """An end for an error message: the folder that should have been given, a level up or down; or nothing."""
+    root = root.resolve()
+    below = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    for place in (root.parent, root.parent.parent, *below):
+        if any(next(place.glob(pattern), None) for pattern in patterns):
+            return f"; it is in {place}: give that folder"
+    return ""
+
+
+def evenly(things: Sequence[T], count: int) -> Sequence[T]:
+    """At most `count` of them, spread over all: always the same."""
+    return things[:: max(1, len(things) // count)][:count]
 
 
 def compared(what: str, found: int, published: int | None) -> Finding:

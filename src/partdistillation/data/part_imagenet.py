@@ -45,9 +45,11 @@ from partdistillation.data.part_datasets import (
 from partdistillation.data.published_coco import (
     absent_images,
     complaints,
+    damaged_images,
     file_of,
     located,
     regions,
+    unusable_regions,
     usable_images,
 )
 from partdistillation.errors import InputError
@@ -99,7 +101,14 @@ class PartImageNet:
         yield compared(f"{split}: images", len(dataset.images), self.num_images.get(split))
         yield compared(f"{split}: classes", len(_synsets(dataset)), self.num_classes.get(split))
         yield from complaints(dataset)
-        yield from absent_images(root, (_path(root, split, image) for image in dataset.images), _GET)
+        yield from unusable_regions(dataset)
+        images = [
+            replace(image, file_name=_path(root, split, image))
+            for image in dataset.images
+            if not image.problem
+        ]
+        yield from absent_images(root, (image.file_name for image in images), _GET)
+        yield from damaged_images(root, images)
         try:
             self._require_classes(dataset)
         except InputError as error:
@@ -126,8 +135,9 @@ class PartImageNet:
     def _labelled(self, root: Path, splits: list[str]) -> Iterator[LabelledImage]:
         for split in splits:
             dataset = self._read(root, split)
+            images = usable_images(dataset)
             self._require_classes(dataset)
-            for image in usable_images(dataset):
+            for image in images:
                 found, reasons = regions(dataset, image)
                 # The two files of `val_test` number their images alike; ImageNet's names are unique.
                 entry = replace(
@@ -159,7 +169,10 @@ class PartImageNet:
     def _require_classes(self, dataset: CocoDataset) -> None:
         if self.classes == "synset":
             for image in dataset.images:
-                _synset(image)
+                try:
+                    _synset(image)
+                except InputError as error:
+                    raise InputError(f"{dataset.path}: {error}") from error
 
 
 def _synset(image: CocoImage) -> str:
@@ -180,7 +193,7 @@ def _path(root: Path, split: str, image: CocoImage) -> str:
     """An image's file, relative to the data set's folder."""
     match = _SYNSET.search(image.file_name)
     folders = (f"images/{split}", split, "images")
-    names = (image.file_name, *([f"{match[0]}/{image.file_name}"] if match else []))
+    names = (*([f"{match[0]}/{image.file_name}"] if match else []), image.file_name)
     return located(root, (f"{folder}/{name}" for folder in folders for name in names))
 
 

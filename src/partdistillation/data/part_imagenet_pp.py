@@ -28,14 +28,17 @@ from partdistillation.data.part_datasets import (
     LabelledPart,
     PreparedSplit,
     compared,
+    elsewhere,
     known_split,
     write_split,
 )
 from partdistillation.data.published_coco import (
     absent_images,
     complaints,
+    damaged_images,
     located,
     regions,
+    unusable_regions,
     usable_images,
 )
 from partdistillation.data.wordnet import SYNSET_ID
@@ -64,7 +67,7 @@ class PartImageNetPP:
             yield Finding("problem", f"{error}; {_GET}")
             return
         yield compared("classes (files in json/)", len(files), NUM_CLASSES)
-        images: list[str] = []
+        images: list[CocoImage] = []
         parts = categories = 0
         for file in files:
             try:
@@ -73,14 +76,16 @@ class PartImageNetPP:
                 yield Finding("problem", str(error))
                 continue
             yield from complaints(dataset)
-            kept = [image for image in dataset.images if _name(image) not in discarded]
-            images += [_path(root, file.stem, image) for image in kept]
+            yield from unusable_regions(dataset, sampled=2)
+            kept = [each for each in dataset.images if not each.problem and _name(each) not in discarded]
+            images += [replace(each, file_name=_path(root, file.stem, each)) for each in kept]
             parts += sum(len(dataset.of(image.id)) for image in kept)
             categories += len(dataset.categories)
         yield compared("images", len(images), NUM_IMAGES)
         yield compared("part categories", categories, NUM_PART_CATEGORIES)
         yield compared("parts", parts, NUM_PARTS)
-        yield from absent_images(root, images, _GET_IMAGES)
+        yield from absent_images(root, (image.file_name for image in images), _GET_IMAGES)
+        yield from damaged_images(root, images)
 
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
         known_split(self.name, self.splits, split)
@@ -115,7 +120,10 @@ def _files(root: Path) -> list[Path]:
     """
     files = sorted((root / "json").glob("*.json"))
     if not files:
-        raise InputError(f"{root}: expected annotation files json/n01440764.json, ..., found none")
+        raise InputError(
+            f"{root}: expected annotation files json/n01440764.json, ..., found none"
+            + elsewhere(root, ("json/n*.json",))
+        )
     for file in files:
         if not SYNSET_ID.fullmatch(file.stem):
             raise InputError(
@@ -145,5 +153,5 @@ def _name(image: CocoImage) -> str:
 
 def _path(root: Path, synset: str, image: CocoImage) -> str:
     """An image's file, relative to the data set's folder."""
-    names = (image.file_name, f"{synset}/{image.file_name}")
+    names = (f"{synset}/{image.file_name}", image.file_name)
     return located(root, (f"{folder}/{name}" for folder in ("images", "train") for name in names))

@@ -37,6 +37,8 @@ from partdistillation.data.part_datasets import (
     LabelledPart,
     PreparedSplit,
     compared,
+    elsewhere,
+    evenly,
     known_split,
     listed,
     missing_files,
@@ -109,7 +111,7 @@ class PascalPart:
             for each in ids
             if (copy.annotations / _annotation(each)).is_file() and (copy.voc / _photograph(each)).is_file()
         ]
-        sample = there[:: max(1, len(there) // _SAMPLED)][:_SAMPLED]
+        sample = evenly(there, _SAMPLED)
         left_out: list[str] = []
         problems = 0
         for each in sample:
@@ -149,7 +151,7 @@ class PascalPart:
                 for each in matlab.structs(whole["objects"], ("class", "mask", "parts"), "objects")
             )
         except InputError as error:
-            raise InputError(f"{path}: {error}: get the file again") from error
+            raise InputError(f"{path}: {error}: get the file again, or its photograph") from error
         return LabelledImage(image, objects, tuple(left_out))
 
     def _object(self, found: matlab.Struct, image: CocoImage, left_out: list[str]) -> LabelledObject:
@@ -182,7 +184,8 @@ def _copy(root: Path) -> _Copy:
     """
     annotations = _folder(root, _ANNOTATIONS, "*.mat")
     if annotations is None:
-        raise InputError(f"{root}: expected Annotations_Part/*.mat, found none: {_GET}")
+        hint = elsewhere(root, [f"{folder}/*.mat" for folder in _ANNOTATIONS if folder != "."])
+        raise InputError(f"{root}: expected Annotations_Part/*.mat, found none: {_GET}{hint}")
     voc = _folder(root, _IMAGES, "JPEGImages")
     if voc is None:
         raise InputError(f"{root}: expected VOCdevkit/VOC2010/JPEGImages, found none: {_GET_IMAGES}")
@@ -203,7 +206,7 @@ def _ids(copy: _Copy, split: str) -> list[str]:
     places = [copy.voc / "ImageSets" / kind / f"{split}.txt" for kind in ("Main", "Part")]
     path = next((each for each in places if each.is_file()), places[0])
     try:
-        lines = path.read_text(encoding="utf-8").split()
+        lines = path.read_text(encoding="utf-8-sig").split()
     except OSError as error:
         raise InputError(
             f"{path}: expected the list of the split's images, found {error.strerror}; {_GET_IMAGES}"

@@ -1,12 +1,23 @@
 """What the part data sets that are published as COCO JSON have in common: files, masks, findings."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from partdistillation.data.coco import CocoAnnotation, CocoDataset, CocoImage
-from partdistillation.data.part_datasets import Finding, listed, missing_files
+from partdistillation.data.images import load_image
+from partdistillation.data.part_datasets import (
+    Finding,
+    elsewhere,
+    evenly,
+    listed,
+    missing_files,
+    other_size,
+    repeated,
+)
 from partdistillation.errors import InputError
-from partdistillation.functional.masks import EncodedMask, encoded_from_coco
+from partdistillation.functional.masks import EncodedMask, area, encoded_from_coco
+
+_SAMPLED = 200
 
 
 def file_of(root: Path, candidates: Iterable[str]) -> Path:
@@ -19,13 +30,18 @@ def file_of(root: Path, candidates: Iterable[str]) -> Path:
     for candidate in candidates:
         if (root / candidate).is_file():
             return root / candidate
-    raise InputError(f"{root}: expected {' or '.join(candidates)}, found none of them; check the folder")
+    raise InputError(
+        f"{root}: expected {' or '.join(candidates)}, found none of them"
+        + (elsewhere(root, candidates) or "; check the folder")
+    )
 
 
 def located(root: Path, candidates: Iterable[str]) -> str:
-    """The first of the relative paths that is a file of `root`; the first of all where none is."""
+    """The first of the relative paths that is a file of `root`; where none is, the likeliest place for it."""
     candidates = list(candidates)
-    return next((each for each in candidates if (root / each).is_file()), candidates[0])
+    found = (each for each in candidates if (root / each).is_file())
+    likely = (each for each in candidates if (root / each).parent.is_dir())
+    return next(found, next(likely, candidates[0]))
 
 
 def usable_images(dataset: CocoDataset) -> tuple[CocoImage, ...]:
@@ -74,7 +90,9 @@ def complaints(dataset: CocoDataset) -> Iterator[Finding]:
         yield Finding(
             "problem", f"{dataset.path.name}: {dataset.orphans} annotations point to no image in it"
         )
-    broken = [str(image.id) for image in dataset.images if image.problem]
+    if twice := repeated(image.file_name for image in dataset.images if not image.problem):
+        yield Finding("problem", f"{dataset.path.name}: images that are there twice: {listed(twice)}")
+    broken = [f"{image.id} ({image.problem})" for image in dataset.images if image.problem]
     if broken:
         yield Finding("problem", f"{dataset.path.name}: entries of images can't be used: {listed(broken)}")
     unusable = [reason for reasons in dataset.unusable.values() for reason in reasons]
@@ -92,6 +110,40 @@ def absent_images(root: Path, names: Iterable[str], where: str) -> Iterator[Find
         )
     elif names:
         yield Finding("ok", f"all {len(names)} images are there")
+
+
+def damaged_images(root: Path, images: Sequence[CocoImage]) -> Iterator[Finding]:
+    """Read some of the images that are there, whole: what was cut off or resized can't be told otherwise.
+
+    `file_name` is relative to `root`.
+    """
+    sample = evenly([image for image in images if (root / image.file_name).is_file()], _SAMPLED)
+    problems = [problem for image in sample if (problem := _damage(root, image))]
+    yield from (Finding("problem", problem) for problem in problems)
+    if sample and not problems:
+        yield Finding("ok", f"{len(sample)} images were read and are whole, of the annotated sizes")
+
+
+def _damage(root: Path, image: CocoImage) -> str:
+    try:
+        height, width, _ = load_image(root / image.file_name).shape
+    except InputError as error:
+        return str(error)
+    reason = other_size(image, width, height)
+    return reason and f"{root / image.file_name}: {reason}"
+
+
+def unusable_regions(dataset: CocoDataset, *, sampled: int = _SAMPLED) -> Iterator[Finding]:
+    """Decode the masks of some images; what `complaints` says of annotations isn't said again."""
+    sample = evenly([image for image in dataset.images if not image.problem], sampled)
+    reasons = []
+    for image in sample:
+        found, unusable = regions(dataset, image)
+        reasons += unusable[len(dataset.unusable.get(str(image.id), ())) :]
+        reasons += [f"annotation {each.id!r}: no pixel" for each, mask in found if not area(*mask)]
+    if reasons:
+        name = dataset.path.name
+        yield Finding("note", f"{name}: masks to leave out, in {len(sample)} images: {listed(reasons)}")
 
 
 def _without_lines(segmentation: object) -> object:
