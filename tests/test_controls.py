@@ -1,5 +1,6 @@
 """Ways to parts on validation images: what is compared is what it says, and all of it with the same masks."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from partdistillation import controls
 from partdistillation.config import Inputs, Recipe
 from partdistillation.controls import Validation
 from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.part_table import ClassParts, PartTable
 from partdistillation.records import ObjectRow, PartRow, SegmentRow
 from partdistillation.stages import objects, ranking, segments
 from partdistillation.store import read_rows
@@ -73,14 +75,82 @@ def test_a_model_of_other_classes_is_scored_by_clusters_of_these_images(
     validation = Validation(validation.inputs, replace(validation.recipe, ranking=loose))
     measured = controls.measure_model(validation, strangers)
     assert [one.name for one in measured] == [
-        "proposals: overlapping", "proposals: unique per pixel", "parts: mapped", "parts: clustered",
+        "proposals: overlapping", "proposals: unique per pixel", "parts: clustered",
     ]  # fmt: skip
-    _, unique, mapped, clustered = measured
-    assert mapped.strict.predictions == 0  # it has no rows for these classes
+    _, unique, clustered = measured  # and no "parts: mapped": it has no rows for these classes
     assert clustered.strict.predictions == unique.strict.predictions > 0
     assert 0 < clustered.strict.c_miou < 1
     ids = {part for one in clustered.strict.categories for its in one.parts for part in its.part_ids}
     assert ids == {0, 1}
+
+
+def loosened(validation: Validation) -> Validation:
+    """The same, with every proposal let through."""
+    loose = replace(validation.recipe.ranking, label_min_score=0.0, min_score=0.0, num_parts=2)
+    return replace(validation, recipe=replace(validation.recipe, ranking=loose))
+
+
+def part_model(folder: Path, recipe: Recipe, names: Sequence[str]) -> Path:
+    network = PartMask2Former.from_pretrained(recipe.encoder)
+    network.with_head(names, num_parts=3, seed=1).save_pretrained(folder)
+    return folder
+
+
+def test_a_class_map_stands_for_a_model_with_those_names(
+    validation: Validation, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    """All rows are those of the same weights whose classes are called as the data set's are."""
+    own = validation.true_classes()
+    foreign = [f"a {name}" for name in own]
+    found = []
+    for place, names, class_map in (
+        ("own", own, {}),
+        ("foreign", foreign, dict(zip(own, foreign, strict=True))),
+    ):
+        inputs = replace(validation.inputs, out=tmp_path / place)
+        its = replace(loosened(validation), inputs=inputs, class_map=class_map)
+        its.prepare()
+        model = part_model(tmp_path / f"{place}_model", tiny_recipe, names)
+        assert controls.unknown_classes(its, model) == ()
+        found.append([(one.name, one.strict.to_json()) for one in controls.measure_model(its, model)])
+    assert found[0] == found[1]
+    assert len(found[0]) == 4
+
+
+def test_mapped_scores_are_of_the_classes_that_the_model_knows(
+    validation: Validation, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    first, *others = validation.true_classes()
+    inputs = replace(validation.inputs, out=tmp_path / "out")
+    its = replace(loosened(validation), inputs=inputs)
+    its.prepare()
+    model = part_model(tmp_path / "model", tiny_recipe, [first, "ship"])
+    assert controls.unknown_classes(its, model) == tuple(others)
+    rows = {one.name: one.strict for one in controls.measure_model(its, model)}
+    assert [one.category for one in rows["parts: mapped"].categories] == [first]
+    assert [one.category for one in rows["parts: clustered"].categories] == [first, *others]
+    assert rows["parts: mapped"].images == rows["parts: clustered"].images == 4
+
+
+def test_a_part_table_changes_the_mapped_parts(
+    validation: Validation, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    """Under the model's names: the data set's class is another."""
+    own = validation.true_classes()
+    model = part_model(tmp_path / "model", tiny_recipe, ["ship"])
+    found = {}
+    for name, table in (("whole", None), ("less", PartTable({"ship": ClassParts(merged={1: 0, 2: 0})}))):
+        inputs = replace(validation.inputs, out=tmp_path / name)
+        its = replace(validation, inputs=inputs, class_map=dict.fromkeys(own, "ship"), part_table=table)
+        its.prepare()
+        controls.measure_parts(its, model, "mapped", "mapped", "result")
+        rows = read_rows(inputs.out / "mapped", PartRow)
+        found[name] = [
+            (one.category, {part.part for part in one.parts}) for row in rows for one in row.objects
+        ]
+    assert {category for category, _ in found["whole"]} <= {*own}
+    assert [(category, {0} if parts else set()) for category, parts in found["whole"]] == found["less"]
+    assert any(parts - {0} for _, parts in found["whole"])
 
 
 def test_clusters_are_stage_4s(validation: Validation, tiny_recipe: Recipe, tmp_path: Path) -> None:

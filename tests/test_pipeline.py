@@ -20,6 +20,7 @@ from partdistillation.config import CONFIG_FILE, Inputs, Recipe
 from partdistillation.data.coco import read_parts
 from partdistillation.errors import ConfigError, InputError, SettingsChanged, StoreError
 from partdistillation.inference import PartSegmenter
+from partdistillation.models.pretrained import read_info
 from partdistillation.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
 from partdistillation.store import read_rows
 
@@ -252,6 +253,48 @@ def test_a_model_is_evaluated_on_other_images(
     for wrong in (["--parts", parts], ["--parts", parts, "--model", model, "--predictions", model]):
         assert main(["evaluate", *wrong]) == 2
         assert "either --predictions, or --model" in capsys.readouterr().err
+
+
+def test_a_model_is_evaluated_under_other_class_names(
+    copied: Inputs, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half of the data set's classes have other names, of which one is mapped."""
+    known = read_info(copied.out / "part_model").class_names
+    objects, parts = (tmp_path / f"{kind}.json" for kind in ("objects", "parts"))
+    for path, key in ((objects, "name"), (parts, "supercategory")):
+        document = json.loads((data / f"{path.stem}_val.json").read_text())
+        for one in document["categories"]:
+            renamed = one[key] in known[::2]
+            one[key] = f"a {one[key]}" if renamed else one[key]
+        path.write_text(json.dumps(document))
+    classes = sorted({one["supercategory"] for one in document["categories"]})
+    mapped, *unknown = (name for name in classes if name not in known)
+    class_map, table = tmp_path / "map.yaml", tmp_path / "table.json"
+    class_map.write_text(f"{mapped}: {mapped.removeprefix('a ')}\n")
+    table.write_text(json.dumps({"version": 1, "classes": {known[0]: {"merged": {"1": 0}}}}))
+    out = tmp_path / "evaluation"
+    args = ["evaluate", "--images", str(data / "val"), "--objects", str(objects), "--parts", str(parts),
+            "--out", str(out), "--class-map", str(class_map)]  # fmt: skip
+    model = ["--model", str(copied.out / "part_model")]
+    assert main([*args, *model, "--parts-table", str(table)]) == 0
+    found = json.loads((out / "evaluation.json").read_text())
+    assert {"class map", "part table"} < found["provenance"]["made_from"].keys()
+    true = {one["category"] for one in found["rows"][0]["protocols"][0]["categories"]}
+    assert found["provenance"]["unknown_classes"] == [name for name in unknown if name in true] != []
+    assert "The model doesn't know: a " in capsys.readouterr().out
+    by_name = {row["name"]: row["protocols"][0]["categories"] for row in found["rows"]}
+    assert {one["category"] for one in by_name["parts: mapped"]} == true - {*unknown}
+
+    class_map.write_text(f"{mapped}: {mapped.removeprefix('a ')}x\n")
+    assert main([*args, *model, "--out", str(tmp_path / "none")]) == 2
+    assert f"Did you mean '{mapped.removeprefix('a ')}'?" in capsys.readouterr().err
+    assert main([*args, "--model", str(copied.out / "proposal_model"), "--out", str(tmp_path / "none")]) == 2
+    assert "a model without part classes" in capsys.readouterr().err
+    table.write_text(json.dumps({"version": 1, "classes": {known[0]: {"merged": {"99": 0}}}}))
+    class_map.write_text(f"{mapped}: {mapped.removeprefix('a ')}\n")
+    assert main([*args, *model, "--parts-table", str(table), "--out", str(tmp_path / "none")]) == 2
+    assert "mentions part 99" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.fixture

@@ -118,9 +118,11 @@ class EvaluateArguments(Arguments):
     protocol: Literal["both", "paper", "strict"] = "both"
     """`paper` drops predictions that miss the ground truth before scoring; `strict` never looks at it."""
     parts_table: Path | None = None
-    """With predictions: part table, which joins parts, leaves some out and names them."""
+    """Part table, which joins parts, leaves some out and names them; with a model, its own part classes."""
     model: Path | None = None
     """Instead of predictions: folder of a part or proposal model, to be scored on any data set."""
+    class_map: Path | None = None
+    """With a part model that has other names for classes: YAML lines `class of the data: model's class`."""
     images: Path | None = None
     """With a model: folder of the photographs."""
     objects: Path | None = None
@@ -488,14 +490,14 @@ def evaluate(arguments: EvaluateArguments) -> None:
     from partdistillation import pipeline
 
     match arguments:
-        case EvaluateArguments(predictions=Path() as predictions, model=None):
+        case EvaluateArguments(predictions=Path() as predictions, model=None, class_map=None):
             pipeline.evaluate(
                 predictions,
                 arguments.parts,
                 protocol=arguments.protocol,
                 part_table=arguments.parts_table,
             )
-        case EvaluateArguments(predictions=None, model=Path() as model, parts_table=None):
+        case EvaluateArguments(predictions=None, model=Path() as model):
             inputs = Inputs(
                 out=arguments.out,
                 images=arguments.images,
@@ -503,11 +505,17 @@ def evaluate(arguments: EvaluateArguments) -> None:
                 parts=arguments.parts,
                 device=arguments.device,
             )
-            pipeline.evaluate_model(model, inputs, PAPER)
+            pipeline.evaluate_model(
+                model,
+                inputs,
+                PAPER,
+                class_map=arguments.class_map,
+                part_table=arguments.parts_table,
+            )
         case _:
             raise ConfigError(
-                "expected either --predictions, or --model with --images and --objects; --parts-table goes "
-                "with --predictions"
+                "expected either --predictions, or --model with --images and --objects; --class-map goes "
+                "with --model"
             )
 
 

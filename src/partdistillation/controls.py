@@ -7,8 +7,8 @@ segments, the part model against one-stage clustering, a supervised model and no
 Everything is labelled as a stage is, into the validation's own folder, so that it can be resumed and seen.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -17,6 +17,7 @@ from partdistillation.config import Inputs, RankingConfig, Recipe, SegmentsConfi
 from partdistillation.data.coco import CocoDataset, read_parts
 from partdistillation.engine import run_shards
 from partdistillation.evaluation import run as evaluation
+from partdistillation.evaluation.class_map import ClassMap, Labelled, labelled_under
 from partdistillation.evaluation.run import Predictions
 from partdistillation.evaluation.scores import Evaluation
 from partdistillation.inference import PartSegmenter, part_row
@@ -25,7 +26,8 @@ from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import read_info
 from partdistillation.models.sources import resolve
-from partdistillation.records import ObjectRow, PartRow, ProposalRow, R, SegmentRow
+from partdistillation.part_table import PartTable
+from partdistillation.records import ObjectRow, PartRow, ProposalRow, SegmentRow
 from partdistillation.shards import ImageRef, Shard
 from partdistillation.stages import objects, ranking, segments
 from partdistillation.store import StageReader, read_rows
@@ -49,6 +51,10 @@ class Validation:
     inputs: Inputs
     """`out` is the validation's own folder; `images`, `objects` and `parts` are all given."""
     recipe: Recipe
+    class_map: ClassMap = field(default_factory=dict)
+    """By which of a model's classes some of these objects' are read; the others keep their name."""
+    part_table: PartTable | None = None
+    """What becomes of a part model's own part classes; without it the table in the model's folder, if any."""
 
     def prepare(self) -> None:
         """Write `out/objects`, which everything else here reads."""
@@ -58,12 +64,21 @@ class Validation:
     def objects_dir(self) -> Path:
         return self.inputs.out / objects.FOLDER
 
-    def score(self, name: str, kind: Kind, predictions: Iterable[Predictions]) -> Measured:
-        """Score predictions under both protocols."""
-        return Measured(name, kind, *evaluation.score(predictions, self._truth(), ("strict", "paper")))
+    def score(
+        self, name: str, kind: Kind, predictions: Iterable[Predictions], left_out: Collection[str] = ()
+    ) -> Measured:
+        """Score predictions under both protocols, without the true parts of some object classes."""
+        truth = evaluation.without_classes(self._truth(), left_out)
+        return Measured(name, kind, *evaluation.score(predictions, truth, ("strict", "paper")))
 
     def _truth(self) -> CocoDataset:
         return read_parts(self.inputs.need("parts"))
+
+    def true_classes(self) -> tuple[str, ...]:
+        """The object classes that have true parts, in alphabetical order."""
+        truth = self._truth()
+        found = {one.category.supercategory for its in truth.annotations.values() for one in its}
+        return tuple(sorted(found))
 
 
 # ---------------------------------------------------------------------- segments
@@ -184,12 +199,25 @@ def measure_model(validation: Validation, model: Path) -> list[Measured]:
     """A model of any stage on images of any data set, in all the ways that the paper scores one.
 
     Overlapping proposals give AR@k; part ids are the model's own ("mapped"; only of a part model), and those
-    of a clustering on these images ("clustered").
+    of a clustering on these images ("clustered"). Object classes that a part model doesn't know don't count
+    in "mapped"; where it knows none, there is no such row.
     """
     measured = measure_proposals(validation, model)
     if read_info(model).head == "parts":
-        measured.append(measure_parts(validation, model, "mapped", "parts: mapped", "result"))
+        unknown = unknown_classes(validation, model)
+        if unknown != validation.true_classes():
+            measured.append(
+                measure_parts(validation, model, "mapped", "parts: mapped", "result", left_out=unknown)
+            )
     return [*measured, measure_clustered(validation, model, "clustered", "parts: clustered", "result")]
+
+
+def unknown_classes(validation: Validation, model: Path) -> tuple[str, ...]:
+    """The object classes with true parts that a part model doesn't know; none, if it isn't a part model."""
+    info, names = read_info(model), validation.class_map
+    if info.head != "parts":
+        return ()
+    return tuple(one for one in validation.true_classes() if names.get(one, one) not in info.class_names)
 
 
 def _proposer(
@@ -209,7 +237,7 @@ def measure_clustered(validation: Validation, model: Path, folder: str, name: st
     """
     inputs = replace(validation.inputs, out=validation.inputs.out / folder)
     config = validation.recipe.ranking
-    features = ranking.collect(inputs, config, model_dir=model, objects_dir=validation.objects_dir)
+    features = _collect(validation, model, folder)
     found = (one for row in read_rows(features, ProposalRow) for one in row.objects)
     if not any(ranking.salient(one.proposals, config) for one in found):
         return validation.score(name, kind, map(evaluation.proposals, read_rows(features, ProposalRow)))
@@ -218,15 +246,34 @@ def measure_clustered(validation: Validation, model: Path, folder: str, name: st
     return validation.score(name, kind, map(evaluation.labelled_parts, rows))
 
 
-def measure_parts(validation: Validation, model: Path, folder: str, name: str, kind: Kind) -> Measured:
-    """A part model's parts, as users get them."""
-    stage = _label(validation, folder, PartRow, model, {}, partial(_segmenter, model, validation))
-    return validation.score(name, kind, map(evaluation.labelled_parts, read_rows(stage, PartRow)))
+def _collect(validation: Validation, model: Path, folder: str) -> Path:
+    """`ranking.collect`, under the names that the model has for the classes."""
+    config = validation.recipe.ranking
+    make, settings = partial(_proposer, model, config, validation), ranking.collecting_settings(config)
+    place = f"{folder}/{ranking.FEATURES}"
+    return _label(validation, place, ProposalRow, model, settings, make, validation.inputs.workers)
+
+
+def measure_parts(
+    validation: Validation,
+    model: Path,
+    folder: str,
+    name: str,
+    kind: Kind,
+    *,
+    left_out: Collection[str] = (),
+) -> Measured:
+    """A part model's parts, as users get them; scored without the true parts of the classes left out."""
+    table = validation.part_table
+    settings: dict[str, Json] = {} if table is None else {"part_table": table.edits}
+    stage = _label(validation, folder, PartRow, model, settings, partial(_segmenter, model, validation))
+    rows = read_rows(stage, PartRow)
+    return validation.score(name, kind, map(evaluation.labelled_parts, rows), left_out)
 
 
 def _segmenter(model: Path, validation: Validation) -> Callable[[ObjectRow], PartRow]:
     inputs = validation.inputs
-    segmenter = PartSegmenter.from_pretrained(model, device=inputs.device)
+    segmenter = PartSegmenter.from_pretrained(model, device=inputs.device, part_table=validation.part_table)
     return lambda row: part_row(segmenter, row, inputs.need("images"))
 
 
@@ -239,24 +286,28 @@ def measure_whole_objects(validation: Validation) -> Measured:
 def _label(
     validation: Validation,
     folder: str,
-    row: type[R],
+    row: type[Labelled],
     model: Path,
     settings: Mapping[str, Json],
-    make: Callable[[], Callable[[ObjectRow], R]],
+    make: Callable[[], Callable[[ObjectRow], Labelled]],
+    workers: int = 1,
 ) -> Path:
-    """Label the validation's objects with a model, in this process: that is quicker than to start others."""
-    reader = StageReader(validation.objects_dir, ObjectRow)
-
-    def make_work() -> Callable[[Shard[ImageRef]], list[R]]:
-        label = make()
-        return lambda shard: [label(one) for one in reader.read(shard.name)]
-
+    """Label the validation's objects with a model; in this process that is quicker than to start others."""
+    names: Json = dict(validation.class_map)
     return run_shards(
         validation.inputs.out / folder,
         row=row,
-        shards=reader.shards,
-        settings=settings,
+        shards=StageReader(validation.objects_dir, ObjectRow).shards,
+        settings={**settings, **({"class_map": names} if names else {})},
         upstream=[validation.objects_dir, model],
-        make_work=make_work,
+        make_work=partial(_make_labeller, validation, make),
+        workers=workers,
         label=f"validation: {folder.replace('_', ' ')}",
     )
+
+
+def _make_labeller(
+    validation: Validation, make: Callable[[], Callable[[ObjectRow], Labelled]]
+) -> Callable[[Shard[ImageRef]], list[Labelled]]:
+    reader, names, label = StageReader(validation.objects_dir, ObjectRow), validation.class_map, make()
+    return lambda shard: [labelled_under(names, label, row) for row in reader.read(shard.name)]

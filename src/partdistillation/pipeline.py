@@ -13,12 +13,13 @@ from rich.console import Console
 from partdistillation import config
 from partdistillation.atomic import replace_file
 from partdistillation.config import Inputs, Recipe
-from partdistillation.controls import Validation, measure_model
-from partdistillation.data.coco import read_parts
+from partdistillation.controls import Validation, measure_model, unknown_classes
+from partdistillation.data.coco import read_instances, read_parts
 from partdistillation.data.own_parts import require_labels
-from partdistillation.errors import StoreError
+from partdistillation.errors import ConfigError, StoreError
 from partdistillation.evaluation import comparison
 from partdistillation.evaluation import run as evaluation
+from partdistillation.evaluation.class_map import read_class_map
 from partdistillation.evaluation.comparison import Compared, Comparison
 from partdistillation.evaluation.scores import Evaluation
 from partdistillation.evaluation.tables import EvaluationTables, Provenance
@@ -167,27 +168,69 @@ def evaluate(
     return scores
 
 
-def evaluate_model(model: Path, inputs: Inputs, recipe: Recipe) -> Comparison:
+def evaluate_model(
+    model: Path,
+    inputs: Inputs,
+    recipe: Recipe,
+    *,
+    class_map: Path | None = None,
+    part_table: Path | None = None,
+) -> Comparison:
     """Score a model of any stage on images with known objects and parts, of any data set.
 
     Prints the table of `controls.measure_model` and writes `evaluation.*` and all labels into `inputs.out`.
 
+    Args:
+        model: its folder.
+        inputs: images, objects and parts, and the folder to write to.
+        recipe: how proposals are filtered and clustered.
+        class_map: by which of a part model's classes those of the data set are read, where their names
+            differ (`evaluation.class_map`).
+        part_table: which of a part model's own part classes are joined and left out.
+
     Raises:
         CheckpointError: it isn't a model of this method.
-        InputError: objects or parts can't be used; before anything is labelled.
+        ConfigError: a class map or a part table is given, but the model has no object classes.
+        InputError: objects, parts, class map or part table can't be used; before anything is labelled.
     """
+    given = {"class map": class_map, "part table": part_table}
+    files = {name: path for name, path in given.items() if path is not None}
+    validation = _model_validation(model, inputs, recipe, class_map, part_table)
     require_labels(inputs)
-    info = read_info(resolve(str(model)).path)
-    ranked = replace(recipe.ranking, image_size=info.image_size)
-    validation = Validation(inputs, replace(recipe, ranking=ranked))
     validation.prepare()
     made_from = {"model": contents_hash(model), "objects": contents_hash(validation.objects_dir)}
+    origin = Provenance(
+        contents_hash(inputs.need("parts")),
+        made_from | {name: contents_hash(path) for name, path in files.items()},
+        config=canonical_hash(recipe.to_dict()),
+        unknown_classes=unknown_classes(validation, model),
+    )
     found = Comparison(
-        [Compared(one.name, (one.strict, one.paper)) for one in measure_model(validation, model)],
-        Provenance(contents_hash(inputs.need("parts")), made_from, config=canonical_hash(recipe.to_dict())),
+        [Compared(one.name, (one.strict, one.paper)) for one in measure_model(validation, model)], origin
     )
     comparison.save(found, inputs.out / "evaluation")
     return found
+
+
+def _model_validation(
+    model: Path, inputs: Inputs, recipe: Recipe, class_map: Path | None, part_table: Path | None
+) -> Validation:
+    """What a model is measured on, at its own image size and under its own class names."""
+    info = read_info(resolve(str(model)).path)
+    if info.head != "parts" and (class_map or part_table):
+        raise ConfigError(
+            f"{model}: expected a part model, as --class-map and --parts-table are about its classes; found "
+            "a model without part classes"
+        )
+    names: dict[str, str] = {}
+    if class_map is not None:
+        own = {category.name for category in read_instances(inputs.need("objects")).categories}
+        names = read_class_map(class_map, own=own, known=info.class_names)
+    table = None if part_table is None else read_part_table(part_table)
+    if table is not None:
+        table.check(info.num_parts)
+    ranked = replace(recipe.ranking, image_size=info.image_size)
+    return Validation(inputs, replace(recipe, ranking=ranked), names, table)
 
 
 def seconds(out: Path) -> dict[str, float]:

@@ -90,10 +90,13 @@ class Settings:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the known word nearest to `word`; else the known words."""
+    """` Did you mean 'x'?` for the known word nearest to `word`; else the (first) known words."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."
+    if near:
+        return f" Did you mean {near[0]!r}?"
+    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    return f" Known: {', '.join(known[:_LISTED])}{more}."
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -119,6 +122,9 @@ def write_yaml(values: Mapping[str, Any]) -> str:
     """YAML in the order given: the same values always give the same text."""
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
 
+
+_LISTED = 40
+"""So many known words are listed; there may be 21,000 object classes."""
 
 _WORDS: Mapping[object, str] = {
     int: "an integer",

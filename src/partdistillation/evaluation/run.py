@@ -1,7 +1,8 @@
 """Evaluation of files: a stage's rows, or COCO, against ground-truth parts in the COCO layout."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,6 +66,17 @@ def score(
     for image in left.values():
         _add(evaluators, truth, image, ())
     return [evaluator.result() for evaluator in evaluators]
+
+
+def without_classes(truth: CocoDataset, left_out: Collection[str]) -> CocoDataset:
+    """The same images without the true parts of some object classes."""
+    if not left_out:
+        return truth
+    kept = {
+        image: tuple(one for one in its if one.category.supercategory not in left_out)
+        for image, its in truth.annotations.items()
+    }
+    return replace(truth, annotations=kept)
 
 
 def _add(

@@ -50,6 +50,8 @@ class Provenance:
     """Of the rows or the file; empty where a model was evaluated."""
     config: str = ""
     """Of the settings, or of a run's `config.yaml` where its files are scored; empty where there is none."""
+    unknown_classes: tuple[str, ...] = ()
+    """Object classes with true parts that the model doesn't know: its own part ids aren't scored on them."""
 
     def to_dict(self) -> dict[str, Json]:
         """Plain values for JSON."""
@@ -58,6 +60,7 @@ class Provenance:
             "truth": self.truth,
             "made_from": dict(self.made_from),
             "config": self.config or None,
+            "unknown_classes": list(self.unknown_classes),
         }
 
     def __str__(self) -> str:
@@ -67,7 +70,10 @@ class Provenance:
             **self.made_from,
             "config": self.config,
         }
-        return "SHA-256: " + ", ".join(f"{name} {value[:_HASH]}" for name, value in hashes.items() if value)
+        shown = ", ".join(f"{name} {value[:_HASH]}" for name, value in hashes.items() if value)
+        unknown = ", ".join(self.unknown_classes)
+        note = f"The model doesn't know: {unknown}; only clustered scores count them.\n\n" if unknown else ""
+        return f"{note}SHA-256: {shown}"
 
 
 @dataclass(frozen=True)
