@@ -113,6 +113,41 @@ def test_a_run_remembers_its_settings(run: Callable[..., tuple[Inputs, Recipe]],
     assert run("--recipe", "demo") == (then, DEMO)
 
 
+@pytest.fixture
+def ablate(stub: Callable[[str, str], Calls], tmp_path: Path) -> Callable[..., tuple[Inputs, Recipe]]:
+    """What the runs of `partdistill ablate k --out TMP ...` are made of."""
+
+    def asked(*args: str) -> tuple[Inputs, Recipe]:
+        calls = stub("experiments.runs", "part_shapes" if "--demo" in args else "own_data")
+        stub("experiments.ablations", "ablate")
+        assert cli.main(["ablate", "k", "--out", str(tmp_path), "--seeds", "0", "1", *args]) == 0
+        ((inputs, seeds, recipe), _) = calls[0]
+        assert seeds == (0, 1)
+        return inputs, recipe
+
+    return asked
+
+
+def test_an_experiment_remembers_its_runs_settings(
+    ablate: Callable[..., tuple[Inputs, Recipe]], tmp_path: Path
+) -> None:
+    config.save(Inputs(out=tmp_path, images=tmp_path / "others"), PAPER)
+    assert ablate() == (Inputs(out=tmp_path, images=tmp_path / "others"), PAPER)
+    then = Inputs(out=tmp_path / "seed-0", images=tmp_path / "photos", val_parts=tmp_path / "parts.json")
+    config.save(then, RELEASED_1K)
+    assert ablate() == (replace(then, out=tmp_path), RELEASED_1K)
+    assert ablate("--recipe", "demo") == (replace(then, out=tmp_path), DEMO)
+
+
+def test_experiments_on_drawings_start_from_the_demos_settings(
+    ablate: Callable[..., tuple[Inputs, Recipe]], tmp_path: Path
+) -> None:
+    config.save(Inputs(out=tmp_path), PAPER)  # another run's, of photographs
+    assert ablate("--demo")[1] == DEMO
+    assert ablate("--demo", "--segments.k", "3")[1] == replace(DEMO, segments=replace(DEMO.segments, k=3))
+    assert ablate("--demo", "--recipe", "released_1k")[1] == RELEASED_1K
+
+
 def test_an_unusable_remembered_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.yaml").write_text("rankin: {}\n", encoding="utf-8")
     assert cli.main(["rank", "--out", str(tmp_path)]) == 2

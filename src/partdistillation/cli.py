@@ -165,8 +165,7 @@ class ExperimentArguments(StageArguments):
         from partdistillation.experiments import runs
 
         if self.demo:
-            chosen = self.settings if self.recipe or self.config else recipe("demo")
-            return runs.part_shapes(self.inputs, self.seeds, chosen)
+            return runs.part_shapes(self.inputs, self.seeds, self.settings)
         return runs.own_data(self.inputs, self.seeds, self.settings)
 
 
@@ -857,17 +856,27 @@ def _starting_point(arguments_type: type[StageArguments], args: Sequence[str]) -
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for flag in ("--out", "--recipe", "--config"):
         parser.add_argument(flag, nargs="?")  # a missing value is reported by the full parser
+    parser.add_argument("--demo", action="store_true")
     ahead, _ = parser.parse_known_args(list(args))
     inputs = Inputs(out=Path(ahead.out)) if ahead.out else Inputs()
-    settings = recipe(ahead.recipe) if ahead.recipe else PAPER
-    remembered = inputs.out / config.CONFIG_FILE
-    if remembered.is_file():
+    settings = recipe(ahead.recipe or ("demo" if ahead.demo else "paper"))
+    remembered = next(filter(Path.is_file, _remembering(arguments_type, inputs.out, demo=ahead.demo)), None)
+    if remembered:
         inputs, settings_then = config.from_yaml(remembered, inputs, PAPER)
         if not (ahead.recipe or ahead.config):
             settings = settings_then
     if ahead.config:
         inputs, settings = config.from_yaml(Path(ahead.config), inputs, settings)
     return arguments_type(inputs=inputs, settings=settings)
+
+
+def _remembering(arguments_type: type[StageArguments], out: Path, *, demo: bool) -> list[Path]:
+    """Where settings may be remembered: of an experiment in its runs, which differ by their seeds alone."""
+    own = out / config.CONFIG_FILE
+    if not issubclass(arguments_type, ExperimentArguments):
+        return [own]
+    runs = sorted(out.glob(f"seed-*/{config.CONFIG_FILE}"))
+    return runs if demo else [*runs, own]
 
 
 _REGISTRY = ConstructorRegistry()

@@ -92,8 +92,8 @@ class Inputs(Settings):
         flag = name.replace("_", "-")
         if path is None:
             raise ConfigError(
-                f"--{flag} is missing: give it on the command line (a run that has begun remembers it in "
-                f"{self.out / CONFIG_FILE})"
+                f"--{flag} is missing: give it on the command line (only a run that has begun remembers it, "
+                f"in its {CONFIG_FILE})"
             )
         if not path.exists():
             raise ConfigError(f"--{flag}: expected a file or folder, found nothing at {path}")
