@@ -20,16 +20,16 @@ from tyro.conf import FlagConversionOff, FlagCreatePairsOff, Positional, arg
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from partdistillation import config
+from partdistillation.baselines import NAMES as BASELINES
+from partdistillation.baselines import Name as Baseline
 from partdistillation.config import Device, Inputs, Recipe
 from partdistillation.errors import ConfigError, PartDistillationError
+from partdistillation.experiments.ablation_grids import Name as Ablation
 from partdistillation.recipes import PAPER, RECIPES, recipe
 from partdistillation.settings import did_you_mean
 
 if TYPE_CHECKING:
     from partdistillation.experiments.runs import Run
-
-Ablated = Literal["all", "levels", "encoders", "k", "crf", "post-processing", "sampling", "parts", "classes"]
-Compared = Literal["one_stage", "supervised", "supervised_agnostic", "contrastive"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,12 +181,7 @@ class FewShotArguments(ExperimentArguments):
 class CompareArguments(ExperimentArguments):
     """What the comparison takes besides."""
 
-    baselines: Annotated[tuple[Compared, ...], arg(metavar="NAME [NAME ...]")] = (
-        "one_stage",
-        "supervised",
-        "supervised_agnostic",
-        "contrastive",
-    )
+    baselines: Annotated[tuple[Baseline, ...], arg(metavar="NAME [NAME ...]")] = BASELINES
     """Which of them to train; `contrastive` is a training for each object class."""
 
 
@@ -194,7 +189,7 @@ class CompareArguments(ExperimentArguments):
 class AblateArguments(ExperimentArguments):
     """Which ablation."""
 
-    name: Positional[Ablated] = "all"
+    name: Positional[Literal["all", Ablation]] = "all"
     """What is changed."""
 
 

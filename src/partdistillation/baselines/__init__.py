@@ -1,14 +1,15 @@
 """What the method is compared with: other labels for the same networks (supplement, section 3)."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from partdistillation.config import Inputs, Recipe
 
 FOLDER = "baselines"
 """In a run's folder: a folder for each baseline."""
 
-Name = Literal["supervised", "supervised_agnostic", "one_stage", "contrastive"]
+Name = Literal["one_stage", "supervised", "supervised_agnostic", "contrastive"]
+NAMES: tuple[Name, ...] = get_args(Name)
 
 
 def run(name: Name, inputs: Inputs, recipe: Recipe) -> Path:

@@ -22,7 +22,6 @@ from partdistillation.controls import (
     measure_segments,
 )
 from partdistillation.data.coco import read_parts
-from partdistillation.data.own_parts import require_labels
 from partdistillation.engine import run_shards
 from partdistillation.errors import CheckpointError
 from partdistillation.evaluation.scores import Evaluation
@@ -30,7 +29,7 @@ from partdistillation.evaluation.tables import Provenance, values
 from partdistillation.experiments import ablation_tables
 from partdistillation.experiments.ablation_grids import ABLATIONS, Ablation, Measure, Name, Variant
 from partdistillation.experiments.ablation_tables import Found, Origin
-from partdistillation.experiments.runs import Run
+from partdistillation.experiments.runs import Run, require_inputs
 from partdistillation.manifest import canonical_hash
 from partdistillation.models.sources import resolve
 from partdistillation.records import ObjectRow
@@ -70,10 +69,7 @@ def run(name: Name, base: Inputs, recipe: Recipe) -> list[tuple[Variant, Found |
         ConfigError: images, objects or parts, or the held-out ones, are missing; before any training.
         InputError: they can't be used; before any training.
     """
-    for one in ("images", "objects", "val_images", "val_objects", "val_parts"):
-        base.need(one)
-    require_labels(base)
-    require_labels(base.held_out)
+    require_inputs(base)
     ablation, folder = ABLATIONS[name], base.out / FOLDER / name
     _validation(folder / "0", base, recipe).prepare()  # held-out objects of another kind show here
     _prepare(ablation.measure, base, recipe)

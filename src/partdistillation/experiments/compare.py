@@ -17,13 +17,12 @@ from partdistillation.controls import (
     measure_segments,
     measure_whole_objects,
 )
-from partdistillation.data.own_parts import require_labels
 from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.compared_runs import ComparedRuns
 from partdistillation.evaluation.comparison import Compared, Comparison, save
 from partdistillation.evaluation.tables import Provenance
 from partdistillation.experiments.paper_rows import PAPER_ROWS
-from partdistillation.experiments.runs import Run
+from partdistillation.experiments.runs import Run, require_inputs
 from partdistillation.manifest import canonical_hash
 from partdistillation.records import PartRow
 from partdistillation.stages import distillation, proposals
@@ -37,7 +36,7 @@ WITH_LABELS = ("supervised", "supervised_agnostic")
 def compare(
     runs: Iterable[Run],
     out: Path,
-    chosen: Sequence[baselines.Name] = ("one_stage", "supervised", "supervised_agnostic", "contrastive"),
+    chosen: Sequence[baselines.Name] = baselines.NAMES,
 ) -> None:
     """Train what isn't there yet, and write `comparison.md` (.csv, .json) into each run's folder.
 
@@ -52,10 +51,7 @@ def compare(
     found = []
     for run in runs:
         inputs, recipe = run.inputs, run.recipe
-        for name in ("images", "objects", "val_images", "val_objects", "val_parts"):
-            inputs.need(name)
-        require_labels(inputs)
-        require_labels(inputs.held_out)
+        require_inputs(inputs)
         learnable = [name for name in chosen if inputs.parts or name not in WITH_LABELS]
         found.append(_compared(inputs, recipe, learnable))
         save(found[-1], inputs.out / FOLDER)

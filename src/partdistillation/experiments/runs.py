@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from partdistillation import demo
-from partdistillation.config import Inputs, Recipe
+from partdistillation.config import REMEMBERED, Inputs, Recipe
+from partdistillation.data.own_parts import require_labels
 from partdistillation.recipes import seeded
 
 
@@ -16,6 +17,20 @@ class Run(NamedTuple):
     inputs: Inputs
     """`out` is the run's own folder; the held-out images are given too."""
     recipe: Recipe
+
+
+def require_inputs(inputs: Inputs) -> None:
+    """Make sure that what a run learns from, and is measured on, can be used; true parts may be left out.
+
+    Raises:
+        ConfigError: images, objects or held-out parts weren't given, or a path doesn't exist.
+        InputError: they can't be used (`require_labels`).
+    """
+    for name in REMEMBERED:
+        if name != "parts":
+            inputs.need(name)
+    require_labels(inputs)
+    require_labels(inputs.held_out)
 
 
 def part_shapes(
