@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from partdistillation import config, pipeline
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import CheckpointError, ConfigError
-from partdistillation.experiments import ablation_tables, ablations, runs
+from partdistillation.experiments import ablations, runs
 from partdistillation.experiments.ablation_grids import ABLATIONS, Name, Variant
+from partdistillation.experiments.ablation_tables import AblationTable, Row, collected
 from partdistillation.manifest import differences
 from partdistillation.recipes import DEMO, PAPER
 from partdistillation.records import ObjectRow
@@ -148,8 +150,8 @@ def test_a_model_that_is_not_here_is_a_row_of_its_own(
     monkeypatch.setattr(ablations, "_measure", unpublished)
     found = ablations.run("encoders", base, tiny_recipe)
     assert [isinstance(scores, str) for _, scores in found] == [False] * 3 + [True] * 10
-    rows = ablation_tables.collected([found, found])
-    table = ablation_tables.markdown(ABLATIONS["encoders"], rows)
+    rows = collected([found, found])
+    table = AblationTable(ABLATIONS["encoders"], rows).markdown()
     assert "| Swin-L, COCO instances | - | 6.6 | - | 27.6 |" in table
     assert "| Swin-B, LVIS + COCO, Detic | - | 2.7 | - | 10.8 |" in table
     assert (
@@ -162,19 +164,22 @@ def test_a_model_that_is_not_here_is_a_row_of_its_own(
 
 
 def test_tables_hold_means_deviations_and_the_papers_numbers() -> None:
-    row = ablation_tables.Row(
-        "res3", {"AR@10": 10.8}, ({"AR@1": 0.1, "AR@10": 0.2}, {"AR@1": 0.1, "AR@10": 0.4})
-    )
-    table = ablation_tables.markdown(ABLATIONS["levels"], [row])
+    row = Row("res3", {"AR@10": 10.8}, ({"AR@1": 0.1, "AR@10": 0.2}, {"AR@1": 0.1, "AR@10": 0.4}))
+    found = AblationTable(ABLATIONS["levels"], [row])
+    table = found.markdown()
     assert "| | AR@1 | AR@10 | AR@10, paper |" in table
     assert "| res3 | 10.0 ± 0.0 | 30.0 ± 14.1 | 10.8 |" in table
-    lines = list(csv.DictReader(io.StringIO(ablation_tables.as_csv(ABLATIONS["levels"], [row]))))
+    lines = list(csv.DictReader(io.StringIO(found.csv())))
     assert [(one["score"], one["run"], one["value"], one["paper"]) for one in lines] == [
         ("AR@1", "0", "0.1", ""), ("AR@1", "1", "0.1", ""), ("AR@10", "0", "0.2", "0.108"),
         ("AR@10", "1", "0.4", "0.108"),
     ]  # fmt: skip
-    content = json.loads(ablation_tables.as_json(ABLATIONS["levels"], [row]))
+    content = json.loads(found.json())
     assert content["rows"][0]["paper"] == {"AR@10": 10.8}
+    written = io.StringIO()
+    Console(width=80, file=written).print(found.printed())
+    assert max(map(len, written.getvalue().splitlines())) <= 80
+    assert "30.0 ± 14.1" in written.getvalue()
 
 
 def test_runs_are_the_demos_own_folders(tmp_path: Path) -> None:

@@ -5,13 +5,12 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from rich.console import Console
 from rich.table import Table as Printed
+from rich.text import Text
 
-from partdistillation.atomic import replace_file
 from partdistillation.evaluation.compared_runs import mean_and_deviation
 from partdistillation.evaluation.comparison import hashes
 from partdistillation.evaluation.tables import Provenance
@@ -50,92 +49,83 @@ def collected(runs: Sequence[Sequence[tuple[Variant, Found | str]]]) -> list[Row
     return rows
 
 
-def save(ablation: Ablation, rows: Sequence[Row], stem: Path, origins: Sequence[Origin]) -> None:
-    """Write `STEM.md`, `.csv` and `.json`, and print the table: as Markdown, if not in a terminal.
+@dataclass(frozen=True)
+class AblationTable:
+    """An ablation's variants, and of each run what it was scored on and made from."""
 
-    Markdown and JSON say of each run what it was scored on and made from.
-    """
-    origin = "\n".join(f"- {one.images} images, {one.provenance}" for one in origins)
-    text = f"{markdown(ablation, rows)}\n{origin}\n"
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, content in (
-        ("md", text),
-        ("csv", as_csv(ablation, rows, origins)),
-        ("json", as_json(ablation, rows, origins)),
-    ):
-        replace_file(stem.with_name(f"{stem.name}.{suffix}"), content.encode())
-    console = Console()
-    if console.is_terminal:
-        console.print(printed(ablation, rows))
-        console.print(origin, style="dim", markup=False, highlight=False)
-    else:
-        print(text, end="")
+    ablation: Ablation
+    rows: Sequence[Row]
+    origins: Sequence[Origin] = ()
 
+    def markdown(self) -> str:
+        """In percent: mean and standard deviation over seeds, and the paper's number where it has one."""
+        ablation, rows = self.ablation, self.rows
+        columns = list(_columns(ablation, rows))
+        lines = [f"### {ablation.title}", "", _note(ablation, rows), "", f"| | {' | '.join(columns)} |"]
+        lines.append("|---" + "|---:" * len(columns) + "|")
+        lines += [f"| {row.label} | {' | '.join(_cells(ablation, rows, row))} |" for row in rows]
+        return "\n".join([*lines, "", *(f"- {one}" for one in self._origins()), ""])
 
-def markdown(ablation: Ablation, rows: Sequence[Row]) -> str:
-    """In percent: mean and standard deviation over seeds, and the paper's number where it has one."""
-    columns = list(_columns(ablation, rows))
-    lines = [f"### {ablation.title}", "", _note(ablation, rows), "", f"| | {' | '.join(columns)} |"]
-    lines.append("|---" + "|---:" * len(columns) + "|")
-    lines += [f"| {row.label} | {' | '.join(_cells(ablation, rows, row))} |" for row in rows]
-    return "\n".join([*lines, ""])
+    def printed(self) -> Printed:
+        """The same for a terminal."""
+        caption = "\n".join([_note(self.ablation, self.rows), *self._origins()])
+        table = Printed(
+            title=self.ablation.title,
+            title_justify="left",
+            caption=Text(caption, style="dim"),
+            caption_justify="left",
+        )
+        table.add_column("")
+        for column in _columns(self.ablation, self.rows):
+            table.add_column(column, justify="right")
+        for row in self.rows:
+            table.add_row(row.label, *_cells(self.ablation, self.rows, row))
+        return table
 
+    def csv(self) -> str:
+        """A line a variant, score and seed, with what its run was made from; fractions, the paper's too."""
+        file = io.StringIO()
+        made_from = [hashes(one.provenance) for one in self.origins]
+        named = list(dict.fromkeys(name for one in made_from for name in one))
+        header = ["ablation", "variant", "score", "run", "value", "paper", *named]
+        writer = csv.DictWriter(file, header, restval="", lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            for score in self.ablation.columns:
+                paper = round(row.paper[score] / 100, 6) if score in row.paper else ""
+                line = {"ablation": self.ablation.title, "variant": row.label, "score": score, "paper": paper}
+                for run, found in enumerate(row.scores):
+                    value = "" if math.isnan(found[score]) else found[score]
+                    origin = made_from[run] if made_from else {}
+                    writer.writerow({**line, "run": run, "value": value, **origin})
+                if not row.scores:
+                    writer.writerow(line)
+        return file.getvalue()
 
-def printed(ablation: Ablation, rows: Sequence[Row]) -> Printed:
-    """The same for a terminal."""
-    table = Printed(
-        title=ablation.title, title_justify="left", caption=_note(ablation, rows), caption_justify="left"
-    )
-    table.add_column("")
-    for column in _columns(ablation, rows):
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(row.label, *_cells(ablation, rows, row))
-    return table
+    def json(self) -> str:
+        """Everything; scores as fractions, the paper's in percent as printed there."""
+        content = {
+            "title": self.ablation.title,
+            "source": self.ablation.source,
+            "protocol": "strict",
+            "runs": [{"images": one.images, "provenance": one.provenance.to_dict()} for one in self.origins],
+            "rows": [
+                {
+                    "label": row.label,
+                    "paper": dict(row.paper),
+                    "scores": [
+                        {name: None if math.isnan(value) else value for name, value in found.items()}
+                        for found in row.scores
+                    ],
+                    "missing": row.missing,
+                }
+                for row in self.rows
+            ],
+        }
+        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
-
-def as_csv(ablation: Ablation, rows: Sequence[Row], origins: Sequence[Origin] = ()) -> str:
-    """A line a variant, score and seed, with what its run was made from; fractions, the paper's too."""
-    file = io.StringIO()
-    made_from = [hashes(one.provenance) for one in origins]
-    named = list(dict.fromkeys(name for one in made_from for name in one))
-    header = ["ablation", "variant", "score", "run", "value", "paper", *named]
-    writer = csv.DictWriter(file, header, restval="", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        for score in ablation.columns:
-            paper = round(row.paper[score] / 100, 6) if score in row.paper else ""
-            line = {"ablation": ablation.title, "variant": row.label, "score": score, "paper": paper}
-            for run, found in enumerate(row.scores):
-                value = "" if math.isnan(found[score]) else found[score]
-                origin = made_from[run] if made_from else {}
-                writer.writerow({**line, "run": run, "value": value, **origin})
-            if not row.scores:
-                writer.writerow(line)
-    return file.getvalue()
-
-
-def as_json(ablation: Ablation, rows: Sequence[Row], origins: Sequence[Origin] = ()) -> str:
-    """Everything; scores as fractions, the paper's in percent as printed there."""
-    content = {
-        "title": ablation.title,
-        "source": ablation.source,
-        "protocol": "strict",
-        "runs": [{"images": one.images, "provenance": one.provenance.to_dict()} for one in origins],
-        "rows": [
-            {
-                "label": row.label,
-                "paper": dict(row.paper),
-                "scores": [
-                    {name: None if math.isnan(value) else value for name, value in found.items()}
-                    for found in row.scores
-                ],
-                "missing": row.missing,
-            }
-            for row in rows
-        ],
-    }
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    def _origins(self) -> list[str]:
+        return [f"{one.images} images, {one.provenance}" for one in self.origins]
 
 
 def _columns(ablation: Ablation, rows: Sequence[Row]) -> Iterator[str]:

@@ -24,11 +24,11 @@ from partdistillation.controls import (
 from partdistillation.data.coco import read_parts
 from partdistillation.engine import run_shards
 from partdistillation.errors import CheckpointError
+from partdistillation.evaluation.comparison import save
 from partdistillation.evaluation.scores import Evaluation
 from partdistillation.evaluation.tables import Provenance, values
-from partdistillation.experiments import ablation_tables
 from partdistillation.experiments.ablation_grids import ABLATIONS, Ablation, Measure, Name, Variant
-from partdistillation.experiments.ablation_tables import Found, Origin
+from partdistillation.experiments.ablation_tables import AblationTable, Found, Origin, collected
 from partdistillation.experiments.runs import Run, require_inputs
 from partdistillation.manifest import canonical_hash
 from partdistillation.models.sources import resolve
@@ -45,8 +45,8 @@ def ablate(name: Name | Literal["all"], runs: Iterable[Run], out: Path) -> None:
     names: Sequence[Name] = tuple(ABLATIONS) if name == "all" else (name,)
     prepared = list(runs)
     for one in names:
-        rows = ablation_tables.collected([run(one, its.inputs, its.recipe) for its in prepared])
-        ablation_tables.save(ABLATIONS[one], rows, out / FOLDER / one, [_origin(its) for its in prepared])
+        rows = collected([run(one, its.inputs, its.recipe) for its in prepared])
+        save(AblationTable(ABLATIONS[one], rows, list(map(_origin, prepared))), out / FOLDER / one)
 
 
 def _origin(run: Run) -> Origin:
