@@ -1,5 +1,6 @@
 """Ways to parts on validation images: what is compared is what it says, and all of it with the same masks."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -175,4 +176,8 @@ def test_a_model_that_proposes_nothing_is_a_row_all_the_same(validation: Validat
     measured = controls.measure_clustered(validation, strangers, "nothing", "clustered", "result")
     assert measured.strict.predictions == 0
     assert measured.strict.average_recall[10] == 0.0
-    assert measured.strict.c_miou != measured.strict.c_miou  # NaN: nothing was named
+    assert (measured.strict.c_miou, measured.strict.part_ap) == (0.0, 0.0)  # nothing was named
+    mapped = controls.measure_parts(validation, strangers, "no_parts", "mapped", "result")
+    assert (mapped.strict.predictions, mapped.strict.c_miou, mapped.paper.a_miou) == (0, 0.0, 0.0)
+    overlapping, unique = controls.measure_proposals(validation, strangers, "nothing_named")
+    assert all(math.isnan(one.strict.c_miou) for one in (overlapping, unique))  # of proposals there is none

@@ -65,11 +65,20 @@ class Validation:
         return self.inputs.out / objects.FOLDER
 
     def score(
-        self, name: str, kind: Kind, predictions: Iterable[Predictions], left_out: Collection[str] = ()
+        self,
+        name: str,
+        kind: Kind,
+        predictions: Iterable[Predictions],
+        left_out: Collection[str] = (),
+        *,
+        named: bool = True,
     ) -> Measured:
-        """Score predictions under both protocols, without the true parts of some object classes."""
+        """Score predictions under both protocols, without the true parts of some object classes.
+
+        Proposals and segments, which have no part ids, are not `named`.
+        """
         truth = evaluation.without_classes(self._truth(), left_out)
-        return Measured(name, kind, *evaluation.score(predictions, truth, ("strict", "paper")))
+        return Measured(name, kind, *evaluation.score(predictions, truth, named=named))
 
     def _truth(self) -> CocoDataset:
         return read_parts(self.inputs.need("parts"))
@@ -113,7 +122,7 @@ def measure_segments(
             segment_rows(validation, number), read_rows(validation.objects_dir, ObjectRow), strict=True
         )
         found = (evaluation.segments(row, its) for row, its in rows)
-        measured.append(validation.score(name, kind, found))
+        measured.append(validation.score(name, kind, found, named=False))
     return measured
 
 
@@ -191,7 +200,7 @@ def measure_proposals(validation: Validation, model: Path, folder: str = "propos
         decisive = ranking.collecting_settings(settings)
         stage = _label(validation, place, ProposalRow, model, decisive, make)
         rows = read_rows(stage, ProposalRow)
-        measured.append(validation.score(name, "result", map(evaluation.proposals, rows)))
+        measured.append(validation.score(name, "result", map(evaluation.proposals, rows), named=False))
     return measured
 
 
@@ -233,7 +242,7 @@ def measure_clustered(validation: Validation, model: Path, folder: str, name: st
 
     The paper's "mIoU-clustered" (supplement, section 4): stage 4 on the images that are scored, so that the
     model's own part classes, and whether it knows the object classes, don't count. Where no proposal passes
-    the filters there are no part classes, and no mIoU.
+    the filters there are no part classes, and the mIoU is 0.
     """
     inputs = replace(validation.inputs, out=validation.inputs.out / folder)
     config = validation.recipe.ranking

@@ -110,6 +110,7 @@ def test_order_of_images_does_not_matter() -> None:
 
 def test_proposals_without_part_ids_have_no_named_precision() -> None:
     truth = TruePart("car", "body", blob(np.random.default_rng(0)))
-    scores = evaluate([ImageParts([truth], [PredictedPart("car", truth.mask, 0.5)], "a")], protocol="strict")
+    image = ImageParts([truth], [PredictedPart("car", truth.mask, 0.5)], "a")
+    scores = evaluate([image], protocol="strict", named=False)
     assert (scores.ap, scores.ap50) == pytest.approx((1.0, 1.0))
     assert np.isnan([scores.part_ap, scores.part_ap50, scores.nmi, scores.ari]).all()

@@ -21,7 +21,7 @@ from partdistillation.evaluation import (
     evaluate,
 )
 from partdistillation.evaluation.tables import EvaluationTables, Provenance
-from partdistillation.functional.metrics import ImageMasks, average_recall
+from partdistillation.functional.metrics import ImageMasks, Protocol, average_recall
 
 WIDTH = 20
 
@@ -122,13 +122,26 @@ def test_paper_merges_a_part_class_within_an_object() -> None:
 
 
 def test_proposals_have_recall_but_no_miou() -> None:
-    result = evaluate([car([found(0, 10, None), found(10, 15, None)])], protocol="strict")
+    result = evaluate([car([found(0, 10, None), found(10, 15, None)])], protocol="strict", named=False)
     assert result.average_recall[10] == 1.0
     assert np.isnan([result.c_miou, result.a_miou, result.categories[0].miou]).all()
     assert result.categories[0].parts[1].best_overlap == 1.0
     data = json.loads(result.to_json())
     assert data["c_miou"] is None
     assert data["average_recall"]["10"] == 1.0
+
+
+@pytest.mark.parametrize("protocol", ["strict", "paper"])
+def test_a_model_that_names_parts_and_finds_none_has_a_miou_of_0(protocol: Protocol) -> None:
+    images = [replace(car([]), image_id=name) for name in "ab"]
+    result = evaluate(images, protocol=protocol)
+    scores = (result.c_miou, result.a_miou, result.c_miou_hungarian, result.a_miou_hungarian)
+    assert scores == (0.0, 0.0, 0.0, 0.0)
+    assert (result.nmi, result.ari, result.nmi_foreground, result.ari_foreground) == (0.0, 0.0, 0.0, 0.0)
+    assert (result.ap, result.part_ap, result.part_ap50, result.c_macc) == (0.0, 0.0, 0.0, 0.0)
+    assert result.intervals["c_miou"] == (0.0, 0.0)
+    assert [part.iou for part in result.categories[0].parts] == [0.0, 0.0]
+    assert np.isnan(evaluate(images, protocol=protocol, named=False).c_miou)  # proposals have none
 
 
 def test_recall_is_that_of_average_recall() -> None:

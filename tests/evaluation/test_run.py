@@ -177,3 +177,20 @@ def test_an_empty_split_is_named(perfect: Path, drawings: Path, tmp_path: Path) 
     empty.write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"parts\.json: .* found none in 12 images: the split is empty"):
         evaluation.score(evaluation.read_predictions(perfect), read_parts(empty))
+
+
+def test_predictions_without_any_part_score_nothing(
+    perfect: Path, drawings: Path, truth: CocoDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As rows and as COCO: they name parts, though they found none, so their mIoU is 0."""
+    rows = [
+        replace(row, objects=tuple(replace(found, parts=()) for found in row.objects))
+        for row in read_rows(perfect / "parts", PartRow)
+    ]
+    for found in evaluation.score(map(evaluation.labelled_parts, rows), truth):
+        assert (found.predictions, found.c_miou, found.part_ap, found.nmi_foreground) == (0, 0.0, 0.0, 0.0)
+    path = tmp_path / "nothing.json"
+    path.write_text(json.dumps(as_coco(rows)))
+    command = ["evaluate", "--predictions", str(path), "--parts", str(drawings / "parts_train.json")]
+    assert cli.main(command) == 0
+    assert "| C-mIoU | 0.0 [0.0, 0.0] | 0.0 [0.0, 0.0] |" in capsys.readouterr().out

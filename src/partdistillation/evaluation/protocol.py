@@ -43,9 +43,15 @@ PAPER_MIN_IOU_AGNOSTIC = 0.001
 KS = (1, 10, 20, 50, 100, 200)
 
 
-def evaluate(images: Iterable[ImageParts], *, protocol: Protocol, ks: Sequence[int] = KS) -> Evaluation:
-    """Score predictions against the ground truth; `images` is read once, one image at a time."""
-    evaluator = Evaluator(protocol, ks)
+def evaluate(
+    images: Iterable[ImageParts], *, protocol: Protocol, ks: Sequence[int] = KS, named: bool = True
+) -> Evaluation:
+    """Score predictions against the ground truth; `images` is read once, one image at a time.
+
+    With `named=False` predictions are proposals or segments, which have no part ids and so no mIoU. It must
+    be said: a model that names parts and finds none looks the same, and its mIoU is 0.
+    """
+    evaluator = Evaluator(protocol, ks, named=named)
     for image in images:
         evaluator.add(image)
     return evaluator.result()
@@ -54,8 +60,9 @@ def evaluate(images: Iterable[ImageParts], *, protocol: Protocol, ks: Sequence[i
 class Evaluator:
     """`evaluate`, image by image: where predictions are costly, feed both protocols in one pass."""
 
-    def __init__(self, protocol: Protocol, ks: Sequence[int] = KS) -> None:
+    def __init__(self, protocol: Protocol, ks: Sequence[int] = KS, *, named: bool = True) -> None:
         self.protocol = protocol
+        self._named = named
         self._recall = RecallCounter(ks, protocol=protocol)
         self._classes: defaultdict[str, ClassCounts] = defaultdict(ClassCounts)
         self._precision = PrecisionCounter()
@@ -105,10 +112,9 @@ class Evaluator:
             )
 
     def result(self) -> Evaluation:
-        """The scores of all images so far; mIoU is NaN where no prediction has a part id."""
+        """The scores of all images so far; mIoU is NaN where predictions have no part ids."""
         counts = {name: counts for name, counts in sorted(self._classes.items()) if counts.occurrences}
-        has_part_ids = any(counted.has_part_ids for counted in self._classes.values())
-        scores = [counted.scores(name, measured=has_part_ids) for name, counted in counts.items()]
+        scores = [counted.scores(name, measured=self._named) for name, counted in counts.items()]
         majority = average_over_classes([score.majority for score in scores])
         hungarian = average_over_classes([score.hungarian for score in scores])
         agnostic = self._precision.agnostic()
@@ -133,8 +139,8 @@ class Evaluator:
             **agreement,
             ap=agnostic.ap,
             ap50=agnostic.ap50,
-            part_ap=named.ap if has_part_ids else float("nan"),
-            part_ap50=named.ap50 if has_part_ids else float("nan"),
+            part_ap=named.ap if self._named else float("nan"),
+            part_ap50=named.ap50 if self._named else float("nan"),
             intervals={name: self._interval(values) for name, values in replicates.items()},
             categories=tuple(score.category for score in scores),
         )

@@ -36,12 +36,16 @@ class Predictions(NamedTuple):
 
 
 def score(
-    predictions: Iterable[Predictions], truth: CocoDataset, protocols: Iterable[Protocol] = PROTOCOLS
+    predictions: Iterable[Predictions],
+    truth: CocoDataset,
+    protocols: Iterable[Protocol] = PROTOCOLS,
+    *,
+    named: bool = True,
 ) -> list[Evaluation]:
     """Score predictions on every image of the ground truth, an image at a time, in one pass.
 
     An image of the ground truth that the predictions lack counts as one without predictions; predictions in
-    other images are left out.
+    other images are left out. Proposals and segments, which have no part ids, are not `named`.
 
     Raises:
         InputError: the ground truth is unusable, has no parts or is of other images altogether, or sizes
@@ -52,7 +56,7 @@ def score(
             f"{truth.path}: expected parts to compare with, found none in {len(truth.images)} images: the "
             "split is empty"
         )
-    evaluators = [Evaluator(protocol) for protocol in protocols]
+    evaluators = [Evaluator(protocol, named=named) for protocol in protocols]
     left = {str(image.id): image for image in truth.images}
     for found in predictions:
         image = truth.find(ImageInput(found.image_id, found.file_name, Path(found.file_name)))
