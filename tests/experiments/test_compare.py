@@ -4,10 +4,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import ConfigError, InputError
+from partdistillation.evaluation import ImageParts, PredictedPart, TruePart, evaluate
+from partdistillation.evaluation.comparison import Compared, Comparison
+from partdistillation.evaluation.tables import Provenance
 from partdistillation.experiments import compare as comparing
 from partdistillation.experiments.compare import compare
 from partdistillation.experiments.paper_rows import PAPER_ROWS
@@ -44,6 +48,20 @@ def test_every_method_is_a_row(
     assert set(made_from["made_from"]) > {"part model", "supervised", "contrastive"}
     assert len(made_from["config"]) == 64
     assert (inputs.out / "comparison.md").read_text() in capsys.readouterr().out
+
+
+def test_several_runs_are_summed_up_beside_them(
+    inputs: Inputs, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = np.ones((4, 4), np.bool_)
+    image = ImageParts((TruePart("car", "all", whole),), (PredictedPart("car", whole, 1.0, 0),), "1")
+    row = Compared("part model", [evaluate([image])], PAPER_ROWS["part model"])
+    monkeypatch.setattr(comparing, "_compared", lambda *_: Comparison([row], Provenance("0" * 64, {})))
+    runs = [Run(seed, replace(inputs, out=inputs.out / f"seed-{seed}"), tiny_recipe) for seed in (0, 1)]
+    compare(runs, inputs.out)
+    assert "Protocol strict, 2 runs of 1 images" in (inputs.out / "comparison.md").read_text()
+    assert len(json.loads((inputs.out / "comparison.json").read_text())["runs"]) == 2
+    assert "Protocol strict, 1 images" in (inputs.out / "seed-1" / "comparison.md").read_text()
 
 
 def test_the_papers_rows_are_its_own() -> None:
