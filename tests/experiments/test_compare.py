@@ -55,7 +55,7 @@ def test_several_runs_are_summed_up_beside_them(
 ) -> None:
     whole = np.ones((4, 4), np.bool_)
     image = ImageParts((TruePart("car", "all", whole),), (PredictedPart("car", whole, 1.0, 0),), "1")
-    row = Compared("part model", [evaluate([image])], PAPER_ROWS["part model"])
+    row = Compared("part model", [evaluate([image], protocol="strict")], PAPER_ROWS["part model"])
     monkeypatch.setattr(comparing, "_compared", lambda *_: Comparison([row], Provenance("0" * 64, {})))
     runs = [Run(seed, replace(inputs, out=inputs.out / f"seed-{seed}"), tiny_recipe) for seed in (0, 1)]
     compare(runs, inputs.out)
