@@ -1,8 +1,10 @@
 """What figures show, which images, in which colours; that they are files for print."""
 
+import importlib
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from partdistillation.config import Inputs, SegmentsConfig
 from partdistillation.controls import segment_controls
 from partdistillation.engine import run_shards
 from partdistillation.errors import ConfigError, InputError
+from partdistillation.experiments.plots import Series
 from partdistillation.figures import Choice, discovery, grouping, predictions, stages
 from partdistillation.figures.layers import choose, matched, part_map
 from partdistillation.figures.names import names_for
@@ -226,6 +229,50 @@ def test_other_images_are_refused(run: Path, tmp_path: Path, write_stage: Write)
         predictions([run, tmp_path / "other"], tmp_path / "figure.png", Choice())
 
 
+def test_other_photographs_of_the_same_names_are_refused(
+    run: Path, tmp_path: Path, write_stage: Write
+) -> None:
+    """Two data sets that number their images alike: segments of one would lie on photographs of the other."""
+    other, photos = tmp_path / "other", tmp_path / "other photos"
+    photos.mkdir()
+    for image_id in IDS:
+        Image.new("RGB", (SIDE, SIDE), (128, 128, 128)).save(photos / f"{image_id}.png")
+    write_stage(other / "segments", [segment_row(one, UPPER, LOWER) for one in IDS])
+    write_stage(other / "parts", [part_row(one, (0, WHOLE)) for one in IDS])
+    config.save(Inputs(out=other, images=photos), PAPER)
+    path = tmp_path / "figure.png"
+    grouping([run, other], path, Choice())  # a copy will do
+    for image_id in IDS:
+        Image.new("RGB", (SIDE, SIDE), (128, 128, 100)).save(photos / f"{image_id}.png")
+    for figure in (grouping, predictions):
+        with pytest.raises(InputError, match="compare what was made from the same photographs"):
+            figure([run, other], path, Choice())
+    (other / "config.yaml").unlink()  # it can't be told
+    predictions([run, other], path, Choice())
+    row = replace(part_row(IDS[0]), width=SIDE + 1)
+    write_stage(tmp_path / "larger", [row])
+    with pytest.raises(InputError, match=r"another image of .* of 41 x 40 pixels"):
+        predictions([run, tmp_path / "larger"], path, Choice(names=[IDS[0]]))
+
+
+def test_a_validation_is_of_the_held_out_photographs(run: Path, tmp_path: Path, write_stage: Write) -> None:
+    """Which may have the names of those that were learned from."""
+    held_out = tmp_path / "held out"
+    held_out.mkdir()
+    for image_id in IDS:
+        Image.new("RGB", (SIDE, SIDE), (10, 20, 30)).save(held_out / f"{image_id}.png")
+    inputs = Inputs(out=run, images=tmp_path / "photos", val_images=held_out, val_objects=run / "objects")
+    config.save(inputs, PAPER)
+    write_stage(run / "validation" / "objects", [object_row(one) for one in IDS])
+    write_stage(run / "validation" / "parts", [part_row(one, (0, UPPER)) for one in IDS])
+    path = tmp_path / "figure.png"
+    assert color_at(panels(stages(run / "validation", path, Choice()), 3)[0], 5, 5).tolist() == [10, 20, 30]
+    predictions([run / "validation" / "parts"], path, Choice())
+    assert color_at(panels(path, 2)[0], 5, 5).tolist() == [10, 20, 30]
+    predictions([run / "parts"], path, Choice())
+    assert color_at(panels(path, 2)[0], 5, 5).tolist() == [128, 128, 128]
+
+
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"no image")])
 def test_an_image_that_is_gone_or_damaged_is_a_note(
     run: Path, tmp_path: Path, spoil: Callable[[Path], object]
@@ -253,6 +300,31 @@ def test_discovery_curves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert opened(one).shape == (1020, 1560, 3)  # 3.4 x 5.2 inches
     assert one.read_bytes() != consistent.read_bytes()
     assert both.read_bytes().startswith(b"%PDF")
+
+
+def test_curves_of_several_reviews_are_named_after_their_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after the folder `review`, which both have."""
+    curve = {"k": [3], "value": [0.5]}
+    for run, labels in (("mine", ("all", "inside")), ("other", ("all",))):
+        (tmp_path / run / "review").mkdir(parents=True)
+        text = json.dumps({"unique_curves": dict.fromkeys(labels, curve)})
+        (tmp_path / run / "review" / "scores.json").write_text(text)
+    drawn: list[str] = []
+
+    def draw(path: Path, series: Sequence[Series], **_: str) -> Path:
+        drawn.extend(one.label for one in series)
+        return path
+
+    module = importlib.import_module("partdistillation.figures.discovery")
+    monkeypatch.setattr(module, "save_plot", draw)
+    reviews = [tmp_path / "mine" / "review", tmp_path / "other" / "review" / "scores.json"]
+    discovery(reviews, tmp_path / "figure.png")
+    assert drawn == ["mine: all", "mine: inside", "other: all"]
+    drawn.clear()
+    discovery(reviews[:1], tmp_path / "figure.png")
+    assert drawn == ["all", "inside"]
 
 
 @pytest.mark.parametrize(

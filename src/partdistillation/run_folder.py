@@ -9,6 +9,8 @@ from partdistillation.errors import InputError
 from partdistillation.manifest import MANIFEST
 from partdistillation.recipes import PAPER
 
+VALIDATION = "validation"
+"""Folder in a run of what its models say of the held-out images."""
 PARTS = ("parts", "predictions")
 """Folders with labelled parts: a run's, and those that `predict` wrote."""
 
@@ -36,14 +38,13 @@ def find_stage(folder: Path, names: Sequence[str]) -> Path | None:
 
 
 def images_of(run: Path, images: Path | None) -> Path:
-    """The folder of photographs: as given, or what the run (or the one that it lies in) remembers.
+    """The folder of photographs: as given, or as `remembered_images`.
 
     Raises:
         InputError: neither; or there is no such folder.
         ConfigError: the run's settings can't be read.
     """
-    remembered = (folder / config.CONFIG_FILE for folder in (run, run.parent))
-    found = images or next((_images_in(path) for path in remembered if path.is_file()), None)
+    found = images or remembered_images(run)
     if found is None:
         raise InputError(f"{run} doesn't say where its photographs are: give their folder as --images")
     if not found.is_dir():
@@ -53,6 +54,18 @@ def images_of(run: Path, images: Path | None) -> Path:
     return found
 
 
-def _images_in(path: Path) -> Path | None:
-    inputs, _ = config.from_yaml(path, Inputs(), PAPER)
-    return inputs.images
+def remembered_images(folder: Path) -> Path | None:
+    """The folder of photographs that the run remembers which a folder is, or lies in.
+
+    In its validation these are the held-out ones: the others may have the same names.
+
+    Raises:
+        ConfigError: the run's settings can't be read.
+    """
+    held_out = False
+    for run in (folder.absolute(), *folder.absolute().parents[:2]):
+        if (run / config.CONFIG_FILE).is_file():
+            inputs, _ = config.from_yaml(run / config.CONFIG_FILE, Inputs(), PAPER)
+            return inputs.val_images if held_out else inputs.images
+        held_out = held_out or run.name == VALIDATION
+    return None

@@ -19,12 +19,23 @@ from partdistillation.baselines.contrastive import objective
 from partdistillation.baselines.contrastive.labelling import object_parts, pixel_probabilities
 from partdistillation.baselines.contrastive.network import MODEL, ContrastiveNet, class_folder
 from partdistillation.baselines.contrastive.objective import Consistency, equivariance
-from partdistillation.baselines.contrastive.samples import CONTEXT, ObjectPair, ObjectPairs, draw_targets
+from partdistillation.baselines.contrastive.samples import (
+    CONTEXT,
+    CONTROL_SIDE,
+    ObjectPair,
+    ObjectPairs,
+    draw_targets,
+)
 from partdistillation.config import ContrastiveConfig, Inputs, Recipe
 from partdistillation.data.object_views import ObjectCrop
 from partdistillation.errors import CheckpointError, ConfigError, InputError
 from partdistillation.functional.masks import decode, encode
-from partdistillation.functional.thin_plate_splines import pixel_centres, regular_points
+from partdistillation.functional.thin_plate_splines import (
+    pixel_centres,
+    regular_points,
+    resample,
+    spline_weights,
+)
 from partdistillation.models.encoder import Encoder
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.records import Object, ObjectRow, PartRow
@@ -241,6 +252,26 @@ def test_parts_that_move_with_a_translation_don_t_diverge() -> None:
     mask[..., 5:40] = 1  # reads neither the edge nor what has come in
     assert equivariance(logits, moved, mask, grid).item() == pytest.approx(0, abs=1e-5)
     assert equivariance(logits, logits, mask, grid).item() > 1
+
+
+def test_parts_that_move_with_a_spline_don_t_diverge() -> None:
+    """A network that says the same of a colour wherever it is, asked about the deformed picture."""
+    x, y = pixel_centres(SIZE, SIZE).unbind(dim=-1)
+    colours = torch.stack([torch.sin(3 * x + y), torch.cos(2 * y - x)])[None]
+    splines = spline_weights(regular_points(CONTROL_SIDE), pixel_centres(SIZE, SIZE))
+    grid, other = (
+        (splines @ torch.from_numpy(draw_targets(np.random.default_rng(seed))))[None] for seed in (1, 2)
+    )
+
+    def network(pictures: Tensor) -> Tensor:
+        return functional.avg_pool2d(5 * pictures, 2)
+
+    mask = (x.square() + y.square() < 0.5).float()[None, None]
+    deformed = network(resample(colours, grid))
+    assert equivariance(network(colours), deformed, mask, grid).item() < 1e-3
+    assert equivariance(network(colours), deformed, mask, other).item() > 0.05
+    # The grid says where pixels come from, not where they go.
+    assert equivariance(deformed, network(colours), mask, grid).item() > 0.05
 
 
 def test_pixels_from_beside_the_image_or_the_object_don_t_count() -> None:

@@ -168,7 +168,7 @@ class PartImageNet:
 
     def _require_classes(self, dataset: CocoDataset) -> None:
         if self.classes == "synset":
-            for image in dataset.images:
+            for image in (each for each in dataset.images if not each.problem):
                 try:
                     _synset(image)
                 except InputError as error:

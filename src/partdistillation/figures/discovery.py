@@ -4,7 +4,7 @@ The supplement's Fig. 1; the curves come from `partdistill review-scores`.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,9 +32,11 @@ def discovery(scores: Sequence[Path], path: Path, *, counted: Counted = "unique"
     check_path(path)
     found = [(file, *curve) for file in map(_file, scores) for curve in _curves(file, _KEYS[counted])]
     labels = [label for _, label, _, _ in found]
+    if len(set(labels)) < len(labels):
+        owners = _told_apart({file for file, *_ in found})
+        labels = [f"{owners[file]}: {label}" for file, label, _, _ in found]
     series = [
-        Series(plain_label(label if labels.count(label) == 1 else f"{file.parent.name}: {label}"), k, value)
-        for file, label, k, value in found
+        Series(plain_label(label), k, value) for label, (_, _, k, value) in zip(labels, found, strict=True)
     ]
     return save_plot(
         path, series, x="at least k of 9 images show the same part", y=f"{counted} part classes (%)"
@@ -43,6 +45,16 @@ def discovery(scores: Sequence[Path], path: Path, *, counted: Counted = "unique"
 
 def _file(path: Path) -> Path:
     return path / "scores.json" if path.is_dir() else path
+
+
+def _told_apart(files: Collection[Path]) -> dict[Path, str]:
+    """The nearest folder above each file in whose name all differ: `mine` of out/mine/review/scores.json."""
+    folders = {file: file.absolute().parent.parts for file in files}
+    for place in range(1, max(map(len, folders.values()))):
+        names = {file: parts[-min(place, len(parts))] for file, parts in folders.items()}
+        if len(set(names.values())) == len(names):
+            return names
+    return {file: str(file.parent) for file in files}
 
 
 def _curves(path: Path, key: str) -> Iterator[tuple[str, list[float], list[float]]]:

@@ -18,6 +18,7 @@ from partdistillation.figures.layers import (
     part_map,
     parts_in,
     proposal_map,
+    require_same_photographs,
     rows_of,
     segment_map,
 )
@@ -59,7 +60,7 @@ def stages(
 
     """
     check_path(path)
-    images_dir, folder = images_of(run, images), stage_in(run / "objects", ())
+    folder, images_dir = stage_in(run / "objects", ()), images_of(run, images)
     ids = choose(read_rows(folder, ObjectRow), choice, folder)
     rows = rows_of(ids, read_rows(folder, ObjectRow), folder)
     categories = sorted({one.category for row in read_rows(folder, ObjectRow) for one in row.objects})
@@ -92,15 +93,18 @@ def grouping(
         labels: what to write above the columns; without them the names of the runs or of their ways.
 
     Raises:
-        InputError, ConfigError, StoreError: as `stages`; other images, or labels than there are columns.
+        InputError, ConfigError, StoreError: as `stages`; other images, other photographs of the same ids, or
+            other labels than there are columns.
 
     """
     check_path(path)
-    images_dir = images_of(runs[0], images)
     ways = [way for run in runs for way in ways_in(stage_in(run, ("segments",)))]
+    images_dir = images_of(runs[0], images)
     captions = _captions([way.name for way in ways], labels)
     ids = choose(ways[0].rows(), choice, ways[0].folder)
     found = [list(_segments(way, ids)) for way in ways]
+    for way, rows in zip(ways, found, strict=True):
+        require_same_photographs(way.folder, rows, images_dir, found[0])
     maps = [[segment_map(row) for row in rows] for rows in found]
     alike = [list(map(matched, its, maps[0])) for its in maps]
     columns = [Column(caption, its) for caption, its in zip(captions, alike, strict=True)]
@@ -128,11 +132,13 @@ def predictions(
 
     """
     check_path(path)
-    images_dir = images_of(folders[0], images)
     found = [stage_in(folder, PARTS) for folder in folders]
+    images_dir = images_of(folders[0], images)
     captions = _captions([folder.resolve().name.replace("_", " ") for folder in folders], labels)
     ids = choose(read_rows(found[0], PartRow), choice, found[0])
     labelled = [_labelled(ids, folder) for folder in found]
+    for folder, (rows, _) in zip(found, labelled, strict=True):
+        require_same_photographs(folder, rows, images_dir, labelled[0][0])
     columns = [
         Column(caption, list(map(part_map, rows)))
         for caption, (rows, _) in zip(captions, labelled, strict=True)

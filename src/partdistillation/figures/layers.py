@@ -1,6 +1,7 @@
 """What figures show of an image: rows of a stage as label maps, with colours that mean something."""
 
 import difflib
+import filecmp
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from partdistillation.errors import InputError
 from partdistillation.functional.bit_masks import EncodedMasks
 from partdistillation.functional.metrics import label_map
 from partdistillation.records import ObjectRow, PartRow, ProposalRow, R, Row, SegmentRow
+from partdistillation.run_folder import remembered_images
 
 LabelMap = Int[np.ndarray, "height width"]
 
@@ -76,6 +78,39 @@ def rows_of(ids: Sequence[str], rows: Iterable[R], source: Path) -> list[R]:
             f"{min(missing)!r}: compare what was made from the same photographs"
         )
     return [found[image_id] for image_id in ids]
+
+
+def require_same_photographs(
+    stage: Path, rows: Sequence[Row], images_dir: Path, reference: Sequence[Row]
+) -> None:
+    """Make sure that a stage's rows are about the photographs that are drawn, not others of the same ids.
+
+    Args:
+        stage: the folder of the rows, in a run that may remember where its photographs are.
+        rows: of some images.
+        images_dir: the photographs that are drawn, as the reference names them.
+        reference: rows of the same ids, whose photographs they are.
+
+    Raises:
+        InputError: an image has another size, or the run remembers another file.
+
+    """
+    own = remembered_images(stage)
+    for row, drawn in zip(rows, reference, strict=True):
+        ours, theirs = images_dir / drawn.file_name, (own or images_dir) / row.file_name
+        if (row.width, row.height) == (drawn.width, drawn.height) and _is_same_file(ours, theirs):
+            continue
+        raise InputError(
+            f"expected what was made from {ours} in {stage}, found another image of the id {row.image_id!r}, "
+            f"{theirs} of {row.width} x {row.height} pixels: compare what was made from the same photographs"
+        )
+
+
+def _is_same_file(first: Path, second: Path) -> bool:
+    """Whether their contents are the same, or it can't be told as one of them is gone."""
+    if not first.is_file() or not second.is_file() or first.samefile(second):
+        return True
+    return filecmp.cmp(first, second, shallow=False)
 
 
 # ---------------------------------------------------------------------- label maps
