@@ -156,7 +156,7 @@ class ExperimentArguments(StageArguments):
     """What experiments over several seeds take."""
 
     seeds: Annotated[tuple[int, ...], arg(metavar="SEED [SEED ...]")] = (0,)
-    """A run for each, in OUT/seed-N; ablate and compare give means and standard deviations."""
+    """A run for each, in OUT/seed-N; of several there are means and standard deviations."""
     demo: Annotated[bool, FlagCreatePairsOff] = False
     """On PartShapes, the drawings in the package, with the recipe `demo` unless another is named."""
 
@@ -173,8 +173,9 @@ class ExperimentArguments(StageArguments):
 class FewShotArguments(ExperimentArguments):
     """What few-shot training takes besides."""
 
-    model: Path | None = None
-    """Model to start from, of any stage; without it the part model of each run."""
+    models: Annotated[tuple[str, ...], arg(metavar="MODEL [MODEL ...]")] = ("run:part_model",)
+    """What to start from, each by itself: models' folders, published models' names, `builtin:part-shapes`, or
+    `run:` and a folder in each run's own, such as run:part_model, which is made where it isn't there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -542,11 +543,10 @@ def baseline_contrastive(arguments: StageArguments) -> None:
 
 
 def few_shot(arguments: FewShotArguments) -> None:
-    """Fine-tune a model on 1 to 100 % of the true parts and plot how it learns."""
+    """Fine-tune models on 1 to 100 % of the true parts and plot how they learn."""
     from partdistillation.experiments import few_shot
 
-    for run in arguments.runs():
-        few_shot.run(arguments.model or run.inputs.out / "part_model", run.inputs, run.recipe)
+    few_shot.few_shot(arguments.runs(), arguments.inputs.out, arguments.models)
 
 
 def evaluate_objects(arguments: EvaluateObjectsArguments) -> None:

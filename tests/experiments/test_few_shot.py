@@ -1,6 +1,11 @@
-"""Few-shot training: shares of the labels, and the models that learned from them."""
+"""Few-shot training: shares of the labels, the models that learned from them, and how they compare."""
 
+import csv
+import io
 import json
+import math
+import shutil
+import statistics
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from partdistillation import pipeline
 from partdistillation.config import Inputs, Recipe
-from partdistillation.errors import ConfigError
+from partdistillation.errors import CheckpointError, ConfigError, InputError
 from partdistillation.experiments import few_shot
+from partdistillation.experiments.runs import Run
+from partdistillation.recipes import seeded
 from partdistillation.records import PartRow
-from partdistillation.store import read_rows
+from partdistillation.store import contents_hash, read_rows
 
 IDS = st.lists(st.text(min_size=1, max_size=3), unique=True, min_size=1, max_size=60)
 
@@ -49,49 +57,200 @@ def inputs(drawings: Path, tmp_path_factory: pytest.TempPathFactory) -> Inputs:
 
 @pytest.fixture(scope="module")
 def recipe(tiny_recipe: Recipe) -> Recipe:
-    few = replace(tiny_recipe.finetune, percents=(25, 100))
+    few = replace(tiny_recipe.finetune, percents=(25, 100), steps=1)
     return replace(tiny_recipe, finetune=few)
 
 
-def test_models_learn_from_their_share_and_are_scored(inputs: Inputs, recipe: Recipe) -> None:
-    points = few_shot.run(Path(recipe.encoder), inputs, recipe)
-    assert [(point.percent, point.images) for point in points] == [(25, 3), (100, 12)]
-    folder = inputs.out / "few_shot"
-    labelled = [
-        {
-            row.image_id
-            for row in read_rows(folder / share / "parts", PartRow)
-            if any(o.parts for o in row.objects)
+def runs(inputs: Inputs, recipe: Recipe, seeds: tuple[int, ...] = (0,)) -> list[Run]:
+    return [
+        Run(seed, replace(inputs, out=inputs.out / f"seed-{seed}"), seeded(recipe, seed)) for seed in seeds
+    ]
+
+
+@pytest.fixture(scope="module")
+def learned(inputs: Inputs, recipe: Recipe) -> Path:
+    """Two models on two seeds: that of stage 0, and a copy of it under each run's folder."""
+    both = runs(inputs, recipe, (0, 1))
+    for run in both:
+        shutil.copytree(recipe.encoder, run.inputs.out / "mine")
+    few_shot.few_shot(both, inputs.out, ("run:mine", recipe.encoder))
+    return inputs.out
+
+
+def test_every_model_learns_every_share(learned: Path) -> None:
+    for seed in ("seed-0", "seed-1"):
+        folder = learned / seed / "few_shot"
+        models = {
+            str(one.parent.relative_to(folder)) for one in folder.glob("*/*/part_model/model.safetensors")
         }
-        for share in ("25", "100")
-    ]
-    assert labelled[0] < labelled[1]
-    assert all((folder / share / "part_model" / "model.safetensors").is_file() for share in ("25", "100"))
-    rows = json.loads((inputs.out / "few_shot.json").read_text())["rows"]
-    assert [row["name"] for row in rows] == [
-        f"{percent} %, {way}" for percent in (25, 100) for way in ("proposals: overlapping", "parts")
-    ]
-    assert all(one["images"] == 4 for row in rows for one in row["protocols"][:1])
-    with Image.open(inputs.out / "few_shot.png") as plot:
-        assert min(plot.size) > 500
-    again = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    few_shot.run(Path(recipe.encoder), inputs, recipe)
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == again
+        assert models == {f"{name}/{share}/part_model" for name in ("mine", "model") for share in (25, 100)}
+        labelled = [
+            {
+                row.image_id
+                for row in read_rows(folder / "labels" / share, PartRow)
+                if any(found.parts for found in row.objects)
+            }
+            for share in ("25", "100")
+        ]
+        assert labelled[0] < labelled[1]
+        assert list(map(len, labelled)) == [3, 12]
+
+
+def test_a_table_says_what_was_learned_from(learned: Path, recipe: Recipe) -> None:
+    content = json.loads((learned / "seed-0" / "few_shot.json").read_text())
+    (run,) = content["runs"]
+    assert run["starts"] == {"mine": "run:mine", "model": recipe.encoder}
+    start = contents_hash(Path(recipe.encoder))
+    assert run["provenance"]["made_from"] == {"mine": start, "model": start}
+    rows = run["rows"]
+    assert [(row["start"], row["percent"], row["images"]) for row in rows] == [
+        ("mine", 25, 3), ("mine", 100, 12), ("model", 25, 3), ("model", 100, 12),
+    ]  # fmt: skip
+    model = learned / "seed-0" / "few_shot" / "mine" / "25" / "part_model"
+    assert rows[0]["sha256"] == contents_hash(model)
+    names = json.loads((model / "config.json").read_text())["partdistillation"]["class_names"]
+    assert rows[0]["categories"] == names
+    held_out = {one["category"] for one in rows[0]["parts"][0]["categories"]}
+    assert (rows[0]["known_classes"], rows[0]["classes"]) == (len(held_out & {*names}), len(held_out))
+    assert len(names) < len(rows[1]["categories"])
+    assert rows[0]["proposals"] == rows[2]["proposals"]  # the same weights, by another name
+    text = (learned / "seed-0" / "few_shot.md").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("| mine | 25 %"))
+    assert line.split(" | ")[2:4] == ["3", f"{rows[0]['known_classes']} of {len(held_out)}"]
+    recall, interval = rows[0]["proposals"][0]["average_recall"]["200"], rows[0]["proposals"][0]["intervals"]
+    low, high = interval["AR@200"]
+    assert line.split(" | ")[5] == f"{100 * recall:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    assert text.count("Protocol ") == 2
+    assert "| 5 % | 19.1 | 63.2 |" in text
+    assert start[:12] in text
+
+
+def test_a_csv_holds_every_score_of_both_ways(learned: Path) -> None:
+    lines = list(csv.DictReader(io.StringIO((learned / "few_shot.csv").read_text())))
+    assert {one["seed"] for one in lines} == {"0", "1"}
+    assert {(one["way"], one["protocol"]) for one in lines} == {
+        (way, protocol) for way in ("proposals", "parts") for protocol in ("strict", "paper")
+    }
+    assert {len(one["start_sha256"]) for one in lines} == {64}
+    content = json.loads((learned / "few_shot.json").read_text())
+    strict = content["runs"][1]["rows"][3]["parts"][0]
+    (miou,) = (
+        one
+        for one in lines
+        if (one["seed"], one["start"], one["percent"], one["way"], one["protocol"], one["score"])
+        == ("1", "model", "100", "parts", "strict", "c_miou")
+    )
+    assert float(miou["value"]) == strict["c_miou"]
+    assert (miou["images"], miou["held_out_images"]) == ("12", "4")
+
+
+def test_seeds_are_means_and_deviations(learned: Path) -> None:
+    content = json.loads((learned / "few_shot.json").read_text())
+    recall = [run["rows"][1]["proposals"][0]["average_recall"]["10"] for run in content["runs"]]
+    text = (learned / "few_shot.md").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("| mine | 100 %"))
+    mean, spread = 100 * statistics.mean(recall), 100 * abs(recall[0] - recall[1]) / math.sqrt(2)
+    assert line.split(" | ")[4] == f"{mean:.1f} ± {spread:.1f}"
+    assert "of 2 seeds" in text
+    for folder in (learned, learned / "seed-0", learned / "seed-1"):
+        with Image.open(folder / "few_shot.png") as plot:
+            assert plot.width > 1.5 * plot.height > 1000
+
+
+def test_what_is_there_is_not_made_again(learned: Path, inputs: Inputs, recipe: Recipe) -> None:
+    before = {path: path.read_bytes() for path in learned.rglob("*") if path.is_file()}
+    few_shot.few_shot(runs(inputs, recipe, (0, 1)), inputs.out, ("run:mine", recipe.encoder))
+    assert {path: path.read_bytes() for path in learned.rglob("*") if path.is_file()} == before
+
+
+def test_a_runs_part_model_is_made_where_it_is_not_there(
+    inputs: Inputs, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Inputs, Recipe]] = []
+
+    def run(inputs: Inputs, recipe: Recipe) -> Path:
+        asked.append((inputs, recipe))
+        return Path(shutil.copytree(recipe.encoder, inputs.out / "part_model"))
+
+    monkeypatch.setattr(pipeline, "run", run)
+    one = replace(recipe, finetune=replace(recipe.finetune, percents=(25,)))
+    (found,) = runs(replace(inputs, out=tmp_path), one)
+    for _ in range(2):
+        few_shot.few_shot([found], tmp_path)
+    assert asked == [(found.inputs, found.recipe)]
+    assert (tmp_path / "seed-0" / "few_shot" / "part_model" / "25" / "part_model").is_dir()
+    assert not (tmp_path / "few_shot.md").exists()  # one run has no means
 
 
 def test_steps_follow_from_the_share(recipe: Recipe) -> None:
     settings = replace(recipe.finetune, steps=0, steps_per_percent=1_000)
     assert [settings.for_percent(percent).steps for percent in (1, 50)] == [1_000, 50_000]
     assert settings.for_percent(5).percents == (5,)
-    with pytest.raises(ConfigError, match=r"finetune.percents: expected percents .* in rising order"):
-        replace(settings, percents=(5, 1))
+    for wrong in ((5, 1), (0, 1), (101,), ()):
+        with pytest.raises(ConfigError, match=r"finetune.percents: expected percents .* in rising order"):
+            replace(settings, percents=wrong)
 
 
-def test_missing_labels_are_named_before_anything_is_trained(
+# ---------------------------------------------------------------------- what can't be used
+
+
+def test_missing_labels_are_named_before_anything_is_made(
     inputs: Inputs, recipe: Recipe, tmp_path: Path
 ) -> None:
     elsewhere = replace(inputs, out=tmp_path)
     for lacking in (replace(elsewhere, parts=None), replace(elsewhere, val_parts=None)):
         with pytest.raises(ConfigError, match="parts is missing"):
-            few_shot.run(Path(recipe.encoder), lacking, recipe)
+            few_shot.few_shot(runs(lacking, recipe), tmp_path, (recipe.encoder,))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["parts", "val_parts"])
+def test_a_data_set_without_parts_is_named(inputs: Inputs, recipe: Recipe, tmp_path: Path, name: str) -> None:
+    path: Path = getattr(inputs, name)
+    empty, out = tmp_path / "empty.json", tmp_path / "out"
+    empty.write_text(json.dumps(json.loads(path.read_text()) | {"annotations": []}))
+    with pytest.raises(InputError, match=r"empty\.json: .* 0 parts|empty\.json: the split is empty"):
+        few_shot.few_shot(runs(replace(inputs, out=out).updated({name: str(empty)}), recipe), out)
+    assert not out.exists()
+
+
+def test_a_model_that_does_not_load_is_named_before_any_is_trained(
+    inputs: Inputs, recipe: Recipe, tmp_path: Path
+) -> None:
+    broken, out = Path(shutil.copytree(recipe.encoder, tmp_path / "broken")), tmp_path / "out"
+    weights = (broken / "model.safetensors").read_bytes()
+    (broken / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    for wrong, message in (
+        (str(broken), "broken: the weights can't be read"),
+        ("run:baselines/one_stage/part_model", "part_model: expected a model directory"),
+        ("builtin:no-such-thing", "expected one of builtin:part-shapes"),
+        (str(tmp_path / "nowhere" / "model"), "expected a model directory"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            few_shot.few_shot(runs(inputs, recipe, (5,)), out, (recipe.encoder, wrong))
+    assert not out.exists()
+    assert not (inputs.out / "seed-5").exists()
+
+
+def test_parts_of_no_object_are_named_before_any_training(
+    inputs: Inputs, recipe: Recipe, tmp_path: Path
+) -> None:
+    """Objects of all classes but one, and parts of that one."""
+    objects, parts = (json.loads(inputs.need(name).read_text()) for name in ("objects", "parts"))
+    left = parts["categories"][0]["supercategory"]
+    own = {one["id"] for one in parts["categories"] if one["supercategory"] == left}
+    others = {one["id"] for one in objects["categories"] if one["name"] != left}
+    for content, kept, name in ((objects, others, "objects.json"), (parts, own, "parts.json")):
+        content["annotations"] = [one for one in content["annotations"] if one["category_id"] in kept]
+        (tmp_path / name).write_text(json.dumps(content))
+    apart = replace(inputs, out=tmp_path, objects=tmp_path / "objects.json", parts=tmp_path / "parts.json")
+    with pytest.raises(InputError, match=r"parts\.json: expected parts of the objects of .*, found none"):
+        few_shot.few_shot(runs(apart, recipe), tmp_path, (recipe.encoder,))
+    assert not list(tmp_path.rglob("part_model"))
+
+
+def test_a_share_without_a_part_large_enough_is_named(inputs: Inputs, recipe: Recipe, tmp_path: Path) -> None:
+    picky = replace(recipe, finetune=replace(recipe.finetune, min_mask_area=1.0))
+    with pytest.raises(InputError, match=r"25 % of the labelled images \(3\), found none .* large enough"):
+        few_shot.few_shot(runs(replace(inputs, out=tmp_path), picky), tmp_path, (recipe.encoder,))
+    assert not list(tmp_path.rglob("part_model"))

@@ -1,75 +1,77 @@
-"""Few-shot training: any checkpoint, taught the true parts of some of the images (supplement, section 2)."""
+"""Few-shot training: models, each taught the true parts of some of the images (supplement, section 2)."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from partdistillation import pipeline
 from partdistillation.baselines import supervised
-from partdistillation.config import REMEMBERED, Inputs, Recipe
-from partdistillation.controls import Measured, Validation, measure_parts, measure_proposals
-from partdistillation.data.own_parts import require_labels
+from partdistillation.config import Inputs
+from partdistillation.controls import Validation, measure_parts, measure_proposals
 from partdistillation.engine import run_shards
-from partdistillation.evaluation.comparison import Compared, Comparison, save
+from partdistillation.errors import InputError
 from partdistillation.evaluation.tables import Provenance
-from partdistillation.experiments.plots import Series, save_plot
+from partdistillation.experiments import few_shot_tables
+from partdistillation.experiments.few_shot_tables import Learned, Point
+from partdistillation.experiments.runs import Run, require_inputs
+from partdistillation.experiments.starts import OWN, Start, starts
 from partdistillation.manifest import canonical_hash
-from partdistillation.models.sources import resolve
-from partdistillation.records import ObjectRow, PartRow
+from partdistillation.records import PartRow
 from partdistillation.shards import ImageRef, Shard
 from partdistillation.stages import distillation, objects
 from partdistillation.store import StageReader, contents_hash, read_rows
 
 FOLDER = "few_shot"
+OWN_PART_MODEL = f"{OWN}{distillation.FOLDER}"
+_LABELS, _VALIDATION = "labels", "validation"
+"""Folders beside those of the models, which share them."""
 
 
 @dataclass(frozen=True)
-class Point:
-    """A model that learned from some of the labels, measured on the held-out images."""
+class _Prepared:
+    """A run of which everything is known to be usable, before anything is trained."""
 
-    percent: int
-    images: int
-    """Labelled images that it learned from."""
-    measured: tuple[Measured, ...]
-    """Overlapping proposals (AR@k), then named parts (mIoU)."""
+    run: Run
+    models: Sequence[Start]
+    lesson: distillation.Lesson
+    """All true parts; each training has its share, model and steps instead."""
+    shares: dict[int, Path]
+    """Stages of labelled parts, by percent."""
+    validation: Validation
 
 
-def run(model: Path, inputs: Inputs, recipe: Recipe) -> list[Point]:
-    """Fine-tune the model on every share of the labels and score each on the held-out images.
+def few_shot(runs: Iterable[Run], out: Path, models: Sequence[str] = (OWN_PART_MODEL,)) -> None:
+    """Fine-tune every model on every share of the labels and score each on the held-out images.
 
-    Writes `out/few_shot/PERCENT/part_model`, the table `out/few_shot.md` (also .csv and .json) and the
-    learning curve `out/few_shot.png`. Run it again to go on.
+    Writes `few_shot/NAME/PERCENT/part_model` into each run's folder, the table `few_shot.md` (also .csv and
+    .json) and the learning curves `few_shot.png`; of several runs, the same of means and standard deviations
+    into `out`. Run it again to go on. A run's own part model is made where it isn't there.
+
+    Args:
+        runs: one a seed.
+        out: the folder of the runs' means.
+        models: folders, published models' names, `builtin:NAME`, or `run:PATH` within each run's folder.
 
     Raises:
-        CheckpointError: the model can't be loaded.
-        ConfigError, InputError: images, objects or parts are missing, or can't be used; before any training.
+        CheckpointError: a model can't be loaded.
+        ConfigError, InputError: images, objects or parts are missing, or can't be used; two models have one
+            name. All of them before any training.
     """
-    for name in REMEMBERED:
-        inputs.need(name)
-    require_labels(inputs)
-    require_labels(inputs.held_out)
-    held_out = replace(inputs.held_out, out=inputs.out / FOLDER / "validation")
-    objects_dir = objects.run(inputs, recipe)
-    lesson = supervised.true_parts(
-        inputs, inputs.out / FOLDER, initial=str(model), config=recipe.finetune, name="few_shot"
-    )
-    validation = Validation(held_out, recipe)
-    validation.prepare()
-    points = []
-    for percent in recipe.finetune.percents:
-        folder = inputs.out / FOLDER / str(percent)
-        some = replace(
-            lesson,
-            name=f"few_shot_{percent}",
-            parts=_subset(objects_dir, lesson.parts, folder / "parts", percent, recipe.finetune.seed),
-            model=folder / distillation.FOLDER,
-            config=recipe.finetune.for_percent(percent),
-        )
-        found = distillation.learn_parts(some, inputs, recipe)
-        labelled = sum(1 for row in read_rows(some.parts, PartRow) if any(one.parts for one in row.objects))
-        points.append(Point(percent, labelled, _measure(validation, found, percent)))
-    _report(points, model, inputs, recipe)
-    return points
+    chosen_runs = list(runs)
+    for run in chosen_runs:
+        run.inputs.need("parts")
+        require_inputs(run.inputs)
+    prepared = [_prepare(run, models) for run in chosen_runs]
+    for one in prepared:
+        if any(map(_is_missing, one.models)):
+            pipeline.run(one.run.inputs, one.run.recipe)
+    found = []
+    for one in prepared:
+        found.append(_learned(one))
+        few_shot_tables.save(found[-1:], one.run.inputs.out / FOLDER)
+    if len(found) > 1:
+        few_shot_tables.save(found, out / FOLDER)
 
 
 def chosen(image_ids: Sequence[str], percent: int, seed: int) -> frozenset[str]:
@@ -85,11 +87,68 @@ def chosen(image_ids: Sequence[str], percent: int, seed: int) -> frozenset[str]:
     return frozenset(sorted(image_ids, key=place)[:count])
 
 
+# ---------------------------------------------------------------------- before any training
+
+
+def _prepare(run: Run, models: Sequence[str]) -> _Prepared:
+    inputs, recipe = run.inputs, run.recipe
+    found = starts(models, inputs.out, taken=(_LABELS, _VALIDATION))
+    for start in found:
+        if not _is_missing(start):
+            start.check()
+    objects_dir = objects.run(inputs, recipe)
+    config = recipe.finetune
+    lesson = supervised.true_parts(
+        inputs, inputs.out / FOLDER / _LABELS, initial="", config=config, name=FOLDER
+    )
+    shares = {
+        percent: _subset(
+            objects_dir, lesson.parts, inputs.out / FOLDER / _LABELS / str(percent), percent, config.seed
+        )
+        for percent in config.percents
+    }
+    _require_parts(inputs, lesson, shares)
+    validation = Validation(replace(inputs.held_out, out=inputs.out / FOLDER / _VALIDATION), recipe)
+    validation.prepare()
+    return _Prepared(run, found, lesson, shares, validation)
+
+
+def _is_missing(start: Start) -> bool:
+    return start.given == OWN_PART_MODEL and not Path(start.source).exists()
+
+
+def _labelled(parts_dir: Path) -> list[str]:
+    """The images with parts."""
+    return [
+        row.image_id for row in read_rows(parts_dir, PartRow) if any(found.parts for found in row.objects)
+    ]
+
+
+def _require_parts(inputs: Inputs, lesson: distillation.Lesson, shares: dict[int, Path]) -> None:
+    """Larger shares hold the smallest one: what that has to learn, all have.
+
+    Raises:
+        InputError: no object has a part, or the smallest share has none that is large enough.
+    """
+    if not _labelled(lesson.parts):
+        raise InputError(
+            f"{inputs.parts}: expected parts of the objects of {inputs.objects}, found none in any image; "
+            "look whether both files are of the same images and object classes"
+        )
+    percent, share = next(iter(shares.items()))
+    objects_dir, names = inputs.out / objects.FOLDER, tuple(distillation.part_ids(share))
+    if not distillation.part_images(objects_dir, share, names, lesson.config):
+        raise InputError(
+            f"{inputs.parts}: expected parts to learn in {percent} % of the labelled images "
+            f"({len(_labelled(share))}), found none that are large enough; lower finetune.min_object_area "
+            "and finetune.min_mask_area, or leave this share out of finetune.percents"
+        )
+
+
 def _subset(objects_dir: Path, parts_dir: Path, out: Path, percent: int, seed: int) -> Path:
     """Write the true parts, those of images that aren't chosen left out."""
-    rows = {row.image_id: row for row in read_rows(parts_dir, PartRow)}
-    labelled = [name for name, row in rows.items() if any(found.parts for found in row.objects)]
-    kept = chosen(labelled, percent, seed)
+    kept = chosen(_labelled(parts_dir), percent, seed)
+    reader = StageReader(parts_dir, PartRow)
 
     def without(row: PartRow) -> PartRow:
         if row.image_id in kept:
@@ -97,12 +156,12 @@ def _subset(objects_dir: Path, parts_dir: Path, out: Path, percent: int, seed: i
         return replace(row, objects=tuple(replace(found, parts=()) for found in row.objects))
 
     def label(shard: Shard[ImageRef]) -> list[PartRow]:
-        return [without(rows[one.image_id]) for one in shard.inputs]
+        return [without(row) for row in reader.read(shard.name)]
 
     return run_shards(
         out,
         row=PartRow,
-        shards=StageReader(objects_dir, ObjectRow).shards,
+        shards=reader.shards,
         settings={"percent": percent, "seed": seed},
         upstream=[objects_dir, parts_dir],
         make_work=lambda: label,
@@ -110,31 +169,46 @@ def _subset(objects_dir: Path, parts_dir: Path, out: Path, percent: int, seed: i
     )
 
 
-def _measure(validation: Validation, model: Path, percent: int) -> tuple[Measured, ...]:
-    overlapping, _ = measure_proposals(validation, model, f"proposals_{percent}")
-    parts = measure_parts(validation, model, f"parts_{percent}", "parts", "result")
-    return overlapping, parts
+# ---------------------------------------------------------------------- training and scores
 
 
-def _report(points: Sequence[Point], model: Path, inputs: Inputs, recipe: Recipe) -> None:
-    rows = [
-        Compared(f"{point.percent} %, {one.name}", (one.strict, one.paper))
-        for point in points
-        for one in point.measured
-    ]
+def _learned(one: _Prepared) -> Learned:
+    inputs, recipe = one.run.inputs, one.run.recipe
     made_from = {
-        f"model.{place}": contents_hash(file) for place, file in enumerate(resolve(str(model)).files)
+        start.name if len(start.files) == 1 else f"{start.name}.{place}": contents_hash(file)
+        for start in one.models
+        for place, file in enumerate(start.files)
     }
-    truth = contents_hash(inputs.held_out.need("parts"))
-    origin = Provenance(truth, made_from, config=canonical_hash(recipe.to_dict()))
-    save(Comparison(rows, origin), inputs.out / FOLDER)
-    percents = [float(point.percent) for point in points]
-    recall = [100 * point.measured[0].strict.average_recall[200] for point in points]
-    miou = [100 * point.measured[1].strict.c_miou for point in points]
-    save_plot(
-        inputs.out / f"{FOLDER}.png",
-        [Series("AR@200", percents, recall), Series("C-mIoU", percents, miou)],
-        x="labelled images, %",
-        y="%",
-        log_x=True,
+    return Learned(
+        seed=one.run.seed,
+        points=[point for start in one.models for point in _points(one, start)],
+        models={start.name: start.given for start in one.models},
+        provenance=Provenance(
+            contents_hash(inputs.held_out.need("parts")), made_from, config=canonical_hash(recipe.to_dict())
+        ),
     )
+
+
+def _points(one: _Prepared, start: Start) -> Iterator[Point]:
+    inputs, recipe = one.run.inputs, one.run.recipe
+    for percent, share in one.shares.items():
+        lesson = replace(
+            one.lesson,
+            name=f"{FOLDER}_{start.name}_{percent}",
+            parts=share,
+            initial=start.source,
+            model=inputs.out / FOLDER / start.name / str(percent) / distillation.FOLDER,
+            config=recipe.finetune.for_percent(percent),
+        )
+        model = distillation.learn_parts(lesson, inputs, recipe)
+        folder = f"{start.name}_{percent}"
+        overlapping, _ = measure_proposals(one.validation, model, f"{folder}_proposals")
+        yield Point(
+            model=start.name,
+            percent=percent,
+            images=len(_labelled(share)),
+            categories=tuple(distillation.part_ids(share)),
+            proposals=overlapping,
+            parts=measure_parts(one.validation, model, f"{folder}_parts", "parts", "result"),
+            sha256=contents_hash(model),
+        )

@@ -4,12 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's, which people with any colour vision can tell apart."""
 _MARKERS = "osD^vP"
+_BESIDE = 1.05
+_LINES = ("-", "--", ":")
+"""Of the first, the second and the third time that the colours are gone through."""
 
 
 class Series(NamedTuple):
@@ -18,6 +23,16 @@ class Series(NamedTuple):
     label: str
     x: Sequence[float]
     y: Sequence[float]
+    spread: Sequence[float] = ()
+    """Half the length of the error bar at each point; none where it is empty."""
+
+
+class Panel(NamedTuple):
+    """Curves over the same axes."""
+
+    y: str
+    """The axis' title."""
+    series: Sequence[Series]
 
 
 def plain_label(text: str) -> str:
@@ -28,29 +43,59 @@ def plain_label(text: str) -> str:
 def save_plot(path: Path, series: Sequence[Series], *, x: str, y: str, log_x: bool = False) -> Path:
     """Draw curves with markers, a grid and a legend; `x` and `y` are the axes' titles."""
     figure = Figure(figsize=(5.2, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for place, one in enumerate(series):
-        axes.plot(
-            one.x,
+    _draw(axes, Panel(y, series), x, log_x)
+    axes.legend(frameon=False)
+    return _save(figure, path)
+
+
+def save_panels(path: Path, panels: Sequence[Panel], *, x: str, log_x: bool = False) -> Path:
+    """Draw panels side by side, with the same curves in the same order, and one legend below them."""
+    labels = [one.label for one in panels[0].series]
+    columns = max(1, min(len(labels), 90 // (8 + max(map(len, labels)))))
+    rows = -(-len(labels) // columns)
+    figure = Figure(figsize=(3.9 * len(panels), 3.2 + 0.22 * rows), layout="constrained")
+    for place, panel in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), place + 1)
+        _draw(axes, panel, x, log_x)
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False
+    )
+    return _save(figure, path)
+
+
+def _draw(axes: Axes, panel: Panel, x: str, log_x: bool) -> None:
+    for place, one in enumerate(panel.series):
+        # Error bars at the same x would hide each other: they stand side by side.
+        shift = _BESIDE ** (place - (len(panel.series) - 1) / 2) if log_x and one.spread else 1.0
+        axes.errorbar(
+            [value * shift for value in one.x],
             one.y,
+            yerr=one.spread or None,
             label=one.label,
             color=COLOURS[place % len(COLOURS)],
             marker=_MARKERS[place % len(_MARKERS)],
+            linestyle=_LINES[place // len(COLOURS) % len(_LINES)],
             markersize=5,
             linewidth=1.8,
+            elinewidth=1.2,
+            capsize=3,
         )
     if log_x:
         axes.set_xscale("log")
-        ticks = sorted({value for one in series for value in one.x})
+        ticks = sorted({value for one in panel.series for value in one.x})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
     axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set_ylabel(panel.y)
     axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    FigureCanvasAgg(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"Software": ""} if path.suffix.lower() == ".png" else {"CreationDate": None}
     figure.savefig(path, dpi=300, metadata=metadata)
