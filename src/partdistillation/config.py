@@ -53,7 +53,7 @@ class Inputs(Settings):
     parts: Path | None = None
     """Ground-truth parts in the COCO layout (.json); only evaluation reads them."""
     val_images: Path | None = None
-    """Folder of photographs held out of stage 0, on which its model's mask AP is measured."""
+    """Folder of held-out photographs, on which stage 0's mask AP is measured and experiments are scored."""
     val_objects: Path | None = None
     """COCO instances (.json) of --val-images; both are given, or neither."""
     val_parts: Path | None = None

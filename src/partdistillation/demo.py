@@ -34,6 +34,7 @@ from partdistillation.report import run as run_report
 from partdistillation.report.build import build_report
 from partdistillation.report.data import Headline, ReportData, Table
 from partdistillation.report.examples import galleries, pictures
+from partdistillation.run_folder import VALIDATION
 from partdistillation.stages import proposals
 from partdistillation.store import read_rows
 
@@ -100,9 +101,7 @@ def play(plan: Plan, out: Path, *, seed: int, from_scratch: bool, device: Device
     if from_scratch:
         with story.chapter("Stage 0: instance segmentation"):
             recipe = replace(recipe, encoder=str(pretrain(plan, recipe, out, seed, device)))
-    validation = Validation(
-        replace(_inputs(out, data, "val", device, workers), out=out / "validation"), recipe
-    )
+    validation = Validation(replace(_inputs(out, data, "val", device, workers), out=out / VALIDATION), recipe)
     _segments(story, inputs, recipe, validation)
     with learned(replace(inputs, workers=1), recipe, beside=workers > 1) as baselines:
         _parts(story, inputs, recipe, validation)

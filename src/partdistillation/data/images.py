@@ -86,7 +86,7 @@ def load_label_map(path: Path) -> Int32[np.ndarray, "height width"]:
         if image.mode not in ("1", "L", "P", "I;16", "I;16B", "I"):
             raise InputError(
                 f"{path}: expected a label map with one channel of integers, found mode {image.mode}; "
-                "save it as an 8-bit or 16-bit greyscale PNG"
+                "save it with one channel, as whole numbers"
             )
         labels = np.asarray(_upright(image)).astype(np.int32)
     if labels.min() < 0:

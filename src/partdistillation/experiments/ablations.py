@@ -33,6 +33,7 @@ from partdistillation.experiments.runs import Run, require_inputs
 from partdistillation.manifest import canonical_hash
 from partdistillation.models.sources import resolve
 from partdistillation.records import ObjectRow
+from partdistillation.run_folder import VALIDATION
 from partdistillation.shards import ImageRef, Shard
 from partdistillation.stages import distillation, objects, proposals, ranking, segments
 from partdistillation.store import StageReader, contents_hash, read_rows
@@ -97,7 +98,7 @@ def _prepare(measure: Measure, base: Inputs, recipe: Recipe) -> None:
 
 
 def _validation(out: Path, base: Inputs, recipe: Recipe) -> Validation:
-    return Validation(replace(base.held_out, out=out / "validation"), recipe)
+    return Validation(replace(base.held_out, out=out / VALIDATION), recipe)
 
 
 def _measure(

@@ -25,6 +25,7 @@ from partdistillation.experiments.paper_rows import PAPER_ROWS
 from partdistillation.experiments.runs import Run, require_inputs
 from partdistillation.manifest import canonical_hash
 from partdistillation.records import PartRow
+from partdistillation.run_folder import VALIDATION
 from partdistillation.stages import distillation, proposals
 from partdistillation.store import contents_hash, read_rows
 
@@ -60,7 +61,7 @@ def compare(
 
 
 def _compared(inputs: Inputs, recipe: Recipe, chosen: Sequence[baselines.Name]) -> Comparison:
-    validation = Validation(replace(inputs.held_out, out=inputs.out / "validation"), recipe)
+    validation = Validation(replace(inputs.held_out, out=inputs.out / VALIDATION), recipe)
     validation.prepare()  # first, as it finds out what can't be used
     pipeline.run(inputs, recipe)
     models = {name: baselines.run(name, inputs, recipe) for name in chosen}
