@@ -49,10 +49,6 @@ class ClassCounts:
         self.overlap_sums: defaultdict[str, float] = defaultdict(float)
         self._pixels: dict[tuple[int | None, str | None], Int[np.ndarray, " weight"]] = {}
 
-    @property
-    def has_part_ids(self) -> bool:
-        return any(part is not _BACKGROUND for part, _ in self._pixels)
-
     def add_occurrence(self, name: str, best_overlap: float) -> None:
         """Count a true part, found with this IoU."""
         self.occurrences[name] += 1
