@@ -375,11 +375,11 @@ class DoctorArguments(Arguments):
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareArguments(Arguments):
-    name: Positional[str]
+    name: Annotated[Positional[str], arg(metavar="NAME")]
     """Part data set, such as part_imagenet_ood or paco; docs/part-datasets.md has all."""
-    folder: Positional[Path]
+    folder: Annotated[Positional[Path], arg(metavar="FOLDER")]
     """Folder of the data set; nothing in it is changed."""
-    split: str
+    split: Annotated[str, arg(metavar="SPLIT")]
     """Which of its splits."""
     out: Path
     """Folder to write objects_SPLIT.json and parts_SPLIT.json to."""
