@@ -154,6 +154,7 @@ def evaluate(
     truth = read_parts(parts)
     truth.log_notes()
     table = None if part_table is None else read_part_table(part_table)
+    evaluation.check_images(predictions, truth)
     scores = evaluation.score(evaluation.read_predictions(predictions, table), truth, protocols)
     tables = EvaluationTables(scores, evaluation.provenance(predictions, parts, part_table), table)
     folder = predictions if predictions.is_dir() else predictions.parent

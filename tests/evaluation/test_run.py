@@ -114,6 +114,39 @@ def test_other_images_altogether_are_an_error(perfect: Path, truth: CocoDataset)
         evaluation.score(map(evaluation.labelled_parts, rows), truth)
 
 
+@pytest.mark.parametrize("kind", ["rows", "coco"])
+def test_another_size_is_named_before_anything_is_read(
+    perfect: Path, drawings: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the last image, and in one without a predicted part too."""
+    document = json.loads((drawings / "parts_train.json").read_text())
+    last = document["images"][-1]
+    last["width"] = 32
+    document["annotations"] = [one for one in document["annotations"] if one["image_id"] != last["id"]]
+    parts, found = tmp_path / "parts.json", perfect
+    parts.write_text(json.dumps(document))
+    if kind == "coco":
+        found = tmp_path / "predictions.json"
+        found.write_text(json.dumps(as_coco(list(read_rows(perfect / "parts", PartRow)))))
+    assert cli.main(["evaluate", "--predictions", str(found), "--parts", str(parts)]) == 2
+    message = capsys.readouterr().err
+    assert f"{found}: expected {last['file_name']} with 32 x 64 pixels as in {parts}" in message
+    assert "found predictions of 64 x 64" in message
+
+
+def test_images_that_do_not_agree_are_logged(
+    perfect: Path, drawings: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    document = json.loads((drawings / "parts_train.json").read_text())
+    name, document["images"][0]["file_name"] = document["images"][0]["file_name"], "gone.png"
+    path = tmp_path / "parts.json"
+    path.write_text(json.dumps(document))
+    evaluation.check_images(perfect, read_parts(path))
+    missed, other = (record.getMessage() for record in caplog.records)
+    assert f"1 images of {path} have no predictions and count as missed, such as gone.png" in missed
+    assert f"1 images with predictions aren't in {path} and don't count, such as {name}" in other
+
+
 def test_a_folder_without_parts_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a folder that predict wrote"):
         evaluation.read_predictions(tmp_path)

@@ -1,10 +1,13 @@
 """Evaluation of files: a stage's rows, or COCO, against ground-truth parts in the COCO layout."""
 
 import hashlib
+import logging
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+
+from pyarrow import parquet
 
 from partdistillation.config import CONFIG_FILE
 from partdistillation.data.coco import CocoDataset, CocoImage, read_parts
@@ -25,6 +28,11 @@ from partdistillation.store import contents_hash, read_rows
 PROTOCOLS: tuple[Protocol, ...] = ("strict", "paper")
 STAGES = ("predictions", "parts")
 """Folders that hold parts: in one that `predict` wrote, and in a run's."""
+
+
+_HEADER = ("image_id", "file_name", "width", "height")
+
+_log = logging.getLogger(__name__)
 
 
 class Predictions(NamedTuple):
@@ -112,6 +120,48 @@ def read_predictions(path: Path, part_table: PartTable | None = None) -> Iterato
             "the folder that it was written to"
         )
     return coco_predictions(found)
+
+
+def check_images(predictions: Path, truth: CocoDataset) -> None:
+    """Make sure, before masks are read, that images have the truth's sizes; log which only one side has.
+
+    Raises:
+        InputError: there are no predictions, or an image has another size in them.
+    """
+    others: list[str] = []
+    met: set[str] = set()
+    for image_id, file_name, width, height in _sizes(_stage_or_file(predictions)):
+        image = truth.find(ImageInput(image_id, file_name, Path(file_name)))
+        if image is None:
+            others.append(file_name)
+            continue
+        met.add(str(image.id))
+        if not image.problem and (width, height) != (image.width, image.height):
+            raise InputError(
+                f"{predictions}: expected {file_name} with {image.width} x {image.height} pixels as in "
+                f"{truth.path}, found predictions of {width} x {height}: scale them to that size"
+            )
+    missed = [image.file_name for image in truth.images if str(image.id) not in met]
+    for names, what in (
+        (missed, f"images of {truth.path} have no predictions and count as missed"),
+        (others, f"images with predictions aren't in {truth.path} and don't count"),
+    ):
+        if names and met:  # of other images altogether `score` says what is wrong
+            _log.warning("%s: %d %s, such as %s", predictions, len(names), what, names[0])
+
+
+def _sizes(found: Path) -> Iterator[tuple[str, str, int, int]]:
+    """Id, file name, width and height of every image that could be used."""
+    if found.is_file():
+        for image in read_parts(found).images:
+            if not image.problem:
+                yield str(image.id), image.file_name, image.width, image.height
+        return
+    for shard in load(found).shards:
+        header = parquet.read_table(found / shard.file, columns=[*_HEADER, "status"])
+        for row in header.to_pylist():
+            if row["status"] != "rejected":
+                yield row["image_id"], row["file_name"], row["width"], row["height"]
 
 
 def provenance(predictions: Path, truth: Path, part_table: Path | None = None) -> Provenance:
