@@ -128,6 +128,15 @@ def ablate(stub: Callable[[str, str], Calls], tmp_path: Path) -> Callable[..., t
     return asked
 
 
+@pytest.mark.parametrize("seeds", [(), ("0", "0"), ("-1",)])
+def test_an_experiments_seeds_are_told_apart(
+    seeds: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["compare", "--out", str(tmp_path / "out"), "--seeds", *seeds]) == 2
+    found = " ".join(seeds) or "none"
+    assert f"--seeds: expected numbers of at least 0, each once, found {found}" in capsys.readouterr().err
+
+
 def test_an_experiment_remembers_its_runs_settings(
     ablate: Callable[..., tuple[Inputs, Recipe]], tmp_path: Path
 ) -> None:

@@ -160,6 +160,11 @@ class ExperimentArguments(StageArguments):
     demo: Annotated[bool, FlagCreatePairsOff] = False
     """On PartShapes, the drawings in the package, with the recipe `demo` unless another is named."""
 
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            found = " ".join(map(str, self.seeds)) or "none"
+            raise ConfigError(f"--seeds: expected numbers of at least 0, each once, found {found}")
+
     def runs(self) -> "Iterable[Run]":
         """A run a seed."""
         from partdistillation.experiments import runs
