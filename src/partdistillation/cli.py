@@ -530,14 +530,14 @@ def baseline_supervised_agnostic(arguments: StageArguments) -> None:
     """Supervised, but all parts as one class (to compare with proposals)."""
     from partdistillation import baselines
 
-    baselines.run("supervised_agnostic", arguments.inputs, arguments.settings)
+    baselines.run("supervised-agnostic", arguments.inputs, arguments.settings)
 
 
 def baseline_one_stage(arguments: StageArguments) -> None:
     """One-stage self-training: pixels of a class clustered over the whole data set."""
     from partdistillation import baselines
 
-    baselines.run("one_stage", arguments.inputs, arguments.settings)
+    baselines.run("one-stage", arguments.inputs, arguments.settings)
 
 
 def baseline_contrastive(arguments: StageArguments) -> None:
@@ -746,7 +746,7 @@ COMMANDS: dict[str, tuple[type[Arguments], Callable[[Any], None]]] = {
     "predict": (PredictArguments, predict),
     "evaluate": (EvaluateArguments, evaluate),
     "baseline supervised": (StageArguments, baseline_supervised),
-    "baseline agnostic": (StageArguments, baseline_supervised_agnostic),
+    "baseline supervised-agnostic": (StageArguments, baseline_supervised_agnostic),
     "baseline one-stage": (StageArguments, baseline_one_stage),
     "baseline contrastive": (StageArguments, baseline_contrastive),
     "few-shot": (FewShotArguments, few_shot),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from partdistillation import baselines
+from partdistillation import baselines, config
 from partdistillation.baselines import supervised
 from partdistillation.config import Inputs, Recipe
 from partdistillation.data.coco import CocoDataset, read_parts
@@ -15,6 +15,7 @@ from partdistillation.data.coco_parts import parts_of
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode, encode
 from partdistillation.models.pretrained import read_info
+from partdistillation.recipes import PAPER
 from partdistillation.records import Object, ObjectRow
 from partdistillation.stages import distillation
 
@@ -105,7 +106,8 @@ def test_the_agnostic_baseline_is_a_proposal_model(
         objects=drawings / "objects_train.json",
         parts=drawings / "parts_train.json",
     )
-    folder = baselines.run("supervised_agnostic", inputs, tiny_recipe)
+    folder = baselines.run("supervised-agnostic", inputs, tiny_recipe)
+    assert config.from_yaml(tmp_path / "config.yaml", Inputs(out=tmp_path), PAPER) == (inputs, tiny_recipe)
     assert folder == tmp_path / "baselines" / "supervised_agnostic" / "proposal_model"
     assert read_info(folder).class_names == ("part",)
     images = distillation.part_images(

@@ -47,13 +47,14 @@ def test_a_run_is_a_table_a_protocol(tmp_path: Path, capsys: pytest.CaptureFixtu
         "Protocol strict, 1 images",
         "Protocol paper, 1 images",
     ]
+    assert "In percent; NMI and ARI of true parts' pixels" in text
     assert text.endswith("SHA-256: truth 000000000000, model 111111111111, config 222222222222\n")
 
 
 def test_runs_are_means_and_deviations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     half = LEFT.copy()
     half[2:] = False  # an IoU of 1 / 2
-    save(ComparedRuns([comparison(LEFT), comparison(half)]), tmp_path / "new" / "both")
+    save(ComparedRuns({3: comparison(LEFT), 5: comparison(half)}), tmp_path / "new" / "both")
     tmp_path /= "new"
     text = (tmp_path / "both.md").read_text()
     assert text == capsys.readouterr().out
@@ -62,11 +63,16 @@ def test_runs_are_means_and_deviations(tmp_path: Path, capsys: pytest.CaptureFix
     assert cells[5] == f"75.0 ± {100 * math.sqrt(0.125):.1f}"  # C-mIoU: 1 and .5
     lines = list(csv.DictReader(io.StringIO((tmp_path / "both.csv").read_text())))
     wanted = ("a | way", "c_miou", "strict")
-    values = [one["value"] for one in lines if (one["name"], one["score"], one["protocol"]) == wanted]
-    assert values == ["1.0", "0.5"]
+    own = [one for one in lines if (one["name"], one["score"], one["protocol"]) == wanted]
+    assert [(one["seed"], one["images"], one["value"]) for one in own] == [
+        ("3", "1", "1.0"),
+        ("5", "1", "0.5"),
+    ]
+    assert text.count("\nSeed 3. SHA-256: ") == text.count("\nSeed 5. SHA-256: ") == 1
+    assert "In percent, mean ± standard deviation over runs; " in text
     assert {one["sha256 of truth"] for one in lines} == {"0" * 12}
     content = json.loads((tmp_path / "both.json").read_text())
-    assert len(content["runs"]) == 2
+    assert [one["seed"] for one in content["runs"]] == [3, 5]
     first = content["means"][0]
     assert (first["name"], first["protocol"]) == ("a | way", "strict")
     assert first["scores"]["c_miou"] == {"mean": 0.75, "deviation": pytest.approx(math.sqrt(0.125))}
@@ -77,7 +83,7 @@ def test_runs_are_means_and_deviations(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_terminal_of_80_columns_shows_runs_as_a_table() -> None:
     half = LEFT.copy()
     half[2:] = False
-    lines = shown(ComparedRuns([comparison(LEFT, PAPER), comparison(half, PAPER)]))
+    lines = shown(ComparedRuns({3: comparison(LEFT, PAPER), 5: comparison(half, PAPER)}))
     assert max(map(len, lines)) <= 80
     place = next(i for i, line in enumerate(lines) if line.split()[:3] == ["a", "|", "way"])
     assert lines[place].split()[7] == "75.0"

@@ -60,7 +60,7 @@ def test_several_runs_are_summed_up_beside_them(
     runs = [Run(seed, replace(inputs, out=inputs.out / f"seed-{seed}"), tiny_recipe) for seed in (0, 1)]
     compare(runs, inputs.out)
     assert "Protocol strict, 2 runs of 1 images" in (inputs.out / "comparison.md").read_text()
-    assert len(json.loads((inputs.out / "comparison.json").read_text())["runs"]) == 2
+    assert [one["seed"] for one in json.loads((inputs.out / "comparison.json").read_text())["runs"]] == [0, 1]
     assert "Protocol strict, 1 images" in (inputs.out / "seed-1" / "comparison.md").read_text()
 
 
@@ -87,14 +87,18 @@ def test_the_papers_rows_are_its_own() -> None:
 
 
 def test_only_the_baselines_that_were_chosen_are_trained(
-    inputs: Inputs, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+    inputs: Inputs,
+    tiny_recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     asked: list[object] = []
     monkeypatch.setattr(comparing, "_compared", lambda *arguments: asked.append(arguments[-1]))
     monkeypatch.setattr(comparing, "save", lambda *_: None)
     compare([Run(0, inputs, tiny_recipe)], inputs.out, ("contrastive", "supervised"))
     compare([Run(0, replace(inputs, parts=None), tiny_recipe)], inputs.out)
-    assert asked == [["contrastive", "supervised"], ["one_stage", "contrastive"]]
+    assert asked == [["contrastive", "supervised"], ["one-stage", "contrastive"]]
+    assert caplog.messages == ["no --parts to learn from: supervised and supervised-agnostic left out"]
 
 
 @pytest.mark.parametrize("name", ["objects", "parts", "val_parts"])

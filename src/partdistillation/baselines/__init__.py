@@ -1,19 +1,23 @@
 """What the method is compared with: other labels for the same networks (supplement, section 3)."""
 
+import os
 from pathlib import Path
 from typing import Literal, get_args
 
+from partdistillation import config
 from partdistillation.config import Inputs, Recipe
 
 FOLDER = "baselines"
 """In a run's folder: a folder for each baseline."""
 
-Name = Literal["one_stage", "supervised", "supervised_agnostic", "contrastive"]
+Name = Literal["one-stage", "supervised", "supervised-agnostic", "contrastive"]
 NAMES: tuple[Name, ...] = get_args(Name)
 
 
 def run(name: Name, inputs: Inputs, recipe: Recipe) -> Path:
     """Stage 1 where it isn't done yet, then train a baseline; return its model's folder.
+
+    A folder that remembers no settings yet remembers these, so that the next call needs only `--out`.
 
     That of `contrastive`, which has a network an object class, is the folder of them all.
 
@@ -25,13 +29,20 @@ def run(name: Name, inputs: Inputs, recipe: Recipe) -> Path:
     from partdistillation.stages import objects
 
     require_labels(inputs)
+    _remember(inputs, recipe)
     objects.run(inputs, recipe)
     match name:
         case "supervised":
             return supervised.run(inputs, recipe)
-        case "supervised_agnostic":
+        case "supervised-agnostic":
             return supervised.run_agnostic(inputs, recipe)
-        case "one_stage":
+        case "one-stage":
             return one_stage.run(inputs, recipe)
         case "contrastive":
             return contrastive.run(inputs, recipe)
+
+
+def _remember(inputs: Inputs, recipe: Recipe) -> None:
+    """Of torchrun's processes the first one writes."""
+    if int(os.environ.get("RANK", "0")) == 0 and not (inputs.out / config.CONFIG_FILE).exists():
+        config.save(inputs, recipe)

@@ -12,6 +12,7 @@ from rich.table import Table as Printed
 
 from partdistillation.evaluation.comparison import (
     COLUMNS,
+    Compared,
     Comparison,
     Section,
     as_markdown,
@@ -29,7 +30,8 @@ from partdistillation.evaluation.tables import values
 class ComparedRuns:
     """Comparisons with the same rows, one a run."""
 
-    runs: Sequence[Comparison]
+    runs: Mapping[int, Comparison]
+    """By seed."""
 
     def markdown(self) -> str:
         """A table a protocol: mean and standard deviation over runs, in percent."""
@@ -42,19 +44,20 @@ class ComparedRuns:
     def csv(self) -> str:
         """A line a way, protocol, score and run, and a line a published score; fractions."""
         file = io.StringIO()
-        hashed = [hashes(one.provenance) for one in self.runs]
-        named = list(dict.fromkeys(name for one in hashed for name in one))
-        header = ["name", "protocol", "score", "run", "value", "published", "source", *named]
+        hashed = {seed: hashes(one.provenance) for seed, one in self.runs.items()}
+        named = list(dict.fromkeys(name for one in hashed.values() for name in one))
+        header = ["name", "protocol", "images", "score", "seed", "value", "published", "source", *named]
         writer = csv.DictWriter(file, header, restval="", lineterminator="\n")
         writer.writeheader()
         for place, first in enumerate(self._first):
             for name, scores in self._scores(place):
                 for score, numbers in scores.items():
-                    for run, number in enumerate(numbers):
-                        line = {"name": name, "protocol": first.protocol, "score": score, "run": run}
+                    for (seed, run), number in zip(self.runs.items(), numbers, strict=True):
+                        images = run.rows[0].evaluations[place].images
+                        line = {"name": name, "protocol": first.protocol, "images": images, "score": score}
                         value = "" if math.isnan(number) else number
-                        writer.writerow({**line, "value": value, **hashed[run]})
-        for row in self.runs[0].rows:
+                        writer.writerow({**line, "seed": seed, "value": value, **hashed[seed]})
+        for row in self._rows:
             for paper in row.published:
                 line = {"name": row.name, "published": paper.label, "source": paper.source}
                 for score, fraction in fractions(paper).items():
@@ -72,31 +75,38 @@ class ComparedRuns:
             for place, first in enumerate(self._first)
             for name, scores in self._scores(place)
         ]
-        content: dict[str, Json] = {"means": means, "runs": [one.to_dict() for one in self.runs]}
+        runs: list[Json] = [{"seed": seed, **one.to_dict()} for seed, one in self.runs.items()]
+        content: dict[str, Json] = {"means": means, "runs": runs}
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @property
+    def _rows(self) -> Sequence[Compared]:
+        """Of any run: their names and what is published are those of all."""
+        return next(iter(self.runs.values())).rows
 
     @property
     def _first(self) -> Sequence[Evaluation]:
         """Of any row, its protocols."""
-        return self.runs[0].rows[0].evaluations
+        return self._rows[0].evaluations
 
     def _sections(self, between: str = " ± ") -> Iterator[Section]:
         for place, first in enumerate(self._first):
-            images = sorted({one.rows[0].evaluations[place].images for one in self.runs})
+            images = sorted({one.rows[0].evaluations[place].images for one in self.runs.values()})
             count = f"{len(self.runs)} runs of {' or '.join(map(str, images))} images"
             cells = (
                 [mean_and_deviation(scores[column]).replace(" ± ", between) for column in COLUMNS]
                 for _, scores in self._scores(place)
             )
-            lines = list(with_published(self.runs[0].rows, cells))
+            lines = list(with_published(self._rows, cells))
             yield Section(f"Protocol {first.protocol}, {count}", lines)
 
     def _below(self) -> list[str]:
-        return [*notes(self.runs[0].rows), *(str(one.provenance) for one in self.runs)]
+        origins = (f"Seed {seed}. {one.provenance}" for seed, one in self.runs.items())
+        return [*notes(self._rows, "In percent, mean ± standard deviation over runs"), *origins]
 
     def _scores(self, place: int) -> Iterator[tuple[str, Mapping[str, Sequence[float]]]]:
         """Every row's scores, a number a run, under the protocol at `place`."""
-        for same in zip(*(one.rows for one in self.runs), strict=True):
+        for same in zip(*(one.rows for one in self.runs.values()), strict=True):
             scores = [values(row.evaluations[place]) for row in same]
             yield same[0].name, {score: [one[score] for one in scores] for score in scores[0]}
 

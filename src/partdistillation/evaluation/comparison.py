@@ -77,11 +77,11 @@ class Comparison:
 
     def markdown(self) -> str:
         """A table in percent for each protocol."""
-        return as_markdown(self._sections(), [*notes(self.rows), str(self.provenance)])
+        return as_markdown(self._sections(), [*notes(self.rows, "In percent"), str(self.provenance)])
 
     def printed(self) -> Printed:
         """The same for a terminal of 80 columns."""
-        return as_printed(self._sections(), [*notes(self.rows), str(self.provenance)])
+        return as_printed(self._sections(), [*notes(self.rows, "In percent"), str(self.provenance)])
 
     def csv(self) -> str:
         """A line a way, protocol and score, and a line a published score; fractions."""
@@ -167,19 +167,21 @@ def with_published(rows: Iterable[Compared], cells: Iterable[Sequence[str]]) -> 
             yield Line(paper.label, _published_cells(paper.scores), published=True)
 
 
-def notes(rows: Iterable[Compared]) -> list[str]:
-    """Where the published rows stand, if there are any."""
+def notes(rows: Sequence[Compared], numbers: str) -> list[str]:
+    """What the numbers are, and where the published rows stand, if there are any."""
+    note = f"{numbers}; NMI and ARI of true parts' pixels (CSV and JSON have them with the background too)."
+    if any("clustered" in row.name for row in rows):
+        note += (
+            " Clustered: part classes are found anew, on these images; otherwise they are the model's own."
+        )
     published = [one for row in rows for one in row.published]
     if not published:
-        return []
+        return [note]
     sources = "; ".join(dict.fromkeys(one.source for one in published))
-    note = f"Published rows: {sources}. Their networks and data are others: compare the order, not values."
+    theirs = f"Published rows: {sources}. Their networks and data are others: compare the order, not values."
     if any(not set(one.scores) <= set(COLUMNS) for one in published):
-        note += (
-            " They don't say whether the background counts in NMI and ARI; it doesn't in the other rows'"
-            " (CSV and JSON have both)."
-        )
-    return [note]
+        theirs += " They don't say whether the background counts in their NMI and ARI."
+    return [note, theirs]
 
 
 def fractions(one: Published) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The paper's main comparison: the method and every baseline, learned and scored on the same images."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +30,10 @@ from partdistillation.run_folder import VALIDATION
 from partdistillation.stages import distillation, proposals
 from partdistillation.store import contents_hash, read_rows
 
+_log = logging.getLogger(__name__)
+
 FOLDER = "comparison"
-WITH_LABELS = ("supervised", "supervised_agnostic")
+WITH_LABELS: tuple[baselines.Name, ...] = ("supervised", "supervised-agnostic")
 """Baselines that are taught true parts."""
 
 
@@ -42,22 +45,26 @@ def compare(
     """Train what isn't there yet, and write `comparison.md` (.csv, .json) into each run's folder.
 
     Below each way stand the rows that the paper has for it. Of several runs, means and standard deviations
-    go into `out`. Without parts to learn from there are no
-    supervised baselines.
+    go into `out`. Without parts to learn from there are no supervised baselines, of which it warns.
 
     Raises:
         ConfigError: images, objects or parts, or the held-out ones, are missing; before any training.
         InputError: they can't be used; before any training.
     """
-    found = []
+    found: dict[int, Comparison] = {}
     for run in runs:
-        inputs, recipe = run.inputs, run.recipe
-        require_inputs(inputs)
-        learnable = [name for name in chosen if inputs.parts or name not in WITH_LABELS]
-        found.append(_compared(inputs, recipe, learnable))
-        save(found[-1], inputs.out / FOLDER)
+        require_inputs(run.inputs)
+        found[run.seed] = _compared(run.inputs, run.recipe, _learnable(chosen, run.inputs))
+        save(found[run.seed], run.inputs.out / FOLDER)
     if len(found) > 1:
         save(ComparedRuns(found), out / FOLDER)
+
+
+def _learnable(chosen: Sequence[baselines.Name], inputs: Inputs) -> list[baselines.Name]:
+    without = [name for name in chosen if name in WITH_LABELS and not inputs.parts]
+    if without:
+        _log.warning("no --parts to learn from: %s left out", " and ".join(without))
+    return [name for name in chosen if name not in without]
 
 
 def _compared(inputs: Inputs, recipe: Recipe, chosen: Sequence[baselines.Name]) -> Comparison:
@@ -75,18 +82,20 @@ def _compared(inputs: Inputs, recipe: Recipe, chosen: Sequence[baselines.Name]) 
 
 
 def _baseline(validation: Validation, name: baselines.Name, model: Path) -> Iterator[Measured]:
-    title = name.replace("_", "-")
+    folder = name.replace("-", "_")
     match name:
-        case "supervised_agnostic":
-            overlapping, _ = measure_proposals(validation, model, f"{name}_proposals")
-            yield overlapping._replace(name=f"{title}: overlapping", kind="baseline")
-            yield measure_clustered(validation, model, f"{name}_clustered", f"{title}: clustered", "baseline")
+        case "supervised-agnostic":
+            overlapping, _ = measure_proposals(validation, model, f"{folder}_proposals")
+            yield overlapping._replace(name=f"{name}: overlapping", kind="baseline")
+            yield measure_clustered(
+                validation, model, f"{folder}_clustered", f"{name}: clustered", "baseline"
+            )
         case "contrastive":
-            parts = contrastive.label(validation.inputs, model, validation.inputs.out / name)
+            parts = contrastive.label(validation.inputs, model, validation.inputs.out / folder)
             found = map(evaluation.labelled_parts, read_rows(parts, PartRow))
-            yield validation.score(title, "baseline", found)
+            yield validation.score(name, "baseline", found)
         case _:
-            yield from _scored(validation, model, name, title, "baseline")
+            yield from _scored(validation, model, folder, name, "baseline")
 
 
 def _scored(validation: Validation, model: Path, folder: str, title: str, kind: Kind) -> Iterator[Measured]:
