@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from partdistillation.evaluation import ImageParts, PredictedPart, TruePart, evaluate
-from partdistillation.evaluation.bootstrap import REPLICATES, image_weights, interval
+from partdistillation.evaluation.bootstrap import REPLICATES, WEIGHTS, image_weights, interval
+from partdistillation.evaluation.counts import ClassCounts
+from partdistillation.evaluation.tables import values
 from partdistillation.functional.metrics import apply_mapping, majority_vote, mean_iou
 
 
@@ -65,6 +67,53 @@ def test_scores_of_replicates_are_those_of_repeated_images() -> None:
             recall.append((np.mean(found) + 1) / 2)
     assert scores.intervals["c_miou"] == pytest.approx(np.quantile(miou, (0.025, 0.975)))
     assert scores.intervals["AR@10"] == pytest.approx(np.quantile(recall, (0.025, 0.975)))
+
+
+def drawn_counts(seed: int) -> list[tuple[list[TruePart], list[PredictedPart]]]:
+    """Images whose part ids lie anywhere; the third never meets a true part of its own."""
+    rng = np.random.default_rng(seed)
+    images = []
+    for _ in range(6):
+        starts = rng.integers(0, 16, 5)
+        truth = [TruePart("car", name, strip(at, at + 4)) for name, at in zip("abc", starts, strict=False)]
+        found = [PredictedPart("car", strip(at, at + 5), 0.5, part) for part, at in enumerate(starts[2:])]
+        images.append((truth[: rng.integers(0, 4)], found))
+    return images
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_replicates_accuracy_and_hungarian_iou_are_those_of_repeated_images(seed: int) -> None:
+    images = drawn_counts(seed)
+    weights = np.stack([image_weights(f"{seed} {number}") for number in range(len(images))])
+
+    def counted(draws: np.ndarray) -> ClassCounts:
+        counts = ClassCounts()
+        for (truth, found), its in zip(images, draws, strict=True):
+            for part in truth:
+                counts.add_occurrence(part.name, 0.0)
+            counts.add_pixels(truth, found, its)
+        return counts
+
+    scores = counted(weights).scores("car", measured=True)
+    for replicate in range(60):
+        again = counted(np.repeat(weights[:, replicate, None], WEIGHTS, axis=1)).scores("car", measured=True)
+        np.testing.assert_allclose(scores.accuracies[replicate], again.majority.accuracy)
+        np.testing.assert_allclose(scores.hungarian_ious[replicate], again.hungarian.iou)
+        np.testing.assert_allclose(scores.ious[replicate], again.majority.iou)
+
+
+def test_every_score_has_an_interval_that_holds_it() -> None:
+    images = [image(number, shift=number % 5) for number in range(6)]
+    scores = evaluate(images, protocol="strict")
+    assert scores.intervals.keys() == values(scores).keys()
+    for name, value in values(scores).items():
+        low, high = scores.intervals[name]
+        assert low <= value <= high, name
+    overlaps = np.array([(1 - number % 5 / 10 + 1) / 2 for number in range(6)])
+    weights = np.stack([image_weights(one.image_id) for one in images])[:, 1:]
+    drawn = weights[:, weights.any(axis=0)]
+    expected = np.quantile((overlaps @ drawn) / drawn.sum(axis=0), (0.025, 0.975))
+    assert scores.intervals["best_overlap"] == pytest.approx(expected)
 
 
 def test_one_image_tells_nothing_about_others() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from partdistillation.evaluation import ImageParts, PredictedPart, TruePart, evaluate
+from partdistillation.evaluation.bootstrap import image_weights
+from partdistillation.evaluation.part_precision import PRECISIONS, PrecisionCounter
+from partdistillation.functional.masks import pairwise_iou
 
 SIZE = 24
 NAMES = {"car": ("body", "wheel"), "bird": ("head", "wing", "tail")}
@@ -99,6 +103,31 @@ def test_agnostic_and_named_precision_are_those_of_pycocotools(seed: int) -> Non
     assert (scores.ap, scores.ap50) == pytest.approx(judged(images, categories, None), abs=1e-12)
     assert (scores.part_ap, scores.part_ap50) == pytest.approx(judged(images, categories, names), abs=1e-12)
     assert 0 < scores.part_ap50 < 1
+
+
+def test_replicates_are_repeated_images() -> None:
+    """Every number of `scores` is the first one of a counter that has seen the images as often as drawn."""
+    images = random_images(7)
+    names = {"car": {0: "body", 1: "wheel", 2: "body"}, "bird": {0: "head", 1: "wing", 3: "tail"}}
+
+    def counted(drawn: Sequence[ImageParts]) -> dict[str, np.ndarray]:
+        counter = PrecisionCounter()
+        for one in drawn:
+            overlaps = np.zeros((len(one.ground_truth), len(one.predictions)))
+            if overlaps.size:
+                overlaps = pairwise_iou(*(np.stack([np.asarray(part.mask) for part in parts])
+                                          for parts in (one.ground_truth, one.predictions)))  # fmt: skip
+            counter.add(one.image_id, one.ground_truth, one.predictions, overlaps)
+        return counter.scores(names)
+
+    found = counted(images)
+    weights = np.stack([image_weights(one.image_id) for one in images])
+    for replicate in range(15):
+        again = counted([one for one, draws in zip(images, weights[:, replicate], strict=True)
+                         for _ in range(draws)])  # fmt: skip
+        for name in PRECISIONS:
+            assert found[name][replicate] == pytest.approx(again[name][0], abs=1e-12), name
+    assert np.ptp(found["part_ap"]) > 0
 
 
 def test_order_of_images_does_not_matter() -> None:

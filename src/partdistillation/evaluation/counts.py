@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int
+from scipy.optimize import linear_sum_assignment
 
 from partdistillation.evaluation.bootstrap import WEIGHTS
 from partdistillation.evaluation.parts import PredictedPart, TruePart
@@ -39,6 +40,10 @@ class ClassScores(NamedTuple):
     """After the majority vote, which every replicate takes for itself."""
     agreement: Mapping[str, Float64[np.ndarray, " weight"]]
     """NMI and ARI of part ids and true parts, by name."""
+    accuracies: Float64[np.ndarray, "weight part"]
+    """After the majority vote."""
+    hungarian_ious: Float64[np.ndarray, "weight part"]
+    """After the assignment that every replicate makes for itself."""
 
 
 class ClassCounts:
@@ -102,12 +107,16 @@ class ClassCounts:
         )
         agreement = _agreement(replicates) if measured else dict.fromkeys(AGREEMENT, np.full(WEIGHTS, np.nan))
         numbers = {name: float(values[0]) for name, values in agreement.items()}
+        unmeasured = np.full((WEIGHTS, len(names)), np.nan)
+        voted = _voted(replicates) if measured else _Mapped(unmeasured, unmeasured)
         return ClassScores(
             majority,
             hungarian,
             CategoryScore(category, majority.mean_iou, hungarian.mean_iou, **numbers, parts=parts),
-            _ious(replicates) if measured else np.full((WEIGHTS, len(names)), np.nan),
+            voted.ious,
             agreement,
+            voted.accuracies,
+            _assigned(replicates).ious if measured else unmeasured,
         )
 
     def _confusions(self, ids: Sequence[int], names: Sequence[str]) -> Int[np.ndarray, "weight rows columns"]:
@@ -132,18 +141,42 @@ def _agreement(
     return dict(zip(AGREEMENT, values, strict=True))
 
 
-def _ious(confusions: Int[np.ndarray, "weight rows columns"]) -> Float64[np.ndarray, "weight part"]:
-    """`mean_iou(apply_mapping(c, majority_vote(c))).iou` of every one; NaN where a part isn't there."""
+class _Mapped(NamedTuple):
+    """Scores of confusion matrices whose part ids were mapped; NaN where a part isn't there."""
+
+    ious: Float64[np.ndarray, "weight part"]
+    accuracies: Float64[np.ndarray, "weight part"]
+
+
+def _voted(confusions: Int[np.ndarray, "weight rows columns"]) -> _Mapped:
+    """`mean_iou(apply_mapping(c, majority_vote(c)))` of every one."""
     votes = confusions[:, :-1, :-1]
     if not votes.shape[2]:
-        return np.zeros((len(votes), 0))
-    chosen = votes.argmax(axis=2)[..., None] == np.arange(votes.shape[2])
-    right = (votes * chosen).sum(axis=1)
+        return _Mapped(*[np.zeros((len(votes), 0))] * 2)
+    return _mapped(confusions, votes.argmax(axis=2))
+
+
+def _assigned(confusions: Int[np.ndarray, "weight rows columns"]) -> _Mapped:
+    """`mean_iou(apply_mapping(c, hungarian_match(c)))` of every one."""
+    votes = confusions[:, :-1, :-1]
+    mappings = np.full(votes.shape[:2], -1)
+    for mapping, its in zip(mappings, votes, strict=True):
+        rows, columns = linear_sum_assignment(its, maximize=True)
+        mapping[rows] = columns
+    # As in `hungarian_match`, which takes twice as long for a thousand matrices: pairs must share pixels.
+    shared = (votes > 0) & (mappings[..., None] == np.arange(votes.shape[2]))
+    return _mapped(confusions, np.where(shared.any(axis=2), mappings, -1))
+
+
+def _mapped(
+    confusions: Int[np.ndarray, "weight rows columns"], mappings: Int[np.ndarray, "weight rows-1"]
+) -> _Mapped:
+    chosen = mappings[..., None] == np.arange(confusions.shape[2] - 1)
+    right = (confusions[:, :-1, :-1] * chosen).sum(axis=1)
     predicted = (confusions[:, :-1].sum(axis=2)[..., None] * chosen).sum(axis=1)
     truth = confusions.sum(axis=1)[:, :-1].astype(np.float64)
     truth[truth == 0] = np.nan
-    ious: Float64[np.ndarray, "weight part"] = right / (truth + predicted - right)
-    return ious
+    return _Mapped(right / (truth + predicted - right), right / truth)
 
 
 def _painted(

@@ -22,9 +22,9 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float64, Int
 
-from partdistillation.evaluation.bootstrap import WEIGHTS, Interval, image_weights, interval
+from partdistillation.evaluation.bootstrap import WEIGHTS, Interval, image_weights, interval, mean_of_defined
 from partdistillation.evaluation.counts import AGREEMENT, ClassCounts, ClassScores
-from partdistillation.evaluation.part_precision import PrecisionCounter
+from partdistillation.evaluation.part_precision import PRECISIONS, PrecisionCounter
 from partdistillation.evaluation.parts import ImageParts, PredictedPart, TruePart
 from partdistillation.evaluation.scores import Evaluation
 from partdistillation.functional.masks import pairwise_iou, stacked, union
@@ -39,6 +39,9 @@ PAPER_MIN_IOU = 0.1
 """Protocol "paper": predictions with part ids must overlap a true part by more than this."""
 PAPER_MIN_IOU_AGNOSTIC = 0.001
 """The same for predictions without part ids."""
+
+_OVERLAP_UNITS = 2**30
+"""Overlaps are added up in whole numbers, so that the order of images doesn't matter."""
 
 KS = (1, 10, 20, 50, 100, 200)
 
@@ -68,6 +71,8 @@ class Evaluator:
         self._precision = PrecisionCounter()
         self._found = {k: np.zeros(WEIGHTS, dtype=np.int64) for k in ks}
         self._positives = np.zeros(WEIGHTS, dtype=np.int64)
+        self._true_parts = np.zeros(WEIGHTS, dtype=np.int64)
+        self._overlap = np.zeros(WEIGHTS, dtype=np.int64)
         self._images = 0
         self._predictions = 0
 
@@ -82,7 +87,10 @@ class Evaluator:
         self._predictions += len(image.predictions)
         self._add_recall(image, overlaps, weights)
         self._precision.add(image.image_id, image.ground_truth, image.predictions, overlaps)
-        for part, best in zip(image.ground_truth, overlaps.max(axis=1, initial=0.0), strict=True):
+        found = overlaps.max(axis=1, initial=0.0)
+        self._true_parts += len(found) * weights
+        self._overlap += round(found.sum() * _OVERLAP_UNITS) * weights
+        for part, best in zip(image.ground_truth, found, strict=True):
             self._classes[part.category].add_occurrence(part.name, float(best))
         self._add_pixels(image, weights)
 
@@ -117,10 +125,8 @@ class Evaluator:
         scores = [counted.scores(name, measured=self._named) for name, counted in counts.items()]
         majority = average_over_classes([score.majority for score in scores])
         hungarian = average_over_classes([score.hungarian for score in scores])
-        agnostic = self._precision.agnostic()
-        named = self._precision.named({one.category.category: one.category.names for one in scores})
         replicates = self._replicates(scores)
-        agreement = {name: float(replicates[name][0]) for name in AGREEMENT}
+        counted_alone = {name: float(replicates[name][0]) for name in (*AGREEMENT, *PRECISIONS)}
         true_parts = sum(counted.occurrences.total() for counted in counts.values())
         overlap = sum(sum(counted.overlap_sums.values()) for counted in counts.values())
         return Evaluation(
@@ -136,11 +142,7 @@ class Evaluator:
             a_macc=majority.a_macc,
             c_miou_hungarian=hungarian.c_miou,
             a_miou_hungarian=hungarian.a_miou,
-            **agreement,
-            ap=agnostic.ap,
-            ap50=agnostic.ap50,
-            part_ap=named.ap if self._named else float("nan"),
-            part_ap50=named.ap50 if self._named else float("nan"),
+            **counted_alone,
             intervals={name: self._interval(values) for name, values in replicates.items()},
             categories=tuple(score.category for score in scores),
         )
@@ -149,31 +151,33 @@ class Evaluator:
         """Scores of the images as they are and in every bootstrap replicate."""
         positives = np.where(self._positives > 0, self._positives, np.nan) * len(IOU_THRESHOLDS)
         recall = {f"AR@{k}": found / positives for k, found in self._found.items()}
-        classes = [_mean(one.ious) for one in scores]
-        parts = [one.ious for one in scores]
-        nothing = np.full((WEIGHTS, 1), np.nan)
+        names = {one.category.category: one.category.names for one in scores}
+        true_parts = np.where(self._true_parts > 0, self._true_parts, np.nan)
         return {
             **recall,
-            "c_miou": _mean(np.stack(classes, axis=1) if classes else nothing),
-            "a_miou": _mean(np.concatenate(parts, axis=1) if parts else nothing),
-            **{
-                name: _mean(np.stack([one.agreement[name] for one in scores], axis=1) if scores else nothing)
-                for name in AGREEMENT
-            },
+            "best_overlap": self._overlap / true_parts / _OVERLAP_UNITS,
+            **_averages("miou", [one.ious for one in scores]),
+            **_averages("macc", [one.accuracies for one in scores]),
+            **_averages("miou_hungarian", [one.hungarian_ious for one in scores]),
+            **{name: _over_classes([one.agreement[name] for one in scores]) for name in AGREEMENT},
+            **self._precision.scores(names if self._named else {}),
         }
 
     def _interval(self, values: Float64[np.ndarray, " weight"]) -> Interval:
         return interval(values) if self._images > 1 else Interval(float("nan"), float("nan"))
 
 
-def _mean(values: Float64[np.ndarray, "weight value"]) -> Float64[np.ndarray, " weight"]:
-    """Of the values that are defined; NaN where none is."""
-    defined = ~np.isnan(values)
-    count = defined.sum(axis=1)
-    mean: Float64[np.ndarray, " weight"] = np.where(defined, values, 0.0).sum(axis=1) / np.where(
-        count > 0, count, np.nan
-    )
-    return mean
+def _averages(
+    score: str, classes: Sequence[Float64[np.ndarray, "weight _"]]
+) -> dict[str, Float64[np.ndarray, " weight"]]:
+    """`c_SCORE`, the mean over classes of the mean over their parts; `a_SCORE`, the mean over all parts."""
+    parts = np.concatenate(classes, axis=1) if classes else np.full((WEIGHTS, 1), np.nan)
+    means = [mean_of_defined(one) for one in classes]
+    return {f"c_{score}": _over_classes(means), f"a_{score}": mean_of_defined(parts)}
+
+
+def _over_classes(values: Sequence[Float64[np.ndarray, " weight"]]) -> Float64[np.ndarray, " weight"]:
+    return mean_of_defined(np.stack(values, axis=1) if values else np.full((WEIGHTS, 1), np.nan))
 
 
 def _overlaps(
