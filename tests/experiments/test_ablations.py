@@ -6,12 +6,17 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from partdistillation import config, pipeline
 from partdistillation.config import Inputs, Recipe
+from partdistillation.controls import Measured
 from partdistillation.errors import CheckpointError, ConfigError
+from partdistillation.evaluation import ImageParts, PredictedPart, TruePart, evaluate
+from partdistillation.evaluation.run import PROTOCOLS
+from partdistillation.evaluation.tables import Provenance, values
 from partdistillation.experiments import ablations, runs
 from partdistillation.experiments.ablation_grids import ABLATIONS, Name, Variant
 from partdistillation.experiments.ablation_tables import AblationTable, Row, collected
@@ -83,15 +88,16 @@ def test_every_kind_runs_and_resumes(name: Name, base: Inputs, tiny_recipe: Reci
     found = ablations.run(name, base, tiny_recipe)
     columns = ABLATIONS[name].columns
     assert [variant.label for variant, _ in found] == [one.label for one in _variants(name, base)]
-    for _, scores in found:
-        assert isinstance(scores, dict)
-        assert tuple(scores) == columns
-        assert all(0 <= value <= 1 or value != value for value in scores.values()), scores
+    for _, measured in found:
+        assert isinstance(measured, Measured)
+        scores = {column: values(measured.strict)[column] for column in columns}
+        assert all(-1 <= value <= 1 for value in scores.values()), scores
+        assert measured.paper.protocol == "paper"
     files = {
         path: path.stat().st_mtime_ns for path in (base.out / "ablations" / name).rglob("*") if path.is_file()
     }
     again_found = ablations.run(name, base, tiny_recipe)
-    assert [str(scores) for _, scores in again_found] == [str(scores) for _, scores in found]  # NaN too
+    assert [str(measured) for _, measured in again_found] == [str(measured) for _, measured in found]
     again = {
         path: path.stat().st_mtime_ns for path in (base.out / "ablations" / name).rglob("*") if path.is_file()
     }
@@ -131,7 +137,7 @@ def test_objects_of_another_run_are_learned_from_by_class(
     copied = tiny_recipe.updated({"objects": {"source": "run"}})
     inputs = replace(base, out=tmp_path / "out", objects=base.out, val_objects=tmp_path / "held_out")
     found = ablations.run("classes", inputs, copied)
-    assert [(variant.classes, type(scores)) for variant, scores in found] == [(2, dict)]
+    assert [(variant.classes, type(measured)) for variant, measured in found] == [(2, Measured)]
     with pytest.raises(ConfigError, match=r"found the folder .*--objects.source run"):
         ablations.run("classes", replace(inputs, out=tmp_path / "other", objects=base.objects), tiny_recipe)
     assert not (tmp_path / "other" / "objects").exists()
@@ -150,8 +156,9 @@ def test_a_model_that_is_not_here_is_a_row_of_its_own(
     monkeypatch.setattr(ablations, "_measure", unpublished)
     found = ablations.run("encoders", base, tiny_recipe)
     assert [isinstance(scores, str) for _, scores in found] == [False] * 3 + [True] * 10
-    rows = collected([found, found])
-    table = AblationTable(ABLATIONS["encoders"], rows).markdown()
+    seeds = {0: Provenance("0" * 64, {}), 1: Provenance("0" * 64, {})}
+    rows = collected(dict.fromkeys(seeds, found))
+    table = AblationTable(ABLATIONS["encoders"], rows, seeds).markdown()
     assert "| Swin-L, COCO instances | - | 6.6 | - | 27.6 |" in table
     assert "| Swin-B, LVIS + COCO, Detic | - | 2.7 | - | 10.8 |" in table
     assert (
@@ -164,22 +171,41 @@ def test_a_model_that_is_not_here_is_a_row_of_its_own(
 
 
 def test_tables_hold_means_deviations_and_the_papers_numbers() -> None:
-    row = Row("res3", {"AR@10": 10.8}, ({"AR@1": 0.1, "AR@10": 0.2}, {"AR@1": 0.1, "AR@10": 0.4}))
-    found = AblationTable(ABLATIONS["levels"], [row])
+    row = Row("res3", {"AR@10": 10.8}, {3: measured(0.5), 5: measured(1.0)})
+    origins = {3: Provenance("3" * 64, {}), 5: Provenance("5" * 64, {})}
+    found = AblationTable(ABLATIONS["levels"], [row, Row("res4", {"AR@10": 23.4}, {}, "x: missing")], origins)
     table = found.markdown()
-    assert "| | AR@1 | AR@10 | AR@10, paper |" in table
-    assert "| res3 | 10.0 ± 0.0 | 30.0 ± 14.1 | 10.8 |" in table
-    lines = list(csv.DictReader(io.StringIO(found.csv())))
-    assert [(one["score"], one["run"], one["value"], one["paper"]) for one in lines] == [
-        ("AR@1", "0", "0.1", ""), ("AR@1", "1", "0.1", ""), ("AR@10", "0", "0.2", "0.108"),
-        ("AR@10", "1", "0.4", "0.108"),
+    assert table.count("| | AR@1 | AR@10 | AR@10, paper |") == 2
+    assert table.count("| res3 | 55.0 ± 63.6 | 55.0 ± 63.6 | 10.8 |") == 2  # one of ten thresholds, or all
+    assert table.count("| res4 | - | - | 23.4 |") == 2
+    assert (
+        "Ours: in percent, 2 runs, mean ± standard deviation, 1 images. Not run: res4 (x: missing)." in table
+    )
+    assert "- Seed 3. SHA-256: truth 333333333333\n- Seed 5. SHA-256: truth 555555555555\n" in table
+    lines = [one for one in csv.DictReader(io.StringIO(found.csv())) if one["score"] == "AR@10"]
+    assert [(one["seed"], one["protocol"], one["images"], one["value"], one["paper"]) for one in lines] == [
+        ("3", "strict", "1", "0.1", "0.108"), ("3", "paper", "1", "0.1", "0.108"),
+        ("5", "strict", "1", "1.0", "0.108"), ("5", "paper", "1", "1.0", "0.108"), ("", "", "", "", "0.234"),
     ]  # fmt: skip
+    assert [one["sha256 of truth"] for one in lines] == ["3" * 12] * 2 + ["5" * 12] * 2 + [""]
     content = json.loads(found.json())
     assert content["rows"][0]["paper"] == {"AR@10": 10.8}
+    assert [one["seed"] for one in content["rows"][0]["runs"]] == [3, 5]
     written = io.StringIO()
     Console(width=80, file=written).print(found.printed())
     assert max(map(len, written.getvalue().splitlines())) <= 80
-    assert "30.0 ± 14.1" in written.getvalue()
+    assert "55.0 ± 63.6" in written.getvalue()
+
+
+def measured(overlap: float) -> Measured:
+    """A part of which a proposal has this share."""
+    whole = np.zeros((10, 10), np.bool_)
+    whole[:, :4] = True
+    some = whole.copy()
+    some[round(10 * overlap) :] = False
+    image = ImageParts((TruePart("car", "all", whole),), (PredictedPart("car", some, 1.0, None),), "1")
+    strict, paper = (evaluate([image], protocol=protocol, named=False) for protocol in PROTOCOLS)
+    return Measured("a proposal", "result", strict, paper)
 
 
 def test_runs_are_the_demos_own_folders(tmp_path: Path) -> None:
@@ -203,7 +229,11 @@ def test_tables_lie_beside_the_runs(
     assert table in capsys.readouterr().out
     assert table.startswith("### Dense CRF")
     assert "2 runs" in table
-    assert [line.split(",")[0] for line in table.splitlines() if line.startswith("- ")] == ["- 4 images"] * 2
+    assert [line[:18] for line in table.splitlines() if line.startswith("- ")] == [
+        "- Seed 0. SHA-256:",
+        "- Seed 1. SHA-256:",
+    ]
+    assert "standard deviation, 4 images." in table
     lines = list(csv.DictReader((tmp_path / "new" / "ablations" / "crf.csv").read_text().splitlines()))
     content = json.loads((tmp_path / "new" / "ablations" / "crf.json").read_text())
     made = content["runs"][1]["provenance"]
@@ -211,8 +241,10 @@ def test_tables_lie_beside_the_runs(
     for line in lines:
         found = tuple(line[f"sha256 of {name}"] for name in ("truth", "encoder.0", "config"))
         assert found == expected
-    assert content["protocol"] == "strict"
-    assert [(one["images"], list(one["provenance"]["made_from"])) for one in content["runs"]] == [
-        (4, ["encoder.0"])
-    ] * 2
+    assert [(one["seed"], list(one["provenance"]["made_from"])) for one in content["runs"]] == [
+        (0, ["encoder.0"]), (1, ["encoder.0"]),
+    ]  # fmt: skip
+    assert [one["protocol"] for one in content["rows"][0]["runs"][0]["protocols"]] == ["strict", "paper"]
+    assert {one["images"] for one in lines} == {"4"}
+    assert all(line["low"] and line["high"] for line in lines if line["score"] == "AR@10")
     assert {path.suffix for path in (tmp_path / "new" / "ablations").iterdir()} == {".md", ".csv", ".json"}

@@ -160,7 +160,7 @@ ABLATIONS: Mapping[Name, Ablation] = {
         lambda count: list(_encoders(count)),
     ),
     "k": Ablation(
-        "Segments an object", "paper, figure 6 left, which chooses k = 4", "segments", ("AR@1", "AR@10"),
+        "Segments an object", "figure 6 left, which chooses k = 4", "segments", ("AR@1", "AR@10"),
         lambda _: [Variant(f"k = {k}", _segments(k=k)) for k in (2, 3, 4, 5, 6, 8)],
     ),
     "crf": Ablation(
@@ -180,8 +180,8 @@ ABLATIONS: Mapping[Name, Ablation] = {
         ("AR@1", "AR@10", "AR@200"), lambda count: list(_sampling(count)),
     ),
     "parts": Ablation(
-        "Part classes an object class", "the paper chooses K = 8; no numbers there", "parts",
-        ("c_miou", "a_miou", "nmi", "ari"), lambda count: list(_part_counts(count)),
+        "Part classes an object class", "it chooses K = 8; no numbers there", "parts",
+        ("c_miou", "a_miou", "nmi_foreground", "ari_foreground"), lambda count: list(_part_counts(count)),
     ),
     "classes": Ablation(
         "Object classes that are learned from", "no table there", "proposals",

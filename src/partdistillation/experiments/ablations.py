@@ -15,20 +15,19 @@ from typing import Literal
 from partdistillation import pipeline
 from partdistillation.config import Inputs, Recipe
 from partdistillation.controls import (
+    Measured,
     Validation,
     measure_clustered,
     measure_parts,
     measure_proposals,
     measure_segments,
 )
-from partdistillation.data.coco import read_parts
 from partdistillation.engine import run_shards
 from partdistillation.errors import CheckpointError
 from partdistillation.evaluation.comparison import save
-from partdistillation.evaluation.scores import Evaluation
-from partdistillation.evaluation.tables import Provenance, values
+from partdistillation.evaluation.tables import Provenance
 from partdistillation.experiments.ablation_grids import ABLATIONS, Ablation, Measure, Name, Variant
-from partdistillation.experiments.ablation_tables import AblationTable, Found, Origin, collected
+from partdistillation.experiments.ablation_tables import AblationTable, collected
 from partdistillation.experiments.runs import Run, require_inputs
 from partdistillation.manifest import canonical_hash
 from partdistillation.models.sources import resolve
@@ -46,22 +45,20 @@ def ablate(name: Name | Literal["all"], runs: Iterable[Run], out: Path) -> None:
     names: Sequence[Name] = tuple(ABLATIONS) if name == "all" else (name,)
     prepared = list(runs)
     for one in names:
-        rows = collected([run(one, its.inputs, its.recipe) for its in prepared])
-        save(AblationTable(ABLATIONS[one], rows, list(map(_origin, prepared))), out / FOLDER / one)
+        rows = collected({its.seed: run(one, its.inputs, its.recipe) for its in prepared})
+        origins = {its.seed: _provenance(its) for its in prepared}
+        save(AblationTable(ABLATIONS[one], rows, origins), out / FOLDER / one)
 
 
-def _origin(run: Run) -> Origin:
+def _provenance(run: Run) -> Provenance:
     """What a run's variants start from and are scored on."""
     truth, recipe = run.inputs.need("val_parts"), run.recipe
     files = resolve(recipe.encoder).files  # none of a published model
     made_from = {f"encoder.{place}": contents_hash(file) for place, file in enumerate(files)}
-    return Origin(
-        len(read_parts(truth).images),
-        Provenance(contents_hash(truth), made_from, config=canonical_hash(recipe.to_dict())),
-    )
+    return Provenance(contents_hash(truth), made_from, config=canonical_hash(recipe.to_dict()))
 
 
-def run(name: Name, base: Inputs, recipe: Recipe) -> list[tuple[Variant, Found | str]]:
+def run(name: Name, base: Inputs, recipe: Recipe) -> list[tuple[Variant, Measured | str]]:
     """Every variant on one run: its scores, or why it couldn't be run. Run it again to go on.
 
     `base.out` is a run with the recipe's settings, which is made where it isn't there.
@@ -76,15 +73,14 @@ def run(name: Name, base: Inputs, recipe: Recipe) -> list[tuple[Variant, Found |
     _prepare(ablation.measure, base, recipe)
     rows = read_rows(base.out / objects.FOLDER, ObjectRow)
     categories = sorted({found.category for row in rows for found in row.objects})
-    found: list[tuple[Variant, Found | str]] = []
+    found: list[tuple[Variant, Measured | str]] = []
     for place, variant in enumerate(ablation.variants(len(categories))):
         try:
-            scored = _measure(variant, ablation, folder / str(place), base, recipe, categories)
+            measured = _measure(variant, ablation, folder / str(place), base, recipe, categories)
         except CheckpointError as error:  # a published model that isn't here
             found.append((variant, str(error).split(";")[0]))
         else:
-            numbers = values(scored)
-            found.append((variant, {column: numbers[column] for column in ablation.columns}))
+            found.append((variant, measured))
     return found
 
 
@@ -103,17 +99,17 @@ def _validation(out: Path, base: Inputs, recipe: Recipe) -> Validation:
 
 def _measure(
     variant: Variant, ablation: Ablation, out: Path, base: Inputs, recipe: Recipe, categories: Sequence[str]
-) -> Evaluation:
+) -> Measured:
     changed = variant.change(recipe)
     validation = _validation(out, base, changed)
     validation.prepare()
     match ablation.measure:
         case "segments":
             ways = {variant.label: ("result", changed.segments)}
-            return measure_segments(validation, ways)[0].strict  # type: ignore[arg-type]
+            return measure_segments(validation, ways)[0]  # type: ignore[arg-type]
         case "clustered":
             model = base.out / proposals.FOLDER
-            return measure_clustered(validation, model, "clustered", variant.label, "result").strict
+            return measure_clustered(validation, model, "clustered", variant.label, "result")
         case "proposals":
             inputs, chosen = replace(base, out=out), _chosen(variant, categories, recipe.proposals.seed)
             if len(chosen) < len(categories):
@@ -123,13 +119,13 @@ def _measure(
                 objects.run(inputs, changed)
             segments.run(inputs, changed)
             model = proposals.run(inputs, changed)
-            return measure_proposals(validation, model)[0].strict
+            return measure_proposals(validation, model)[0]
         case "parts":
             inputs = replace(base, out=out)
             _copy(base.out, out, (objects.FOLDER, proposals.FOLDER))
             ranking.run(inputs, changed)
             model = distillation.run(inputs, changed)
-            return measure_parts(validation, model, "parts", variant.label, "result").strict
+            return measure_parts(validation, model, "parts", variant.label, "result")
 
 
 def _copy(source: Path, out: Path, folders: Sequence[str]) -> None:
