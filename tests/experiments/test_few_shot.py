@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from partdistillation import pipeline
+from partdistillation import config, pipeline
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import CheckpointError, ConfigError, InputError
 from partdistillation.experiments import few_shot
 from partdistillation.experiments.runs import Run
-from partdistillation.recipes import seeded
+from partdistillation.recipes import PAPER, seeded
 from partdistillation.records import PartRow
 from partdistillation.store import contents_hash, read_rows
 
@@ -139,6 +139,11 @@ def test_a_csv_holds_every_score_of_both_ways(learned: Path) -> None:
     )
     assert float(miou["value"]) == strict["c_miou"]
     assert (miou["images"], miou["held_out_images"]) == ("12", "4")
+
+
+def test_a_run_remembers_its_inputs_and_settings(learned: Path, inputs: Inputs, recipe: Recipe) -> None:
+    (run,) = runs(inputs, recipe)
+    assert config.from_yaml(learned / "config.yaml", Inputs(out=learned), PAPER) == (run.inputs, run.recipe)
 
 
 def test_what_is_there_is_not_made_again(learned: Path, inputs: Inputs, recipe: Recipe) -> None:

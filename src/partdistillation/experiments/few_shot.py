@@ -96,7 +96,7 @@ def _prepare(run: Run, models: Sequence[str]) -> _Prepared:
     for start in found:
         if not _is_missing(start):
             start.check()
-    objects_dir = objects.run(inputs, recipe)
+    objects_dir = pipeline.objects(inputs, recipe)
     config = recipe.finetune
     lesson = supervised.true_parts(
         inputs, inputs.out / FOLDER / _LABELS, initial="", config=config, name=FOLDER
