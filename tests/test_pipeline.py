@@ -250,8 +250,13 @@ def test_a_model_is_evaluated_on_other_images(
     assert [row["name"] for row in rows][-2:] == ["parts: mapped", "parts: clustered"]
     assert {one["images"] for row in rows for one in row["protocols"] if one["protocol"] == "strict"} == {4}
     assert "parts: mapped,strict,4,c_miou," in (out / "evaluation.csv").read_text()
-    for wrong in (["--parts", parts], ["--parts", parts, "--model", model, "--predictions", model]):
-        assert main(["evaluate", *wrong]) == 2
+    one = ["--protocol", "strict"]
+    assert main(["evaluate", "--model", model, *other, "--parts", parts, "--out", str(out), *one]) == 0
+    rows = json.loads((out / "evaluation.json").read_text())["rows"]
+    assert {one["protocol"] for row in rows for one in row["protocols"]} == {"strict"}
+    capsys.readouterr()
+    for wrong in ([], ["--model", model, "--predictions", model], [*other, "--predictions", model]):
+        assert main(["evaluate", "--parts", parts, *wrong]) == 2
         assert "either --predictions, or --model" in capsys.readouterr().err
 
 

@@ -490,7 +490,9 @@ def evaluate(arguments: EvaluateArguments) -> None:
     from partdistillation import pipeline
 
     match arguments:
-        case EvaluateArguments(predictions=Path() as predictions, model=None, class_map=None):
+        case EvaluateArguments(
+            predictions=Path() as predictions, model=None, class_map=None, images=None, objects=None
+        ):
             pipeline.evaluate(
                 predictions,
                 arguments.parts,
@@ -509,13 +511,14 @@ def evaluate(arguments: EvaluateArguments) -> None:
                 model,
                 inputs,
                 PAPER,
+                protocol=arguments.protocol,
                 class_map=arguments.class_map,
                 part_table=arguments.parts_table,
             )
         case _:
             raise ConfigError(
-                "expected either --predictions, or --model with --images and --objects; --class-map goes "
-                "with --model"
+                "expected either --predictions, or --model with --images and --objects; those and "
+                "--class-map go with --model"
             )
 
 

@@ -20,6 +20,7 @@ from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.class_map import ClassMap, Labelled, labelled_under
 from partdistillation.evaluation.run import Predictions
 from partdistillation.evaluation.scores import Evaluation
+from partdistillation.functional.metrics import Protocol
 from partdistillation.inference import PartSegmenter, part_row
 from partdistillation.manifest import Json
 from partdistillation.models.devices import choose_device
@@ -42,6 +43,10 @@ class Measured(NamedTuple):
     kind: Kind
     strict: Evaluation
     paper: Evaluation
+
+    def under(self, protocol: Protocol) -> Evaluation:
+        """What it is worth under one of them."""
+        return self.strict if protocol == "strict" else self.paper
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,7 @@ def evaluate_model(
     inputs: Inputs,
     recipe: Recipe,
     *,
+    protocol: Literal["both", "paper", "strict"] = "both",
     class_map: Path | None = None,
     part_table: Path | None = None,
 ) -> Comparison:
@@ -185,6 +186,7 @@ def evaluate_model(
         model: its folder.
         inputs: images, objects and parts, and the folder to write to.
         recipe: how proposals are filtered and clustered.
+        protocol: see `evaluation.protocol`.
         class_map: by which of a part model's classes those of the data set are read, where their names
             differ (`evaluation.class_map`).
         part_table: which of a part model's own part classes are joined and left out.
@@ -206,9 +208,9 @@ def evaluate_model(
         config=canonical_hash(recipe.to_dict()),
         unknown_classes=unknown_classes(validation, model),
     )
-    found = Comparison(
-        [Compared(one.name, (one.strict, one.paper)) for one in measure_model(validation, model)], origin
-    )
+    protocols = evaluation.PROTOCOLS if protocol == "both" else (protocol,)
+    measured = measure_model(validation, model)
+    found = Comparison([Compared(one.name, [*map(one.under, protocols)]) for one in measured], origin)
     comparison.save(found, inputs.out / "evaluation")
     return found
 

@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
     def scores(self, protocol: Protocol, column: str) -> list[float]:
         """Fractions, one a seed."""
-        return [values(_under(one, protocol))[column] for one in self.found.values()]
+        return [values(one.under(protocol))[column] for one in self.found.values()]
 
 
 def collected(runs: Mapping[int, Sequence[tuple[Variant, Measured | str]]]) -> list[Row]:
@@ -170,10 +170,6 @@ class AblationTable:
         for same in reasons.values():
             note += f" Not run: {'; '.join(row.label for row in same)} ({same[0].missing})."
         return note
-
-
-def _under(measured: Measured, protocol: Protocol) -> Evaluation:
-    return measured.strict if protocol == "strict" else measured.paper
 
 
 def _lines(one: Evaluation) -> Iterator[dict[str, object]]:

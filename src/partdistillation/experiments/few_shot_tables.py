@@ -12,9 +12,11 @@ from pathlib import Path
 from partdistillation.atomic import replace_file
 from partdistillation.controls import Measured
 from partdistillation.evaluation.compared_runs import mean_and_deviation
+from partdistillation.evaluation.run import PROTOCOLS
 from partdistillation.evaluation.scores import Evaluation, Json
 from partdistillation.evaluation.tables import Provenance, percent, values
 from partdistillation.experiments.plots import Panel, Series, plain_label, save_panels
+from partdistillation.functional.metrics import Protocol
 
 PAPER: Mapping[int, tuple[float, float]] = {
     1: (14.7, 53.3),
@@ -92,7 +94,7 @@ def save(runs: Sequence[Learned], stem: Path) -> None:
 def markdown(runs: Sequence[Learned]) -> str:
     """A table a protocol, in percent, and the paper's."""
     models = ", ".join(f"{name}: {given}" for name, given in runs[0].models.items())
-    tables = (_table(runs, place) for place in range(2))
+    tables = (_table(runs, protocol) for protocol in PROTOCOLS)
     provenance = "\n\n".join(f"Seed {run.seed}. {run.provenance}" for run in runs)
     return "\n\n".join([*tables, _NOTE, f"Starts: {models}", _paper(), provenance]) + "\n"
 
@@ -166,8 +168,7 @@ def _points(runs: Sequence[Learned]) -> Iterator[tuple[Point, ...]]:
 
 def _evaluations(point: Point) -> Iterator[tuple[str, Evaluation]]:
     for way, measured in (("proposals", point.proposals), ("parts", point.parts)):
-        yield way, measured.strict
-        yield way, measured.paper
+        yield from ((way, measured.under(protocol)) for protocol in PROTOCOLS)
 
 
 def _row(point: Point) -> Json:
@@ -186,15 +187,13 @@ def _row(point: Point) -> Json:
     }
 
 
-def _table(runs: Sequence[Learned], place: int) -> str:
-    """One protocol's."""
-    first = _protocol(runs[0].points[0].parts, place)
-    images = _range([_protocol(run.points[0].parts, place).images for run in runs])
+def _table(runs: Sequence[Learned], protocol: Protocol) -> str:
+    images = _range([run.points[0].parts.under(protocol).images for run in runs])
     what = "95 % of a bootstrap over images in brackets"
     if len(runs) > 1:
         what = f"mean ± standard deviation of {len(runs)} seeds"
     lines = [
-        f"Protocol {first.protocol}, {images} held-out images; in percent, {what}", "",
+        f"Protocol {protocol}, {images} held-out images; in percent, {what}", "",
         _HEAD, "|---|---:|---:|---:" + "|---:" * (len(PROPOSALS) + len(PARTS)) + "|",
     ]  # fmt: skip
     for same in _points(runs):
@@ -204,15 +203,11 @@ def _table(runs: Sequence[Learned], place: int) -> str:
             f"{_range([point.known for point in same])} of {_range([len(point.held_out) for point in same])}",
         ]
         cells = [
-            *(_cell([_protocol(point.proposals, place) for point in same], score) for score in PROPOSALS),
-            *(_cell([_protocol(point.parts, place) for point in same], score) for score in PARTS),
+            *(_cell([point.proposals.under(protocol) for point in same], score) for score in PROPOSALS),
+            *(_cell([point.parts.under(protocol) for point in same], score) for score in PARTS),
         ]
         lines.append(f"| {' | '.join([same[0].model, *counts, *cells])} |")
     return "\n".join(lines)
-
-
-def _protocol(measured: Measured, place: int) -> Evaluation:
-    return (measured.strict, measured.paper)[place]
 
 
 def _cell(found: Sequence[Evaluation], score: str) -> str:
