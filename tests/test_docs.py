@@ -80,7 +80,9 @@ def test_commands_parse(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for command in commands(page):
         _, name, *args = shlex.split(command, comments=True)
         if "--config" in args:
-            Path(args[args.index("--config") + 1]).touch()
+            config = Path(args[args.index("--config") + 1])
+            config.parent.mkdir(parents=True, exist_ok=True)
+            config.write_bytes((ROOT / config).read_bytes() if (ROOT / config).is_file() else b"")
         if "--help" in args:
             with pytest.raises(SystemExit, match="0"):
                 cli.main([name, *args])
