@@ -41,6 +41,16 @@ def test_controls_differ_from_the_method_in_one_thing_each(tiny_recipe: Recipe) 
     }
 
 
+def test_objects_of_a_file_are_read_from_it_wherever_others_come_from(
+    validation: Validation, tmp_path: Path
+) -> None:
+    elsewhere = validation.recipe.updated({"objects": {"source": "detic"}})
+    its = Validation(replace(validation.inputs, out=tmp_path), elsewhere)
+    its.prepare()
+    rows, expected = (list(read_rows(one.objects_dir, ObjectRow)) for one in (its, validation))
+    assert rows == expected
+
+
 def test_a_controls_segments_are_those_of_the_stage(validation: Validation, tmp_path: Path) -> None:
     measured = controls.measure_segments(validation)
     ways = controls.segment_controls(validation.recipe.segments)

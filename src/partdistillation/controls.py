@@ -62,8 +62,14 @@ class Validation:
     """What becomes of a part model's own part classes; without it the table in the model's folder, if any."""
 
     def prepare(self) -> None:
-        """Write `out/objects`, which everything else here reads."""
-        objects.run(replace(self.inputs, workers=1), self.recipe)
+        """Write `out/objects`, which everything else here reads.
+
+        Objects that a file has are read as annotations, wherever those come from that were learned from.
+        """
+        recipe = self.recipe
+        if self.inputs.need("objects").is_file():
+            recipe = replace(recipe, objects=replace(recipe.objects, source="annotations"))
+        objects.run(replace(self.inputs, workers=1), recipe)
 
     @property
     def objects_dir(self) -> Path:

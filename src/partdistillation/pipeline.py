@@ -227,7 +227,7 @@ def _model_validation(
         )
     names: dict[str, str] = {}
     if class_map is not None:
-        own = {category.name for category in read_instances(inputs.need("objects")).categories}
+        own = sorted(one.name for one in read_instances(inputs.need("objects")).categories)
         names = read_class_map(class_map, own=own, known=info.class_names)
     table = None if part_table is None else read_part_table(part_table)
     if table is not None:

@@ -15,7 +15,7 @@ from partdistillation.evaluation.tables import Provenance
 from partdistillation.experiments import compare as comparing
 from partdistillation.experiments.compare import compare
 from partdistillation.experiments.paper_rows import PAPER_ROWS
-from partdistillation.experiments.runs import Run
+from partdistillation.experiments.runs import Run, require_inputs
 
 
 @pytest.fixture
@@ -117,3 +117,10 @@ def test_held_out_images_are_needed_first(inputs: Inputs, tiny_recipe: Recipe) -
     with pytest.raises(ConfigError, match="--val-parts is missing"):
         compare([Run(0, lacking, tiny_recipe)], inputs.out)
     assert not list(inputs.out.iterdir())
+
+
+def test_objects_that_a_model_finds_are_not_asked_for(inputs: Inputs, tiny_recipe: Recipe) -> None:
+    without = replace(inputs, objects=None)
+    with pytest.raises(ConfigError, match="--objects is missing"):
+        require_inputs(without, tiny_recipe)
+    require_inputs(without, tiny_recipe.updated({"objects": {"source": "mask2former"}}))

@@ -67,7 +67,7 @@ def run(name: Name, base: Inputs, recipe: Recipe) -> list[tuple[Variant, Measure
         ConfigError: images, objects or parts, or the held-out ones, are missing; before any training.
         InputError: they can't be used; before any training.
     """
-    require_inputs(base)
+    require_inputs(base, recipe)
     ablation, folder = ABLATIONS[name], base.out / FOLDER / name
     _validation(folder / "0", base, recipe).prepare()  # held-out objects of another kind show here
     _prepare(ablation.measure, base, recipe)

@@ -53,7 +53,7 @@ def compare(
     """
     found: dict[int, Comparison] = {}
     for run in runs:
-        require_inputs(run.inputs)
+        require_inputs(run.inputs, run.recipe)
         found[run.seed] = _compared(run.inputs, run.recipe, _learnable(chosen, run.inputs))
         save(found[run.seed], run.inputs.out / FOLDER)
     if len(found) > 1:

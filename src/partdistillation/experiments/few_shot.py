@@ -61,7 +61,7 @@ def few_shot(runs: Iterable[Run], out: Path, models: Sequence[str] = (OWN_PART_M
     chosen_runs = list(runs)
     for run in chosen_runs:
         run.inputs.need("parts")
-        require_inputs(run.inputs)
+        require_inputs(run.inputs, run.recipe)
     prepared = [_prepare(run, models) for run in chosen_runs]
     for one in prepared:
         if any(map(_is_missing, one.models)):

@@ -19,15 +19,18 @@ class Run(NamedTuple):
     recipe: Recipe
 
 
-def require_inputs(inputs: Inputs) -> None:
-    """Make sure that what a run learns from, and is measured on, can be used; true parts may be left out.
+def require_inputs(inputs: Inputs, recipe: Recipe) -> None:
+    """Make sure that what a run learns from, and is measured on, can be used.
+
+    True parts to learn from may be left out, and objects where a model finds them.
 
     Raises:
         ConfigError: images, objects or held-out parts weren't given, or a path doesn't exist.
         InputError: they can't be used (`require_labels`).
     """
+    given = recipe.objects.source in ("annotations", "masks", "run")
     for name in REMEMBERED:
-        if name != "parts":
+        if name != "parts" and (given or name != "objects"):
             inputs.need(name)
     require_labels(inputs)
     require_labels(inputs.held_out)
