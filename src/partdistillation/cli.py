@@ -411,7 +411,7 @@ class ConvertMask2FormerArguments(ConvertArguments):
 
 
 def pretrain(arguments: StageArguments) -> None:
-    """Stage 0: train an instance segmentation model on object masks (or use a published one)."""
+    """Stage 0: train an instance segmentation model on object masks."""
     from partdistillation import pipeline
 
     pipeline.pretrain(arguments.inputs, arguments.settings)
@@ -682,7 +682,7 @@ def demo(arguments: DemoArguments) -> None:
 
 
 def classes(arguments: ClassesArguments) -> None:
-    """Show what class names mean (WordNet), or sample ImageNet-21K's as the paper does."""
+    """Show what class names mean (WordNet), or sample ImageNet-21K's as in the paper."""
     from partdistillation import classes
 
     classes.run(
@@ -714,7 +714,7 @@ def prepare(arguments: PrepareArguments) -> None:
 
 
 def convert_mask2former(arguments: ConvertMask2FormerArguments) -> None:
-    """Turn a checkpoint of the authors' released code (or Mask2Former's) into a model folder."""
+    """Turn a released checkpoint, the authors' or Mask2Former's, into a model folder."""
     from partdistillation.convert import mask2former
     from partdistillation.data.class_list import read_class_list
 
@@ -828,7 +828,8 @@ def _profile(arguments: Arguments) -> AbstractContextManager[None]:
 
 
 def _overview() -> str:
-    commands = "\n".join(f"  {name:20} {command.__doc__}" for name, (_, command) in COMMANDS.items())
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:{width}} {command.__doc__}" for name, (_, command) in COMMANDS.items())
     return f"""usage: partdistill COMMAND [options]
 
 From photographs and object class names to labelled parts, and a model that segments them.

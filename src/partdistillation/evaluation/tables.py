@@ -174,8 +174,8 @@ def values(one: Evaluation) -> dict[str, float]:
 
 
 def percent(value: float) -> str:
-    """One digit, without the sign; `-` for NaN."""
-    return "-" if math.isnan(value) else f"{100 * value:.1f}"
+    """One digit, without the percent sign, and none of a negative zero; `-` for NaN."""
+    return "-" if math.isnan(value) else f"{100 * value:z.1f}"
 
 
 def _with_interval(value: float, edges: Interval | None) -> str:
