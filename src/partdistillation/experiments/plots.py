@@ -88,7 +88,7 @@ def _draw(axes: Axes, panel: Panel, x: str, log_x: bool) -> None:
         axes.minorticks_off()
     axes.set_xlabel(x)
     axes.set_ylabel(panel.y)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.04 * axes.get_ylim()[1])  # so that no marker is cut off
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
