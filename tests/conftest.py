@@ -1,6 +1,7 @@
-"""What all tests share: no network, one thread, and where to find the reference material."""
+"""What all tests share: no network, one thread, Ctrl-C, and where to find the reference material."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,10 @@ from typing import TYPE_CHECKING
 os.environ["HF_HUB_OFFLINE"] = "1"
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
+
+# A shell that starts tests in the background lets them, and the programs that they interrupt, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import jaxtyping  # noqa: E402  (after the environment is set)
 import pytest  # noqa: E402
