@@ -16,16 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from drawn import write_rows
 from PIL import Image
 from timing import machine
 
 from partdistillation.collages import PER_PART, Made, draw_collage, draw_sheet, draw_tiles, sample_parts
 from partdistillation.collages.drawing import read_image
 from partdistillation.collages.folder import write_collages, write_pdf, write_png
-from partdistillation.engine import run_shards
 from partdistillation.functional.masks import box, encode
-from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow, R
-from partdistillation.shards import ImageRef, make_shards
+from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow
 
 WIDTH, HEIGHT, PARTS = 500, 375, 8
 DISTINCT = 300
@@ -49,8 +48,8 @@ def write_run(out: Path, classes: int, images: int) -> Path:
         row = name, name, WIDTH, HEIGHT, "ok", ""
         objects.append(ObjectRow(*row, (replace(found, category=category),)))  # type: ignore[arg-type]
         parts.append(PartRow(*row, (ObjectParts(0, category, its),)))  # type: ignore[arg-type]
-    _write(out / "objects", objects)
-    _write(out / "parts", parts)
+    write_rows(out / "objects", objects)
+    write_rows(out / "parts", parts)
     return photos
 
 
@@ -76,18 +75,6 @@ def _object(random: np.random.Generator) -> tuple[Object, tuple[Part, ...]]:
     ]
     parts = tuple(Part(i, 1.0, 1.0, int(one.sum()), encode(one)) for i, one in enumerate(masks))
     return Object(0, "", 1.0, int(mask.sum()), box(mask), encode(mask)), parts
-
-
-def _write(folder: Path, rows: Sequence[R]) -> None:
-    by_id = {row.image_id: row for row in rows}
-    run_shards(
-        folder,
-        row=type(rows[0]),
-        shards=make_shards([ImageRef(row.image_id) for row in rows]),
-        settings={},
-        make_work=lambda: lambda shard: [by_id[one.image_id] for one in shard.inputs],
-        label=folder.name,
-    )
 
 
 def steps(out: Path, photos: Path, classes: int) -> dict[str, float]:

@@ -1,6 +1,6 @@
-"""Objects to measure with: of photographs with COCO masks, or of generated drawings."""
+"""What benchmarks share: objects of photographs or of generated drawings, and runs that are made up."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +8,11 @@ import numpy as np
 from partdistillation.data.coco import read_instances
 from partdistillation.data.images import load_image
 from partdistillation.data.part_shapes import PartShapes
+from partdistillation.engine import run_shards
 from partdistillation.functional.masks import decode
 from partdistillation.objects.annotations import annotated_objects
+from partdistillation.records import R
+from partdistillation.shards import ImageRef, make_shards
 
 Drawn = tuple[np.ndarray, np.ndarray]
 """An image and the mask of one object in it."""
@@ -32,3 +35,16 @@ def drawn_objects(images: Path | None, objects: Path | None, *, size: int, an_im
         row = annotated_objects(dataset, one, max_objects=an_image, min_area=0.01)
         for found in row.objects:
             yield load_image(one.path), decode(found.rle, row.height, row.width)
+
+
+def write_rows(folder: Path, rows: Sequence[R]) -> None:
+    """Write a finished stage of these rows, one an image."""
+    by_id = {row.image_id: row for row in rows}
+    run_shards(
+        folder,
+        row=type(rows[0]),
+        shards=make_shards([ImageRef(row.image_id) for row in rows]),
+        settings={},
+        make_work=lambda: lambda shard: [by_id[one.image_id] for one in shard.inputs],
+        label=folder.name,
+    )

@@ -11,20 +11,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
+from drawn import write_rows
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, ViewportSize, sync_playwright
 
 from partdistillation.data.part_shapes import PartShapes
 from partdistillation.data.part_shapes.scene import SceneObject
-from partdistillation.engine import run_shards
 from partdistillation.functional.masks import box, encode
-from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow, R
-from partdistillation.shards import ImageRef, make_shards
+from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow
 
 SIZE = 320
 CLASSES = ("horse", "bicycle", "bird", "person", "truck")
@@ -49,8 +48,8 @@ def write_run(out: Path, images: int) -> Path:
         shown = [found for found in scene.objects if found.category in CLASSES]
         objects.append(ObjectRow(*row, tuple(_object(i, found) for i, found in enumerate(shown))))  # type: ignore[arg-type]
         parts.append(PartRow(*row, tuple(_parts(i, found, index) for i, found in enumerate(shown))))  # type: ignore[arg-type]
-    _write(out / "objects", objects)
-    _write(out / "parts", parts)
+    write_rows(out / "objects", objects)
+    write_rows(out / "parts", parts)
     return photos
 
 
@@ -70,18 +69,6 @@ def _parts(identity: int, found: SceneObject, index: int) -> ObjectParts:
         Part(classes[part.name], 1.0, 1.0, int(part.mask.sum()), encode(part.mask)) for part in found.parts
     )
     return ObjectParts(identity, found.category, tuple(its))
-
-
-def _write(folder: Path, rows: Sequence[R]) -> None:
-    by_id = {row.image_id: row for row in rows}
-    run_shards(
-        folder,
-        row=type(rows[0]),
-        shards=make_shards([ImageRef(row.image_id) for row in rows]),
-        settings={},
-        make_work=lambda: lambda shard: [by_id[one.image_id] for one in shard.inputs],
-        label=folder.name,
-    )
 
 
 @contextmanager

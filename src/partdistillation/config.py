@@ -23,7 +23,8 @@ from partdistillation.settings import (
 
 Freeze = Literal["official", "pixel_level", "backbone", "none"]
 Device = Literal["auto", "cpu", "cuda"]
-ObjectsFrom = Literal["annotations", "masks", "run", "mask2former", "detic", "sam3", "grounded_sam"]
+ObjectFiles = Literal["annotations", "masks", "run"]
+ObjectsFrom = Literal[ObjectFiles, "mask2former", "detic", "sam3", "grounded_sam"]
 ImageSize = Annotated[int, Range(16, 8192)]
 CONFIG_FILE = "config.yaml"
 InputName = Literal["images", "objects", "parts", "val_images", "val_objects", "val_parts"]

@@ -24,13 +24,19 @@ def run(name: Name, inputs: Inputs, recipe: Recipe) -> Path:
     Raises:
         ConfigError, InputError: images, objects or parts are missing, or can't be used; before any training.
     """
-    from partdistillation.baselines import contrastive, one_stage, supervised
     from partdistillation.data.own_parts import require_labels
     from partdistillation.stages import objects
 
     require_labels(inputs)
     _remember(inputs, recipe)
     objects.run(inputs, recipe)
+    return train(name, inputs, recipe)
+
+
+def train(name: Name, inputs: Inputs, recipe: Recipe) -> Path:
+    """`run` where stage 1 is done and the inputs are known to be usable."""
+    from partdistillation.baselines import contrastive, one_stage, supervised
+
     match name:
         case "supervised":
             return supervised.run(inputs, recipe)

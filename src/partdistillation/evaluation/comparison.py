@@ -31,7 +31,6 @@ COLUMNS: Mapping[str, str] = {
 }
 """What is printed, NMI and ARI of true parts' pixels; CSV and JSON have all scores."""
 _LABEL_WIDTH = 27
-_HASH = 12
 
 
 class Published(NamedTuple):
@@ -190,9 +189,8 @@ def fractions(one: Published) -> dict[str, float]:
 
 
 def hashes(one: Provenance) -> dict[str, str]:
-    """Columns of a CSV that say what a number was made from: the beginnings of the hashes that JSON has."""
-    named = {"predictions": one.predictions, "truth": one.truth, **one.made_from, "config": one.config}
-    return {f"sha256 of {name}": value[:_HASH] for name, value in named.items() if value}
+    """Columns of a CSV that say what a number was made from."""
+    return {f"sha256 of {name}": value for name, value in one.hashes().items()}
 
 
 def as_markdown(sections: Iterable[Section], below: Sequence[str]) -> str:

@@ -12,9 +12,8 @@ from jaxtyping import Bool, Float64, Int64
 
 from partdistillation.evaluation.bootstrap import WEIGHTS, image_weights, mean_of_defined
 from partdistillation.evaluation.parts import PredictedPart, TruePart
-from partdistillation.functional.average_precision import match_detections
+from partdistillation.functional.average_precision import average_precisions, match_detections
 from partdistillation.functional.metrics import IOU_THRESHOLDS
-from partdistillation.functional.weighted_precision import weighted_precisions
 
 PRECISIONS = ("ap", "ap50", "part_ap", "part_ap50")
 
@@ -121,7 +120,7 @@ class _Drawn:
         positives = np.zeros(len(self._places), dtype=np.int64)
         np.add.at(positives, places, [one.positives for one in ordered])
         nothing = np.zeros((0, len(IOU_THRESHOLDS)), np.bool_)
-        return weighted_precisions(
+        return average_precisions(
             np.concatenate([np.zeros(0), *(one.scores for one in ordered)]),
             np.concatenate([nothing, *(one.hits for one in ordered)]),
             np.repeat(places, [len(one.scores) for one in ordered]),

@@ -63,14 +63,18 @@ class Provenance:
             "unknown_classes": list(self.unknown_classes),
         }
 
-    def __str__(self) -> str:
-        hashes = {
+    def hashes(self) -> dict[str, str]:
+        """The beginnings of all hashes, by name."""
+        named = {
             "predictions": self.predictions,
             "truth": self.truth,
             **self.made_from,
             "config": self.config,
         }
-        shown = ", ".join(f"{name} {value[:_HASH]}" for name, value in hashes.items() if value)
+        return {name: value[:_HASH] for name, value in named.items() if value}
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{name} {value}" for name, value in self.hashes().items())
         unknown = ", ".join(self.unknown_classes)
         note = f"The model doesn't know: {unknown}; only clustered scores count them.\n\n" if unknown else ""
         return f"{note}SHA-256: {shown}"

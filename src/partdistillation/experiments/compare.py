@@ -71,7 +71,7 @@ def _compared(inputs: Inputs, recipe: Recipe, chosen: Sequence[baselines.Name]) 
     validation = Validation(replace(inputs.held_out, out=inputs.out / VALIDATION), recipe)
     validation.prepare()  # first, as it finds out what can't be used
     pipeline.run(inputs, recipe)
-    models = {name: baselines.run(name, inputs, recipe) for name in chosen}
+    models = {name: baselines.train(name, inputs, recipe) for name in chosen}
     measured = [measure_whole_objects(validation), *measure_segments(validation)]
     measured += measure_proposals(validation, inputs.out / proposals.FOLDER)
     measured += _scored(validation, inputs.out / distillation.FOLDER, "parts", "part model", "result")

@@ -18,14 +18,15 @@ from partdistillation.experiments.runs import Run, require_inputs
 from partdistillation.experiments.starts import OWN, Start, starts
 from partdistillation.manifest import canonical_hash
 from partdistillation.records import PartRow
+from partdistillation.run_folder import VALIDATION
 from partdistillation.shards import ImageRef, Shard
 from partdistillation.stages import distillation, objects
 from partdistillation.store import StageReader, contents_hash, read_rows
 
 FOLDER = "few_shot"
 OWN_PART_MODEL = f"{OWN}{distillation.FOLDER}"
-_LABELS, _VALIDATION = "labels", "validation"
-"""Folders beside those of the models, which share them."""
+_LABELS = "labels"
+"""Folder beside those of the models, which share it and the validation's."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def chosen(image_ids: Sequence[str], percent: int, seed: int) -> frozenset[str]:
 
 def _prepare(run: Run, models: Sequence[str]) -> _Prepared:
     inputs, recipe = run.inputs, run.recipe
-    found = starts(models, inputs.out, taken=(_LABELS, _VALIDATION))
+    found = starts(models, inputs.out, taken=(_LABELS, VALIDATION))
     for start in found:
         if not _is_missing(start):
             start.check()
@@ -108,7 +109,7 @@ def _prepare(run: Run, models: Sequence[str]) -> _Prepared:
         for percent in config.percents
     }
     _require_parts(inputs, lesson, shares)
-    validation = Validation(replace(inputs.held_out, out=inputs.out / FOLDER / _VALIDATION), recipe)
+    validation = Validation(replace(inputs.held_out, out=inputs.out / FOLDER / VALIDATION), recipe)
     validation.prepare()
     return _Prepared(run, found, lesson, shares, validation)
 

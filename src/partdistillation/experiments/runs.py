@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from partdistillation import demo
-from partdistillation.config import REMEMBERED, Inputs, Recipe
+from partdistillation.config import REMEMBERED, Inputs, ObjectFiles, Recipe
 from partdistillation.data.own_parts import require_labels
 from partdistillation.recipes import seeded
 
@@ -28,7 +28,7 @@ def require_inputs(inputs: Inputs, recipe: Recipe) -> None:
         ConfigError: images, objects or held-out parts weren't given, or a path doesn't exist.
         InputError: they can't be used (`require_labels`).
     """
-    given = recipe.objects.source in ("annotations", "masks", "run")
+    given = recipe.objects.source in get_args(ObjectFiles)
     for name in REMEMBERED:
         if name != "parts" and (given or name != "objects"):
             inputs.need(name)

@@ -1,8 +1,15 @@
-"""Average precision of ranked detections, as COCO computes it."""
+"""Average precision of ranked detections, as COCO computes it, of a set and of its bootstrap replicates.
+
+In a replicate an image counts as often as it was drawn. Its detections keep their scores and their matches,
+as these are made within an image; so a replicate's curve of precision and recall is a weighted running sum
+over the same order of detections.
+"""
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64, UInt8
+from numpy.typing import NDArray
 
+from partdistillation.functional.compiled import compiled
 from partdistillation.functional.metrics import IOU_THRESHOLDS, take_parts
 
 RECALLS: Float64[np.ndarray, " recall"] = np.linspace(0.0, 1.0, 101)
@@ -23,24 +30,76 @@ def match_detections(
     return kept, take_parts(overlaps[:, order]).astype(np.bool_)
 
 
-def average_precision(
-    scores: Float64[np.ndarray, " detection"], hits: Bool[np.ndarray, "detection threshold"], positives: int
-) -> Float64[np.ndarray, " threshold"]:
-    """Mean over 101 recalls of the best precision at that recall or a higher one; NaN without positives.
+def average_precisions(
+    scores: Float64[np.ndarray, " detection"],
+    hits: Bool[np.ndarray, "detection threshold"],
+    images: Int64[np.ndarray, " detection"],
+    weights: UInt8[np.ndarray, "replicate image"],
+    positives: Int64[np.ndarray, " image"],
+) -> Float64[np.ndarray, "replicate threshold"]:
+    """Mean over 101 recalls of the best precision at that recall or a higher one, in every replicate.
 
-    Equal to pycocotools' COCOeval for one category without crowds in the area range "all", where detections
-    come in its order of images.
+    NaN where a replicate has no positives. Where each image counts once, equal to pycocotools' COCOeval for
+    one category without crowds in the area range "all", with detections in its order of images.
+
+    Args:
+        scores: of all images' detections. Of equal scores the earlier comes first.
+        hits: whether each takes a true one at an IoU threshold, within its image (`match_detections`).
+        images: which image each is of.
+        weights: how often each image counts in a replicate.
+        positives: how many true ones an image has.
     """
-    if not positives:
-        return np.full(hits.shape[1], np.nan)
-    order = np.argsort(-scores, kind="mergesort")
-    right = np.cumsum(hits[order], axis=0, dtype=np.float64)
-    precision = right / (np.arange(len(order), dtype=np.float64)[:, None] + 1 + np.spacing(1))
-    envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    sampled = np.zeros((len(RECALLS), hits.shape[1]))
-    for threshold in range(hits.shape[1]):
-        places = np.searchsorted(right[:, threshold] / positives, RECALLS, side="left")
-        reached = places < len(order)
-        sampled[reached, threshold] = envelope[places[reached], threshold]
-    precision_at: Float64[np.ndarray, " threshold"] = sampled.mean(axis=0)
-    return precision_at
+    order = np.argsort(-scores, kind="stable")
+    ranked = hits[order]
+    places = [np.flatnonzero(column) for column in ranked.T]
+    starts = np.cumsum([0, *map(len, places)])
+    counting = np.flatnonzero(positives)  # often few of many images
+    return _precisions(
+        np.concatenate([np.zeros(0, np.int64), *places]),
+        starts,
+        images[order],
+        np.ascontiguousarray(weights),
+        weights[:, counting].astype(np.int64) @ positives[counting],
+        RECALLS,
+    )
+
+
+@compiled
+def _precisions(
+    places: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    images: NDArray[np.int64],
+    weights: NDArray[np.uint8],
+    positives: NDArray[np.int64],
+    recalls: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Precision is highest at hits: only they are looked at, from the last to the first.
+
+    `places[starts[t]:starts[t + 1]]` are the ranks of the hits at threshold t.
+    """
+    found = np.full((len(weights), len(starts) - 1), np.nan)
+    counted = np.empty(len(images), np.int64)
+    for replicate in range(len(weights)):
+        if positives[replicate] == 0:
+            continue
+        total = 0
+        for rank in range(len(images)):
+            total += weights[replicate, images[rank]]
+            counted[rank] = total
+        for threshold in range(len(starts) - 1):
+            first, last = starts[threshold], starts[threshold + 1]
+            right = 0
+            for i in range(first, last):
+                right += weights[replicate, images[places[i]]]
+            best, summed, level = 0.0, 0.0, len(recalls) - 1
+            while level >= 0 and recalls[level] > right / positives[replicate]:
+                level -= 1
+            for i in range(last - 1, first - 1, -1):
+                best = max(best, right / (counted[places[i]] + np.spacing(1.0)))
+                right -= weights[replicate, images[places[i]]]
+                before = right / positives[replicate] if i > first else -1.0
+                while level >= 0 and recalls[level] > before:
+                    summed += best
+                    level -= 1
+            found[replicate, threshold] = summed / len(recalls)
+    return found
