@@ -19,7 +19,7 @@ from timing import compare, machine, peak_memory
 from torch import Tensor, nn
 
 from partdistillation.models.heads import PartHead
-from partdistillation.models.optim import Optimizer
+from partdistillation.training.optim import Optimizer
 
 PARTS, HIDDEN, QUERIES, LAYERS, OBJECTS = 8, 256, 100, 10, 4
 FEW, MANY = 100, 21_000

@@ -20,11 +20,18 @@ from drawn import write_rows
 from PIL import Image
 from timing import machine
 
-from partdistillation.collages import PER_PART, Made, draw_collage, draw_sheet, draw_tiles, sample_parts
-from partdistillation.collages.drawing import read_image
-from partdistillation.collages.folder import write_collages, write_pdf, write_png
 from partdistillation.functional.masks import box, encode
-from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow
+from partdistillation.review.collages import (
+    PER_PART,
+    Made,
+    draw_collage,
+    draw_sheet,
+    draw_tiles,
+    sample_parts,
+)
+from partdistillation.review.collages.drawing import read_image
+from partdistillation.review.collages.folder import write_collages, write_pdf, write_png
+from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
 
 WIDTH, HEIGHT, PARTS = 500, 375, 8
 DISTINCT = 300

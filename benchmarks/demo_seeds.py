@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from partdistillation import demo
+from partdistillation.experiments import demo
 
 COLUMNS = ("AR@1", "AR@10", "AR@20", "AR@200", "C-mIoU", "A-mIoU", "C-mIoU paper")
 

@@ -7,12 +7,12 @@ import numpy as np
 
 from partdistillation.data.coco import read_instances
 from partdistillation.data.images import load_image
-from partdistillation.data.part_shapes import PartShapes
-from partdistillation.engine import run_shards
 from partdistillation.functional.masks import decode
 from partdistillation.objects.annotations import annotated_objects
-from partdistillation.records import R
-from partdistillation.shards import ImageRef, make_shards
+from partdistillation.part_shapes import PartShapes
+from partdistillation.runs.engine import run_shards
+from partdistillation.runs.records import R
+from partdistillation.runs.shards import ImageRef, make_shards
 
 Drawn = tuple[np.ndarray, np.ndarray]
 """An image and the mask of one object in it."""

@@ -23,14 +23,14 @@ from transformers import Mask2FormerConfig
 
 from partdistillation.config import SegmentsConfig, TrainingConfig
 from partdistillation.data.examples import Example
-from partdistillation.data.part_shapes import PartShapes
 from partdistillation.models.encoder import Encoder
-from partdistillation.models.optim import Optimizer
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import ModelInfo
-from partdistillation.objective import SetPrediction
-from partdistillation.profiling import Profile, profiled, span
+from partdistillation.part_shapes import PartShapes
+from partdistillation.runs.profiling import Profile, profiled, span
 from partdistillation.stages import segments
+from partdistillation.training.objective import SetPrediction
+from partdistillation.training.optim import Optimizer
 
 PARTS = 8
 _CONFIG: Any = Mask2FormerConfig

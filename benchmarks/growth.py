@@ -24,11 +24,11 @@ from PIL import Image
 from timing import machine, peak_memory
 
 from partdistillation.config import CrfConfig, Inputs, RankingConfig, Recipe, SegmentsConfig
-from partdistillation.data.part_shapes import PartShapes
-from partdistillation.engine import run_shards
 from partdistillation.functional.masks import encode
-from partdistillation.records import Object, ObjectProposals, ObjectRow, Proposal, ProposalRow, R
-from partdistillation.shards import ImageRef, Shard, make_shards
+from partdistillation.part_shapes import PartShapes
+from partdistillation.runs.engine import run_shards
+from partdistillation.runs.records import Object, ObjectProposals, ObjectRow, Proposal, ProposalRow, R
+from partdistillation.runs.shards import ImageRef, Shard, make_shards
 from partdistillation.stages import objects, ranking, segments
 
 SIZE = 64
@@ -198,7 +198,7 @@ def _print_start_up() -> None:
 
 def _cpu(argument: str) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-c", "from partdistillation.cli import main; main()", argument]
+    command = [sys.executable, "-c", "from partdistillation.commands.main import main; main()", argument]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

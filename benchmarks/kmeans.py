@@ -24,13 +24,13 @@ from swin_l import swin_encoder
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from timing import Timing, compare, machine
 
-from partdistillation.data.part_shapes import PartShapes
 from partdistillation.data.transforms import resize_longest
 from partdistillation.functional.grouping import mask_at
 from partdistillation.functional.kmeans import kmeans
 from partdistillation.functional.masks import resize_mask
 from partdistillation.models.encoder import Encoder
 from partdistillation.models.sources import resolve
+from partdistillation.part_shapes import PartShapes
 from partdistillation.stages.segments import encoder_features, padded
 
 SIZES = (500, 2000, 6400)

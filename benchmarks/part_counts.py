@@ -26,9 +26,9 @@ from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.scores import Evaluation
 from partdistillation.functional.clustering import cluster_features
 from partdistillation.functional.stability import cluster_stability
-from partdistillation.records import PartRow
+from partdistillation.runs.records import PartRow
+from partdistillation.runs.store import read_rows
 from partdistillation.stages import part_classes, ranking
-from partdistillation.store import read_rows
 
 COLUMNS = {
     "C-mIoU": "c_miou",

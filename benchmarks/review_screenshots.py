@@ -20,10 +20,10 @@ from drawn import write_rows
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, ViewportSize, sync_playwright
 
-from partdistillation.data.part_shapes import PartShapes
-from partdistillation.data.part_shapes.scene import SceneObject
 from partdistillation.functional.masks import box, encode
-from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow
+from partdistillation.part_shapes import PartShapes
+from partdistillation.part_shapes.scene import SceneObject
+from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
 
 SIZE = 320
 CLASSES = ("horse", "bicycle", "bird", "person", "truck")
@@ -74,7 +74,15 @@ def _parts(identity: int, found: SceneObject, index: int) -> ObjectParts:
 @contextmanager
 def served(out: Path, photos: Path) -> Iterator[str]:
     """The address of a review that `partdistill review` serves."""
-    command = [sys.executable, "-m", "partdistillation.cli", "review", str(out), "--images", str(photos)]
+    command = [
+        sys.executable,
+        "-m",
+        "partdistillation",
+        "review",
+        str(out),
+        "--images",
+        str(photos),
+    ]
     command += ["--port", "0", "--verdicts", "9"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

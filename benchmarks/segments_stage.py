@@ -37,15 +37,15 @@ from timing import machine, peak_memory
 from torch.nn import functional
 
 from partdistillation.config import SegmentsConfig
-from partdistillation.data.part_shapes import PartShapes
 from partdistillation.functional.dense_crf import dense_crf
 from partdistillation.functional.grouping import combine_levels, mask_at
 from partdistillation.functional.masks import encode
-from partdistillation.profiling import profiled, span
-from partdistillation.records import Object, ObjectRow, SegmentRow
-from partdistillation.shards import ImageRef, Shard
+from partdistillation.part_shapes import PartShapes
+from partdistillation.runs.profiling import profiled, span
+from partdistillation.runs.records import Object, ObjectRow, SegmentRow
+from partdistillation.runs.shards import ImageRef, Shard
+from partdistillation.runs.store import encode_shard
 from partdistillation.stages import segments
-from partdistillation.store import encode_shard
 
 CONFIG = SegmentsConfig()
 REPEATS = 3

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from partdistillation import config, pipeline
 from partdistillation.config import Inputs, Recipe
-from partdistillation.controls import (
+from partdistillation.evaluation.controls import (
     Measured,
     Validation,
     measure_parts,

@@ -27,12 +27,12 @@ from timing import compare, machine, peak_memory
 from torch import Tensor
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
-from partdistillation.data.part_shapes import PartShapes
 from partdistillation.functional import matching
 from partdistillation.functional.matching import Points, Targets, criterion
 from partdistillation.models.encoder import normalize_images
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import ModelInfo
+from partdistillation.part_shapes import PartShapes
 from partdistillation.recipes import DEMO
 from partdistillation.stages.proposals import CLASS, proposal_model
 

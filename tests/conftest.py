@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from partdistillation.config import Recipe
     from partdistillation.models.part_mask2former import PartMask2Former
-    from partdistillation.records import R
+    from partdistillation.runs.records import R
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +67,7 @@ def small_swin() -> "PartMask2Former":
 @pytest.fixture(scope="session")
 def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """PartShapes as files: the splits `train` (12 images of 64 pixels) and `val` (4)."""
-    from partdistillation.data.part_shapes import write_coco
+    from partdistillation.part_shapes import write_coco
 
     folder = tmp_path_factory.mktemp("drawings")
     write_coco(folder, "train", seed=1, count=12, size=64)
@@ -115,8 +115,8 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> "Recipe":
 @pytest.fixture
 def write_stage() -> Callable[[Path, "Sequence[R]"], Path]:
     """Writes rows as a finished stage, in one shard: `write_stage(folder, rows)`."""
-    from partdistillation.engine import run_shards
-    from partdistillation.shards import ImageRef, Shard
+    from partdistillation.runs.engine import run_shards
+    from partdistillation.runs.shards import ImageRef, Shard
 
     def write(folder: Path, rows: "Sequence[R]") -> Path:
         return run_shards(
@@ -137,7 +137,7 @@ def small_wordnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Offsets are counted from 1000 in the order below; a lemma's senses are in that order too.
     """
-    from partdistillation.data.class_choice import EXCLUDED, PART_IMAGENET
+    from partdistillation.classes.choice import EXCLUDED, PART_IMAGENET
 
     entries = ["entity | what exists |", "physical entity | what can be touched | entity"]
     named = [sense for table in (EXCLUDED, PART_IMAGENET) for senses in table.values() for sense in senses]

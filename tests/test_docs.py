@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import partdistillation
-from partdistillation import cli
+from partdistillation.commands import main as cli
 from partdistillation.config import Document, Inputs
 from partdistillation.recipes import PAPER
 
@@ -29,7 +29,7 @@ FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`]+)`")
 FOLDERS = ("src/", "tests/", "docs/", "benchmarks/", "examples/", ".ci/")
-TORCHRUN = re.compile(r"torchrun --nproc-per-node \d+ -m partdistillation\.cli ")
+TORCHRUN = re.compile(r"torchrun --nproc-per-node \d+ -m partdistillation ")
 
 NOT_THERE = frozenset({"utils.py", "--proposals.step 20"})
 """Named because they aren't there."""

@@ -11,33 +11,37 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 PACKAGE = "partdistillation"
 
-# A module may import from its own layer and from those above it in this list.
-LAYERS = (
-    {"errors", "settings", "records"},
-    {
-        "config",
-        "recipes",
-        "atomic",
-        "functional",
-        "manifest",
-        "part_table",
-        "profiling",
-        "progress",
-        "shards",
-        "verdicts",
-        "workers",
-    },
-    {"store", "engine"},
-    {"data", "models", "run_folder", "visualize"},
-    {"checkpoints", "objective", "parallel", "postprocess", "training"},
-    {"stages", "objects", "baselines", "evaluation", "convert"},
-    {"collages", "report", "result", "inference"},
-    {"controls"},
-    {"pipeline", "demo_tables"},
-    {"classes", "demo", "doctor", "experiments", "figures", "review"},
-    {"cli"},
+# A wing or module of the package's top may import from itself and from those above it.
+ORDER = (
+    "errors",
+    "settings",
+    "pictures",
+    "config",
+    "recipes",
+    "kernels",
+    "functional",
+    "runs",
+    "data",
+    "models",
+    "training",
+    "classes",
+    "datasets",
+    "part_shapes",
+    "objects",
+    "convert",
+    "stages",
+    "baselines",
+    "inference",
+    "export",
+    "evaluation",
+    "review",
+    "report",
+    "pipeline",
+    "experiments",
+    "commands",
+    "__main__",
 )
-LIGHT = ("__init__", "cli", "config", "errors", "recipes", "settings")
+LIGHT = ("__init__", "commands.main", "config", "errors", "recipes", "settings")
 HEAVY = {
     "jinja2",
     "matplotlib",
@@ -101,7 +105,7 @@ def test_functional_imports_nothing_but_errors_profiling_and_itself() -> None:
 
 def test_the_rule_would_notice() -> None:
     tree = ast.parse("def f():\n    from partdistillation import cli\n")
-    assert list(imported_names(tree)) == ["partdistillation.cli"]
+    assert list(imported_names(tree)) == ["partdistillation.commands.main"]
     assert layer_of("cli") > layer_of("functional.masks")
 
 

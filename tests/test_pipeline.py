@@ -14,15 +14,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from partdistillation import config, pipeline, store, training
-from partdistillation.cli import main
+from partdistillation import config, pipeline
+from partdistillation.commands.main import main
 from partdistillation.config import CONFIG_FILE, Inputs, Recipe
 from partdistillation.data.coco import read_parts
 from partdistillation.errors import ConfigError, InputError, SettingsChanged, StoreError
 from partdistillation.inference import PartSegmenter
 from partdistillation.models.pretrained import read_info
-from partdistillation.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
-from partdistillation.store import read_rows
+from partdistillation.runs import store
+from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
+from partdistillation.runs.store import read_rows
+from partdistillation.training import loop as training
 
 STAGES: dict[str, type[Row]] = {
     "objects": ObjectRow,
@@ -351,7 +353,15 @@ def test_kill_9_at_random_moments(finished: Inputs, tiny_recipe: Recipe, tmp_pat
         "objects": finished.objects,
     }
     given = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    command = [sys.executable, "-m", "partdistillation.cli", "run", *given, "--parts", str(finished.parts)]
+    command = [
+        sys.executable,
+        "-m",
+        "partdistillation",
+        "run",
+        *given,
+        "--parts",
+        str(finished.parts),
+    ]
     moments, kills = random.Random(0), 0
     while True:
         started = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

@@ -11,30 +11,30 @@ from typing import Literal, NamedTuple
 from rich.console import Console
 
 from partdistillation import config
-from partdistillation.atomic import replace_file
 from partdistillation.config import Inputs, Recipe
-from partdistillation.controls import Validation, measure_model, unknown_classes
 from partdistillation.data.coco import read_instances, read_parts
-from partdistillation.data.own_parts import require_labels
+from partdistillation.datasets.own_parts import require_labels
 from partdistillation.errors import ConfigError, StoreError
 from partdistillation.evaluation import comparison
 from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.class_map import read_class_map
 from partdistillation.evaluation.comparison import Compared, Comparison
+from partdistillation.evaluation.controls import Validation, measure_model, unknown_classes
 from partdistillation.evaluation.scores import Evaluation
 from partdistillation.evaluation.tables import EvaluationTables, Provenance
-from partdistillation.manifest import canonical_hash
 from partdistillation.models.pretrained import read_config, read_info
 from partdistillation.models.sources import resolve
-from partdistillation.part_table import read_part_table
 from partdistillation.report import objects_found
 from partdistillation.report import run as run_report
+from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.manifest import canonical_hash
+from partdistillation.runs.part_table import read_part_table
+from partdistillation.runs.store import contents_hash
 from partdistillation.stages import distillation, ranking, retraining
 from partdistillation.stages import objects as objects_stage
 from partdistillation.stages import pretrain as pretrain_stage
 from partdistillation.stages import proposals as proposals_stage
 from partdistillation.stages import segments as segments_stage
-from partdistillation.store import contents_hash
 
 
 class Stage(NamedTuple):

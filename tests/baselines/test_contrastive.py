@@ -38,9 +38,9 @@ from partdistillation.functional.thin_plate_splines import (
 )
 from partdistillation.models.encoder import Encoder
 from partdistillation.models.part_mask2former import PartMask2Former
-from partdistillation.records import Object, ObjectRow, PartRow
+from partdistillation.runs.records import Object, ObjectRow, PartRow
+from partdistillation.runs.store import read_rows
 from partdistillation.stages import objects
-from partdistillation.store import read_rows
 
 CPU = torch.device("cpu")
 SIZE = 64
@@ -461,8 +461,8 @@ def learn_flags(out: Path, root: Path, flags: list[ObjectCrop], recipe: Recipe) 
 
 
 def write_rows(folder: Path, rows: Sequence[ObjectRow]) -> None:
-    from partdistillation.engine import run_shards
-    from partdistillation.shards import ImageRef, Shard
+    from partdistillation.runs.engine import run_shards
+    from partdistillation.runs.shards import ImageRef, Shard
 
     run_shards(
         folder,

@@ -17,7 +17,7 @@ from partdistillation.baselines import one_stage
 from partdistillation.config import Recipe
 from partdistillation.errors import SettingsChanged
 from partdistillation.functional.masks import decode, encode
-from partdistillation.records import Object, ObjectRow
+from partdistillation.runs.records import Object, ObjectRow
 
 RED, BLUE, GREEN = (200, 30, 30), (30, 30, 200), (20, 160, 20)
 

@@ -16,7 +16,7 @@ from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode, encode
 from partdistillation.models.pretrained import read_info
 from partdistillation.recipes import PAPER
-from partdistillation.records import Object, ObjectRow
+from partdistillation.runs.records import Object, ObjectRow
 from partdistillation.stages import distillation
 
 

@@ -12,14 +12,14 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 
-from partdistillation import cli
+from partdistillation.commands import main as cli
 from partdistillation.convert.detic import convert_checkpoint
+from partdistillation.convert.detic_official import infer_config, official_embeddings, translate
 from partdistillation.errors import CheckpointError
 from partdistillation.functional.masks import box, decode
 from partdistillation.objects.detic import DeticObjects
 from partdistillation.objects.detic.config import DeticConfig
 from partdistillation.objects.detic.network import DeticNetwork
-from partdistillation.objects.detic.official import infer_config, official_embeddings, translate
 
 CONFIG = DeticConfig(
     embed_dim=8,

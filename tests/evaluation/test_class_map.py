@@ -6,7 +6,7 @@ import pytest
 
 from partdistillation.errors import InputError
 from partdistillation.evaluation.class_map import labelled_under, read_class_map
-from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow
+from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
 
 OWN, KNOWN = ("tabby", "Siamese", "n01440764", "no", "1"), ("cat", "Fish", "on")
 

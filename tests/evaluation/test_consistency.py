@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from partdistillation import cli
+from partdistillation.commands import main as cli
 from partdistillation.data.coco import read_parts
 from partdistillation.errors import InputError, StoreError
 from partdistillation.evaluation import consistency
 from partdistillation.evaluation.consistency import PartConsistency, human_scores, measure, purities
 from partdistillation.evaluation.consistency_report import ConsistencyReport, run
 from partdistillation.functional.masks import encode
-from partdistillation.records import (
+from partdistillation.runs.records import (
     Object,
     ObjectParts,
     ObjectProposals,
@@ -28,7 +28,7 @@ from partdistillation.records import (
     ProposalRow,
     Status,
 )
-from partdistillation.verdicts import Action, Verdict, write_verdicts
+from partdistillation.runs.verdicts import Action, Verdict, write_verdicts
 
 SIZE = 64
 Header = tuple[str, str, int, int, Status, str]

@@ -10,14 +10,14 @@ import torch
 
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.images import load_image
-from partdistillation.data.part_shapes import write_coco
 from partdistillation.errors import CheckpointError, InputError
 from partdistillation.evaluation.instances import find_all, measure, ranked_instances
 from partdistillation.functional.masks import decode
 from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.postprocess import class_probabilities, full_masks, run_network
 from partdistillation.models.sources import resolve
 from partdistillation.objects.mask2former import inference_size
-from partdistillation.postprocess import class_probabilities, full_masks, run_network
+from partdistillation.part_shapes import write_coco
 
 BUILTIN = "builtin:part-shapes"
 COUNT = 4

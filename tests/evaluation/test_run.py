@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from partdistillation import cli
 from partdistillation.baselines import supervised
+from partdistillation.commands import main as cli
 from partdistillation.config import Inputs, Recipe
 from partdistillation.data.coco import CocoDataset, read_parts
 from partdistillation.errors import InputError
 from partdistillation.evaluation import Evaluation
 from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.tables import percent
-from partdistillation.part_table import ClassParts, PartTable, write_part_table
-from partdistillation.records import ObjectRow, ObjectSegments, PartRow, Segment, SegmentRow
+from partdistillation.runs.part_table import ClassParts, PartTable, write_part_table
+from partdistillation.runs.records import ObjectRow, ObjectSegments, PartRow, Segment, SegmentRow
+from partdistillation.runs.store import read_rows
 from partdistillation.stages import objects
-from partdistillation.store import read_rows
 
 
 @pytest.fixture(scope="module")

@@ -12,18 +12,18 @@ from rich.console import Console
 
 from partdistillation import config, pipeline
 from partdistillation.config import Inputs, Recipe
-from partdistillation.controls import Measured
 from partdistillation.errors import CheckpointError, ConfigError
 from partdistillation.evaluation import ImageParts, PredictedPart, TruePart, evaluate
+from partdistillation.evaluation.controls import Measured
 from partdistillation.evaluation.run import PROTOCOLS
 from partdistillation.evaluation.tables import Provenance, values
 from partdistillation.experiments import ablations, runs
 from partdistillation.experiments.ablation_grids import ABLATIONS, Name, Variant
 from partdistillation.experiments.ablation_tables import AblationTable, Row, collected
-from partdistillation.manifest import differences
 from partdistillation.recipes import DEMO, PAPER
-from partdistillation.records import ObjectRow
-from partdistillation.store import read_rows
+from partdistillation.runs.manifest import differences
+from partdistillation.runs.records import ObjectRow
+from partdistillation.runs.store import read_rows
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def measured(overlap: float) -> Measured:
 
 
 def test_runs_are_the_demos_own_folders(tmp_path: Path) -> None:
-    from partdistillation import demo
+    from partdistillation.experiments import demo
 
     plan = demo.Plan(train=3, val=2, size=64)
     found = list(runs.part_shapes(Inputs(out=tmp_path), (0, 2), DEMO, plan))

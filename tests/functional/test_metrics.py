@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import jaccard_score
 
-from partdistillation.functional.bit_masks import EncodedMasks
 from partdistillation.functional.masks import encode
 from partdistillation.functional.metrics import (
     IOU_THRESHOLDS,
@@ -29,6 +28,7 @@ from partdistillation.functional.metrics import (
     majority_vote,
     mean_iou,
 )
+from partdistillation.kernels.bit_masks import EncodedMasks
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

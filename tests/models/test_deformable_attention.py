@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers.models.mask2former import modeling_mask2former as judge
 
-from partdistillation.functional.deformable import attend, attend_backward
+from partdistillation.kernels.deformable import attend, attend_backward
 from partdistillation.models.deformable_attention import (
     Sizes,
     by_grid_sample,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import ResNetBackbone, ResNetConfig
 from transformers.models.resnet.modeling_resnet import ResNetConvLayer
 
-from partdistillation.functional.group_norm import normalize, normalize_backward
+from partdistillation.kernels.group_norm import normalize, normalize_backward
 from partdistillation.models import layers
 from partdistillation.models.layers import group_norm
 

@@ -13,7 +13,7 @@ from partdistillation.data.images import ImageInput
 from partdistillation.functional.masks import decode
 from partdistillation.objects import ObjectSource, accept, log_rejected, reject, to_object
 from partdistillation.objects.annotations import AnnotatedObjects, annotated_objects
-from partdistillation.records import ObjectRow
+from partdistillation.runs.records import ObjectRow
 
 HEIGHT, WIDTH = 20, 30
 

@@ -11,7 +11,7 @@ from partdistillation.data.images import ImageInput
 from partdistillation.errors import StoreError
 from partdistillation.objects import ObjectSource, accept, reject, to_object
 from partdistillation.objects.copied import CopiedObjects
-from partdistillation.records import Object, ObjectRow
+from partdistillation.runs.records import Object, ObjectRow
 
 WriteStage = Callable[[Path, Sequence[ObjectRow]], Path]
 

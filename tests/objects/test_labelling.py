@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partdistillation.data.class_list import ClassEntry, ClassList
+from partdistillation.classes.class_list import ClassEntry, ClassList
 from partdistillation.errors import ConfigError
 from partdistillation.functional.masks import decode
 from partdistillation.objects import to_object
@@ -18,7 +18,7 @@ from partdistillation.objects.labelling import (
     people,
     plain_list,
 )
-from partdistillation.records import Object
+from partdistillation.runs.records import Object
 
 SIZE = 10
 

@@ -11,9 +11,9 @@ from partdistillation.errors import CheckpointError
 from partdistillation.functional.masks import decode
 from partdistillation.models.heads import ClassHead
 from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.postprocess import class_probabilities, full_masks, run_network
 from partdistillation.objects import ObjectSegmenter, to_object
 from partdistillation.objects.mask2former import Mask2FormerObjects, find_instances, inference_size
-from partdistillation.postprocess import class_probabilities, full_masks, run_network
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 

@@ -13,7 +13,7 @@ from partdistillation.functional.masks import decode
 from partdistillation.objects import ObjectSource
 from partdistillation.objects.labelling import plain_list
 from partdistillation.objects.masks import MOST_LABELS, MaskedObjects, masked_objects
-from partdistillation.records import ObjectRow
+from partdistillation.runs.records import ObjectRow
 
 HEIGHT, WIDTH = 20, 30
 FULL = np.ones((HEIGHT, WIDTH), np.uint8)

@@ -22,7 +22,7 @@ from partdistillation.functional.masks import decode
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.objects import ObjectSegmenter
 from partdistillation.objects.sam3 import Sam3Objects, find_masks
-from partdistillation.records import Object
+from partdistillation.runs.records import Object
 
 SIZE, GRID, TOKENS = 56, 16, 14
 NAMES = ["cat", "wooden crane", "a"]

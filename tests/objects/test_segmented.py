@@ -10,14 +10,14 @@ import pytest
 from jaxtyping import UInt8
 from PIL import Image
 
+from partdistillation.classes.class_list import ClassEntry, ClassList
 from partdistillation.config import ObjectsConfig
-from partdistillation.data.class_list import ClassEntry, ClassList
 from partdistillation.data.images import ImageInput
 from partdistillation.errors import ConfigError
 from partdistillation.objects import ObjectSegmenter, ObjectSource, to_object
 from partdistillation.objects.labelling import plain_list
 from partdistillation.objects.segmented import TOGETHER, SegmentedObjects
-from partdistillation.records import Object, ObjectRow
+from partdistillation.runs.records import Object, ObjectRow
 
 Thing = tuple[str, int, int, float]
 """Name, first and last row (of ten), score."""

@@ -9,8 +9,8 @@ import torch
 import yaml
 from torch import Tensor
 
+from partdistillation.convert.detic_official import load_official_state_dict, official_embeddings
 from partdistillation.objects.detic.network import DeticNetwork
-from partdistillation.objects.detic.official import load_official_state_dict, official_embeddings
 from partdistillation.objects.detic.steps import Steps, compute_steps
 
 TOLERANCE = 1e-4

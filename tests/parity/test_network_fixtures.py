@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from partdistillation import cli
+from partdistillation.commands import main as cli
 from partdistillation.convert.mask2former import load_official_state_dict, translate
 from partdistillation.inference import PartSegmenter
 from partdistillation.models.heads import PartHead

@@ -12,11 +12,11 @@ from rich.console import Console
 
 from partdistillation.data.images import ImageInput
 from partdistillation.objects import accept, reject, to_object
-from partdistillation.records import Object, ObjectRow
+from partdistillation.pictures.drawing import PALETTE
 from partdistillation.report import objects_found
 from partdistillation.report.contact_sheet import GAP, SIDE, contact_sheet, object_cell, painting_order
 from partdistillation.report.objects_found import Found
-from partdistillation.visualize import PALETTE
+from partdistillation.runs.records import Object, ObjectRow
 
 HEIGHT, WIDTH = 20, 40
 WriteStage = Callable[[Path, Sequence[ObjectRow]], Path]

@@ -11,9 +11,9 @@ from PIL import Image
 from partdistillation.evaluation.parts import PredictedPart
 from partdistillation.evaluation.run import Predictions, labelled_parts
 from partdistillation.functional.masks import encode
-from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow
 from partdistillation.report.examples import TILES, Layer, galleries, part_map, pictures
-from partdistillation.store import read_rows
+from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
+from partdistillation.runs.store import read_rows
 
 COUNT = 14
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from partdistillation.errors import InputError
+from partdistillation.pictures.drawing import PALETTE
 from partdistillation.report import (
     Chart,
     ClassGallery,
@@ -31,7 +32,6 @@ from partdistillation.report import (
 from partdistillation.report.cells import duration, table_view
 from partdistillation.report.curves import HEIGHT, WIDTH, draw
 from partdistillation.report.data import Pixels
-from partdistillation.visualize import PALETTE
 
 HOSTILE = """<script>alert("1")</script> & '"><img src=x onerror=alert(1)> </style> {{ 7 * 7 }}"""
 VOID = {"meta", "img", "br", "link", "input", "hr"}

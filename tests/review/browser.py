@@ -18,7 +18,7 @@ import pytest
 from partdistillation.review import export_verdicts, serve
 from partdistillation.review.items import add_runs, find_runs
 from partdistillation.review.store import ReviewStore
-from partdistillation.verdicts import Verdict
+from partdistillation.runs.verdicts import Verdict
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page

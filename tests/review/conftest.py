@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partdistillation.collages import PartSample, Tile
 from partdistillation.functional.masks import box, encode
-from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow
+from partdistillation.review.collages import PartSample, Tile
 from partdistillation.review.store import ReviewStore
+from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
 
 from .browser import DESKTOP, TIMEOUT, Visit, Visits, Watch, chromium, served
 

@@ -7,7 +7,7 @@ import pytest
 
 from partdistillation.review.assignment import RESERVED_SECONDS, Assignment, Progress
 from partdistillation.review.store import ReviewStore, Vote
-from partdistillation.verdicts import Action
+from partdistillation.runs.verdicts import Action
 
 from .conftest import Clock, fill
 

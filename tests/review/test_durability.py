@@ -17,7 +17,7 @@ import pytest
 
 from partdistillation.review import export_verdicts, serve
 from partdistillation.review.store import ReviewStore
-from partdistillation.verdicts import FILE
+from partdistillation.runs.verdicts import FILE
 
 from .conftest import MakeRun
 
@@ -28,7 +28,7 @@ class Server:
     def __init__(self, out: Path) -> None:
         with serve.listening("127.0.0.1", 0) as listener:
             self.port = listener.getsockname()[1]
-        command = [sys.executable, "-m", "partdistillation.cli", "review", str(out)]
+        command = [sys.executable, "-m", "partdistillation", "review", str(out)]
         self._command = [
             *command,
             "--images",

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from partdistillation import cli
-from partdistillation.atomic import locked
+from partdistillation.commands import main as cli
 from partdistillation.errors import ConfigError
 from partdistillation.review import serve
 from partdistillation.review.store import ReviewStore, Vote
-from partdistillation.verdicts import read_verdicts
+from partdistillation.runs.atomic import locked
+from partdistillation.runs.verdicts import read_verdicts
 
 from .conftest import MakeRun
 

@@ -19,7 +19,7 @@ from partdistillation.review.store import (
     Vote,
     tidy,
 )
-from partdistillation.verdicts import Verdict
+from partdistillation.runs.verdicts import Verdict
 
 from .conftest import HOSTILE, Clock, fill, sample
 

@@ -14,8 +14,8 @@ from partdistillation.data.examples import LabelledMask
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import encode
 from partdistillation.models.part_mask2former import PartMask2Former
-from partdistillation.postprocess import class_probabilities, run_network, segment_parts
-from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow, Status
+from partdistillation.models.postprocess import class_probabilities, run_network, segment_parts
+from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow, Status
 from partdistillation.stages import distillation
 
 Header = tuple[str, str, int, int, Status, str]

@@ -15,9 +15,9 @@ from partdistillation.config import Inputs, ObjectsConfig, Recipe
 from partdistillation.errors import ConfigError, SettingsChanged
 from partdistillation.objects import models, to_object
 from partdistillation.recipes import RELEASED_1K
-from partdistillation.records import Object, ObjectRow
+from partdistillation.runs.records import Object, ObjectRow
+from partdistillation.runs.store import StageReader, read_rows
 from partdistillation.stages import objects
-from partdistillation.store import StageReader, read_rows
 
 
 def rows(inputs: Inputs, recipe: Recipe) -> list[ObjectRow]:

@@ -27,17 +27,17 @@ from transformers import (
 from partdistillation.config import Inputs, PretrainConfig, Recipe, WarmupConfig, save
 from partdistillation.data.coco import read_instances
 from partdistillation.data.images import load_image
-from partdistillation.data.part_shapes import write_coco
 from partdistillation.errors import CheckpointError, ConfigError, InputError, SettingsChanged
 from partdistillation.evaluation import instances
 from partdistillation.models.encoder import normalize_images
-from partdistillation.models.optim import Optimizer
 from partdistillation.models.part_mask2former import PartMask2Former, mask_logits
-from partdistillation.objective import SetPrediction
-from partdistillation.records import ObjectRow
+from partdistillation.part_shapes import write_coco
+from partdistillation.runs.records import ObjectRow
+from partdistillation.runs.store import read_rows
 from partdistillation.stages import objects, pretrain, warmup
 from partdistillation.stages.warmup import WarmupObjective
-from partdistillation.store import read_rows
+from partdistillation.training.objective import SetPrediction
+from partdistillation.training.optim import Optimizer
 
 SIZE = 64
 DATA = f"{pretrain.DATA}/{objects.FOLDER}"

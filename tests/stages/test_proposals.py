@@ -11,7 +11,7 @@ import torch
 from partdistillation.config import ProposalsConfig, Recipe
 from partdistillation.data.examples import LabelledMask
 from partdistillation.functional.masks import encode
-from partdistillation.records import Object, ObjectRow, ObjectSegments, Segment, SegmentRow, Status
+from partdistillation.runs.records import Object, ObjectRow, ObjectSegments, Segment, SegmentRow, Status
 from partdistillation.stages import proposals
 
 

@@ -13,9 +13,9 @@ import pytest
 from partdistillation.config import Inputs, RankingConfig
 from partdistillation.errors import SettingsChanged, StoreError
 from partdistillation.functional.masks import encode
-from partdistillation.records import ObjectProposals, PartRow, Proposal, ProposalRow
+from partdistillation.runs.records import ObjectProposals, PartRow, Proposal, ProposalRow
+from partdistillation.runs.store import read_rows
 from partdistillation.stages import class_features, part_classes, ranking
-from partdistillation.store import read_rows
 
 RLE = encode(np.ones((2, 3), np.bool_))
 CONFIG = RankingConfig(num_parts=2)

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partdistillation import cli, config, pipeline
+from partdistillation import config, pipeline
+from partdistillation.commands import main as cli
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import InputError, SettingsChanged
 from partdistillation.functional.masks import decode, encode
 from partdistillation.inference import PartSegmenter
 from partdistillation.models.part_mask2former import PartMask2Former
-from partdistillation.part_table import ClassParts, PartTable, read_part_table, write_part_table
-from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow, Status
+from partdistillation.runs.part_table import ClassParts, PartTable, read_part_table, write_part_table
+from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow, Status
+from partdistillation.runs.store import read_rows
 from partdistillation.stages import distillation, retraining
-from partdistillation.store import read_rows
 
 Header = tuple[str, str, int, int, Status, str]
 

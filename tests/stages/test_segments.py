@@ -15,7 +15,7 @@ from partdistillation.functional.masks import decode, encode
 from partdistillation.models.encoder import Encoder
 from partdistillation.objects.detic.config import DeticConfig
 from partdistillation.objects.detic.network import DeticNetwork
-from partdistillation.records import Object, ObjectRow
+from partdistillation.runs.records import Object, ObjectRow
 from partdistillation.stages import segments
 
 RED, BLUE, GREY = (200, 30, 30), (30, 30, 200), (120, 120, 120)

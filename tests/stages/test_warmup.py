@@ -21,7 +21,7 @@ from partdistillation.functional.swapped_prediction import clustering_loss, pool
 from partdistillation.models.encoder import normalize_images
 from partdistillation.stages import objects, warmup
 from partdistillation.stages.warmup import Crops, WarmupNet, WarmupObjective, object_crops
-from partdistillation.training import Run
+from partdistillation.training.loop import Run
 
 CPU = torch.device("cpu")
 CONFIG = WarmupConfig(steps=1, batch_size=2, image_size=32, prototypes=4, checkpoint_every=1)

@@ -24,7 +24,7 @@ def run(name: Name, inputs: Inputs, recipe: Recipe) -> Path:
     Raises:
         ConfigError, InputError: images, objects or parts are missing, or can't be used; before any training.
     """
-    from partdistillation.data.own_parts import require_labels
+    from partdistillation.datasets.own_parts import require_labels
     from partdistillation.stages import objects
 
     require_labels(inputs)

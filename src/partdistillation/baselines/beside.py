@@ -10,12 +10,12 @@ from threading import Thread
 
 import torch
 
-from partdistillation import profiling
 from partdistillation.baselines import FOLDER, one_stage, supervised
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import PartDistillationError
 from partdistillation.models.devices import choose_device
-from partdistillation.workers import TaskFailedError, WorkerDiedError, map_on_processes
+from partdistillation.runs import profiling
+from partdistillation.runs.workers import TaskFailedError, WorkerDiedError, map_on_processes
 
 BASELINES: Mapping[str, Callable[[Inputs, Recipe], Path]] = {
     one_stage.NAME: one_stage.run,

@@ -21,19 +21,19 @@ from partdistillation.baselines import FOLDER
 from partdistillation.config import Device, Inputs, Recipe, SegmentsConfig
 from partdistillation.data.images import load_image
 from partdistillation.data.transforms import resize_longest
-from partdistillation.engine import run_shards
 from partdistillation.functional.clustering import cluster_stream
 from partdistillation.functional.grouping import assign_to_centroids, mask_at
 from partdistillation.functional.masks import decode, encode, resize_mask
-from partdistillation.manifest import Json
 from partdistillation.models.devices import choose_device
 from partdistillation.models.sources import resolve
-from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow, Row
-from partdistillation.shards import ImageRef, Shard
+from partdistillation.runs.engine import run_shards
+from partdistillation.runs.manifest import Json
+from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow, Row
+from partdistillation.runs.shards import ImageRef, Shard
+from partdistillation.runs.store import StageReader, read_rows, stage_hash
 from partdistillation.stages import distillation, objects, part_classes
 from partdistillation.stages.class_features import sorted_by_class
 from partdistillation.stages.segments import FeatureMap, make_features, object_seed, padded, to_size
-from partdistillation.store import StageReader, read_rows, stage_hash
 
 NAME = "one_stage"
 PIXELS_PER_OBJECT = 32

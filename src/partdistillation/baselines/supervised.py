@@ -11,21 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from partdistillation.atomic import replace_file
 from partdistillation.baselines import FOLDER
 from partdistillation.config import Inputs, Recipe, TrainingConfig
 from partdistillation.data.coco import CocoDataset, read_parts
 from partdistillation.data.coco_parts import GroundTruthPart, parts_of, tie_parts
 from partdistillation.data.images import ImageInput
-from partdistillation.engine import run_shards
 from partdistillation.functional.masks import decode, encode
-from partdistillation.manifest import Json
 from partdistillation.models.sources import resolve
-from partdistillation.records import Object, ObjectParts, ObjectRow, Part, PartRow
-from partdistillation.shards import ImageRef, Shard
+from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.engine import run_shards
+from partdistillation.runs.manifest import Json
+from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
+from partdistillation.runs.shards import ImageRef, Shard
+from partdistillation.runs.store import StageReader, contents_hash
 from partdistillation.stages import distillation, objects, proposals
-from partdistillation.store import StageReader, contents_hash
-from partdistillation.training import Run, decisive
+from partdistillation.training.loop import Run, decisive
 
 NAME = "supervised"
 AGNOSTIC = "supervised_agnostic"

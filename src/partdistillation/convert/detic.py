@@ -9,8 +9,8 @@ cascade stage) are left out, whatever their number: classes are named when the m
 from pathlib import Path
 
 from partdistillation.convert.checkpoint_file import read_checkpoint
+from partdistillation.convert.detic_official import load_official_state_dict
 from partdistillation.errors import CheckpointError
-from partdistillation.objects.detic.official import load_official_state_dict
 
 
 def convert_checkpoint(path: str | Path, out: str | Path) -> None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from partdistillation.atomic import replace_file
 from partdistillation.data.coco import CocoImage, Id
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import area, encoded_box
+from partdistillation.runs.atomic import replace_file
 
 Document = dict[str, list[dict[str, object]]]
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 import yaml
 
 from partdistillation.errors import InputError
-from partdistillation.records import ObjectRow, PartRow, ProposalRow
+from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow
 from partdistillation.settings import did_you_mean
 
 ClassMap = Mapping[str, str]

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table as Printed
 from rich.text import Text
 
-from partdistillation.atomic import replace_file
 from partdistillation.evaluation.scores import Evaluation, Json
 from partdistillation.evaluation.tables import Provenance, percent, values
+from partdistillation.runs.atomic import replace_file
 
 COLUMNS: Mapping[str, str] = {
     "AR@1": "AR@1",

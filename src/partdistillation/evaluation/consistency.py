@@ -32,11 +32,11 @@ from partdistillation.data.images import ImageInput
 from partdistillation.errors import InputError, StoreError
 from partdistillation.functional.aligned_masks import GRID, in_object_frame, mean_overlap
 from partdistillation.functional.masks import box, decode
-from partdistillation.records import ObjectParts, ObjectProposals, ObjectRow, PartRow, ProposalRow
+from partdistillation.runs.records import ObjectParts, ObjectProposals, ObjectRow, PartRow, ProposalRow
+from partdistillation.runs.store import read_rows
+from partdistillation.runs.verdicts import Verdict
 from partdistillation.stages import objects, ranking
 from partdistillation.stages.class_features import ClassFeatures, sorted_by_class
-from partdistillation.store import read_rows
-from partdistillation.verdicts import Verdict
 
 SAMPLE = 100
 """Masks of a part class that are compared; with more, so many are drawn."""

@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 
-from partdistillation.atomic import replace_file
 from partdistillation.data.coco import read_parts
 from partdistillation.errors import InputError
 from partdistillation.evaluation.bootstrap import REPLICATES
@@ -24,8 +23,9 @@ from partdistillation.evaluation.consistency import (
 )
 from partdistillation.evaluation.scores import Json
 from partdistillation.functional.rank_correlation import Correlation, spearman
+from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.verdicts import FILE, Verdict, read_verdicts
 from partdistillation.stages import ranking
-from partdistillation.verdicts import FILE, Verdict, read_verdicts
 
 FOLDER = "consistency"
 Judge = Literal["people", "purity"]

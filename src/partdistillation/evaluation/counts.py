@@ -11,7 +11,6 @@ from scipy.optimize import linear_sum_assignment
 from partdistillation.evaluation.bootstrap import WEIGHTS
 from partdistillation.evaluation.parts import PredictedPart, TruePart
 from partdistillation.evaluation.scores import CategoryScore, PartScore
-from partdistillation.functional.bit_masks import EncodedMasks
 from partdistillation.functional.clustering_scores import adjusted_rand_index, normalized_mutual_information
 from partdistillation.functional.masks import stacked
 from partdistillation.functional.metrics import (
@@ -23,6 +22,7 @@ from partdistillation.functional.metrics import (
     majority_vote,
     mean_iou,
 )
+from partdistillation.kernels.bit_masks import EncodedMasks
 
 _BACKGROUND = None
 

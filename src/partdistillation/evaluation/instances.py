@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from partdistillation.atomic import replace_file
 from partdistillation.config import Device
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.images import ImageInput, load_image
@@ -18,11 +17,12 @@ from partdistillation.evaluation.mask_ap import FoundInstance, ImageInstances, M
 from partdistillation.functional.masks import EncodedMask, encode
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.postprocess import View, class_probabilities, full_masks, run_network
 from partdistillation.models.sources import resolve
 from partdistillation.objects.mask2former import TOP, inference_size, load_instance_model
-from partdistillation.postprocess import View, class_probabilities, full_masks, run_network
-from partdistillation.progress import progress
-from partdistillation.store import contents_hash
+from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.progress import progress
+from partdistillation.runs.store import contents_hash
 
 NAME = "mask_ap"
 """What the files of a measurement are called."""

@@ -20,10 +20,10 @@ from partdistillation.evaluation.scores import Evaluation
 from partdistillation.evaluation.tables import Provenance
 from partdistillation.functional.masks import EncodedMask, encoded_from_coco
 from partdistillation.functional.metrics import Protocol
-from partdistillation.manifest import MANIFEST, load
-from partdistillation.part_table import PartTable
-from partdistillation.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
-from partdistillation.store import contents_hash, read_rows
+from partdistillation.runs.manifest import MANIFEST, load
+from partdistillation.runs.part_table import PartTable
+from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
+from partdistillation.runs.store import contents_hash, read_rows
 
 PROTOCOLS: tuple[Protocol, ...] = ("strict", "paper")
 STAGES = ("predictions", "parts")

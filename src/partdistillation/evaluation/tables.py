@@ -16,7 +16,7 @@ from rich.text import Text
 
 from partdistillation.evaluation.bootstrap import Interval
 from partdistillation.evaluation.scores import Evaluation, Json
-from partdistillation.part_table import PartTable
+from partdistillation.runs.part_table import PartTable
 
 _TITLES = {
     "best_overlap": "best overlap",

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from rich.table import Table as Printed
 from rich.text import Text
 
-from partdistillation.controls import Measured
 from partdistillation.evaluation.compared_runs import mean_and_deviation
 from partdistillation.evaluation.comparison import hashes
+from partdistillation.evaluation.controls import Measured
 from partdistillation.evaluation.run import PROTOCOLS
 from partdistillation.evaluation.scores import Evaluation
 from partdistillation.evaluation.tables import Provenance, values

@@ -14,7 +14,9 @@ from typing import Literal
 
 from partdistillation import pipeline
 from partdistillation.config import Inputs, Recipe
-from partdistillation.controls import (
+from partdistillation.errors import CheckpointError
+from partdistillation.evaluation.comparison import save
+from partdistillation.evaluation.controls import (
     Measured,
     Validation,
     measure_clustered,
@@ -22,20 +24,18 @@ from partdistillation.controls import (
     measure_proposals,
     measure_segments,
 )
-from partdistillation.engine import run_shards
-from partdistillation.errors import CheckpointError
-from partdistillation.evaluation.comparison import save
 from partdistillation.evaluation.tables import Provenance
 from partdistillation.experiments.ablation_grids import ABLATIONS, Ablation, Measure, Name, Variant
 from partdistillation.experiments.ablation_tables import AblationTable, collected
 from partdistillation.experiments.runs import Run, require_inputs
-from partdistillation.manifest import canonical_hash
 from partdistillation.models.sources import resolve
-from partdistillation.records import ObjectRow
-from partdistillation.run_folder import VALIDATION
-from partdistillation.shards import ImageRef, Shard
+from partdistillation.runs.engine import run_shards
+from partdistillation.runs.manifest import canonical_hash
+from partdistillation.runs.records import ObjectRow
+from partdistillation.runs.run_folder import VALIDATION
+from partdistillation.runs.shards import ImageRef, Shard
+from partdistillation.runs.store import StageReader, contents_hash, read_rows
 from partdistillation.stages import distillation, objects, proposals, ranking, segments
-from partdistillation.store import StageReader, contents_hash, read_rows
 
 FOLDER = "ablations"
 

@@ -8,7 +8,10 @@ from pathlib import Path
 from partdistillation import baselines, pipeline
 from partdistillation.baselines import contrastive
 from partdistillation.config import Inputs, Recipe
-from partdistillation.controls import (
+from partdistillation.evaluation import run as evaluation
+from partdistillation.evaluation.compared_runs import ComparedRuns
+from partdistillation.evaluation.comparison import Compared, Comparison, save
+from partdistillation.evaluation.controls import (
     Kind,
     Measured,
     Validation,
@@ -18,17 +21,14 @@ from partdistillation.controls import (
     measure_segments,
     measure_whole_objects,
 )
-from partdistillation.evaluation import run as evaluation
-from partdistillation.evaluation.compared_runs import ComparedRuns
-from partdistillation.evaluation.comparison import Compared, Comparison, save
 from partdistillation.evaluation.tables import Provenance
 from partdistillation.experiments.paper_rows import PAPER_ROWS
 from partdistillation.experiments.runs import Run, require_inputs
-from partdistillation.manifest import canonical_hash
-from partdistillation.records import PartRow
-from partdistillation.run_folder import VALIDATION
+from partdistillation.runs.manifest import canonical_hash
+from partdistillation.runs.records import PartRow
+from partdistillation.runs.run_folder import VALIDATION
+from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import distillation, proposals
-from partdistillation.store import contents_hash, read_rows
 
 _log = logging.getLogger(__name__)
 

@@ -8,20 +8,20 @@ from pathlib import Path
 from partdistillation import pipeline
 from partdistillation.baselines import supervised
 from partdistillation.config import Inputs
-from partdistillation.controls import Validation, measure_parts, measure_proposals
-from partdistillation.engine import run_shards
 from partdistillation.errors import InputError
+from partdistillation.evaluation.controls import Validation, measure_parts, measure_proposals
 from partdistillation.evaluation.tables import Provenance
 from partdistillation.experiments import few_shot_tables
 from partdistillation.experiments.few_shot_tables import Learned, Point
 from partdistillation.experiments.runs import Run, require_inputs
 from partdistillation.experiments.starts import OWN, Start, starts
-from partdistillation.manifest import canonical_hash
-from partdistillation.records import PartRow
-from partdistillation.run_folder import VALIDATION
-from partdistillation.shards import ImageRef, Shard
+from partdistillation.runs.engine import run_shards
+from partdistillation.runs.manifest import canonical_hash
+from partdistillation.runs.records import PartRow
+from partdistillation.runs.run_folder import VALIDATION
+from partdistillation.runs.shards import ImageRef, Shard
+from partdistillation.runs.store import StageReader, contents_hash, read_rows
 from partdistillation.stages import distillation, objects
-from partdistillation.store import StageReader, contents_hash, read_rows
 
 FOLDER = "few_shot"
 OWN_PART_MODEL = f"{OWN}{distillation.FOLDER}"

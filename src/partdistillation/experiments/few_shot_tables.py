@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from partdistillation.atomic import replace_file
-from partdistillation.controls import Measured
 from partdistillation.evaluation.compared_runs import mean_and_deviation
+from partdistillation.evaluation.controls import Measured
 from partdistillation.evaluation.run import PROTOCOLS
 from partdistillation.evaluation.scores import Evaluation, Json
 from partdistillation.evaluation.tables import Provenance, percent, values
-from partdistillation.experiments.plots import Panel, Series, plain_label, save_panels
 from partdistillation.functional.metrics import Protocol
+from partdistillation.pictures.plots import Panel, Series, plain_label, save_panels
+from partdistillation.runs.atomic import replace_file
 
 PAPER: Mapping[int, tuple[float, float]] = {
     1: (14.7, 53.3),

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple, get_args
 
-from partdistillation import demo
 from partdistillation.config import REMEMBERED, Inputs, ObjectFiles, Recipe
-from partdistillation.data.own_parts import require_labels
+from partdistillation.datasets.own_parts import require_labels
+from partdistillation.experiments import demo
 from partdistillation.recipes import seeded
 
 

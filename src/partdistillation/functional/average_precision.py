@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, UInt8
 from numpy.typing import NDArray
 
-from partdistillation.functional.compiled import compiled
 from partdistillation.functional.metrics import IOU_THRESHOLDS, take_parts
+from partdistillation.kernels.compiled import compiled
 
 RECALLS: Float64[np.ndarray, " recall"] = np.linspace(0.0, 1.0, 101)
 MAX_DETECTIONS = 100

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from partdistillation.errors import InputError
 
 if TYPE_CHECKING:
-    from partdistillation.functional.mean_field import Kernel
+    from partdistillation.kernels.mean_field import Kernel
 
 
 def dense_crf(
@@ -97,7 +97,7 @@ def dense_crf_marginals(
     height, width = labels.shape
     if num_labels == 1:
         return np.ones((1, height, width), np.float32)
-    from partdistillation.functional.mean_field import mean_field  # numba takes most of a second to import
+    from partdistillation.kernels.mean_field import mean_field  # numba takes most of a second to import
 
     near = _near_other_labels(labels, certain_beyond)
     kernels = [
@@ -178,8 +178,8 @@ def _image_kernel(pixels: bytes, height: int, width: int, sxy: float, srgb: floa
 
 def _kernel(height: int, width: int, *parts: tuple[Sequence[NDArray[Any]], float]) -> "Kernel":
     """The normalized Gaussian over the joined features, each part given with its standard deviation."""
-    from partdistillation.functional.mean_field import Kernel
-    from partdistillation.functional.permutohedral import Lattice
+    from partdistillation.kernels.mean_field import Kernel
+    from partdistillation.kernels.permutohedral import Lattice
 
     for _, deviation in parts:
         if not 0 < deviation < math.inf:

@@ -11,14 +11,14 @@ from jaxtyping import Bool, Float64, Int64
 from pycocotools import mask as coco
 
 from partdistillation.errors import InputError
-from partdistillation.functional.bit_masks import (
+from partdistillation.kernels.bit_masks import (
     EncodedMasks,
     encoded_ious,
     pack,
     shared_pixels,
     shared_with_encoded,
 )
-from partdistillation.functional.run_lengths import check_size, checked, fill, parse, unpack
+from partdistillation.kernels.run_lengths import check_size, checked, fill, parse, unpack
 
 
 class EncodedMask(NamedTuple):

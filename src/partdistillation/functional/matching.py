@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from partdistillation.errors import PartDistillationError
-from partdistillation.functional.products import linear
 from partdistillation.functional.sampling import sample_each, sample_features, sample_masks
-from partdistillation.profiling import span
+from partdistillation.kernels.products import linear
+from partdistillation.runs.profiling import span
 
 _FACTORS = 64
 """Of a product whose logarithm is taken at once."""

@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float, Int, Num
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from partdistillation.functional.bit_masks import EncodedMasks, paint
-from partdistillation.functional.compiled import compiled
 from partdistillation.functional.masks import pairwise_iou
+from partdistillation.kernels.bit_masks import EncodedMasks, paint
+from partdistillation.kernels.compiled import compiled
 
 Protocol = Literal["strict", "paper"]
 

@@ -98,7 +98,7 @@ class _SumsOnCpu(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from partdistillation.functional.scatter import scatter
+        from partdistillation.kernels.scatter import scatter
 
         pixels, weights = (one.numpy() for one in context.saved_tensors)
         found = scatter(

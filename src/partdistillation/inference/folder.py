@@ -11,9 +11,9 @@ from partdistillation.data.coco import CocoDataset, CocoImage, Id, read_instance
 from partdistillation.data.coco_writer import InstanceLabel, PartLabel, write_instances, write_parts
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput, load_image
-from partdistillation.engine import run_shards
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode
+from partdistillation.inference.result import FoundObject, FoundPart, Result
 from partdistillation.inference.segmenter import (
     MAX_OBJECTS,
     MIN_OBJECT_SCORE,
@@ -23,7 +23,6 @@ from partdistillation.inference.segmenter import (
     objects_model_of,
     part_row,
 )
-from partdistillation.manifest import Json
 from partdistillation.models.sources import resolve
 from partdistillation.objects import ObjectSource, log_rejected
 from partdistillation.objects.annotations import AnnotatedObjects
@@ -31,10 +30,11 @@ from partdistillation.objects.labelling import plain_list
 from partdistillation.objects.mask2former import Mask2FormerObjects
 from partdistillation.objects.masks import MaskedObjects
 from partdistillation.objects.segmented import SegmentedObjects
-from partdistillation.records import ObjectRow, PartRow
-from partdistillation.result import FoundObject, FoundPart, Result
-from partdistillation.shards import ImageRef, Shard, make_shards
-from partdistillation.store import StageReader, read_rows
+from partdistillation.runs.engine import run_shards
+from partdistillation.runs.manifest import Json
+from partdistillation.runs.records import ObjectRow, PartRow
+from partdistillation.runs.shards import ImageRef, Shard, make_shards
+from partdistillation.runs.store import StageReader, read_rows
 
 OBJECTS = "objects"
 PREDICTIONS = "predictions"

@@ -16,14 +16,14 @@ from partdistillation.config import Device
 from partdistillation.data.images import load_image
 from partdistillation.errors import CheckpointError, ConfigError, InputError
 from partdistillation.functional.masks import decode, decoded, encode, union
+from partdistillation.inference.result import FoundObject, FoundPart, Result
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.postprocess import View, run_network, segment_parts
 from partdistillation.models.sources import resolve
 from partdistillation.objects.mask2former import find_instances, load_instance_model
-from partdistillation.part_table import FILE, PartTable, read_part_table
-from partdistillation.postprocess import View, run_network, segment_parts
-from partdistillation.records import ObjectParts, ObjectRow, Part, PartRow
-from partdistillation.result import FoundObject, FoundPart, Result
+from partdistillation.runs.part_table import FILE, PartTable, read_part_table
+from partdistillation.runs.records import ObjectParts, ObjectRow, Part, PartRow
 from partdistillation.stages.distillation import OBJECTS_MODEL
 
 MIN_RATIO, MIN_SCORE = 0.05, 0.3

@@ -65,7 +65,7 @@ class _OnCpu(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, values: Tensor, offsets: Tensor, logits: Tensor, sizes: Sizes) -> Tensor:
-        from partdistillation.functional.deformable import attend
+        from partdistillation.kernels.deformable import attend
 
         values, offsets, logits = (one.detach().contiguous() for one in (values, offsets, logits))
         arrays = values.numpy(), offsets.numpy(), logits.numpy()
@@ -77,7 +77,7 @@ class _OnCpu(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from partdistillation.functional.deformable import attend_backward
+        from partdistillation.kernels.deformable import attend_backward
 
         values, offsets, weights = (one.numpy() for one in context.saved_tensors)
         wanted = gradient.contiguous().numpy()

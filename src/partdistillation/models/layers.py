@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers.models.resnet.modeling_resnet import ResNetBackbone, ResNetConvLayer, ResNetShortCut
 
-from partdistillation.functional.products import linear
+from partdistillation.kernels.products import linear
 
 
 class Linear(nn.Linear):
@@ -94,7 +94,7 @@ class _GroupNorm(torch.autograd.Function):
     def forward(
         context: Any, rows: Tensor, weight: Tensor, bias: Tensor, groups: int, epsilon: float, relu: bool
     ) -> Tensor:
-        from partdistillation.functional.group_norm import normalize
+        from partdistillation.kernels.group_norm import normalize
 
         rows, weight, bias = (one.detach().contiguous() for one in (rows, weight, bias))
         out, moments = normalize(
@@ -113,7 +113,7 @@ class _GroupNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from partdistillation.functional.group_norm import normalize_backward
+        from partdistillation.kernels.group_norm import normalize_backward
 
         rows, weight, bias, moments = (one.numpy() for one in context.saved_tensors)
         found = normalize_backward(

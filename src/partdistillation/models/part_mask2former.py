@@ -20,7 +20,7 @@ from transformers import Mask2FormerConfig, Mask2FormerModel
 
 from partdistillation.config import Freeze
 from partdistillation.errors import CheckpointError
-from partdistillation.functional.products import linear
+from partdistillation.kernels.products import linear
 from partdistillation.models.heads import ClassHead, Head, PartHead
 from partdistillation.models.layers import hasten_linears, hasten_resnet
 from partdistillation.models.pixel_decoder import Levels, decode_pixels, pixel_rows, positions_of, resize

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from partdistillation.functional.products import linear
+from partdistillation.kernels.products import linear
 from partdistillation.models.deformable_attention import Sizes, deformable_attention
 from partdistillation.models.layers import group_norm
 

@@ -16,7 +16,7 @@ from jaxtyping import Bool, UInt8
 from partdistillation.data.images import ImageInput
 from partdistillation.functional.masks import box, encode
 from partdistillation.objects.labelling import best
-from partdistillation.records import Object, ObjectRow
+from partdistillation.runs.records import Object, ObjectRow
 
 _SHOWN = 3
 

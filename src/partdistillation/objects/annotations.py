@@ -9,7 +9,7 @@ from partdistillation.data.images import ImageInput, load_image
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import from_coco
 from partdistillation.objects import accept, reject, to_object
-from partdistillation.records import Object, ObjectRow
+from partdistillation.runs.records import Object, ObjectRow
 
 
 @dataclass(frozen=True)

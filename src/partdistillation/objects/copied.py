@@ -9,8 +9,8 @@ from partdistillation.errors import InputError
 from partdistillation.objects import reject, to_row
 from partdistillation.objects.annotations import checked_size, said
 from partdistillation.objects.labelling import best
-from partdistillation.records import ObjectRow
-from partdistillation.store import StageReader
+from partdistillation.runs.records import ObjectRow
+from partdistillation.runs.store import StageReader
 
 
 @dataclass(frozen=True, eq=False)

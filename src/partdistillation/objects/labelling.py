@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from partdistillation.data.class_list import ClassEntry, ClassList
+from partdistillation.classes.class_list import ClassEntry, ClassList
 from partdistillation.errors import ConfigError
-from partdistillation.functional.bit_masks import EncodedMasks
 from partdistillation.functional.masks import pairwise_iou
-from partdistillation.records import Object
+from partdistillation.kernels.bit_masks import EncodedMasks
+from partdistillation.runs.records import Object
 from partdistillation.settings import did_you_mean
 
 PEOPLE = ("human", "man", "woman", "toddler", "person")

@@ -13,10 +13,10 @@ from partdistillation.config import Device
 from partdistillation.errors import CheckpointError
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.postprocess import class_probabilities, full_masks, run_network
 from partdistillation.models.sources import resolve
 from partdistillation.objects import to_object
-from partdistillation.postprocess import class_probabilities, full_masks, run_network
-from partdistillation.records import Object
+from partdistillation.runs.records import Object
 
 TOP = 100
 """Pairs of a query and a class that are looked at in an image, as Mask2Former does."""

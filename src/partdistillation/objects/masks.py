@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32
 
-from partdistillation.data.class_list import ClassList
+from partdistillation.classes.class_list import ClassList
 from partdistillation.data.images import ImageInput, load_label_map
 from partdistillation.errors import InputError
 from partdistillation.objects import accept, reject, to_object
 from partdistillation.objects.annotations import checked_size, said
-from partdistillation.records import Object, ObjectRow
+from partdistillation.runs.records import Object, ObjectRow
 
 MOST_LABELS = 1000
 """A mask with more labels is a photograph or has soft borders."""

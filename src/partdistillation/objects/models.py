@@ -2,12 +2,12 @@
 
 from partdistillation.config import Device, ObjectsConfig
 from partdistillation.errors import ConfigError
-from partdistillation.manifest import Json
 from partdistillation.models.pretrained import read_config
 from partdistillation.models.sources import resolve
 from partdistillation.objects import ObjectSegmenter
 from partdistillation.objects.labelling import PEOPLE_SCORE
-from partdistillation.store import contents_hash
+from partdistillation.runs.manifest import Json
+from partdistillation.runs.store import contents_hash
 
 SAM3 = "facebook/sam3"
 

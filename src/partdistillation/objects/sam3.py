@@ -20,7 +20,7 @@ from partdistillation.models.sources import resolve
 from partdistillation.objects import to_object
 from partdistillation.objects.loading import load_network, load_tokenizer, tokenize
 from partdistillation.objects.preprocessing import Exact, Preprocessing
-from partdistillation.records import Object
+from partdistillation.runs.records import Object
 
 _HALF = (0.5, 0.5, 0.5)
 

@@ -9,13 +9,13 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import UInt8
 
+from partdistillation.classes.class_list import ClassEntry, ClassList
 from partdistillation.config import ObjectsConfig
-from partdistillation.data.class_list import ClassEntry, ClassList
 from partdistillation.data.images import ImageInput, load_image
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.objects import ObjectSegmenter, reject, to_row
 from partdistillation.objects.labelling import PEOPLE, best, distinct, known_prompts, named, people
-from partdistillation.records import Object, ObjectRow
+from partdistillation.runs.records import Object, ObjectRow
 
 TOGETHER = 4
 """Photographs that a model is given at once; four of the largest that are read take 0.8 GB."""

@@ -10,11 +10,11 @@ import jinja2
 from markupsafe import Markup
 from PIL import Image
 
-from partdistillation.atomic import replace_file
+from partdistillation.pictures.drawing import contact_sheet
 from partdistillation.report import curves
 from partdistillation.report.cells import duration, table_view
 from partdistillation.report.data import PartGallery, ReportData
-from partdistillation.visualize import contact_sheet
+from partdistillation.runs.atomic import replace_file
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _IMAGES = "images"

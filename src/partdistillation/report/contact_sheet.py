@@ -10,11 +10,11 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from partdistillation.data.images import load_image
-from partdistillation.functional.bit_masks import EncodedMasks
 from partdistillation.functional.masks import decode, pairwise_iou
 from partdistillation.functional.metrics import label_map
-from partdistillation.records import ObjectRow
-from partdistillation.visualize import PALETTE, LegendRow, caption_font, overlay, with_legend
+from partdistillation.kernels.bit_masks import EncodedMasks
+from partdistillation.pictures.drawing import PALETTE, LegendRow, caption_font, overlay, with_legend
+from partdistillation.runs.records import ObjectRow
 
 SIDE = 420
 """Of a cell's picture: the longer side of an image on the sheet, in pixels."""

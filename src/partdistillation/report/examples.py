@@ -15,11 +15,11 @@ from partdistillation.data.images import load_image
 from partdistillation.evaluation.run import Predictions
 from partdistillation.functional.masks import decode, decoded
 from partdistillation.functional.metrics import label_map
-from partdistillation.records import Object, ObjectRow, Part, PartRow, R
+from partdistillation.pictures.drawing import PALETTE
 from partdistillation.report.data import ClassGallery, PartGallery, PictureRow
 from partdistillation.report.pictures import part_tile, picture_row
-from partdistillation.store import read_rows
-from partdistillation.visualize import PALETTE
+from partdistillation.runs.records import Object, ObjectRow, Part, PartRow, R
+from partdistillation.runs.store import read_rows
 
 TILES = 9
 MAX_CLASSES = 50

@@ -13,9 +13,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from partdistillation.records import ObjectRow
 from partdistillation.report.contact_sheet import contact_sheet
-from partdistillation.store import read_rows
+from partdistillation.runs.records import ObjectRow
+from partdistillation.runs.store import read_rows
 
 SHEET = "objects_sheet.png"
 MOST_CLASSES, MOST_REASONS = 10, 3

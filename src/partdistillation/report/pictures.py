@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from partdistillation.report.data import Panel, PictureRow
-from partdistillation.visualize import (
+from partdistillation.pictures.drawing import (
     PALETTE,
     contact_sheet,
     enlarge,
@@ -16,6 +15,7 @@ from partdistillation.visualize import (
     spotlight,
     square_crop,
 )
+from partdistillation.report.data import Panel, PictureRow
 
 PANEL_SIDE = 400
 TILE_SIDE = 144

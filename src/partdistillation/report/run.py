@@ -9,11 +9,9 @@ from typing import Any
 
 from partdistillation import baselines, config
 from partdistillation.baselines import one_stage, supervised
-from partdistillation.checkpoints import METRICS
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import StoreError
 from partdistillation.evaluation import run as evaluation
-from partdistillation.records import ObjectRow, PartRow, ProposalRow, SegmentRow
 from partdistillation.report.build import build_report
 from partdistillation.report.curves import read_curves
 from partdistillation.report.data import (
@@ -26,8 +24,10 @@ from partdistillation.report.data import (
     TableRow,
 )
 from partdistillation.report.examples import Layer, galleries, pictures
+from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, SegmentRow
+from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import distillation, objects, pretrain, proposals, ranking, segments
-from partdistillation.store import contents_hash, read_rows
+from partdistillation.training.checkpoints import METRICS
 
 FOLDER = "report"
 CURVES = ("classification", "mask", "dice")

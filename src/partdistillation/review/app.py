@@ -18,7 +18,7 @@ from partdistillation.review.assignment import Assignment
 from partdistillation.review.guard import COOKIE, Access
 from partdistillation.review.items import Tiles
 from partdistillation.review.store import ChangedElsewhereError, Item, ReviewStore, State, Vote, tidy
-from partdistillation.verdicts import MAX_MARKS, Action
+from partdistillation.runs.verdicts import MAX_MARKS, Action
 
 _STATIC = {
     "app.js": "text/javascript; charset=utf-8",

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from partdistillation import store
-from partdistillation.atomic import replace_file
-from partdistillation.collages import draw_tiles, sample_parts
 from partdistillation.errors import InputError
+from partdistillation.review.collages import draw_tiles, sample_parts
 from partdistillation.review.store import ReviewStore
-from partdistillation.run_folder import PARTS, images_of, stage_in
+from partdistillation.runs import store
+from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.run_folder import PARTS, images_of, stage_in
 
 TILES = "tiles"
 TILE_SIZE = 360

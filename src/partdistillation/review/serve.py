@@ -9,12 +9,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from partdistillation.atomic import locked
 from partdistillation.errors import ConfigError
 from partdistillation.review.assignment import Assignment
 from partdistillation.review.items import Tiles, add_runs, find_runs
 from partdistillation.review.store import ReviewStore, export_verdicts
-from partdistillation.verdicts import FILE, write_verdicts
+from partdistillation.runs.atomic import locked
+from partdistillation.runs.verdicts import FILE, write_verdicts
 
 if TYPE_CHECKING:
     from partdistillation.review.guard import Guard

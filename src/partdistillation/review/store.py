@@ -21,9 +21,9 @@ from pathlib import Path
 from time import time
 from typing import Any, NamedTuple
 
-from partdistillation.collages import PartSample, Tile
 from partdistillation.errors import StoreError
-from partdistillation.verdicts import Action, Verdict
+from partdistillation.review.collages import PartSample, Tile
+from partdistillation.runs.verdicts import Action, Verdict
 
 LAYOUT = "1"
 """Version of the tables below."""

@@ -8,16 +8,16 @@ from pathlib import Path
 from partdistillation.config import Inputs, Recipe, TrainingConfig
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
 from partdistillation.errors import InputError
-from partdistillation.manifest import Json
 from partdistillation.models.devices import choose_device
 from partdistillation.models.heads import PartHead
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.sources import resolve
-from partdistillation.objective import SetPrediction
-from partdistillation.records import ObjectRow, PartRow
+from partdistillation.runs.manifest import Json
+from partdistillation.runs.records import ObjectRow, PartRow
+from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import objects, proposals, ranking
-from partdistillation.store import contents_hash, read_rows
-from partdistillation.training import Run, decisive, is_finished, processes, train
+from partdistillation.training.loop import Run, decisive, is_finished, processes, train
+from partdistillation.training.objective import SetPrediction
 
 FOLDER = "part_model"
 OBJECTS_MODEL = "objects_model"

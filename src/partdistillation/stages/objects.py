@@ -6,22 +6,22 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from partdistillation.classes.class_list import ClassList, read_class_list
 from partdistillation.config import Device, Inputs, ObjectsConfig, Recipe
-from partdistillation.data.class_list import ClassList, read_class_list
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput
-from partdistillation.engine import run_shards
 from partdistillation.errors import ConfigError
-from partdistillation.manifest import Json, canonical_hash
 from partdistillation.objects import ObjectSource, log_rejected
 from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.copied import CopiedObjects
 from partdistillation.objects.labelling import open_vocabulary, plain_list
 from partdistillation.objects.masks import MaskedObjects
-from partdistillation.records import ObjectRow
-from partdistillation.shards import Shard, make_shards
-from partdistillation.store import read_rows
+from partdistillation.runs.engine import run_shards
+from partdistillation.runs.manifest import Json, canonical_hash
+from partdistillation.runs.records import ObjectRow
+from partdistillation.runs.shards import Shard, make_shards
+from partdistillation.runs.store import read_rows
 
 FOLDER = "objects"
 

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from safetensors.numpy import load_file, save
 
-from partdistillation.atomic import replace_file
 from partdistillation.errors import SettingsChanged
-from partdistillation.manifest import Json, differences
+from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.manifest import Json, differences
 
 FOLDER = "part_classes"
 _CENTROIDS = "centroids.safetensors"

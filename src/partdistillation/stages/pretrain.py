@@ -18,18 +18,18 @@ from partdistillation.data.coco import read_instances
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
 from partdistillation.errors import ConfigError
 from partdistillation.evaluation import instances
-from partdistillation.manifest import Json
 from partdistillation.models.backbones import SMALL, backbone_config, load_backbone
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import ModelInfo
 from partdistillation.models.sources import resolve
-from partdistillation.objective import SetPrediction
-from partdistillation.parallel import processes, rank, wait_for_all
-from partdistillation.records import ObjectRow
+from partdistillation.runs.manifest import Json
+from partdistillation.runs.records import ObjectRow
+from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import objects, warmup
-from partdistillation.store import contents_hash, read_rows
-from partdistillation.training import Run, decisive, is_finished, train
+from partdistillation.training.loop import Run, decisive, is_finished, train
+from partdistillation.training.objective import SetPrediction
+from partdistillation.training.parallel import processes, rank, wait_for_all
 
 FOLDER = "pretrained_model"
 DATA = "pretrain_data"

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from partdistillation.config import Inputs, ProposalsConfig, Recipe, TrainingConfig
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
-from partdistillation.manifest import Json
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.sources import resolve
-from partdistillation.objective import SetPrediction
-from partdistillation.records import ObjectRow, SegmentRow
+from partdistillation.runs.manifest import Json
+from partdistillation.runs.records import ObjectRow, SegmentRow
+from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import objects, segments
-from partdistillation.store import contents_hash, read_rows
-from partdistillation.training import Run, decisive, is_finished, processes, train
+from partdistillation.training.loop import Run, decisive, is_finished, processes, train
+from partdistillation.training.objective import SetPrediction
 
 FOLDER = "proposal_model"
 CLASS = "part"

@@ -11,17 +11,17 @@ from torch.nn.functional import normalize
 
 from partdistillation.config import Device, Inputs, RankingConfig, Recipe
 from partdistillation.data.images import load_image
-from partdistillation.engine import run_shards
 from partdistillation.errors import StoreError
 from partdistillation.functional.clustering import cluster_features
 from partdistillation.functional.masks import decode, encode
 from partdistillation.functional.ranking import part_probabilities
 from partdistillation.functional.stability import cluster_stability
-from partdistillation.manifest import Json
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
-from partdistillation.postprocess import View, propose_parts, run_network
-from partdistillation.records import (
+from partdistillation.models.postprocess import View, propose_parts, run_network
+from partdistillation.runs.engine import run_shards
+from partdistillation.runs.manifest import Json
+from partdistillation.runs.records import (
     Object,
     ObjectParts,
     ObjectProposals,
@@ -31,11 +31,11 @@ from partdistillation.records import (
     Proposal,
     ProposalRow,
 )
-from partdistillation.shards import ImageRef, Shard
+from partdistillation.runs.shards import ImageRef, Shard
+from partdistillation.runs.store import StageReader, read_rows, stage_hash
 from partdistillation.stages import objects, part_classes, proposals
 from partdistillation.stages.class_features import ClassFeatures, sorted_by_class
 from partdistillation.stages.part_classes import Centroids
-from partdistillation.store import StageReader, read_rows, stage_hash
 
 FEATURES = "features"
 PART_CLASSES = part_classes.FOLDER

@@ -6,15 +6,15 @@ from functools import partial
 from pathlib import Path
 
 from partdistillation.config import Inputs, Recipe
-from partdistillation.engine import run_shards
 from partdistillation.errors import InputError
 from partdistillation.models.devices import choose_device
-from partdistillation.parallel import processes, rank, wait_for_all
-from partdistillation.part_table import FILE, PartTable, write_part_table
-from partdistillation.records import PartRow
-from partdistillation.shards import ImageRef, Shard
+from partdistillation.runs.engine import run_shards
+from partdistillation.runs.part_table import FILE, PartTable, write_part_table
+from partdistillation.runs.records import PartRow
+from partdistillation.runs.shards import ImageRef, Shard
+from partdistillation.runs.store import StageReader, read_rows
 from partdistillation.stages import distillation, proposals, ranking
-from partdistillation.store import StageReader, read_rows
+from partdistillation.training.parallel import processes, rank, wait_for_all
 
 FOLDER = "retrained"
 """In a run's folder: the parts as the table has them, and the model that learned them."""

@@ -15,7 +15,6 @@ from torch import Tensor
 from partdistillation.config import CrfConfig, Device, Inputs, Recipe, SegmentsConfig
 from partdistillation.data.images import load_image
 from partdistillation.data.transforms import resize_longest
-from partdistillation.engine import run_shards
 from partdistillation.errors import ConfigError
 from partdistillation.functional.dense_crf import dense_crf_marginals
 from partdistillation.functional.grouping import combine_levels, group_objects
@@ -24,11 +23,12 @@ from partdistillation.models.devices import choose_device
 from partdistillation.models.encoder import STRIDE, Encoder
 from partdistillation.models.pretrained import read_config
 from partdistillation.models.sources import resolve
-from partdistillation.profiling import span, span_each
-from partdistillation.records import ObjectRow, ObjectSegments, Segment, SegmentRow
-from partdistillation.shards import ImageRef, Shard
+from partdistillation.runs.engine import run_shards
+from partdistillation.runs.profiling import span, span_each
+from partdistillation.runs.records import ObjectRow, ObjectSegments, Segment, SegmentRow
+from partdistillation.runs.shards import ImageRef, Shard
+from partdistillation.runs.store import StageReader
 from partdistillation.stages import objects
-from partdistillation.store import StageReader
 
 FOLDER = "segments"
 
@@ -220,7 +220,7 @@ def _refine_together(
     device: torch.device,
 ) -> list[np.ndarray]:
     """The same for all objects of an image in one go, on a GPU."""
-    from partdistillation.functional.dense_crf_torch import dense_crf_objects  # imports numba
+    from partdistillation.kernels.dense_crf_torch import dense_crf_objects  # imports numba
 
     given = torch.from_numpy(np.stack(labels)).to(device)
     marginals = dense_crf_objects(torch.from_numpy(image).to(device), given, **_crf_settings(crf))

@@ -26,9 +26,9 @@ from partdistillation.errors import InputError
 from partdistillation.functional.swapped_prediction import clustering_loss, pooled
 from partdistillation.models.encoder import normalize_images
 from partdistillation.objects.annotations import annotated_objects
-from partdistillation.records import ObjectRow
-from partdistillation.store import read_rows
-from partdistillation.training import Run, train
+from partdistillation.runs.records import ObjectRow
+from partdistillation.runs.store import read_rows
+from partdistillation.training.loop import Run, train
 
 FOLDER = "encoder_warmup"
 NAME = "encoder warm-up"

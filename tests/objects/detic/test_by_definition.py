@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from partdistillation.convert.detic_official import load_official_state_dict, official_embeddings
 from partdistillation.objects.detic.config import DeticConfig
-from partdistillation.objects.detic.official import load_official_state_dict, official_embeddings
 from partdistillation.objects.detic.steps import compute_steps
 
 CONFIG = DeticConfig(

@@ -15,7 +15,7 @@ from partdistillation.objects import ObjectSegmenter
 from partdistillation.objects.detic import DeticObjects
 from partdistillation.objects.detic.config import DeticConfig
 from partdistillation.objects.detic.network import DeticNetwork, paste
-from partdistillation.records import Object
+from partdistillation.runs.records import Object
 
 CONFIG = DeticConfig(
     embed_dim=8,

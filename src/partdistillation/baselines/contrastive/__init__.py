@@ -46,14 +46,14 @@ from partdistillation.baselines.contrastive.samples import ObjectPairs
 from partdistillation.config import ContrastiveConfig, Inputs, Recipe, TrainingConfig
 from partdistillation.data.object_views import ObjectCrop
 from partdistillation.errors import InputError
-from partdistillation.manifest import Json
 from partdistillation.models.devices import choose_device
 from partdistillation.models.encoder import Encoder
 from partdistillation.models.sources import resolve
-from partdistillation.records import ObjectRow
+from partdistillation.runs.manifest import Json
+from partdistillation.runs.records import ObjectRow
+from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import objects
-from partdistillation.store import contents_hash, read_rows
-from partdistillation.training import Run, decisive, is_finished, train
+from partdistillation.training.loop import Run, decisive, is_finished, train
 
 __all__ = ["NAME", "PARTS", "label", "learn", "objects_by_class", "run"]
 

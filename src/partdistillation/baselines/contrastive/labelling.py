@@ -14,15 +14,15 @@ from partdistillation.baselines.contrastive.network import MODEL, ContrastiveNet
 from partdistillation.baselines.contrastive.samples import square_around
 from partdistillation.config import Device, Inputs
 from partdistillation.data.object_views import ObjectCrop, cut, load_object
-from partdistillation.engine import run_shards
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import encode
 from partdistillation.functional.thin_plate_splines import resample
 from partdistillation.models.devices import choose_device
-from partdistillation.records import ObjectParts, ObjectRow, Part, PartRow
-from partdistillation.shards import ImageRef, Shard
+from partdistillation.runs.engine import run_shards
+from partdistillation.runs.records import ObjectParts, ObjectRow, Part, PartRow
+from partdistillation.runs.shards import ImageRef, Shard
+from partdistillation.runs.store import StageReader, contents_hash, read_rows
 from partdistillation.stages import objects
-from partdistillation.store import StageReader, contents_hash, read_rows
 
 _PIXELS = 2**20
 """Pixels of an object that are classified at a time."""

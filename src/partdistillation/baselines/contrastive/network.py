@@ -19,7 +19,7 @@ from partdistillation.models.encoder import normalize_images
 from partdistillation.models.layers import hasten_resnet
 from partdistillation.models.part_mask2former import PartMask2Former, fastest_memory_format
 from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, read_config
-from partdistillation.shards import file_name
+from partdistillation.runs.shards import file_name
 
 CLASSES = "classes"
 """In the baseline's folder: a folder for each object class, that no class can share with anything else."""

@@ -25,7 +25,7 @@ from partdistillation.functional.thin_plate_splines import (
     spline_weights,
 )
 from partdistillation.models.encoder import Encoder
-from partdistillation.profiling import span
+from partdistillation.runs.profiling import span
 
 FROZEN_LEVELS = (3, 4)
 """Of the frozen network: those that stage 2 groups pixels by."""

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from partdistillation.atomic import locked, remove_temporary, replace_file
+from partdistillation.runs.atomic import locked, remove_temporary, replace_file
 
 _log = logging.getLogger(__name__)
 

@@ -15,13 +15,13 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 from transformers import SwinBackbone
 
-from partdistillation.atomic import replace_file
 from partdistillation.errors import CheckpointError
 from partdistillation.models.layers import hasten_linears
 from partdistillation.models.pretrained import check_report, quiet_transformers, read_weights
 from partdistillation.objects.detic.config import DeticConfig
 from partdistillation.objects.detic.network import DeticNetwork
 from partdistillation.objects.detic.pyramid import swin_config
+from partdistillation.runs.atomic import replace_file
 
 BACKBONE = "backbone."
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"

@@ -14,7 +14,7 @@ from partdistillation.models.devices import choose_device
 from partdistillation.objects import to_object
 from partdistillation.objects.detic.network import Detections, DeticNetwork, paste
 from partdistillation.objects.detic.text import CLIP, TextEmbedder
-from partdistillation.records import Object
+from partdistillation.runs.records import Object
 
 
 @dataclass(frozen=True, eq=False)

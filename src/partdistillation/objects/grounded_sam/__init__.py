@@ -17,7 +17,7 @@ from partdistillation.objects import to_object
 from partdistillation.objects.grounded_sam.box_segmenters import BoxSegmenter
 from partdistillation.objects.grounded_sam.detections import best
 from partdistillation.objects.grounded_sam.text_detectors import TextDetector, load_detector
-from partdistillation.records import Object
+from partdistillation.runs.records import Object
 
 DETECTOR = "IDEA-Research/grounding-dino-base"
 SEGMENTER = "facebook/sam2.1-hiera-large"

@@ -1,0 +1,1 @@
+"""The command line: a file a theme, each command's arguments, help and function together."""

@@ -1,0 +1,112 @@
+"""`partdistill doctor`: what a bug report needs, and whether a run's or a data set's files are whole."""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from partdistillation.errors import InputError, StoreError
+from partdistillation.runs import store
+
+PACKAGES = ("partdistillation", "torch", "transformers", "numpy", "scipy", "scikit-learn", "numba", "pyarrow")
+GIB = 1024**3
+
+
+def run(out: Path | None) -> None:
+    """Print versions, device, threads, memory and disk; verify the stages in `out`.
+
+    Raises:
+        StoreError: a stage of `out` isn't whole (raised after everything has been printed).
+    """
+    table = Table(show_header=False, box=None)
+    for name, value in (*_software(), *_machine(out or Path())):
+        table.add_row(name, value)
+    console = Console()
+    console.print(table)
+    if out is None:
+        return
+    broken = [stage.name for stage in _stages(out) if not _is_whole(stage, console)]
+    if broken:
+        raise StoreError(
+            f"{out}: expected whole stages, found missing or damaged files in {', '.join(broken)}: "
+            "run the command that made them again"
+        )
+
+
+def check_dataset(name: str, root: Path) -> None:
+    """Print what there is to say about a copy of a part data set (docs/part-datasets.md).
+
+    Raises:
+        InputError: no such data set or folder; or the copy has problems (raised after all are printed).
+    """
+    from partdistillation.datasets.prepare import findings  # not to slow the rest down
+
+    found = findings(name, root)
+    console = Console()
+    table = Table(show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for severity, text in found:
+        style = {"ok": "green", "note": "yellow", "problem": "red"}[severity]
+        table.add_row(Text(severity, style=style), Text(text))
+    console.print(table)
+    problems = sum(severity == "problem" for severity, _ in found)
+    if problems:
+        raise InputError(f"{root}: expected a whole copy of {name}, found {problems} problems, listed above")
+
+
+def _software() -> Iterator[tuple[str, str]]:
+    yield "python", f"{platform.python_version()} on {platform.platform()}"
+    for package in PACKAGES:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            yield package, "not installed"
+
+
+def _machine(out: Path) -> Iterator[tuple[str, str]]:
+    import torch  # about a second: only when its answer is asked for
+
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        yield "device", f"{torch.cuda.get_device_name()}, {free / GIB:.0f} of {total / GIB:.0f} GiB free"
+    else:
+        yield "device", "cpu (no CUDA device that this build of torch can use)"
+    yield "threads", f"{torch.get_num_threads()} for torch, {os.cpu_count()} cores"
+    yield "memory", _memory()
+    existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    disk = shutil.disk_usage(existing)
+    yield "disk", f"{disk.free / GIB:.1f} of {disk.total / GIB:.1f} GiB free at {existing}"
+
+
+def _memory() -> str:
+    """Free and total memory, from the kernel (Linux), else the total alone."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        kib = {line.split(":")[0]: int(line.split()[1]) for line in meminfo.read_text().splitlines()}
+        return f"{kib['MemAvailable'] / 1024**2:.1f} of {kib['MemTotal'] / 1024**2:.1f} GiB free"
+    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / GIB:.1f} GiB"
+
+
+def _stages(out: Path) -> list[Path]:
+    if not out.is_dir():
+        raise StoreError(f"{out}: expected the folder of a run, found none")
+    return sorted(manifest.parent for manifest in out.glob("*/manifest.json"))
+
+
+def _is_whole(stage: Path, console: Console) -> bool:
+    try:
+        problems = store.verify(stage)
+    except StoreError as error:
+        problems = [str(error)]
+    for problem in problems:
+        console.print(f"{stage.name}: {problem}", style="red", markup=False)
+    if not problems:
+        console.print(f"{stage.name}: whole", style="green", markup=False)
+    return not problems

@@ -1,0 +1,1 @@
+"""Published part data sets, one file each, as COCO objects and parts."""

@@ -1,0 +1,72 @@
+"""All part data sets by name, and what the command line does with them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from shlex import quote
+
+from partdistillation.datasets.cityscapes_part import CityscapesPart
+from partdistillation.datasets.coco_instances import Coco
+from partdistillation.datasets.imagenet import ImageNet
+from partdistillation.datasets.own_parts import OwnParts
+from partdistillation.datasets.paco import Paco
+from partdistillation.datasets.part_datasets import Finding, PartDataset
+from partdistillation.datasets.part_imagenet import PART_IMAGENETS
+from partdistillation.datasets.part_imagenet_pp import PartImageNetPP
+from partdistillation.datasets.pascal_part import PASCAL_PARTS
+from partdistillation.errors import InputError
+
+_ALL: tuple[PartDataset, ...] = (
+    *PART_IMAGENETS,
+    PartImageNetPP(),
+    Paco(),
+    *PASCAL_PARTS,
+    CityscapesPart(),
+    ImageNet(),
+    Coco(),
+    OwnParts(),
+)
+PART_DATASETS: Mapping[str, PartDataset] = {dataset.name: dataset for dataset in _ALL}
+
+
+def part_dataset(name: str) -> PartDataset:
+    """The data set of a name.
+
+    Raises:
+        InputError: there is none; the message names all.
+    """
+    if name not in PART_DATASETS:
+        raise InputError(f"expected one of the data sets {', '.join(PART_DATASETS)}, found {name!r}")
+    return PART_DATASETS[name]
+
+
+def findings(name: str, root: Path) -> list[Finding]:
+    """What there is to say about a copy of a data set.
+
+    Raises:
+        InputError: no such data set, or `root` isn't a folder.
+    """
+    dataset = part_dataset(name)
+    if not root.is_dir():
+        raise InputError(f"{root}: expected the folder of the data set {name}, found none; check the path")
+    return list(dataset.check(root))
+
+
+def prepare(name: str, root: Path, split: str, out: Path) -> None:
+    """Write a split of a data set as COCO objects + parts, and print how to go on.
+
+    Raises:
+        InputError: no such data set or split, or the copy can't be used; nothing is written.
+    """
+    dataset = part_dataset(name)
+    if not root.is_dir():
+        raise InputError(f"{root}: expected the folder of the data set {name}, found none; check the path")
+    prepared = dataset.write(root, split, out)
+    for note in prepared.notes:
+        print(note)
+    print(
+        f"{name}, {split}: {prepared.num_images} images, {prepared.num_objects} objects, "
+        f"{prepared.num_parts} parts. Go on with\n"
+        f"  --images {quote(str(prepared.images_dir))} \\\n"
+        f"  --objects {quote(str(prepared.objects))} \\\n"
+        f"  --parts {quote(str(prepared.parts))}"
+    )

@@ -1,0 +1,155 @@
+"""What the part data sets that are published as COCO JSON have in common: files, masks, findings."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from partdistillation.data.coco import CocoAnnotation, CocoDataset, CocoImage
+from partdistillation.data.images import load_image
+from partdistillation.datasets.part_datasets import (
+    Finding,
+    elsewhere,
+    evenly,
+    listed,
+    missing_files,
+    other_size,
+    repeated,
+)
+from partdistillation.errors import InputError
+from partdistillation.functional.masks import EncodedMask, area, encoded_from_coco
+
+_SAMPLED = 200
+
+
+def file_of(root: Path, candidates: Iterable[str]) -> Path:
+    """The first of the relative paths that `root` has.
+
+    Raises:
+        InputError: it has none of them; the message names all.
+    """
+    candidates = list(candidates)
+    for candidate in candidates:
+        if (root / candidate).is_file():
+            return root / candidate
+    raise InputError(
+        f"{root}: expected {' or '.join(candidates)}, found none of them"
+        + (elsewhere(root, candidates) or "; check the folder")
+    )
+
+
+def located(root: Path, candidates: Iterable[str]) -> str:
+    """The first of the relative paths that is a file of `root`; where none is, the likeliest place for it."""
+    candidates = list(candidates)
+    found = (each for each in candidates if (root / each).is_file())
+    likely = (each for each in candidates if (root / each).parent.is_dir())
+    return next(found, next(likely, candidates[0]))
+
+
+def usable_images(dataset: CocoDataset) -> tuple[CocoImage, ...]:
+    """The images of a file, all of them.
+
+    Raises:
+        InputError: there is none, an entry can't be used, or annotations name images that aren't there.
+    """
+    if not dataset.images:
+        raise InputError(f"{dataset.path}: expected images, found none: the split is empty")
+    for image in dataset.images:
+        if image.problem:
+            raise InputError(f"{dataset.path}: image {image.id!r}: {image.problem}; mend the file")
+    if dataset.orphans:
+        raise InputError(
+            f"{dataset.path}: expected annotations of its images only, found {dataset.orphans} that point to "
+            "no entry of `images`: get the file again"
+        )
+    return dataset.images
+
+
+def regions(
+    dataset: CocoDataset, image: CocoImage
+) -> tuple[list[tuple[CocoAnnotation, EncodedMask]], list[str]]:
+    """The annotations of an image with their masks, crowd regions left out; and why others can't be used."""
+    found = []
+    reasons = list(dataset.unusable.get(str(image.id), ()))
+    for annotation in dataset.of(image.id):
+        if annotation.crowd:
+            continue
+        try:
+            segmentation = _without_lines(annotation.segmentation)
+            found.append((annotation, encoded_from_coco(segmentation, image.height, image.width)))
+        except InputError as error:
+            reasons.append(f"annotation {annotation.id!r}: {error}")
+    return found, reasons
+
+
+def complaints(dataset: CocoDataset) -> Iterator[Finding]:
+    """What is wrong with a file beside its counts."""
+    if not dataset.images:
+        yield Finding("problem", f"{dataset.path.name}: the split is empty: no images")
+    elif not dataset.annotations:
+        yield Finding("problem", f"{dataset.path.name}: the split is empty: no annotations that can be used")
+    if dataset.orphans:
+        yield Finding(
+            "problem", f"{dataset.path.name}: {dataset.orphans} annotations point to no image in it"
+        )
+    if twice := repeated(image.file_name for image in dataset.images if not image.problem):
+        yield Finding("problem", f"{dataset.path.name}: images that are there twice: {listed(twice)}")
+    broken = [f"{image.id} ({image.problem})" for image in dataset.images if image.problem]
+    if broken:
+        yield Finding("problem", f"{dataset.path.name}: entries of images can't be used: {listed(broken)}")
+    unusable = [reason for reasons in dataset.unusable.values() for reason in reasons]
+    if unusable:
+        yield Finding("note", f"{dataset.path.name}: left out: {listed(unusable)}")
+
+
+def absent_images(root: Path, names: Iterable[str], where: str) -> Iterator[Finding]:
+    """One finding about the files of images that annotations name; `where` says how to get them."""
+    names = list(names)
+    missing = missing_files(root, names)
+    if missing:
+        yield Finding(
+            "problem", f"{len(missing)} of {len(names)} images are missing: {listed(missing)}: {where}"
+        )
+    elif names:
+        yield Finding("ok", f"all {len(names)} images are there")
+
+
+def damaged_images(root: Path, images: Sequence[CocoImage]) -> Iterator[Finding]:
+    """Read some of the images that are there, whole: what was cut off or resized can't be told otherwise.
+
+    `file_name` is relative to `root`.
+    """
+    sample = evenly([image for image in images if (root / image.file_name).is_file()], _SAMPLED)
+    problems = [problem for image in sample if (problem := _damage(root, image))]
+    yield from (Finding("problem", problem) for problem in problems)
+    if sample and not problems:
+        yield Finding("ok", f"{len(sample)} images were read and are whole, of the annotated sizes")
+
+
+def _damage(root: Path, image: CocoImage) -> str:
+    try:
+        height, width, _ = load_image(root / image.file_name).shape
+    except InputError as error:
+        return str(error)
+    reason = other_size(image, width, height)
+    return reason and f"{root / image.file_name}: {reason}"
+
+
+def unusable_regions(dataset: CocoDataset, *, sampled: int = _SAMPLED) -> Iterator[Finding]:
+    """Decode the masks of some images; what `complaints` says of annotations isn't said again."""
+    sample = evenly([image for image in dataset.images if not image.problem], sampled)
+    reasons = []
+    for image in sample:
+        found, unusable = regions(dataset, image)
+        reasons += unusable[len(dataset.unusable.get(str(image.id), ())) :]
+        reasons += [f"annotation {each.id!r}: no pixel" for each, mask in found if not area(*mask)]
+    if reasons:
+        name = dataset.path.name
+        yield Finding("note", f"{name}: masks to leave out, in {len(sample)} images: {listed(reasons)}")
+
+
+def _without_lines(segmentation: object) -> object:
+    """Polygons without those of one or two points, which cover nothing; PartImageNet's files have some."""
+    if not isinstance(segmentation, list):
+        return segmentation
+    return [
+        polygon for polygon in segmentation if not isinstance(polygon, list) or len(polygon) not in (2, 4)
+    ]

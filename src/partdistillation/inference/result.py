@@ -1,0 +1,251 @@
+"""What a part model finds in one image: objects with their parts; as a picture, as COCO, as JSON."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+from PIL import Image
+
+from partdistillation.data.coco import CocoImage
+from partdistillation.data.coco_writer import (
+    Document,
+    InstanceLabel,
+    PartLabel,
+    instances_document,
+    parts_document,
+)
+from partdistillation.errors import InputError
+from partdistillation.functional.masks import box, encode
+from partdistillation.pictures.drawing import (
+    PALETTE,
+    LegendRow,
+    enlarge,
+    enlarge_labels,
+    name_tags,
+    outline,
+    overlay,
+    with_legend,
+)
+from partdistillation.runs.atomic import replace_file
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+_SHORTER_SIDE = 480
+"""Smaller images are enlarged to this before anything is drawn on them."""
+
+
+@dataclass(frozen=True, eq=False)
+class FoundPart:
+    """A part: `part` is its part class within the object's class, `name` what to call it ("part 3")."""
+
+    part: int
+    name: str
+    score: float
+    mask: Bool[np.ndarray, "height width"]
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """xyxy, in pixels."""
+        return box(self.mask)
+
+
+@dataclass(frozen=True, eq=False)
+class FoundObject:
+    """An object and its parts."""
+
+    category: str
+    score: float
+    mask: Bool[np.ndarray, "height width"]
+    parts: tuple[FoundPart, ...] = ()
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """xyxy, in pixels."""
+        return box(self.mask)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The objects and parts of one image.
+
+    Raises:
+        InputError: a mask of another size than the image.
+
+    """
+
+    image: UInt8[np.ndarray, "height width 3"]
+    objects: tuple[FoundObject, ...]
+    file_name: str = ""
+
+    def __post_init__(self) -> None:
+        for found in self.objects:
+            for mask in (found.mask, *(part.mask for part in found.parts)):
+                if mask.shape != self.image.shape[:2]:
+                    raise InputError(
+                        f"Expected masks of the image's size {self.image.shape[:2]}, found {mask.shape} in "
+                        f"an object of class {found.category!r}; resize it to the image."
+                    )
+
+    @property
+    def height(self) -> int:
+        return len(self.image)
+
+    @property
+    def width(self) -> int:
+        return int(self.image.shape[1])
+
+    def plot(self, path: str | Path | None = None) -> Image.Image:
+        """A picture: parts in their classes' colours, objects outlined and named, a legend below.
+
+        Args:
+            path: where to write the picture too (.png, .jpg, .webp), if given.
+
+        """
+        objects = enlarge_labels(self._object_map(), _SHORTER_SIDE)
+        shown = overlay(enlarge(self.image, _SHORTER_SIDE), enlarge_labels(self._part_map(), _SHORTER_SIDE))
+        scale = len(shown) / self.height
+        tags = [
+            (f"{found.category} {found.score:.2f}", scale * found.box[0], scale * found.box[1])
+            for found in self.objects
+        ]
+        picture = with_legend(name_tags(outline(shown, objects, width=3), tags), self._legend())
+        if path is not None:
+            picture.save(_checked(Path(path), _PICTURES))
+        return picture
+
+    def save(self, path: str | Path) -> Path:
+        """Write a picture (.png, .jpg, .webp) or everything as text (.json).
+
+        Raises:
+            InputError: another suffix, or a folder that isn't there.
+
+        """
+        path = _checked(Path(path), (*_PICTURES, ".json"))
+        if path.suffix.lower() == ".json":
+            replace_file(path, f"{self.to_json()}\n".encode())
+        else:
+            self.plot(path)
+        return path
+
+    def to_coco(self) -> Document:
+        """Objects and parts as annotations of one COCO document, with scores.
+
+        Part categories are named "car part 3" with the supercategory "car"; a part's `object_id` is the `id`
+        of its object's annotation.
+        """
+        image = CocoImage(id=1, file_name=self.file_name, width=self.width, height=self.height)
+        objects = instances_document(
+            [image],
+            [
+                InstanceLabel(1, number, found.category, encode(found.mask), found.score)
+                for number, found in enumerate(self.objects, start=1)
+            ],
+        )
+        parts = parts_document(
+            [image],
+            [
+                PartLabel(1, number, found.category, part.name, encode(part.mask), part.score)
+                for number, found in enumerate(self.objects, start=1)
+                for part in found.parts
+            ],
+        )
+        return _joined(objects, parts)
+
+    def to_json(self) -> str:
+        """Everything but the pixels: boxes xyxy, masks as COCO's compressed run-length encoding."""
+        objects = [
+            {
+                "category": found.category,
+                "score": found.score,
+                "box": found.box,
+                "mask": self._rle(found.mask),
+                "parts": [
+                    {
+                        "part": part.part,
+                        "name": part.name,
+                        "score": part.score,
+                        "box": part.box,
+                        "mask": self._rle(part.mask),
+                    }
+                    for part in found.parts
+                ],
+            }
+            for found in self.objects
+        ]
+        document = {
+            "file_name": self.file_name,
+            "width": self.width,
+            "height": self.height,
+            "objects": objects,
+        }
+        return json.dumps(document, ensure_ascii=False, allow_nan=False)
+
+    def _rle(self, mask: Bool[np.ndarray, "height width"]) -> dict[str, object]:
+        return {"size": [self.height, self.width], "counts": encode(mask).decode("ascii")}
+
+    def _object_map(self) -> Int[np.ndarray, "height width"]:
+        labels = np.zeros((self.height, self.width), dtype=np.int64)
+        for i, found in enumerate(self.objects, start=1):
+            labels[found.mask] = i
+        return labels
+
+    def _part_map(self) -> Int[np.ndarray, "height width"]:
+        """Part classes + 1; where parts overlap, the higher score is seen."""
+        labels = np.zeros((self.height, self.width), dtype=np.int64)
+        for part in sorted((p for found in self.objects for p in found.parts), key=lambda p: p.score):
+            labels[part.mask] = part.part + 1
+        return labels
+
+    def _legend(self) -> list[LegendRow]:
+        rows = []
+        for category in sorted({found.category for found in self.objects}):
+            names = {
+                part.part: part.name
+                for found in self.objects
+                if found.category == category
+                for part in found.parts
+            }
+            rows.append(
+                LegendRow(
+                    category,
+                    tuple((name, PALETTE[part % len(PALETTE)]) for part, name in sorted(names.items())),
+                )
+            )
+        return rows
+
+
+def _joined(objects: Document, parts: Document) -> Document:
+    """One document of two: the parts' annotation and category ids follow on the objects'."""
+    annotations, categories = len(objects["annotations"]), len(objects["categories"])
+    return {
+        "images": objects["images"],
+        "annotations": [
+            *objects["annotations"],
+            *(
+                annotation
+                | {
+                    "id": number + annotations,
+                    "category_id": int(str(annotation["category_id"])) + categories,
+                }
+                for number, annotation in enumerate(parts["annotations"], start=1)
+            ),
+        ],
+        "categories": [
+            *objects["categories"],
+            *(
+                category | {"id": number + categories}
+                for number, category in enumerate(parts["categories"], start=1)
+            ),
+        ],
+    }
+
+
+def _checked(path: Path, suffixes: tuple[str, ...]) -> Path:
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"Expected a file ending in {', '.join(suffixes)}, found {path.name!r}; rename it.")
+    if not path.parent.is_dir():
+        raise InputError(
+            f"Expected a folder {path.parent} to write {path.name} to, found none; make it first."
+        )
+    return path

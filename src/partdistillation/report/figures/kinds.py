@@ -1,0 +1,229 @@
+"""Figures of images side by side: a run's stages, groupings of pixels, predictions of several methods."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from partdistillation.errors import ConfigError
+from partdistillation.pictures.drawing import PALETTE, LegendRow, note_picture
+from partdistillation.report.figures.layers import (
+    Choice,
+    LabelMap,
+    choose,
+    matched,
+    object_map,
+    part_map,
+    parts_in,
+    proposal_map,
+    require_same_photographs,
+    rows_of,
+    segment_map,
+)
+from partdistillation.report.figures.names import Names, names_for
+from partdistillation.report.figures.page import Page, check_path, colored, panel_size, resized, save_page
+from partdistillation.report.figures.segment_ways import Way, ways_in
+from partdistillation.review.collages.drawing import read_image
+from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
+from partdistillation.runs.run_folder import PARTS, find_stage, images_of, stage_in
+from partdistillation.runs.store import read_rows
+
+Pixels = UInt8[np.ndarray, "_ _ 3"]
+
+
+class Column(NamedTuple):
+    """A column of a figure: its caption, and what it shows of each image."""
+
+    caption: str
+    maps: Sequence[LabelMap]
+    palettes: Sequence[UInt8[np.ndarray, "color 3"]] | None = None
+    """Where colours differ by image."""
+
+
+def stages(
+    run: Path, path: Path, choice: Choice, images: Path | None = None, part_table: Path | None = None
+) -> Path:
+    """What a run made of images: the image, its objects, segments, proposals and parts, as far as there are.
+
+    Args:
+        run: folder of a run, of a validation in a demo, or of what `predict` wrote.
+        path: the figure to write.
+        choice: which images.
+        images: folder of the photographs, where the run doesn't remember it.
+        part_table: which parts are joined or left out, and what they are called.
+
+    Raises:
+        InputError: no such run, photographs or images, or a file that can't be written.
+        StoreError: a stage isn't finished, or damaged.
+
+    """
+    check_path(path)
+    folder, images_dir = stage_in(run / "objects", ()), images_of(run, images)
+    ids = choose(read_rows(folder, ObjectRow), choice, folder)
+    rows = rows_of(ids, read_rows(folder, ObjectRow), folder)
+    categories = sorted({one.category for row in read_rows(folder, ObjectRow) for one in row.objects})
+    columns = [_objects(rows, categories)]
+    if segments := find_stage(run, ("segments",)):
+        way = ways_in(segments)[0]
+        columns.append(Column("segments", [segment_map(row) for row in _segments(way, ids)]))
+    if proposals := find_stage(run, ("features", "proposals")):
+        maps = [proposal_map(row) for row in rows_of(ids, read_rows(proposals, ProposalRow), proposals)]
+        alike = columns[1].maps if segments else maps
+        columns.append(Column("proposals", list(map(matched, maps, alike))))
+    legend = [_object_legend(rows, categories)]
+    if parts := find_stage(run, PARTS):
+        labelled, names = _labelled(ids, parts, part_table)
+        columns.append(Column("parts", list(map(part_map, labelled))))
+        legend += _part_legend(labelled, names)
+    return _save(path, images_dir, rows, columns, legend)
+
+
+def grouping(
+    runs: Sequence[Path], path: Path, choice: Choice, images: Path | None = None, labels: Sequence[str] = ()
+) -> Path:
+    """Pixel groupings of the same images side by side (supplement, Fig. 2): of runs with other encoders, say.
+
+    Args:
+        runs: folders of runs; of a demo's validation, all its ways of grouping are shown.
+        path: the figure to write.
+        choice: which images.
+        images: folder of the photographs, where the first run doesn't remember it.
+        labels: what to write above the columns; without them the names of the runs or of their ways.
+
+    Raises:
+        InputError, ConfigError, StoreError: as `stages`; other images, other photographs of the same ids, or
+            other labels than there are columns.
+
+    """
+    check_path(path)
+    ways = [way for run in runs for way in ways_in(stage_in(run, ("segments",)))]
+    images_dir = images_of(runs[0], images)
+    captions = _captions([way.name for way in ways], labels)
+    ids = choose(ways[0].rows(), choice, ways[0].folder)
+    found = [list(_segments(way, ids)) for way in ways]
+    for way, rows in zip(ways, found, strict=True):
+        require_same_photographs(way.folder, rows, images_dir, found[0])
+    maps = [[segment_map(row) for row in rows] for rows in found]
+    alike = [list(map(matched, its, maps[0])) for its in maps]
+    columns = [Column(caption, its) for caption, its in zip(captions, alike, strict=True)]
+    return _save(path, images_dir, found[0], columns, ())
+
+
+def predictions(
+    folders: Sequence[Path],
+    path: Path,
+    choice: Choice,
+    images: Path | None = None,
+    labels: Sequence[str] = (),
+) -> Path:
+    """Predictions of several methods on the same images side by side (supplement, Fig. 3).
+
+    Args:
+        folders: of labelled parts: runs, what `predict` wrote, or their stages.
+        path: the figure to write.
+        choice: which images.
+        images: folder of the photographs, where the first run doesn't remember it.
+        labels: what to write above the columns; without them the folders' names.
+
+    Raises:
+        InputError, ConfigError, StoreError: as `grouping`.
+
+    """
+    check_path(path)
+    found = [stage_in(folder, PARTS) for folder in folders]
+    images_dir = images_of(folders[0], images)
+    captions = _captions([folder.resolve().name.replace("_", " ") for folder in folders], labels)
+    ids = choose(read_rows(found[0], PartRow), choice, found[0])
+    labelled = [_labelled(ids, folder) for folder in found]
+    for folder, (rows, _) in zip(found, labelled, strict=True):
+        require_same_photographs(folder, rows, images_dir, labelled[0][0])
+    columns = [
+        Column(caption, list(map(part_map, rows)))
+        for caption, (rows, _) in zip(captions, labelled, strict=True)
+    ]
+    return _save(path, images_dir, labelled[0][0], columns, _legend_of_methods(captions, labelled))
+
+
+def _captions(names: Sequence[str], labels: Sequence[str]) -> Sequence[str]:
+    if labels and len(labels) != len(names):
+        raise ConfigError(
+            f"--labels: expected {len(names)}, one for each of {', '.join(names)}, found {len(labels)}"
+        )
+    return labels or names
+
+
+# ---------------------------------------------------------------------- columns
+
+
+def _objects(rows: Sequence[ObjectRow], categories: Sequence[str]) -> Column:
+    """Objects in their classes' colours, and a line between two of a class."""
+    place = {name: i for i, name in enumerate(categories)}
+    palettes = [
+        PALETTE[np.array([place[one.category] for one in row.objects]) % len(PALETTE)] for row in rows
+    ]
+    return Column("objects", [object_map(row) for row in rows], palettes)
+
+
+def _segments(way: Way, ids: Sequence[str]) -> list[SegmentRow]:
+    return rows_of(ids, way.rows(), way.folder)
+
+
+def _labelled(ids: Sequence[str], stage: Path, part_table: Path | None = None) -> tuple[list[PartRow], Names]:
+    names = names_for(stage, part_table)
+    rows = rows_of(ids, read_rows(stage, PartRow), stage)
+    return [names.table.applied(row) for row in rows], names
+
+
+# ---------------------------------------------------------------------- legends
+
+
+def _object_legend(rows: Sequence[ObjectRow], categories: Sequence[str]) -> LegendRow:
+    shown = {one.category for row in rows for one in row.objects}
+    return LegendRow("objects", _colored([(name, i) for i, name in enumerate(categories) if name in shown]))
+
+
+def _part_legend(rows: Sequence[PartRow], names: Names) -> list[LegendRow]:
+    """The parts that are seen, by object class; part id i has the palette's colour i, as everywhere."""
+    return [
+        LegendRow(category, _colored([(names.name(category, part), part) for part in ids]))
+        for category, ids in parts_in(rows).items()
+    ]
+
+
+def _legend_of_methods(
+    captions: Sequence[str], labelled: Sequence[tuple[list[PartRow], Names]]
+) -> list[LegendRow]:
+    """A line an object class for all methods that don't name their parts, and one for each that does."""
+    nameless = [row for rows, names in labelled if not names for row in rows]
+    legend = _part_legend(nameless, Names())
+    for caption, (rows, names) in zip(captions, labelled, strict=True):
+        if names:
+            legend += [row._replace(title=f"{row.title}, {caption}") for row in _part_legend(rows, names)]
+    return sorted(legend, key=lambda row: row.title)
+
+
+def _colored(named: Sequence[tuple[str, int]]) -> tuple[tuple[str, UInt8[np.ndarray, " 3"]], ...]:
+    return tuple((name, PALETTE[number % len(PALETTE)]) for name, number in named)
+
+
+# ---------------------------------------------------------------------- pictures
+
+
+def _save(
+    path: Path, images_dir: Path, rows: Sequence[Row], columns: Sequence[Column], legend: Sequence[LegendRow]
+) -> Path:
+    shown = [tuple(_panels(images_dir, row, columns, place)) for place, row in enumerate(rows)]
+    captions = ("image", *(column.caption for column in columns))
+    return save_page(path, Page(captions, tuple(shown), tuple(legend)))
+
+
+def _panels(images_dir: Path, row: Row, columns: Sequence[Column], place: int) -> Iterator[Pixels]:
+    size = panel_size(row.height, row.width, 1 + len(columns))
+    image = read_image(images_dir / row.file_name, row.width, row.height)
+    panel = note_picture(image, size.width, size.height) if isinstance(image, str) else resized(image, size)
+    yield panel
+    for column in columns:
+        palette = column.palettes[place] if column.palettes else PALETTE
+        yield colored(panel, column.maps[place], palette)

@@ -1,0 +1,232 @@
+"""Laying out a figure: panels in rows and columns, captions above, a legend below; PNG at 300 dpi or PDF.
+
+Text in a PDF is text, and panels are kept pixel by pixel, at 300 to an inch.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from PIL import Image
+
+from partdistillation.errors import InputError
+from partdistillation.pictures.drawing import PALETTE, LegendRow, overlay, plain_text, resize_labels
+from partdistillation.runs.atomic import replace_file
+
+DPI = 300
+WIDTH = 7.0
+"""Inches: the text width of a page with two columns."""
+_GAP, _TEXT, _LINE = 14, 7.5, 46
+"""Pixels between panels, points of a letter, pixels from line to line."""
+_TALLEST = 1.4
+"""Of a panel, in its widths: taller images are shown smaller, not to fill a page each."""
+_LONGEST = 60
+"""Letters of a name that are shown."""
+_INK, _FADED = "#14171c", "#30343b"
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """A figure: what is above each column, rows of panels, and the legend below."""
+
+    captions: tuple[str, ...]
+    rows: tuple[tuple[UInt8[np.ndarray, "_ _ 3"], ...], ...]
+    legend: tuple[LegendRow, ...] = ()
+
+
+class Size(NamedTuple):
+    """Of a panel, in pixels."""
+
+    height: int
+    width: int
+
+
+def panel_size(height: int, width: int, columns: int) -> Size:
+    """How large an image of this size is on a page of so many columns."""
+    wide = _column_width(columns)
+    scale = min(wide / width, _TALLEST * wide / height)
+    return Size(max(1, round(scale * height)), max(1, round(scale * width)))
+
+
+def resized(
+    image: UInt8[np.ndarray, "_ _ 3"], size: Size
+) -> UInt8[np.ndarray, "{size.height} {size.width} 3"]:
+    """An image as large as its panel."""
+    return np.asarray(Image.fromarray(image).resize((size.width, size.height), Image.Resampling.LANCZOS))
+
+
+def colored(
+    panel: UInt8[np.ndarray, "height width 3"],
+    label_map: Int[np.ndarray, "_ _"],
+    palette: UInt8[np.ndarray, "color 3"] = PALETTE,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Labels in colours over an image that is as large as its panel; label i has colour i - 1."""
+    return overlay(panel, resize_labels(label_map, *panel.shape[:2]), palette, alpha=0.62, contours=2)
+
+
+def save_page(path: Path, page: Page) -> Path:
+    """Write a figure; the same page gives the same bytes.
+
+    Raises:
+        InputError: neither .png nor .pdf, or no folder to write to.
+    """
+    check_path(path)
+    heights = [max(len(panel) for panel in row) for row in page.rows]
+    with rc_context({"pdf.fonttype": 42, "font.family": "DejaVu Sans"}), _missing_letters_allowed():
+        legend, lines = _placed(page.legend)
+        below = round((lines + 0.4) * _LINE) if lines else 0
+        total = Size(_LINE + sum(heights) + _GAP * len(heights) + below, round(WIDTH * DPI))
+        figure = Figure(figsize=(total.width / DPI, total.height / DPI), dpi=DPI)
+        FigureCanvasAgg(figure)
+        _write_captions(figure, total, page.captions)
+        top = _LINE
+        for row, height in zip(page.rows, heights, strict=True):
+            _add_row(figure, total, row, top, height)
+            top += height + _GAP
+        for one in legend:
+            _add_entry(figure, total, one, top)
+        save_figure(path, figure, dpi=DPI)
+    return path
+
+
+def check_path(path: Path) -> None:
+    """Raise InputError unless a figure can be written there; to be known before it is drawn."""
+    if path.suffix.lower() not in (".png", ".pdf"):
+        raise InputError(f"expected a file ending in .png or .pdf, found {path.name!r}: rename it")
+    if not path.parent.is_dir():
+        raise InputError(
+            f"expected a folder {path.parent} to write {path.name} to, found none: make it first"
+        )
+
+
+def save_figure(path: Path, figure: Figure, dpi: int) -> None:
+    """Write a figure as a PNG or PDF that says neither when nor by what it was made."""
+    kind = path.suffix.lower().removeprefix(".")
+    metadata = {"Software": None} if kind == "png" else {"CreationDate": None}
+    buffer = BytesIO()
+    figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
+    try:
+        replace_file(path, buffer.getvalue())
+    except OSError as error:
+        raise InputError(
+            f"{path} can't be written: {error.strerror or error}; choose another --out"
+        ) from error
+
+
+def _column_width(columns: int) -> int:
+    return (round(WIDTH * DPI) - _GAP * (columns - 1)) // columns
+
+
+def _add_row(
+    figure: Figure, total: Size, row: Sequence[UInt8[np.ndarray, "_ _ 3"]], top: int, height: int
+) -> None:
+    """Panels beside each other, each in the middle of its place."""
+    wide = _column_width(len(row))
+    for column, panel in enumerate(row):
+        left = column * (wide + _GAP) + (wide - panel.shape[1]) // 2
+        upper = top + (height - len(panel)) // 2
+        place = (
+            left / total.width,
+            1 - (upper + len(panel)) / total.height,
+            panel.shape[1] / total.width,
+            len(panel) / total.height,
+        )
+        axes = figure.add_axes(place)
+        axes.imshow(panel, interpolation="none", aspect="auto")
+        axes.set_axis_off()
+
+
+def _write_captions(figure: Figure, total: Size, captions: Sequence[str]) -> None:
+    wide = _column_width(len(captions))
+    for column, caption in enumerate(captions):
+        middle = column * (wide + _GAP) + wide / 2
+        points = _TEXT * min(1.0, wide / max(1.0, _length(caption)))
+        _write(figure, total, middle, _LINE / 2, _shown(caption), _INK, "center", points)
+
+
+def _write(
+    figure: Figure, total: Size, x: float, y: float, text: str, color: str, side: str, points: float = _TEXT
+) -> None:
+    # Names are no formulas, whatever dollar signs they have.
+    figure.text(
+        x / total.width,
+        1 - y / total.height,
+        text,
+        fontsize=points,
+        color=color,
+        ha=side,
+        va="center_baseline",
+        parse_math=False,
+    )
+
+
+def _shown(text: str) -> str:
+    text = plain_text(text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+# ---------------------------------------------------------------------- legend
+
+
+class _Entry(NamedTuple):
+    """A word of the legend: where it begins, in pixels and lines; a title has no colour."""
+
+    left: float
+    line: int
+    text: str
+    color: str | None
+
+
+def _placed(rows: Sequence[LegendRow]) -> tuple[list[_Entry], int]:
+    """The legend's entries, wrapped, titles beside each other's entries; and the number of lines."""
+    indent = max((_length(row.title) for row in rows), default=0.0) + _LINE
+    placed, line = [], 0
+    for row in rows:
+        placed.append(_Entry(0, line, _shown(row.title), None))
+        left = indent
+        for name, color in row.entries:
+            space = _length(name) + 1.5 * _LINE
+            if left + space > WIDTH * DPI and left > indent:
+                left, line = indent, line + 1
+            placed.append(_Entry(left, line, _shown(name), f"#{bytes(color).hex()}"))
+            left += space
+        line += 1
+    return placed, line
+
+
+def _length(text: str) -> float:
+    """Of a text as it is shown, in pixels."""
+    ruler: Any = RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
+    width, _, _ = ruler.get_text_width_height_descent(_shown(text), FontProperties(size=_TEXT), ismath=False)
+    return float(width)
+
+
+def _add_entry(figure: Figure, total: Size, entry: _Entry, top: int) -> None:
+    y = top + (entry.line + 0.7) * _LINE
+    if entry.color is None:
+        _write(figure, total, entry.left, y, entry.text, _INK, "left")
+        return
+    place = (entry.left + 0.25 * _LINE) / total.width, 1 - y / total.height
+    figure.add_artist(
+        Line2D([place[0]], [place[1]], marker="o", markersize=5.5, color=entry.color, markeredgewidth=0)
+    )
+    _write(figure, total, entry.left + 0.7 * _LINE, y, entry.text, _FADED, "left")
+
+
+@contextmanager
+def _missing_letters_allowed() -> Iterator[None]:
+    """Names may be in any script; what the font lacks is drawn as a box, and no reason to warn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing")
+        yield

@@ -1,0 +1,20 @@
+"""Collages by which people judge part classes: images at random, the part in red (supplement, Fig. 4)."""
+
+from partdistillation.review.collages.drawing import draw_collage, draw_sheet, draw_tile, draw_tiles
+from partdistillation.review.collages.folder import FOLDER, Made, summary, write_collages
+from partdistillation.review.collages.sampling import PER_PART, PartSample, Tile, sample_parts
+
+__all__ = [
+    "FOLDER",
+    "PER_PART",
+    "Made",
+    "PartSample",
+    "Tile",
+    "draw_collage",
+    "draw_sheet",
+    "draw_tile",
+    "draw_tiles",
+    "sample_parts",
+    "summary",
+    "write_collages",
+]

@@ -1,0 +1,205 @@
+"""Tiles, collages and sheets: the part in red on a crop around its object (supplement, Fig. 4 to 12)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from partdistillation.data.images import load_image
+from partdistillation.errors import InputError
+from partdistillation.functional.masks import decode
+from partdistillation.pictures.drawing import caption_font, fitted, note_picture
+from partdistillation.review.collages.sampling import PER_PART, PartSample, Tile
+
+RED = (236, 0, 20)
+TILE = 200
+"""Side of a tile, in pixels."""
+COLUMNS = 3
+GAP = 6
+PAPER, INK, FADED, WARNING = "#ffffff", "#14171c", "#6a717c", "#a34a00"
+
+_OPACITY = 0.42
+_MARGIN = 0.15
+_STEEPER = [min(max(4 * (grey - 128) + 128, 0), 255) for grey in range(256)]
+"""Of a blurred mask's grey values: rounds the corners of enlarged pixels, and leaves a smooth edge."""
+_LARGEST_SCALE = 3.0
+"""Smaller objects aren't enlarged more than this; more of what is around them is shown instead."""
+
+
+class Drawn(NamedTuple):
+    """A tile as it is shown."""
+
+    picture: UInt8[np.ndarray, "side side 3"]
+    problem: str = ""
+    """Why the image can't be shown."""
+
+
+def draw_tile(images_dir: Path, tile: Tile, size: int = TILE) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """A crop around the object with the part in red; where the image can't be shown, grey, and why."""
+    return draw_tiles(images_dir, [tile], size)[0].picture
+
+
+def draw_tiles(images_dir: Path, tiles: Sequence[Tile], size: int = TILE) -> list[Drawn]:
+    """As `draw_tile`, each image being read once however many tiles it has."""
+    drawn: dict[int, Drawn] = {}
+    by_image: dict[str, list[int]] = {}
+    for place, tile in enumerate(tiles):
+        by_image.setdefault(tile.file_name, []).append(place)
+    for file_name, places in by_image.items():
+        image = read_image(images_dir / file_name, tiles[places[0]].width, tiles[places[0]].height)
+        for place in places:
+            if isinstance(image, str):
+                drawn[place] = Drawn(note_picture(image, size, size), image)
+            else:
+                drawn[place] = Drawn(_drawn(image, tiles[place], size))
+    return [drawn[place] for place in range(len(tiles))]
+
+
+def read_image(path: Path, width: int, height: int) -> UInt8[np.ndarray, "{height} {width} 3"] | str:
+    """The image, or in a few words why it can't be shown: gone, damaged, or changed since the run."""
+    if not path.is_file():
+        return "image is gone"
+    try:
+        image = load_image(path)
+    except InputError:
+        return "image is damaged"
+    if image.shape[:2] != (height, width):
+        return "image has changed its size"
+    return image
+
+
+def draw_collage(
+    sample: PartSample,
+    tiles: Sequence[UInt8[np.ndarray, "size size 3"]],
+    per_part: int = PER_PART,
+) -> Image.Image:
+    """A part class on one picture: its tiles, three a row, below what it is and how few images it has.
+
+    Args:
+        sample: the part class.
+        tiles: its tiles, drawn.
+        per_part: places for tiles; those that the class is too rare to fill stay empty.
+
+    """
+    size = len(tiles[0]) if tiles else TILE
+    width = COLUMNS * (size + GAP) + GAP
+    head = _headline(sample, width, per_part)
+    picture = Image.new("RGB", (width, head.height + -(-per_part // COLUMNS) * (size + GAP)), PAPER)
+    picture.paste(head)
+    for place in range(per_part):
+        left, top = GAP + place % COLUMNS * (size + GAP), head.height + place // COLUMNS * (size + GAP)
+        if place < len(tiles):
+            picture.paste(Image.fromarray(tiles[place]), (left, top))
+        else:
+            picture.paste("#eef0f2", (left, top, left + size, top + size))
+    return picture
+
+
+def draw_sheet(
+    category: str, rows: Sequence[tuple[PartSample, Sequence[UInt8[np.ndarray, "size size 3"]]]]
+) -> Image.Image:
+    """An object class on one picture: a row of three images a part class (supplement, Fig. 5 to 12).
+
+    Args:
+        category: the object class.
+        rows: part classes with their tiles, of which the first three are shown.
+
+    """
+    size = next((len(tiles[0]) for _, tiles in rows if tiles), TILE)
+    width = COLUMNS * (size + GAP) + GAP
+    title, font = caption_font(20), caption_font(14)
+    top, line = round(2 * title.size) + GAP, round(1.9 * font.size)
+    picture = Image.new("RGB", (width, top + len(rows) * (size + line + GAP)), PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text((GAP, title.size + 2), fitted(category, title, width - 2 * GAP), INK, title, anchor="lm")
+    for sample, tiles in rows:
+        text = f"part {sample.part}  ·  {shortage(sample) or _images(sample.available)}"
+        draw.text(
+            (GAP, top + line / 2 - 1), fitted(text, font, width - 2 * GAP), _color(sample), font, anchor="lm"
+        )
+        for place in range(COLUMNS):
+            left = GAP + place * (size + GAP)
+            box = (left, top + line, left + size, top + line + size)
+            picture.paste(Image.fromarray(tiles[place]) if place < len(tiles) else "#eef0f2", box)
+        top += size + line + GAP
+    return picture
+
+
+def shortage(sample: PartSample, per_part: int = PER_PART) -> str:
+    """What to say of a part class with too few images; empty where there are enough."""
+    if sample.available >= per_part:
+        return ""
+    return f"only {_images(sample.available)}" if sample.available else "no image: all cover the whole object"
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
+
+
+def _color(sample: PartSample) -> str:
+    return WARNING if shortage(sample) else FADED
+
+
+def _headline(sample: PartSample, width: int, per_part: int) -> Image.Image:
+    font, small = caption_font(max(15, width // 32)), caption_font(max(12, width // 44))
+    head = Image.new("RGB", (width, round(2.1 * font.size)), PAPER)
+    draw = ImageDraw.Draw(head)
+    note = shortage(sample, per_part) or f"{len(sample.tiles)} of {_images(sample.available)}"
+    room = width - 2 * GAP - small.getlength(note) - font.size
+    what = f"  ·  part {sample.part}"
+    text = fitted(sample.category, font, room - font.getlength(what)) + what
+    draw.text((GAP, head.height / 2), text, INK, font, anchor="lm")
+    draw.text((width - GAP, head.height / 2), note, _color(sample), small, anchor="rm")
+    return head
+
+
+def _drawn(
+    image: UInt8[np.ndarray, "height width 3"], tile: Tile, size: int
+) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    mask = np.logical_or.reduce([decode(rle, tile.height, tile.width) for rle in tile.masks])
+    left, top, right, bottom = _window(tile, size)
+    scale = size / max(right - left, bottom - top)
+    shape = max(1, round(scale * (right - left))), max(1, round(scale * (bottom - top)))
+    crop = Image.fromarray(image[top:bottom, left:right])
+    # Bilinear (that is, averaging) is as good where pixels get fewer, and takes half the time.
+    crop = crop.resize(shape, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BILINEAR)
+    marked = _mark(crop, mask[top:bottom, left:right])
+    square = Image.new("RGB", (size, size), "#eef0f2")
+    square.paste(marked, ((size - shape[0]) // 2, (size - shape[1]) // 2))
+    return np.asarray(square)
+
+
+def _window(tile: Tile, size: int) -> tuple[int, int, int, int]:
+    """The square around the object with a margin, moved and cut to fit into the image: xyxy."""
+    x0, y0, x1, y1 = tile.box
+    side = max((1 + 2 * _MARGIN) * max(x1 - x0, y1 - y0), size / _LARGEST_SCALE)
+    left, right = _fitting((x0 + x1) / 2, round(side), tile.width)
+    top, bottom = _fitting((y0 + y1) / 2, round(side), tile.height)
+    return left, top, right, bottom
+
+
+def _fitting(center: float, side: int, length: int) -> tuple[int, int]:
+    side = min(side, length)
+    start = min(max(round(center - side / 2), 0), length - side)
+    return start, start + side
+
+
+def _mark(image: Image.Image, mask: Bool[np.ndarray, "_ _"]) -> Image.Image:
+    """Lay red over the mask, draw its border in solid red and, so that it is seen on red too, in white."""
+    scale = image.width / mask.shape[1]
+    grown = Image.fromarray(mask).convert("L").resize(image.size, Image.Resampling.BILINEAR)
+    inside = grown.filter(ImageFilter.GaussianBlur(0.5 * max(1.0, scale))).point(_STEEPER)
+    inner = ImageChops.invert(_grown(ImageChops.invert(inside), max(2, max(image.size) // 100)))
+    marked = image.copy()
+    marked.paste("white", mask=_grown(inside, 1))
+    marked.paste(RED, mask=inside)
+    marked.paste(Image.blend(image, Image.new("RGB", image.size, RED), _OPACITY), mask=inner)
+    return marked
+
+
+def _grown(mask: Image.Image, pixels: int) -> Image.Image:
+    """A mask with so many pixels more around it; far quicker than Pillow's filter of largest values."""
+    return mask.filter(ImageFilter.BoxBlur(pixels)).point(lambda grey: min((2 * pixels + 1) * grey, 255))

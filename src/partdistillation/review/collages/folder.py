@@ -1,0 +1,230 @@
+"""Collages of all part classes of a run as files: a folder an object class, resumed by running again."""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from io import BytesIO
+from itertools import groupby
+from pathlib import Path
+
+from PIL import Image
+
+from partdistillation.errors import PartDistillationError, StoreError
+from partdistillation.pictures.drawing import plain_text
+from partdistillation.review.collages.drawing import TILE, draw_collage, draw_sheet, draw_tiles
+from partdistillation.review.collages.sampling import MAX_OBJECT_IOU, PER_PART, PartSample, sample_parts
+from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.manifest import canonical_hash
+from partdistillation.runs.progress import progress
+from partdistillation.runs.run_folder import PARTS, images_of, stage_in
+from partdistillation.runs.shards import file_name
+from partdistillation.runs.store import contents_hash
+from partdistillation.runs.workers import TaskFailedError, WorkerDiedError, map_here, map_on_processes
+
+FOLDER = "collages"
+SHEET, PAGES, SUMMARY = "sheet.png", "collages.pdf", "summary.json"
+_LOOK = 1
+"""To be raised when collages are drawn differently: those that are there are drawn again."""
+_QUALITY = 90
+_PIXELS_PER_INCH = 100
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a part class."""
+
+    category: str
+    part: int
+    available: int
+    """Images that have it."""
+    shown: int
+    unreadable: tuple[str, ...]
+    """Images that are shown as a grey tile that says why."""
+    file: str
+    """The collage, relative to the folder of collages."""
+
+
+def write_collages(
+    out: Path, images: Path | None = None, *, seed: int = 0, size: int = TILE, workers: int = 1
+) -> tuple[Made, ...]:
+    """Write `out/collages`: for every object class a folder with a collage a part class, and a sheet of all.
+
+    A class that was drawn of the same rows, with the same seed and size, isn't drawn again, unless an image
+    couldn't be read then.
+
+    Args:
+        out: folder of a run, or one that `predict` wrote.
+        images: folder of the photographs, where the run doesn't remember it.
+        seed: decides which images are shown.
+        size: side of a tile, in pixels.
+        workers: processes that draw side by side.
+
+    Raises:
+        InputError: no objects, parts or photographs.
+        StoreError: a stage isn't finished, or damaged; or the collages can't be written.
+
+    """
+    objects, parts = stage_in(out / "objects", ()), stage_in(out, PARTS)
+    images_dir = images_of(out, images)
+    rows = [contents_hash(objects), contents_hash(parts)]
+    made_from = canonical_hash([_LOOK, *rows, seed, size, MAX_OBJECT_IOU])
+    samples = sample_parts(objects, parts, seed=seed)
+    classes = [list(group) for _, group in groupby(samples, key=lambda sample: sample.category)]
+    document = {"made_from": made_from, "seed": seed}
+    try:
+        made = _draw(
+            out / FOLDER, classes, partial(_drawer, images_dir, out / FOLDER, size, made_from), workers
+        )
+        _remove_others(out / FOLDER, {file_name(samples[0].category) for samples in classes})
+        _write_json(out / FOLDER / SUMMARY, document | {"parts": [asdict(one) for one in made]})
+    except OSError as error:
+        raise StoreError(
+            f"can't write to {out / FOLDER}: {error.strerror or error}. The object classes drawn so far are "
+            "kept: make room or set the permissions, then run the same command again."
+        ) from error
+    return made
+
+
+def summary(made: Sequence[Made], folder: Path) -> str:
+    """In words, what was drawn, and which part classes have too few images."""
+    few = [one for one in made if one.available < PER_PART]
+    unreadable = sorted({name for one in made for name in one.unreadable})
+    lines = [f"{len(made):,} collages of {len({one.category for one in made}):,} object classes in {folder}"]
+    if few:
+        lines.append(f"{len(few):,} part classes have fewer than {PER_PART} images: " + _listed(
+            [f"{plain_text(one.category)} part {one.part} ({one.available})" for one in few]
+        ))  # fmt: skip
+    if unreadable:
+        lines.append(f"{len(unreadable):,} images couldn't be read: {_listed(unreadable)}")
+    return "\n".join(lines)
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more (all are in {SUMMARY})" if more > 0 else "")
+
+
+# ---------------------------------------------------------------------- an object class after the other
+
+Draw = Callable[[Sequence[PartSample]], tuple[Made, ...]]
+
+
+def _draw(
+    folder: Path, classes: Sequence[list[PartSample]], make: Callable[[], Draw], workers: int
+) -> tuple[Made, ...]:
+    folder.mkdir(parents=True, exist_ok=True)
+    tasks = list(enumerate(classes))
+    workers = min(workers, len(tasks))
+    results = map_here(make, tasks) if workers <= 1 else map_on_processes(make, tasks, workers)
+    made: dict[int, tuple[Made, ...]] = {}
+    try:
+        with progress("collages", len(classes), unit="object classes") as advance, closing(results):
+            for index, its in results:
+                made[index] = its
+                advance()
+    except TaskFailedError as failure:
+        raise failure.__cause__ or failure from None
+    except WorkerDiedError as death:
+        name = classes[death.task][0].category
+        raise PartDistillationError(
+            f"collages: the process that drew the object class {name!r} died (exit code {death.exit_code}): "
+            "run the same command again, with fewer workers if the memory is short"
+        ) from None
+    return tuple(one for index in sorted(made) for one in made[index])
+
+
+def _drawer(images_dir: Path, folder: Path, size: int, made_from: str) -> Draw:
+    return partial(_draw_class, images_dir, folder, size, made_from)
+
+
+def _draw_class(
+    images_dir: Path, folder: Path, size: int, made_from: str, samples: Sequence[PartSample]
+) -> tuple[Made, ...]:
+    """Draw an object class, each image being read once; what it holds is written last."""
+    category = samples[0].category
+    name = file_name(category)
+    earlier = _finished(folder / name, made_from)
+    if earlier is not None:
+        return earlier
+    (folder / name).mkdir(exist_ok=True)
+    drawn = iter(draw_tiles(images_dir, [tile for sample in samples for tile in sample.tiles], size))
+    rows, made = [], []
+    collages = []
+    for sample in samples:
+        tiles = [next(drawn) for _ in sample.tiles]
+        pictures = [tile.picture for tile in tiles]
+        file = f"{name}/part_{sample.part}.png"
+        unreadable = tuple(
+            tile.file_name for tile, one in zip(sample.tiles, tiles, strict=True) if one.problem
+        )
+        made.append(Made(category, sample.part, sample.available, len(tiles), unreadable, file))
+        rows.append((sample, pictures))
+        collages.append(draw_collage(sample, pictures))
+        write_png(folder / file, collages[-1])
+    sheet = draw_sheet(category, rows)
+    write_png(folder / name / SHEET, sheet)
+    write_pdf(folder / name / PAGES, [sheet, *collages], plain_text(category))
+    _remove_parts(folder / name, {Path(one.file).name for one in made})
+    document = {"made_from": made_from, "parts": [asdict(one) for one in made]}
+    _write_json(folder / name / SUMMARY, document)
+    return tuple(made)
+
+
+def _finished(folder: Path, made_from: str) -> tuple[Made, ...] | None:
+    """What an earlier run made of a class, if it was of the same rows and every image could be read."""
+    try:
+        document = json.loads((folder / SUMMARY).read_bytes())
+        if document["made_from"] != made_from:
+            return None
+        made = tuple(Made(**one | {"unreadable": tuple(one["unreadable"])}) for one in document["parts"])
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or not ours: it is written anew
+        return None
+    return None if any(one.unreadable for one in made) else made
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    """Remove the collages of object classes that there aren't any more."""
+    for path in folder.glob(f"*/{SUMMARY}"):
+        if path.parent.name not in names:
+            _remove_parts(path.parent, set())
+            for name in (SHEET, PAGES, SUMMARY):
+                (path.parent / name).unlink(missing_ok=True)
+            with suppress(OSError):  # somebody keeps other files there
+                path.parent.rmdir()
+
+
+def _remove_parts(folder: Path, names: set[str]) -> None:
+    """Remove the collages of part classes other than these."""
+    for path in folder.glob("part_*.png"):
+        if path.name not in names:
+            path.unlink()
+
+
+def write_png(path: Path, picture: Image.Image) -> None:
+    buffer = BytesIO()
+    # Photographs hardly get smaller by looking longer, and that would be most of a collage's time.
+    picture.save(buffer, "PNG", compress_level=1)
+    replace_file(path, buffer.getvalue())
+
+
+def write_pdf(path: Path, pages: Sequence[Image.Image], title: str) -> None:
+    """A page a picture; without a date, so that the same pictures give the same bytes."""
+    buffer = BytesIO()
+    pages[0].save(
+        buffer,
+        "PDF",
+        save_all=True,
+        append_images=pages[1:],
+        resolution=_PIXELS_PER_INCH,
+        quality=_QUALITY,
+        title=title,
+        creationDate=None,
+        modDate=None,
+    )
+    replace_file(path, buffer.getvalue())
+
+
+def _write_json(path: Path, document: object) -> None:
+    replace_file(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())

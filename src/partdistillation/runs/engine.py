@@ -1,0 +1,130 @@
+"""Run a stage's function over shards, here or on processes, and commit each as it is done."""
+
+import signal
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from partdistillation.errors import PartDistillationError
+from partdistillation.runs import profiling
+from partdistillation.runs.manifest import Json
+from partdistillation.runs.profiling import Costs, span
+from partdistillation.runs.progress import progress
+from partdistillation.runs.records import R
+from partdistillation.runs.shards import In, Shard
+from partdistillation.runs.store import StageStore, encode_shard, open_stage
+from partdistillation.runs.workers import (
+    TaskFailedError,
+    WorkerDiedError,
+    map_here,
+    map_on_processes,
+    one_thread,
+)
+
+
+def run_shards(
+    out: Path,
+    *,
+    row: type[R],
+    shards: Sequence[Shard[In]],
+    settings: Mapping[str, Json],
+    upstream: Sequence[Path] = (),
+    make_work: Callable[[], Callable[[Shard[In]], Iterable[R]]],
+    workers: int = 0,
+    label: str,
+) -> Path:
+    """Label every shard that isn't committed yet, and return `out`. Run again to resume.
+
+    `make_work` is called once a process and returns the function from a shard to its rows: one an input, in
+    order. It must be picklable where `workers` > 1. With 0 or 1 worker all happens in this process; a process
+    always computes on one thread, so the files' bytes don't depend on the number of workers. `settings` holds
+    what decides the rows, and nothing else; `upstream` the folders and files that the function reads.
+
+    Raises:
+        SettingsChanged: `out` was started with other settings, inputs or upstream contents.
+        StoreError: `out` is in use or can't be written, an upstream stage isn't finished, or the function
+            returned other rows than it should.
+        PartDistillationError: a worker process died, or the function raised it; the message names the shard.
+            Any other exception of the function propagates with a note that names the shard.
+        KeyboardInterrupt: after a clean stop; its message says how to go on.
+    """
+    with open_stage(out, row=row, shards=shards, settings=settings, upstream=upstream) as store:
+        try:
+            make = partial(_make_encoder, make_work, row, label, profiling.owner())
+            _label(store, shards, make, workers, label)
+        except WorkerDiedError as death:
+            raise _death(death, shards, label) from None
+        except TaskFailedError as failure:
+            error = _named(failure, shards, label)
+        except KeyboardInterrupt:
+            left = len(store.pending())
+            raise KeyboardInterrupt(
+                f"{label}: stopped with {len(shards) - left} of {len(shards)} shards committed. "
+                "Run the same command again to go on."
+            ) from None
+        else:
+            store.finish()
+            return out
+        raise error
+
+
+def _label(
+    store: StageStore,
+    shards: Sequence[Shard[In]],
+    make: Callable[[], Callable[[Shard[In]], tuple[bytes, Costs]]],
+    workers: int,
+    label: str,
+) -> None:
+    pending = store.pending()
+    if not pending:
+        return
+    tasks = ((index, shards[index]) for index in pending)
+    workers = min(workers, len(pending))
+    results: Generator[tuple[int, tuple[bytes, Costs]], None, None]
+    results = map_here(make, tasks) if workers <= 1 else map_on_processes(make, tasks, workers)
+    with progress(label, len(shards), done=len(shards) - len(pending)) as advance, closing(results):
+        for index, (data, costs) in results:
+            profiling.merge(costs)
+            with span(label), span("write"):
+                store.commit(index, data)
+            advance()
+
+
+def _make_encoder(
+    make_work: Callable[[], Callable[[Shard[In]], Iterable[R]]], row: type[R], label: str, owner: int | None
+) -> Callable[[Shard[In]], tuple[bytes, Costs]]:
+    profiling.help_with(owner)
+    with span(label), span("prepare"):
+        work = make_work()
+
+    def encode(shard: Shard[In]) -> tuple[bytes, Costs]:
+        with span(label), one_thread():
+            rows = list(work(shard))
+            with span("write"):
+                data = encode_shard(shard, rows, row)
+        return data, profiling.hand_over()
+
+    return encode
+
+
+def _named(failure: TaskFailedError, shards: Sequence[Shard[In]], label: str) -> BaseException:
+    place = f"{label}, shard {shards[failure.task].name}"
+    error = failure.__cause__
+    assert error is not None
+    if isinstance(error, PartDistillationError):  # shown without a traceback, and so without notes
+        named = type(error)(f"{place}: {error}")
+        named.__cause__ = error
+        return named
+    error.add_note(f"({place})")
+    return error
+
+
+def _death(death: WorkerDiedError, shards: Sequence[Shard[In]], label: str) -> PartDistillationError:
+    code = death.exit_code
+    how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+    return PartDistillationError(
+        f"{label}: the worker process died ({how}) at shard {shards[death.task].name}; "
+        "SIGKILL is mostly the system running out of memory. The shards committed so far are kept: "
+        "run the same command again, with fewer workers if so."
+    )

@@ -1,0 +1,426 @@
+"""What people decided about part classes: what they are called, which are joined and which are no parts.
+
+Kept as `part_table.json`, made from reviewers' verdicts or by hand:
+
+    {"version": 1,
+     "classes": {"car": {"names": {"0": "wheel"}, "merged": {"2": 0}, "rejected": [5]}}}
+
+says that of the object class "car" part 0 is called wheel, part 2 is joined with part 0, and part 5 is no
+part. Part classes that aren't mentioned stay as they are. Within an object, the parts of joined part classes
+are one part: their masks' union, with the best score.
+"""
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any, TypeVar
+
+from partdistillation.errors import InputError
+from partdistillation.functional.masks import EncodedMask, decoded, encode, union
+from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.manifest import Json
+from partdistillation.runs.records import ObjectParts, Part, PartRow
+from partdistillation.runs.verdicts import Verdict
+
+FILE = "part_table.json"
+"""In a model's folder: the table of a model that was trained with one."""
+VERSION = 1
+_DEFAULT_NAME = re.compile(r"part \d+")
+
+T = TypeVar("T")
+
+
+def part_name(part: int) -> str:
+    """What a part class is called that nobody has named."""
+    return f"part {part}"
+
+
+def is_name(text: str, part: int) -> bool:
+    """Whether a part class may be called so: one line, and not what another is called by default."""
+    taken = _DEFAULT_NAME.fullmatch(text) and text != part_name(part)
+    return text.isprintable() and bool(text) and text == text.strip() and not taken
+
+
+@dataclass(frozen=True)
+class ClassParts:
+    """The decisions on one object class's part classes, by part id.
+
+    Raises:
+        InputError: a name that can't be used, or decisions that contradict each other.
+    """
+
+    names: Mapping[int, str] = field(default_factory=dict)
+    """Names of part classes that are joined with another, or rejected, are of no use, but no mistake."""
+    merged: Mapping[int, int] = field(default_factory=dict)
+    """The part class that one is joined with, which may be joined with a third itself."""
+    rejected: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        for part, name in self.names.items():
+            if not is_name(name, part):
+                raise InputError(
+                    f"part {part}: expected a name of one line, without outer spaces, that isn't another "
+                    f"part's ({part_name(part + 1)!r}), found {name!r}"
+                )
+        for part in self.merged:
+            self._check_merge(part)
+
+    def _check_merge(self, part: int) -> None:
+        path = [part]
+        while path[-1] in self.merged:
+            path.append(self.merged[path[-1]])
+            if path[-1] in path[:-1]:
+                raise InputError(
+                    f"expected merges that come to an end, found a cycle: part {' -> '.join(map(str, path))}"
+                )
+        for rejected in self.rejected.intersection(path):
+            raise InputError(
+                f"part {rejected} is rejected, and merges lead through it: part "
+                f"{' -> '.join(map(str, path))}. Reject the others too, or merge them elsewhere"
+            )
+
+    def becomes(self, part: int) -> int | None:
+        """The part class that this one counts as; None if it is rejected."""
+        while part in self.merged:
+            part = self.merged[part]
+        return None if part in self.rejected else part
+
+    @cached_property
+    def joined(self) -> frozenset[int | None]:
+        """The part classes that others are joined with."""
+        return frozenset(map(self.becomes, self.merged))
+
+    @property
+    def mentioned(self) -> frozenset[int]:
+        """All part ids that the decisions are about."""
+        return frozenset({*self.names, *self.merged, *self.merged.values(), *self.rejected})
+
+
+_UNDECIDED = ClassParts()
+
+
+@dataclass(frozen=True)
+class PartTable:
+    """The decisions by object class."""
+
+    classes: Mapping[str, ClassParts] = field(default_factory=dict)
+
+    def of(self, category: str) -> ClassParts:
+        """The decisions on an object class; none, if it has none."""
+        return self.classes.get(category, _UNDECIDED)
+
+    def name(self, category: str, part: int) -> str:
+        """What a part class is called."""
+        return self.of(category).names.get(part, part_name(part))
+
+    def grouped(
+        self, category: str, parts: Iterable[T], part_of: Callable[[T], int]
+    ) -> list[tuple[int, list[T]]]:
+        """What is left of an object's parts, in order: a part id, and the parts that are one part now."""
+        decided = self.of(category)
+        groups: list[tuple[int, list[T]]] = []
+        places: dict[int, int] = {}
+        for one in parts:
+            part = decided.becomes(part_of(one))
+            if part is None:
+                continue
+            if part in decided.joined and part in places:
+                groups[places[part]][1].append(one)
+            else:
+                places[part] = len(groups)
+                groups.append((part, [one]))
+        return groups
+
+    def applied(self, row: PartRow) -> PartRow:
+        """An image's parts with rejected ones left out and joined ones as one."""
+        return replace(row, objects=tuple(self._of_object(found, row) for found in row.objects))
+
+    def _of_object(self, found: ObjectParts, row: PartRow) -> ObjectParts:
+        groups = self.grouped(found.category, found.parts, lambda one: one.part)
+        parts = tuple(_one_part(part, group, row.height, row.width) for part, group in groups)
+        return replace(found, parts=parts)
+
+    def check(self, num_parts: int) -> None:
+        """Refuse a table of other part classes than 0 to `num_parts` - 1.
+
+        Raises:
+            InputError: it mentions another one.
+        """
+        for category, decided in self.classes.items():
+            for part in sorted(decided.mentioned):
+                if part >= num_parts:
+                    raise InputError(
+                        f"the part table mentions part {part} of {category!r}: expected parts 0 to "
+                        f"{num_parts - 1}; is it another model's table?"
+                    )
+
+    def renumbered(self, num_parts: int) -> tuple[dict[str, dict[int, int]], "PartTable"]:
+        """Part ids without gaps, for a model that learns what is left of `num_parts` part classes.
+
+        Returns:
+            For each object class with decisions: the new id of every part class that is left, in the old
+            order. And the table of the new ids, which has their names.
+        """
+        ids = {
+            category: {part: new for new, part in enumerate(_left(decided, num_parts))}
+            for category, decided in self.classes.items()
+        }
+        named = {
+            category: ClassParts(
+                {
+                    new: self.of(category).names[part]
+                    for part, new in its.items()
+                    if part in self.of(category).names
+                }
+            )
+            for category, its in ids.items()
+        }
+        return ids, PartTable({category: decided for category, decided in named.items() if decided.names})
+
+    @property
+    def edits(self) -> dict[str, Json]:
+        """What changes parts, and not just their names, as plain values: part of a stage's fingerprint."""
+        found: dict[str, Json] = {}
+        for category, decided in sorted(self.classes.items()):
+            changed = {str(part): decided.becomes(part) for part in sorted(decided.mentioned)}
+            its: dict[str, Json] = {part: new for part, new in changed.items() if str(new) != part}
+            if its:
+                found[category] = its
+        return found
+
+
+def _left(decided: ClassParts, num_parts: int) -> list[int]:
+    return [part for part in range(num_parts) if decided.becomes(part) == part]
+
+
+def _one_part(part: int, group: Sequence[Part], height: int, width: int) -> Part:
+    if len(group) == 1:
+        return replace(group[0], part=part)
+    mask = decoded(union([EncodedMask(one.rle, height, width) for one in group]))
+    return Part(
+        part=part,
+        probability=max(one.probability for one in group),
+        score=max(one.score for one in group),
+        area=int(mask.sum()),
+        rle=encode(mask),
+    )
+
+
+# ---------------------------------------------------------------------- files
+
+
+def write_part_table(path: Path, table: PartTable) -> None:
+    """Write a table that `read_part_table` reads as the same.
+
+    Raises:
+        OSError: the file can't be written. What was there is left as it was.
+    """
+    classes = {
+        category: {
+            "names": {str(part): name for part, name in sorted(decided.names.items())},
+            "merged": {str(part): into for part, into in sorted(decided.merged.items())},
+            "rejected": sorted(decided.rejected),
+        }
+        for category, decided in sorted(table.classes.items())
+    }
+    text = json.dumps({"version": VERSION, "classes": classes}, indent=1, ensure_ascii=False)
+    replace_file(path, f"{text}\n".encode())
+
+
+def read_part_table(path: Path) -> PartTable:
+    """Read a part table.
+
+    Raises:
+        InputError: the file can't be read, or isn't a part table; the message names the object class.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
+    except OSError as error:
+        raise InputError(f"{path}: expected a part table, found {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: expected a part table as JSON: {error}") from None
+    classes = {}
+    place = str(path)
+    try:
+        for category, its in _classes(content).items():
+            place = f"{path}, object class {category!r}"
+            classes[category] = _class_parts(its)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+    return PartTable(classes)
+
+
+def _classes(content: Any) -> dict[str, Any]:
+    _check_object(content, ("version", "classes"))
+    if content.get("version") != VERSION:
+        raise InputError(f"expected a part table of version {VERSION}, found {content.get('version')!r}")
+    _check_object(content.get("classes"))
+    classes: dict[str, Any] = content["classes"]
+    return classes
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a key that is there twice, the second would silently replace the first."""
+    counts = Counter(key for key, _ in pairs)
+    for key, count in counts.items():
+        if count > 1:
+            raise ValueError(f"expected every key once, found {key!r} {count} times")
+    return dict(pairs)
+
+
+def _class_parts(values: Any) -> ClassParts:
+    _check_object(values, ("names", "merged", "rejected"))
+    names, merged, rejected = values.get("names", {}), values.get("merged", {}), values.get("rejected", [])
+    _check_object(names)
+    _check_object(merged)
+    if not isinstance(rejected, list):
+        raise InputError(f"rejected: expected a list of part ids, found {rejected!r}")
+    for name in names.values():
+        if not isinstance(name, str):
+            raise InputError(f"names: expected text, found {name!r}")
+    return ClassParts(
+        names={_part_id(part): name for part, name in names.items()},
+        merged={_part_id(part): _part_id(into) for part, into in merged.items()},
+        rejected=frozenset(map(_part_id, rejected)),
+    )
+
+
+def _check_object(value: object, keys: Sequence[str] | None = None) -> None:
+    if not isinstance(value, dict):
+        raise InputError(f"expected a JSON object, found {value!r}")
+    for key in value:
+        if keys is not None and key not in keys:
+            raise InputError(f"expected some of {', '.join(keys)}, found {key!r}")
+
+
+def _part_id(value: object) -> int:
+    """Of a number or, as JSON's keys are, its text."""
+    if type(value) is int and value >= 0:
+        return value
+    if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,8}", value):
+        return int(value)
+    raise InputError(f"expected a part id (0, 1, 2 ...), found {value!r}")
+
+
+# ---------------------------------------------------------------------- what reviewers agree on
+
+
+def from_verdicts(verdicts: Iterable[Verdict], run: str | None = None) -> PartTable:
+    """The decisions of the majority of a run's reviewers, of each part class and pair of part classes.
+
+    - A part class is rejected if more than half of those who judged it reject it.
+    - Two part classes are joined if more than half of those who judged both merge them, by themselves or
+      through others. Joined ones may lead to further ones; all are joined with the lowest part id.
+    - A part class is called what most call it, or those joined with it: whatever the case of letters, and the
+      first in the alphabet of names that are given as often.
+
+    So a tie between reviewers changes nothing. Who skipped a part class hasn't judged it, and what is only
+    called a duplicate isn't merged.
+
+    Args:
+        verdicts: one a reviewer and part class.
+        run: whose part classes, where the verdicts are about several runs.
+
+    Raises:
+        InputError: there are no verdicts on the run, or it isn't said which; or a part class is merged into
+            one that nobody has a verdict on.
+    """
+    its = _of_run(list(verdicts), run)
+    classes = {category: _agreed(category, its[category]) for category in sorted(its)}
+    return PartTable({category: decided for category, decided in classes.items() if decided.mentioned})
+
+
+def _of_run(verdicts: Sequence[Verdict], run: str | None) -> dict[str, list[Verdict]]:
+    """One run's verdicts, by object class."""
+    runs = sorted({one.run for one in verdicts})
+    if run is None and len(runs) == 1:
+        (run,) = runs
+    if run not in runs:
+        found = "no run" if run is None else repr(run)
+        raise InputError(
+            f"expected one of the runs with verdicts ({', '.join(runs) or 'there are none'}), found {found}"
+        )
+    classes: defaultdict[str, list[Verdict]] = defaultdict(list)
+    for one in verdicts:
+        if one.run == run:
+            classes[one.category].append(one)
+    return classes
+
+
+def _agreed(category: str, verdicts: Sequence[Verdict]) -> ClassParts:
+    _check_targets(category, verdicts)
+    answers = [one for one in verdicts if one.action != "skipped"]
+    reviewers: defaultdict[str, list[Verdict]] = defaultdict(list)
+    for one in answers:
+        reviewers[one.reviewer].append(one)
+    judged, refused = (
+        Counter(one.part for one in answers),
+        Counter(one.part for one in answers if one.action == "rejected"),
+    )
+    rejected = frozenset(part for part in judged if 2 * refused[part] > judged[part])
+    pairs = [pair for pair in _majority_pairs(list(reviewers.values())) if not rejected & {*pair}]
+    merged = _joined(pairs)
+    return ClassParts(_names(answers, merged, rejected), merged, rejected)
+
+
+def _check_targets(category: str, verdicts: Sequence[Verdict]) -> None:
+    known = {one.part for one in verdicts}
+    for one in verdicts:
+        if one.merged_into is not None and one.merged_into not in known:
+            raise InputError(
+                f"{one.reviewer!r} merged part {one.part} of {category!r} into part {one.merged_into}, which "
+                f"nobody has a verdict on (there are verdicts on {', '.join(map(str, sorted(known)))})"
+            )
+
+
+def _majority_pairs(reviewers: Sequence[Sequence[Verdict]]) -> list[tuple[int, int]]:
+    """The pairs of part classes that most of their reviewers merge."""
+    together: Counter[tuple[int, int]] = Counter()
+    asked: Counter[tuple[int, int]] = Counter()
+    for theirs in reviewers:
+        merges = [
+            (one.part, one.merged_into)
+            for one in theirs
+            if one.action == "judged" and one.merged_into is not None
+        ]
+        same = _joined(merges)
+        parts = sorted({one.part for one in theirs} | {part for pair in merges for part in pair})
+        for pair in combinations(parts, 2):
+            first, second = (same.get(part, part) for part in pair)
+            asked[pair] += 1
+            together[pair] += first == second
+    return [pair for pair, count in together.items() if 2 * count > asked[pair]]
+
+
+def _joined(pairs: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """For each part of a pair, the lowest that pairs lead to from it; without the lowest ones themselves."""
+    groups: dict[int, set[int]] = {}
+    for one, other in pairs:
+        group = groups.get(one, {one}) | groups.get(other, {other})
+        groups |= dict.fromkeys(group, group)
+    return {part: min(group) for part, group in sorted(groups.items()) if part != min(group)}
+
+
+def _names(answers: Sequence[Verdict], merged: Mapping[int, int], rejected: frozenset[int]) -> dict[int, str]:
+    given: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    for one in answers:
+        part = merged.get(one.part, one.part)
+        name = " ".join("".join(c if c.isprintable() else " " for c in one.name).split())
+        if is_name(name, part) and one.action == "judged" and part not in rejected:
+            given[part][name] += 1
+    return {part: _most_given(names) for part, names in sorted(given.items())}
+
+
+def _most_given(names: Counter[str]) -> str:
+    """The most frequent name, then its most frequent spelling."""
+    by_name: Counter[str] = Counter()
+    for spelling, count in names.items():
+        by_name[spelling.casefold()] += count
+    first = min(by_name, key=lambda name: (-by_name[name], name))
+    spellings = (spelling for spelling in names if spelling.casefold() == first)
+    return min(spellings, key=lambda spelling: (-names[spelling], spelling))

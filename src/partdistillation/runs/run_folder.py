@@ -1,0 +1,71 @@
+"""What a folder holds that a run, `predict` or a validation wrote."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from partdistillation import config
+from partdistillation.config import Inputs
+from partdistillation.errors import InputError
+from partdistillation.recipes import PAPER
+from partdistillation.runs.manifest import MANIFEST
+
+VALIDATION = "validation"
+"""Folder in a run of what its models say of the held-out images."""
+PARTS = ("parts", "predictions")
+"""Folders with labelled parts: a run's, and those that `predict` wrote."""
+
+
+def stage_in(folder: Path, names: Sequence[str]) -> Path:
+    """The folder itself if it is a stage's, or else the first of these stages that is in it.
+
+    Raises:
+        InputError: neither.
+    """
+    found = find_stage(folder, names)
+    if found is None:
+        inside = f", or one with {' or '.join(names)} in it; found neither" if names else "; found none"
+        raise InputError(
+            f"{folder}: expected a stage's folder{inside}. "
+            "Give the folder of a run (--out of `partdistill run`), or of `partdistill predict`"
+        )
+    return found
+
+
+def find_stage(folder: Path, names: Sequence[str]) -> Path | None:
+    """As `stage_in`, or None."""
+    places = (folder, *(folder / name for name in names))
+    return next((place for place in places if (place / MANIFEST).is_file()), None)
+
+
+def images_of(run: Path, images: Path | None) -> Path:
+    """The folder of photographs: as given, or as `remembered_images`.
+
+    Raises:
+        InputError: neither; or there is no such folder.
+        ConfigError: the run's settings can't be read.
+    """
+    found = images or remembered_images(run)
+    if found is None:
+        raise InputError(f"{run} doesn't say where its photographs are: give their folder as --images")
+    if not found.is_dir():
+        raise InputError(
+            f"expected a folder of photographs at {found}, found none: give its new place as --images"
+        )
+    return found
+
+
+def remembered_images(folder: Path) -> Path | None:
+    """The folder of photographs that the run remembers which a folder is, or lies in.
+
+    In its validation these are the held-out ones: the others may have the same names.
+
+    Raises:
+        ConfigError: the run's settings can't be read.
+    """
+    held_out = False
+    for run in (folder.absolute(), *folder.absolute().parents[:2]):
+        if (run / config.CONFIG_FILE).is_file():
+            inputs, _ = config.from_yaml(run / config.CONFIG_FILE, Inputs(), PAPER)
+            return inputs.val_images if held_out else inputs.images
+        held_out = held_out or run.name == VALIDATION
+    return None

@@ -1,0 +1,325 @@
+"""A stage's folder: Parquet shards and a manifest, verified when read, resumed by running again.
+
+What survives a kill at any instant, and why: a shard's file is written whole (see `atomic`), and only then
+does the journal say so. So whatever the manifest and its journal name is on disk; whatever they don't name
+is redone, to the same bytes.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Generic, overload
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from partdistillation.errors import StoreError
+from partdistillation.runs import manifest as manifests
+from partdistillation.runs.atomic import locked, remove_temporary, replace_file, sync_folder
+from partdistillation.runs.manifest import Entry, Json, Manifest
+from partdistillation.runs.records import R, Row, from_table, to_table
+from partdistillation.runs.shards import ImageRef, Input, Shard
+
+_log = logging.getLogger(__name__)
+
+
+class StageStore:
+    """The writing side. One process holds the folder, from `open_stage` to the end of its `with` block."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self._folder = folder
+        self._manifest = manifest
+        self._committed = {index: entry for index, entry in enumerate(manifest.shards) if entry.sha256}
+
+    def pending(self) -> list[int]:
+        """Positions of the shards that aren't committed yet."""
+        return [index for index in range(len(self._manifest.shards)) if index not in self._committed]
+
+    def commit(self, index: int, data: bytes) -> None:
+        """Store a shard, made by `encode_shard`. When this returns, it is there for good.
+
+        Raises:
+            StoreError: the disk is full, or the folder can't be written. Earlier shards are kept.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        entry = replace(self._manifest.shards[index], sha256=digest, size=len(data))
+        with _explained(self._folder):
+            replace_file(self._folder / entry.file, data)
+            manifests.record(self._folder, entry)
+        self._committed[index] = entry
+
+    def finish(self) -> None:
+        """Write the final manifest, which is the same whatever order the shards were committed in."""
+        shards = tuple(self._committed.get(index, entry) for index, entry in enumerate(self._manifest.shards))
+        with _explained(self._folder):
+            manifests.save(self._folder, replace(self._manifest, shards=shards))
+
+
+@contextmanager
+def open_stage(
+    folder: Path,
+    *,
+    row: type[Row],
+    shards: Iterable[Shard[Input]],
+    settings: Mapping[str, Json],
+    upstream: Sequence[Path] = (),
+) -> Iterator[StageStore]:
+    """Start a stage, or resume it: what is committed and undamaged stays, the rest is pending.
+
+    Raises:
+        SettingsChanged: the folder was started with other settings, inputs or upstream contents.
+        StoreError: another process holds the folder, it can't be written, or holds shards without a manifest.
+    """
+    wanted = manifests.plan(row, shards, settings, _upstream_hashes(upstream))
+    with ExitStack() as stack:
+        with _explained(folder):
+            if not folder.is_dir():
+                folder.mkdir(parents=True)
+                sync_folder(folder.parent)
+            stack.enter_context(locked(folder))
+            remove_temporary(folder)
+            manifest = _resumed(folder, wanted)
+            manifests.save(folder, manifest)
+        yield StageStore(folder, manifest)
+
+
+def _resumed(folder: Path, wanted: Manifest) -> Manifest:
+    """The wanted manifest, with what is committed in the folder and undamaged."""
+    files = sorted(path.name for path in folder.glob("*.parquet"))
+    if not files:  # such as after a model that couldn't be loaded: other settings have nothing to mix with
+        return wanted
+    if not (folder / manifests.MANIFEST).exists():
+        raise StoreError(
+            f"expected an empty folder or a stage's in {folder}, found {files[0]} and no manifest. "
+            "Choose another --out, or delete the folder."
+        )
+    found = manifests.load(folder)
+    manifests.check_unchanged(folder, found, wanted)
+    committed = {entry.name: entry for entry in found.shards}
+    return replace(wanted, shards=tuple(_undamaged(folder, committed[e.name], e) for e in wanted.shards))
+
+
+def _undamaged(folder: Path, committed: Entry, pending: Entry) -> Entry:
+    problem = _problem(folder, committed) if committed.sha256 else None
+    if problem:
+        _log.warning("%s; this shard is done again", problem)
+        return pending
+    return committed
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"can't write to {folder}: {error.strerror or error}. The shards committed so far are kept: "
+            "make room or set the permissions, then run the same command again."
+        ) from error
+
+
+def encode_shard(shard: Shard[Input], rows: Iterable[R], row: type[R]) -> bytes:
+    """The Parquet file of a shard: the same bytes for the same rows (and the same pyarrow).
+
+    Raises:
+        StoreError: the rows aren't one for every input in their order, or not of type `row`.
+    """
+    rows = list(rows)
+    _check_rows(shard, rows, row)
+    try:
+        table = to_table(rows, row)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise StoreError(f"shard {shard.name}: expected rows of {row.__name__}, found {error}") from error
+    buffer = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        buffer,
+        row_group_size=len(rows),
+        version="2.6",
+        compression="zstd",
+        compression_level=3,
+        data_page_version="1.0",
+        write_statistics=False,
+    )
+    return bytes(buffer.getvalue())
+
+
+def _check_rows(shard: Shard[Input], rows: Sequence[Row], row: type[Row]) -> None:
+    wanted = [item.image_id for item in shard.inputs]
+    found = [item.image_id for item in rows]
+    if found != wanted:
+        first = next(pair for pair in zip_longest(wanted, found) if pair[0] != pair[1])
+        raise StoreError(
+            f"shard {shard.name}: expected one row for each of its {len(wanted)} inputs, in their order, "
+            f"found {len(found)} rows, and {first[1]!r} where {first[0]!r} belongs. "
+            "An input that can't be used is a row too, with status rejected."
+        )
+    for item in rows:
+        if type(item) is not row:
+            raise StoreError(f"shard {shard.name}: expected {row.__name__}, found {type(item).__name__}")
+        if item.status == "rejected" and (not item.reason or bool(getattr(item, "objects", ()))):
+            raise StoreError(
+                f"shard {shard.name}, image {item.image_id}: expected a reason and no objects where the "
+                f"status is rejected; found {item}"
+            )
+
+
+class StageReader(Generic[R]):
+    """The reading side of a finished stage; every shard is checked against its SHA-256.
+
+    Raises:
+        StoreError: the stage isn't there or isn't finished, or holds other rows.
+    """
+
+    def __init__(self, folder: Path, row: type[R]) -> None:
+        self._folder = folder
+        self._row = row
+        manifest = _finished(folder)
+        if manifest.row != row.__name__:
+            raise StoreError(f"expected a stage with {row.__name__} in {folder}, found {manifest.row}")
+        self._entries = {entry.name: entry for entry in manifest.shards}
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return sum(entry.rows for entry in self._entries.values())
+
+    def __iter__(self) -> Iterator[R]:
+        """All rows in order, with one shard in memory at a time."""
+        for name in self._entries:
+            yield from self.read(name)
+
+    @property
+    def shards(self) -> Sequence[Shard[ImageRef]]:
+        """The shards of a stage that goes through the same images, read from disk when asked for."""
+        return _StageShards(self._folder, tuple(self._entries.values()))
+
+    def read(self, name: str) -> list[R]:
+        """The rows of one shard.
+
+        Raises:
+            StoreError: there is no such shard, or it is missing or damaged.
+        """
+        if name not in self._entries:
+            raise StoreError(f"expected a shard of {self._folder}, found {name!r}, which it doesn't have")
+        path = self._folder / self._entries[name].file
+        data = path.read_bytes() if path.exists() else None
+        if data is None or hashlib.sha256(data).hexdigest() != self._entries[name].sha256:
+            raise StoreError(
+                f"{path} is {'missing' if data is None else 'damaged (its SHA-256 is not the manifest`s)'}. "
+                "Run the stage that wrote it again: it redoes this shard alone."
+            )
+        try:
+            return from_table(pq.read_table(pa.BufferReader(data)), self._row)
+        except ValueError as error:
+            raise StoreError(f"{path} was written by another version of the software: {error}") from error
+
+
+class _StageShards(Sequence[Shard[ImageRef]]):
+    def __init__(self, folder: Path, entries: tuple[Entry, ...]) -> None:
+        self._folder = folder
+        self._entries = entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, index: int) -> Shard[ImageRef]: ...
+    @overload
+    def __getitem__(self, index: slice) -> "_StageShards": ...
+    def __getitem__(self, index: int | slice) -> "Shard[ImageRef] | _StageShards":
+        if isinstance(index, slice):
+            return _StageShards(self._folder, self._entries[index])
+        entry = self._entries[index]
+        try:
+            ids = pq.read_table(self._folder / entry.file, columns=["image_id"]).column(0).to_pylist()
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"{self._folder / entry.file} can't be read: {error}. Run the stage that wrote it again."
+            ) from error
+        return Shard(entry.name, tuple(map(ImageRef, ids)))
+
+
+def read_rows(stage_dir: Path, row: type[R]) -> Iterator[R]:
+    """All rows of a finished stage, in order, one shard in memory at a time.
+
+    Raises:
+        StoreError: the stage isn't there or finished, holds other rows, or a shard is missing or damaged.
+    """
+    return iter(StageReader(stage_dir, row))
+
+
+def stage_hash(stage_dir: Path) -> str:
+    """SHA-256 of a finished stage's contents: the same for the same rows, whatever the folder is called.
+
+    Raises:
+        StoreError: the stage isn't there or isn't finished.
+    """
+    manifest = _finished(stage_dir)
+    return manifests.canonical_hash([manifest.row, [[entry.name, entry.sha256] for entry in manifest.shards]])
+
+
+def verify(stage_dir: Path) -> list[str]:
+    """What is wrong with a stage's folder: shards that are missing, damaged or not done.
+
+    Raises:
+        StoreError: there is no manifest, or it is damaged.
+    """
+    found = (_problem(stage_dir, entry) for entry in manifests.load(stage_dir).shards)
+    return [problem for problem in found if problem]
+
+
+def _problem(folder: Path, entry: Entry) -> str | None:
+    path = folder / entry.file
+    if not entry.sha256:
+        return f"{path} isn't done yet"
+    if not path.is_file():
+        return f"{path} is missing"
+    if path.stat().st_size != entry.size:
+        return f"{path} is damaged: expected {entry.size} bytes, found {path.stat().st_size}"
+    if _file_hash(path) != entry.sha256:
+        return f"{path} is damaged: its SHA-256 isn't the manifest's"
+    return None
+
+
+def _finished(folder: Path) -> Manifest:
+    manifest = manifests.load(folder)
+    done = sum(bool(entry.sha256) for entry in manifest.shards)
+    if done < len(manifest.shards):
+        raise StoreError(
+            f"expected a finished stage in {folder}, found {done} of {len(manifest.shards)} shards: "
+            "run that stage again to finish it"
+        )
+    return manifest
+
+
+def _upstream_hashes(upstream: Sequence[Path]) -> dict[str, str]:
+    hashes = {path.name: contents_hash(path) for path in upstream}
+    if len(hashes) < len(upstream):
+        names = [path.name for path in upstream]
+        raise StoreError(f"expected upstream folders with different names, found {names}")
+    return hashes
+
+
+def contents_hash(path: Path) -> str:
+    """SHA-256 of a finished stage's rows, a model's JSON and safetensors files (not its card), or a file.
+
+    Raises:
+        StoreError: it is none of these, or a stage that isn't finished.
+    """
+    if path.is_file():
+        return _file_hash(path)
+    if (path / manifests.MANIFEST).is_file():
+        return stage_hash(path)
+    files = sorted(file for pattern in ("*.json", "*.safetensors") for file in path.glob(pattern))
+    if not any(file.suffix == ".safetensors" for file in files):
+        raise StoreError(f"expected a stage's folder, a model's or a file at {path}, found none of them")
+    return manifests.canonical_hash([[file.name, _file_hash(file)] for file in files])
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""How networks learn: the loop with exact resume, its checkpoints, the objective, AdamW."""

@@ -1,0 +1,292 @@
+"""The one training loop: step, log, save, resume exactly.
+
+Nothing that a step does depends on the steps before it but through the weights and the optimizer: which
+images are seen, how they are augmented, which points are drawn and what dropout drops are functions of
+(seed, step, position in the batch). A run that goes on from a checkpoint therefore ends with the same bytes
+as one that was never stopped (on a CPU, with the same numbers of threads and processes).
+
+Under torchrun every process takes its share of the batch, gradients are averaged, and process 0 writes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from partdistillation.config import TrainingConfig
+from partdistillation.data.transforms import augmentation_rng
+from partdistillation.errors import ConfigError, PartDistillationError
+from partdistillation.runs.manifest import Json
+from partdistillation.runs.profiling import span, span_each
+from partdistillation.runs.progress import Advance, progress
+from partdistillation.settings import Settings
+from partdistillation.training.checkpoints import (
+    TRAINED,
+    Run,
+    finish,
+    is_finished,
+    is_trained,
+    load_checkpoint,
+    log,
+    opened,
+    remove_checkpoints,
+    save_checkpoint,
+)
+from partdistillation.training.optim import Optimizer, learning_rate_factor
+from partdistillation.training.parallel import (
+    agree,
+    average_gradients,
+    average_numbers,
+    processes,
+    rank,
+    wait_for_all,
+    world,
+)
+
+__all__ = [
+    "Objective",
+    "Run",
+    "Samples",
+    "decisive",
+    "is_finished",
+    "is_trained",
+    "processes",
+    "sample_index",
+    "train",
+]
+
+E = TypeVar("E")
+E_co = TypeVar("E_co", covariant=True)
+E_contra = TypeVar("E_contra", contravariant=True)
+
+NOT_DECISIVE = ("checkpoint_every", "keep_checkpoints", "log_every", "data_workers")
+"""Settings of training that don't change what is learned."""
+
+
+@runtime_checkable
+class Samples(Protocol[E_co]):
+    """What is learned from: examples by index, augmented by a generator of their own."""
+
+    def __len__(self) -> int: ...
+
+    def example(self, index: int, rng: np.random.Generator) -> E_co:
+        """The example at `index`; all chance comes from `rng`."""
+        ...
+
+
+@runtime_checkable
+class Objective(Protocol[E_contra]):
+    """Loss of a batch and the numbers to log. `generator` is seeded for the step, on the model's device."""
+
+    def __call__(
+        self, examples: Sequence[E_contra], generator: torch.Generator, /
+    ) -> tuple[Tensor, Mapping[str, Tensor | float]]: ...
+
+
+def decisive(config: Settings) -> dict[str, Json]:
+    """The settings that decide what is learned."""
+    return _decisive(config.to_dict())
+
+
+def _decisive(settings: Mapping[str, Any]) -> dict[str, Json]:
+    return {
+        name: _decisive(value) if isinstance(value, Mapping) else value
+        for name, value in settings.items()
+        if name not in NOT_DECISIVE
+    }
+
+
+def train(
+    model: nn.Module,
+    samples: Samples[E],
+    objective: Objective[E],
+    config: TrainingConfig,
+    run: Run,
+    *,
+    save: Callable[[Path], None],
+    device: torch.device,
+    exact_rows: bool = False,
+) -> Path:
+    """Train `model` in place, or go on where an earlier call was stopped, and write it with `save`.
+
+    `exact_rows` is the optimizer's. Returns the model's folder. KeyboardInterrupt leaves the last checkpoint:
+    the same call goes on from it.
+
+    Raises:
+        SettingsChanged: the checkpoints or the finished model are of other settings or inputs.
+        ConfigError: the processes can't share the batch.
+        PartDistillationError: training has diverged.
+        StoreError: another process trains there, or the folder can't be written.
+    """
+    if config.batch_size % world():
+        raise ConfigError(
+            f"{config.section}.batch_size: expected a multiple of the {world()} processes that share it, "
+            f"found {config.batch_size}"
+        )
+    with opened(run) if rank() == 0 else nullcontext(0) as done:
+        start = agree(done, device)
+        if start != TRAINED:
+            optimizer = Optimizer(
+                model,
+                learning_rate=config.learning_rate,
+                weight_decay=config.weight_decay,
+                backbone_multiplier=config.backbone_multiplier,
+                clip_norm=config.clip_norm,
+                exact_rows=exact_rows,
+            )
+            if start:
+                load_checkpoint(run, start, model, optimizer)
+            _Loop(model, optimizer, objective, config, run, device).go(
+                _batches(samples, config, start), start
+            )
+            optimizer.finish()
+        if rank() == 0:
+            if start != TRAINED:
+                finish(run, save)
+            remove_checkpoints(run)
+        wait_for_all()  # nobody reads the model before it is there
+    return run.model_dir
+
+
+@dataclass(frozen=True)
+class _Loop(Generic[E]):
+    model: nn.Module
+    optimizer: Optimizer
+    objective: Objective[E]
+    config: TrainingConfig
+    run: Run
+    device: torch.device
+
+    def go(self, batches: Iterator[list[E]], start: int) -> None:
+        config = self.config
+        self.model.train()
+        with (
+            _shown(self.run, config.steps, start) as advance,
+            _own_chance(self.device),
+            span(self.run.name),
+        ):
+            steps = range(start, config.steps)
+            for step, examples in zip(steps, span_each("data", batches), strict=True):
+                numbers = self._step(step, examples)
+                with span("record"):
+                    self._record(step, numbers)
+                advance(note=f"loss {numbers['loss']:.3f}")
+
+    def _step(self, step: int, examples: Sequence[E]) -> dict[str, float]:
+        seed = _step_seed(self.config.seed, step)
+        torch.manual_seed(seed)  # what the network itself draws: dropout, stochastic depth
+        factor = learning_rate_factor(
+            self.config.schedule, step, steps=self.config.steps, warmup_steps=self.config.warmup_steps
+        )
+        try:
+            loss, numbers = self.objective(examples, torch.Generator(self.device).manual_seed(seed))
+            self.optimizer.zero_grad()
+            with span("backward"):
+                torch.autograd.backward(loss)
+                average_gradients(self.model)
+            with span("optimizer"):
+                norm = self.optimizer.step(factor)
+        except PartDistillationError as error:
+            raise type(error)(f"{self.run.name}, step {step}: {error}") from error
+        logged = {"loss": loss, **numbers, "gradient_norm": norm}
+        return {name: torch.as_tensor(value).item() for name, value in logged.items()}
+
+    def _record(self, step: int, numbers: Mapping[str, float]) -> None:
+        config, done, writes = self.config, step + 1, rank() == 0
+        if step % config.log_every == 0 or done == config.steps:
+            mean = average_numbers(numbers, self.device)
+            if writes:
+                log(self.run, step, mean)
+        if writes and (done % config.checkpoint_every == 0 or done == config.steps):
+            save_checkpoint(self.run, done, self.model, self.optimizer, keep=config.keep_checkpoints)
+
+
+@contextmanager
+def _shown(run: Run, steps: int, start: int) -> Iterator[Advance]:
+    """Progress, in the one process that shows it."""
+    if rank() == 0:
+        with progress(run.name, steps, done=start, unit="steps") as advance:
+            yield advance
+    else:
+        yield _silent
+
+
+def _silent(count: int = 1, note: str = "") -> None:
+    del count, note
+
+
+# ---------------------------------------------------------------------- chance
+
+
+@contextmanager
+def _own_chance(device: torch.device) -> Iterator[None]:
+    """Leave PyTorch's generators as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
+def _step_seed(seed: int, step: int) -> int:
+    """Seed of one step's points and dropout, another one in every process."""
+    return int(np.random.SeedSequence([seed, step, rank()]).generate_state(1, np.uint64)[0])
+
+
+def sample_index(seed: int, position: int, count: int) -> int:
+    """Which of `count` samples stands at `position` of an endless list of shuffled epochs."""
+    epoch, place = divmod(position, count)
+    return int(_permutation(seed, epoch, count)[place])
+
+
+@lru_cache(maxsize=2)  # a step asks for its epoch's order once a sample
+def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64))).permutation(count)
+
+
+# ---------------------------------------------------------------------- data
+
+
+class _Stream(Dataset[E | PartDistillationError]):
+    """The examples of (step, position) pairs, so that a loader's workers need no state."""
+
+    def __init__(self, samples: Samples[E], seed: int) -> None:
+        self.samples, self.seed = samples, seed
+
+    def __getitem__(self, place: tuple[int, int]) -> E | PartDistillationError:
+        step, position = place
+        index = sample_index(self.seed, position, len(self.samples))
+        try:
+            return self.samples.example(index, augmentation_rng(self.seed, step, position))
+        except PartDistillationError as error:
+            return error  # raised where it is read: a loader would wrap it in its worker's traceback
+
+
+def _batches(samples: Samples[E], config: TrainingConfig, start: int) -> Iterator[list[E]]:
+    """This process's share of every batch, from step `start` on."""
+    share = range(rank(), config.batch_size, world())
+    places = (
+        [(step, step * config.batch_size + slot) for slot in share] for step in range(start, config.steps)
+    )
+    loader: DataLoader[E | PartDistillationError] = DataLoader(
+        _Stream(samples, config.seed),
+        batch_sampler=places,
+        num_workers=config.data_workers,
+        collate_fn=_as_they_are,
+        # A fork would copy locks that other threads hold.
+        multiprocessing_context="spawn" if config.data_workers else None,
+        generator=torch.Generator(),  # or it draws from the global one
+    )
+    for examples in loader:
+        for one in examples:
+            if isinstance(one, PartDistillationError):
+                raise one
+        yield examples
+
+
+def _as_they_are(examples: list[E]) -> list[E]:
+    return examples

@@ -1,0 +1,86 @@
+"""The processes of one training run, which torchrun starts: who is who, and what they say to each other."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import distributed, nn
+
+from partdistillation.training.optim import LAZY_PARAMETERS
+
+
+def world() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if _joined() else 1
+
+
+def rank() -> int:
+    """Which of them this is, from 0; process 0 is the one that writes."""
+    return distributed.get_rank() if _joined() else 0
+
+
+def _joined() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[None]:
+    """Join the other processes, where torchrun has started several; does nothing where there is but one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _joined():
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    yield
+    # Not where an error is on its way: the others may be waiting for an answer, and this would wait for
+    # them. torchrun ends them when this process has ended.
+    distributed.destroy_process_group()
+
+
+def agree(number: int, device: torch.device) -> int:
+    """Process 0's number, in every process, once all of them are here."""
+    if not _joined():
+        return number
+    message = torch.tensor(number, device=device)
+    distributed.broadcast(message, src=0)
+    return int(message)
+
+
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    if _joined():
+        distributed.barrier()
+
+
+def average_numbers(numbers: Mapping[str, float], device: torch.device) -> dict[str, float]:
+    """Mean of each number over the processes."""
+    if not _joined():
+        return dict(numbers)
+    message = torch.tensor(list(numbers.values()), device=device)
+    distributed.all_reduce(message)
+    return dict(zip(numbers, (message / world()).tolist(), strict=True))
+
+
+def average_gradients(model: nn.Module) -> None:
+    """Mean of the dense gradients over the processes, in one message; `Optimizer` sees to the sparse ones.
+
+    A gradient that is missing here (a part of the network that these images didn't use) counts as zero. One
+    that is missing everywhere stays missing, so that the optimizer leaves the parameter alone, as it does in
+    a single process.
+    """
+    if not _joined():
+        return
+    parameters = [
+        p for name, p in model.named_parameters() if p.requires_grad and name not in LAZY_PARAMETERS
+    ]
+    flat = [p.new_zeros(p.numel()) if p.grad is None else p.grad.reshape(-1) for p in parameters]
+    present = flat[0].new_tensor([p.grad is not None for p in parameters])
+    message = torch.cat([*flat, present])
+    distributed.all_reduce(message)
+    *sums, present = torch.split(message, [*(p.numel() for p in parameters), len(parameters)])
+    for parameter, summed, count in zip(parameters, sums, present.tolist(), strict=True):
+        if count:
+            mean = summed.view_as(parameter) / world()
+            parameter.grad = mean if parameter.grad is None else parameter.grad.copy_(mean)

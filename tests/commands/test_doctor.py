@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+
+from partdistillation.commands import doctor
+from partdistillation.errors import StoreError
+from partdistillation.runs import store
+
+
+def stage(out: Path, name: str) -> Path:
+    folder = out / name
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}", encoding="utf-8")
+    return folder
+
+
+def test_prints_what_a_bug_report_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    doctor.run(None)
+    printed = capsys.readouterr().out
+    for word in ("python", "torch", "transformers", "device", "threads", "memory", "disk"):
+        assert f" {word} " in printed
+
+
+def test_whole_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage(tmp_path, "objects")
+    monkeypatch.setattr(store, "verify", lambda _: [])
+    doctor.run(tmp_path)
+    assert "objects: whole" in capsys.readouterr().out
+
+
+def test_every_problem_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage(tmp_path, "objects")
+    damaged = stage(tmp_path, "segments")
+    monkeypatch.setattr(
+        store, "verify", lambda folder: ["a is missing", "b is damaged"] if folder == damaged else []
+    )
+    with pytest.raises(
+        StoreError, match="missing or damaged files in segments: run the command that made them"
+    ):
+        doctor.run(tmp_path)
+    printed = capsys.readouterr().out
+    assert "objects: whole" in printed
+    assert "segments: a is missing\nsegments: b is damaged\n" in printed
+
+
+def test_unreadable_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage(tmp_path, "objects")
+    with pytest.raises(StoreError, match="in objects"):
+        doctor.run(tmp_path)
+    assert "objects: " in capsys.readouterr().out
+
+
+def test_no_such_run(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="expected the folder of a run, found none"):
+        doctor.run(tmp_path / "missing")

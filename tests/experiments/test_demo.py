@@ -1,0 +1,138 @@
+"""The demo at its smallest: everything is there, and running it again changes nothing."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from partdistillation.config import Recipe
+from partdistillation.experiments import demo
+from partdistillation.experiments.demo import Plan, play
+from partdistillation.experiments.demo_tables import Claim
+from partdistillation.recipes import DEMO, seeded
+from partdistillation.runs.profiling import profiled
+
+METHODS = [
+    ("whole object as one part", "control"),
+    ("segments: encoder, 3 + 4", "result"),
+    ("segments: encoder, 3", "result"),
+    ("segments: encoder, 4", "result"),
+    ("segments: random encoder, 3 + 4", "control"),
+    ("segments: RGB + xy", "control"),
+    ("proposals: overlapping", "result"),
+    ("proposals: unique per pixel", "result"),
+    ("part model", "result"),
+    ("one-stage", "baseline"),
+    ("supervised", "baseline"),
+]
+
+
+@pytest.fixture(scope="module")
+def plan(tiny_recipe: Recipe) -> Plan:
+    return Plan(train=8, val=3, size=64, recipe=tiny_recipe)
+
+
+@pytest.fixture(scope="module")
+def played(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("demo")
+    assert (
+        play(plan, out, seed=1, from_scratch=False, device="cpu", workers=1) == out / "report" / "index.html"
+    )
+    return out
+
+
+def test_every_method_is_measured_under_both_protocols(played: Path) -> None:
+    table = json.loads((played / "table.json").read_text())
+    assert [(one["name"], one["kind"]) for one in table] == METHODS
+    for one in table:
+        assert (one["strict"]["images"], one["paper"]["images"]) == (3, 3)
+        named = not one["name"].startswith(("segments", "proposals"))
+        assert (one["strict"]["c_miou"] is not None) == named
+
+
+def test_the_table_says_what_holds(played: Path) -> None:
+    text = (played / "table.md").read_text()
+    assert all(f"| {name}" in text for name, _ in METHODS)
+    assert text.count("holds (") + text.count("does not hold (") == 3
+    assert "nan" not in text
+
+
+def test_the_report_shows_validation_images(played: Path) -> None:
+    page = (played / "report" / "index.html").read_text()
+    for text in (
+        "Parts discovered in PartShapes",
+        "segments: RGB + xy",
+        "baseline: one-stage",
+        "Discovered parts",
+    ):
+        assert text in page, text
+    assert len(list((played / "report" / "images").glob("*.webp"))) >= 3 * 5  # image, objects, ..., parts
+
+
+def test_running_it_again_changes_nothing(played: Path, plan: Plan) -> None:
+    files = {path: path.read_bytes() for path in played.rglob("*") if path.is_file()}
+    play(plan, played, seed=1, from_scratch=False, device="cpu", workers=1)
+    assert {path: path.read_bytes() for path in played.rglob("*") if path.is_file()} == files
+
+
+def test_splits_and_seeds_are_different_drawings(tmp_path: Path, plan: Plan) -> None:
+    pictures = set()
+    for seed in (0, 1):
+        demo.draw(plan, tmp_path / str(seed), seed)
+        pictures |= {path.read_bytes() for path in (tmp_path / str(seed)).rglob("*.png")}
+    assert len(pictures) == 2 * (plan.train + plan.val)
+
+
+def test_the_seed_is_in_every_stage() -> None:
+    recipe = seeded(DEMO, 3)
+    stages = (recipe.pretrain, recipe.segments, recipe.proposals, recipe.ranking, recipe.distillation)
+    assert [stage.seed for stage in stages] == [3] * 5
+    assert recipe.pretrain.warmup.seed == 3
+
+
+def logged(metrics: Path) -> set[str]:
+    return {json.loads(line)["stage"] for line in metrics.read_text().splitlines()}
+
+
+def test_baselines_are_trained_beside_the_method(plan: Plan, played: Path, tmp_path: Path) -> None:
+    with profiled() as profile:
+        play(plan, tmp_path, seed=1, from_scratch=False, device="cpu", workers=2)
+    assert logged(tmp_path / "metrics.jsonl") == {"proposals", "distillation"}  # two writers would lose lines
+    for name in ("one_stage", "supervised"):
+        assert logged(tmp_path / "baselines" / name / "metrics.jsonl") == {name}
+        assert profile.costs[name,].calls  # though it was another process that trained it
+    assert [one["name"] for one in json.loads((tmp_path / "table.json").read_text())] == [
+        name for name, _ in METHODS
+    ]
+    assert "supervised: 2/2 steps" in (tmp_path / "baselines" / "progress.log").read_text()
+
+
+def test_a_baseline_that_fails_beside_says_why(plan: Plan, played: Path, tmp_path: Path) -> None:
+    shutil.copytree(played, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "baselines")
+    (tmp_path / "out" / "baselines").write_text("in the way")
+    with pytest.raises(FileExistsError):
+        play(plan, tmp_path / "out", seed=1, from_scratch=False, device="cpu", workers=2)
+
+
+def test_claims_hold_or_do_not() -> None:
+    claim = Claim("a beats b by 5", ours=31.0, other=25.0, margin=5.0, of="b")
+    assert str(claim) == "a beats b by 5: holds (31.0 against 25.0 of b)"
+    assert str(replace(claim, ours=29.0)) == "a beats b by 5: does not hold (29.0 against 25.0 of b)"
+
+
+def test_stage_0_learns_from_drawings_of_its_own(plan: Plan, tmp_path: Path) -> None:
+    warmup = {"steps": 1, "batch_size": 2, "image_size": 32, "min_side": 1}
+    network = {"backbone": "small", "hidden_dim": 32, "pixel_decoder_layers": 1, "decoder_layers": 1}
+    few = {"num_queries": 4, "steps": 1, "batch_size": 2, "image_size": 64, "points": 16, "warmup": warmup}
+    recipe = plan.recipe.updated({"pretrain": {**network, **few}})
+    folder = demo.pretrain(replace(plan, pretrain=6), recipe, tmp_path, seed=0, device="cpu")
+    assert (folder / "model.safetensors").exists()
+    demo.draw(plan, tmp_path / "data", seed=0)
+    own, others = (
+        {path.read_bytes() for path in (tmp_path / place).rglob("*.png")} for place in ("stage0", "data")
+    )
+    assert len(own) == 6
+    assert not own & others

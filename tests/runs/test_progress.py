@@ -1,0 +1,41 @@
+import pytest
+from rich.console import Console
+
+from partdistillation.runs import progress as module
+from partdistillation.runs.progress import progress
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [0.0]
+    monkeypatch.setattr("partdistillation.runs.progress.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_one_line_a_minute_without_a_terminal(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("segments", 10, done=4) as advance:
+        for seconds in (30, 61, 70, 122):
+            clock[0] = seconds
+            advance(note="loss 1.5" if seconds == 61 else "")
+    assert capsys.readouterr().err.splitlines() == [
+        "segments: 6/10 shards, 0:02:02 left, loss 1.5",
+        "segments: 8/10 shards, 0:01:01 left",
+    ]
+
+
+def test_the_last_line_comes_at_once(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("train", 2, unit="steps") as advance:
+        clock[0] = 1.0
+        advance(2)
+    assert capsys.readouterr().err == "train: 2/2 steps\n"
+
+
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(
+        module, "Console", lambda stderr: Console(stderr=stderr, force_terminal=True, width=100)
+    )
+    with progress("train", 2, unit="steps") as advance:
+        advance(2, "loss 1.5")
+    shown = capsys.readouterr().err
+    assert "2/2" in shown
+    assert "loss 1.5" in shown
