@@ -207,7 +207,15 @@ def test_named_things_exist(page: Path) -> None:
 
 @pytest.mark.parametrize(
     "span",
-    ["src/gone.py", "stages/gone.py", "--gone", "--segments.gone", "PartGone", "segments.gone", "cli.gone"],
+    [
+        "src/gone.py",
+        "stages/gone.py",
+        "--gone",
+        "--segments.gone",
+        "PartGone",
+        "segments.gone",
+        "stages.gone.gone",
+    ],
 )
 def test_the_rule_would_notice(span: str) -> None:
     assert problem(span)
