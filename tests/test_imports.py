@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -65,12 +66,11 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(SOURCE / PACKAGE).with_suffix("").parts)
 
 
-def layer_of(module: str) -> int:
-    """The index in LAYERS of a dotted name inside the package."""
-    part = module.split(".")[0]
-    found = [index for index, layer in enumerate(LAYERS) if part in layer]
-    assert found, f"{PACKAGE}.{part} has no layer: give it one in {Path(__file__).name}"
-    return found[0]
+def place_of(module: str) -> int:
+    """The place in ORDER of a dotted name inside the package."""
+    wing = module.split(".")[0]
+    assert wing in ORDER, f"{PACKAGE}.{wing} has no place in the order: give it one in {Path(__file__).name}"
+    return ORDER.index(wing)
 
 
 def imported_names(tree: ast.AST) -> Iterator[str]:
@@ -83,30 +83,52 @@ def imported_names(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def imported_modules(path: Path) -> set[str]:
+    """The modules of the package that a file imports, late imports included."""
+    known = {name_of(module).removesuffix(".__init__") for module in modules()}
+    imported = set()
+    for name in imported_names(ast.parse(path.read_text(encoding="utf-8"))):
+        inside = name.removeprefix(f"{PACKAGE}.")
+        if inside != name:  # `from a import b`: the module b of a, or what a holds
+            imported.add(inside if inside in known else inside.rpartition(".")[0])
+    return imported - {""}
+
+
 @pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_imports_point_one_way(path: Path) -> None:
     name = name_of(path)
     if name == "__init__":  # the public API, resolved on first use
         return
-    for imported in imported_names(ast.parse(path.read_text(encoding="utf-8"))):
-        inside = imported.removeprefix(f"{PACKAGE}.")
-        if inside == imported or inside == "__version__":
-            continue
-        assert layer_of(inside) <= layer_of(name), f"{PACKAGE}.{name} must not import {imported}"
+    for imported in imported_modules(path):
+        assert place_of(imported) <= place_of(name), f"{PACKAGE}.{name} must not import {PACKAGE}.{imported}"
 
 
-def test_functional_imports_nothing_but_errors_profiling_and_itself() -> None:
-    for path in (SOURCE / PACKAGE / "functional").glob("*.py"):
-        for imported in imported_names(ast.parse(path.read_text(encoding="utf-8"))):
-            if imported.startswith(f"{PACKAGE}."):
-                allowed = {"errors", "functional", "profiling"}
-                assert imported.split(".")[1] in allowed, f"{path.name}: {imported}"
+def test_no_files_import_each_other_in_a_circle() -> None:
+    graph = {name_of(path).removesuffix(".__init__"): imported_modules(path) for path in modules()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_the_top_of_the_package_is_a_hall() -> None:
+    top = [path.name for path in (SOURCE / PACKAGE).glob("*.py")]
+    assert len(top) <= 8, top
+    wings = [path.name for path in (SOURCE / PACKAGE).iterdir() if (path / "__init__.py").exists()]
+    assert {*wings, *(Path(name).stem for name in top)} == {*ORDER, "__init__"}
+
+
+def test_functional_and_kernels_import_nothing_but_errors_and_themselves() -> None:
+    for wing, allowed in (
+        ("functional", {"errors", "functional", "kernels"}),
+        ("kernels", {"errors", "kernels"}),
+    ):
+        for path in (SOURCE / PACKAGE / wing).glob("*.py"):
+            wings = {imported.split(".")[0] for imported in imported_modules(path)}
+            assert wings <= allowed, f"{path.name}: {wings - allowed}"
 
 
 def test_the_rule_would_notice() -> None:
-    tree = ast.parse("def f():\n    from partdistillation import cli\n")
+    tree = ast.parse("def f():\n    from partdistillation.commands import main\n")
     assert list(imported_names(tree)) == ["partdistillation.commands.main"]
-    assert layer_of("cli") > layer_of("functional.masks")
+    assert place_of("commands") > place_of("functional.masks")
 
 
 @pytest.mark.parametrize("name", LIGHT)
