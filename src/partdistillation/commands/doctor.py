@@ -28,7 +28,7 @@ class DoctorArguments(Arguments):
 
 
 def doctor(arguments: DoctorArguments) -> None:
-    """Print versions, device, memory, disk; verify a run's files or a data set."""
+    """Print versions, device, memory; verify a run's files or a data set."""
     if arguments.dataset is None:
         run(arguments.out)
     else:

@@ -120,7 +120,7 @@ class FewShotArguments(ExperimentArguments):
 
 
 def few_shot(arguments: FewShotArguments) -> None:
-    """Fine-tune models on 1 to 100 % of the true parts and plot how they learn."""
+    """Fine-tune models on 1 to 100 % of the true parts: learning curves."""
     from partdistillation.experiments import few_shot
 
     few_shot.few_shot(arguments.runs(), arguments.inputs.out, arguments.models)

@@ -43,7 +43,7 @@ class EvaluateArguments(SettingsArguments):
 
 
 def evaluate(arguments: EvaluateArguments) -> None:
-    """Compare predictions, or a model, with ground-truth parts: AR@k, mIoU, AP."""
+    """Compare predictions, or a model, with true parts: AR@k, mIoU, AP."""
     from partdistillation import pipeline
 
     protocol, table = arguments.protocol, arguments.parts_table

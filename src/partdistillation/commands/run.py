@@ -52,7 +52,7 @@ def proposals(arguments: StageArguments) -> None:
 
 
 def rank(arguments: StageArguments) -> None:
-    """Stage 4: cluster the proposals of every object class into part classes."""
+    """Stage 4: cluster each object class's proposals into part classes."""
     from partdistillation import pipeline
 
     pipeline.rank(arguments.inputs, arguments.settings)
