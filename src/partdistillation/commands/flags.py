@@ -107,7 +107,7 @@ def flags(
 ) -> Iterator[Flag]:
     """The flags of a class of arguments or settings; defaults are those in `values`, else the class's."""
     hints = get_type_hints(kind, include_extras=True)
-    for name, text in texts(kind).items():
+    for name, text in _texts(kind).items():
         default = values.get(name, _defaults(kind)[name])
         if isinstance(default, Settings):
             yield from flags(type(default), vars(default), (*place, name), text)
@@ -116,7 +116,7 @@ def flags(
 
 
 @cache
-def texts(kind: type) -> dict[str, str]:
+def _texts(kind: type) -> dict[str, str]:
     """The docstrings of a dataclass's fields, its own before inherited ones."""
     names = {entry.name for entry in fields(kind)}
     docstrings: dict[str, str] = {}
