@@ -57,7 +57,7 @@ class Settings:
     def __post_init__(self) -> None:
         hints = _field_types(type(self))
         for entry in fields(self):
-            _check(_dotted(self.section, entry.name), hints[entry.name], getattr(self, entry.name))
+            check(_dotted(self.section, entry.name), hints[entry.name], getattr(self, entry.name))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values: what YAML and JSON can hold, in the order of the fields."""
@@ -92,11 +92,14 @@ class Settings:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the known word nearest to `word`; else the (first) known words."""
     known = list(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if near:
-        return f" Did you mean {near[0]!r}?"
     more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
-    return f" Known: {', '.join(known[:_LISTED])}{more}."
+    return nearest(word, known) or f" Known: {', '.join(known[:_LISTED])}{more}."
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the known word nearest to `word`; nothing where none is like it."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.7)  # not gpu for cpu
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -154,7 +157,7 @@ def _plain(value: object) -> object:
 
 
 def _from_yaml(hint: object, value: object) -> object:
-    """A YAML value as the field's type where nothing is lost; else as it is, for `_check` to refuse."""
+    """A YAML value as the field's type where nothing is lost; else as it is, for `check` to refuse."""
     hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if hint is float and isinstance(value, int | str) and not isinstance(value, bool):
         try:  # YAML 1.1 takes 1e-4 for a string
@@ -168,11 +171,18 @@ def _from_yaml(hint: object, value: object) -> object:
     return value
 
 
-def _check(name: str, hint: object, value: object) -> None:
+def check(name: str, hint: object, value: object) -> None:
+    """Make sure that a value is what a type, with its range, allows.
+
+    Raises:
+        ConfigError: it isn't; the message begins with `name`.
+    """
     limits = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Range)]
     hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if not _is_a(hint, value):
-        raise ConfigError(f"{name}: expected {_describe(hint)}, found {value!r}{_choice_hint(hint, value)}")
+        choices = map(str, get_args(hint)) if get_origin(hint) is Literal else ()
+        near = nearest(str(value), choices)
+        raise ConfigError(f"{name}: expected {_describe(hint)}, found {value!r}{near and '.'}{near}")
     for limit in limits:
         if isinstance(value, int | float) and value not in limit:
             raise ConfigError(f"{name}: expected {_describe(hint)} {limit}, found {value!r}")
@@ -203,10 +213,3 @@ def _describe(hint: object) -> str:
     if isinstance(hint, type) and issubclass(hint, Settings):
         return f"a section ({hint.__name__})"
     return _WORDS[hint]
-
-
-def _choice_hint(hint: object, value: object) -> str:
-    if get_origin(hint) is not Literal:
-        return ""
-    near = difflib.get_close_matches(str(value), [str(choice) for choice in get_args(hint)], n=1)
-    return f". Did you mean {near[0]!r}?" if near else ""

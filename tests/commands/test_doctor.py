@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from partdistillation.commands import doctor
+from partdistillation.commands.main import main
 from partdistillation.errors import StoreError
 from partdistillation.runs import store
 
@@ -12,6 +13,15 @@ def stage(out: Path, name: str) -> Path:
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text("{}", encoding="utf-8")
     return folder
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(doctor, "run", calls.append)
+    monkeypatch.setattr(doctor, "check_dataset", lambda *args: calls.append(args))
+    assert main(["doctor"]) == main(["doctor", "--out", "a"]) == 0
+    assert main(["doctor", "--dataset", "paco", "b"]) == 0
+    assert calls == [None, Path("a"), ("paco", Path("b"))]
 
 
 def test_prints_what_a_bug_report_needs(capsys: pytest.CaptureFixture[str]) -> None:

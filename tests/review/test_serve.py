@@ -73,8 +73,8 @@ def test_one_server_a_review(make_run: MakeRun, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--verdicts", 0), "--verdicts: expected at least 1"),
-        (("--port", 65536), "--port: expected 0 to 65535"),
+        (("--verdicts", 0), "--verdicts: expected an integer at least 1"),
+        (("--port", 65536), "--port: expected an integer from 0 to 65535"),
         (("--host", "0.0.0.0"), "reviewers need a token"),
         ((), "expected a stage's folder"),
         (("--export", "x.jsonl"), "expected the database of a review"),

@@ -194,11 +194,11 @@ def test_the_steps_of_the_segments_stage(drawings: Path, tiny_recipe: Recipe, tm
 def test_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def command(_: cli.Arguments) -> None:
+    def command(_: object) -> None:
         with span("segments"):
             pass
 
-    monkeypatch.setitem(cli.COMMANDS, "segments", (cli.StageArguments, command))
+    monkeypatch.setitem(cli.COMMANDS, "segments", cli.COMMANDS["segments"]._replace(function=command))
     assert cli.main(["segments", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out == ""
     assert cli.main(["segments", "--out", str(tmp_path), "--profile"]) == 0

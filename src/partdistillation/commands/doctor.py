@@ -4,18 +4,35 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from partdistillation.commands.arguments import Arguments, Command, Written
 from partdistillation.errors import InputError, StoreError
-from partdistillation.runs import store
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PACKAGES = ("partdistillation", "torch", "transformers", "numpy", "scipy", "scikit-learn", "numba", "pyarrow")
 GIB = 1024**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorArguments(Arguments):
+    out: Path | None = None
+    """Folder of a run whose files are to be verified."""
+    dataset: Annotated[tuple[str, Path] | None, Written("NAME DIR")] = None
+    """Part data set (docs/part-datasets.md), and the folder of the copy to check, instead."""
+
+
+def doctor(arguments: DoctorArguments) -> None:
+    """Print versions, device, memory; verify a run's files or a data set."""
+    if arguments.dataset is None:
+        run(arguments.out)
+    else:
+        check_dataset(*arguments.dataset)
 
 
 def run(out: Path | None) -> None:
@@ -24,6 +41,9 @@ def run(out: Path | None) -> None:
     Raises:
         StoreError: a stage of `out` isn't whole (raised after everything has been printed).
     """
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(show_header=False, box=None)
     for name, value in (*_software(), *_machine(out or Path())):
         table.add_row(name, value)
@@ -45,18 +65,22 @@ def check_dataset(name: str, root: Path) -> None:
     Raises:
         InputError: no such data set or folder; or the copy has problems (raised after all are printed).
     """
-    from partdistillation.datasets.prepare import findings  # not to slow the rest down
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
-    found = findings(name, root)
+    from partdistillation.datasets.prepare import findings
+
+    notes = findings(name, root)
     console = Console()
     table = Table(show_header=False, box=None)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for severity, text in found:
+    for severity, text in notes:
         style = {"ok": "green", "note": "yellow", "problem": "red"}[severity]
         table.add_row(Text(severity, style=style), Text(text))
     console.print(table)
-    problems = sum(severity == "problem" for severity, _ in found)
+    problems = sum(severity == "problem" for severity, _ in notes)
     if problems:
         raise InputError(f"{root}: expected a whole copy of {name}, found {problems} problems, listed above")
 
@@ -100,7 +124,9 @@ def _stages(out: Path) -> list[Path]:
     return sorted(manifest.parent for manifest in out.glob("*/manifest.json"))
 
 
-def _is_whole(stage: Path, console: Console) -> bool:
+def _is_whole(stage: Path, console: "Console") -> bool:
+    from partdistillation.runs import store
+
     try:
         problems = store.verify(stage)
     except StoreError as error:
@@ -110,3 +136,6 @@ def _is_whole(stage: Path, console: Console) -> bool:
     if not problems:
         console.print(f"{stage.name}: whole", style="green", markup=False)
     return not problems
+
+
+COMMANDS = (Command("doctor", DoctorArguments, doctor),)

@@ -1,0 +1,142 @@
+"""The method's commands: all stages, each stage, the report, prediction."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from partdistillation.commands.arguments import Command, Positional, ProfiledArguments, StageArguments
+from partdistillation.config import Device
+from partdistillation.settings import Range
+
+
+def run(arguments: StageArguments) -> None:
+    """Stages 1 to 5 and the report: from photographs to labelled parts."""
+    from partdistillation import pipeline
+
+    pipeline.run(arguments.inputs, arguments.settings)
+
+
+def pretrain(arguments: StageArguments) -> None:
+    """Stage 0: train an instance segmentation model on object masks."""
+    from partdistillation import pipeline
+
+    pipeline.pretrain(arguments.inputs, arguments.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectsArguments(StageArguments):
+    show: Annotated[int, Range(0, 100)] = 0
+    """Draw this many images (at most 100), chosen at random, with their objects: OUT/objects_sheet.png."""
+
+
+def objects(arguments: ObjectsArguments) -> None:
+    """Stage 1: find, or collect, the object masks of every image."""
+    from partdistillation import pipeline
+
+    pipeline.objects(arguments.inputs, arguments.settings)
+    pipeline.show_objects(arguments.inputs, arguments.show)
+
+
+def segments(arguments: StageArguments) -> None:
+    """Stage 2: group the pixels of every object into segments."""
+    from partdistillation import pipeline
+
+    pipeline.segments(arguments.inputs, arguments.settings)
+
+
+def proposals(arguments: StageArguments) -> None:
+    """Stage 3: train the class-agnostic proposal model on the segments."""
+    from partdistillation import pipeline
+
+    pipeline.proposals(arguments.inputs, arguments.settings)
+
+
+def rank(arguments: StageArguments) -> None:
+    """Stage 4: cluster each object class's proposals into part classes."""
+    from partdistillation import pipeline
+
+    pipeline.rank(arguments.inputs, arguments.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillArguments(StageArguments):
+    parts_table: Path | None = None
+    """Part table: learn its joined parts as one and its rejected ones not at all, into OUT/retrained."""
+
+
+def distill(arguments: DistillArguments) -> None:
+    """Stage 5: train the part model on the ranked parts."""
+    from partdistillation import pipeline
+
+    if arguments.parts_table is None:
+        pipeline.distill(arguments.inputs, arguments.settings)
+    else:
+        pipeline.retrain(arguments.inputs, arguments.settings, arguments.parts_table)
+
+
+def report(arguments: StageArguments) -> None:
+    """Write OUT/report/index.html: what ran, tables, curves and pictures."""
+    from partdistillation import pipeline
+
+    pipeline.report(arguments.inputs, arguments.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictArguments(ProfiledArguments):
+    model: Annotated[Path, Positional("MODEL")]
+    """Folder of a part model, as in OUT/part_model."""
+    images: Path
+    """Folder of photographs, or one photograph."""
+    objects: Path | None = None
+    """Object masks (COCO .json, or a folder of masks); without them the model finds the objects itself."""
+    out: Path = Path("out/predictions")
+    """Folder to write to."""
+    device: Device = "auto"
+    """Where networks run; auto takes a GPU if there is one."""
+    parts_table: Path | None = None
+    """Part table: which parts are joined, left out and what they are called; without it the model's own."""
+
+    @property
+    def folder(self) -> Path:
+        return self.out
+
+
+def predict(arguments: PredictArguments) -> None:
+    """Find the parts in new photographs with a part model."""
+    from partdistillation import inference
+
+    folder = inference.predict(
+        arguments.model,
+        arguments.images,
+        arguments.objects,
+        out=arguments.out,
+        device=arguments.device,
+        part_table=arguments.parts_table,
+    )
+    print(f"Look into {folder}")
+
+
+def settings(arguments: StageArguments) -> None:
+    """List every setting of every stage: what it means and its value."""
+    from partdistillation.commands.help import settings_help
+
+    print(settings_help(arguments.settings))
+
+
+_LABELLING = ("images", "device", "workers")
+_OBJECTS = (*_LABELLING, "objects")
+_STAGES_1_TO_5 = ("encoder", "objects", "segments", "proposals", "ranking", "distillation")
+_VALIDATED = ("images", "objects", "val_images", "val_objects", "device")
+
+COMMANDS = (
+    Command("run", StageArguments, run, _OBJECTS, _STAGES_1_TO_5),
+    Command("pretrain", StageArguments, pretrain, _VALIDATED, ("pretrain",)),
+    Command("objects", ObjectsArguments, objects, _OBJECTS, ("encoder", "objects")),
+    Command("segments", StageArguments, segments, _LABELLING, ("encoder", "segments")),
+    Command("proposals", StageArguments, proposals, ("images", "device"), ("encoder", "proposals")),
+    Command("rank", StageArguments, rank, _LABELLING, ("ranking",)),
+    Command("distill", DistillArguments, distill, ("images", "device"), ("distillation",)),
+    Command("report", StageArguments, report, ("images",)),
+    Command("predict", PredictArguments, predict),
+    Command("settings", StageArguments, settings),
+)
