@@ -18,13 +18,13 @@ from partdistillation.config import Inputs, SegmentsConfig
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.evaluation.controls import segment_controls
 from partdistillation.functional.masks import box, encode
-from partdistillation.pictures.drawing import PALETTE, LegendRow
+from partdistillation.pictures.overlays import PALETTE, LegendRow
+from partdistillation.pictures.pages import DPI, Page, colored, panel_size, save_page
 from partdistillation.pictures.plots import Series
 from partdistillation.recipes import PAPER
 from partdistillation.report.figures import Choice, discovery, grouping, predictions, stages
-from partdistillation.report.figures.layers import choose, matched, part_map
 from partdistillation.report.figures.names import names_for
-from partdistillation.report.figures.page import DPI, Page, colored, panel_size, save_page
+from partdistillation.report.figures.photographs import choose, matched, part_map
 from partdistillation.report.figures.segment_ways import ways_in
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.part_table import ClassParts, PartTable, write_part_table

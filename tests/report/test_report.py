@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from partdistillation.errors import InputError
-from partdistillation.pictures.drawing import PALETTE
+from partdistillation.pictures.curves import HEIGHT, WIDTH, draw
+from partdistillation.pictures.overlays import PALETTE
 from partdistillation.report import (
     Chart,
     ClassGallery,
@@ -30,7 +31,6 @@ from partdistillation.report import (
     read_curves,
 )
 from partdistillation.report.cells import duration, table_view
-from partdistillation.report.curves import HEIGHT, WIDTH, draw
 from partdistillation.report.data import Pixels
 
 HOSTILE = """<script>alert("1")</script> & '"><img src=x onerror=alert(1)> </style> {{ 7 * 7 }}"""

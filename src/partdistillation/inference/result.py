@@ -18,7 +18,7 @@ from partdistillation.data.coco_writer import (
 )
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import box, encode
-from partdistillation.pictures.drawing import (
+from partdistillation.pictures.overlays import (
     PALETTE,
     LegendRow,
     enlarge,

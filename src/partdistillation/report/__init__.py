@@ -1,7 +1,7 @@
 """One static HTML page about a run, with pictures: fill a `ReportData`, call `build_report`."""
 
+from partdistillation.pictures.curves import read_curves
 from partdistillation.report.build import build_report
-from partdistillation.report.curves import read_curves
 from partdistillation.report.data import (
     Chart,
     ClassGallery,
@@ -16,7 +16,7 @@ from partdistillation.report.data import (
     Table,
     TableRow,
 )
-from partdistillation.report.pictures import part_tile, picture_row
+from partdistillation.report.panels import part_tile, picture_row
 
 __all__ = [
     "Chart",

@@ -10,8 +10,8 @@ import jinja2
 from markupsafe import Markup
 from PIL import Image
 
-from partdistillation.pictures.drawing import contact_sheet
-from partdistillation.report import curves
+from partdistillation.pictures import curves
+from partdistillation.pictures.overlays import contact_sheet
 from partdistillation.report.cells import duration, table_view
 from partdistillation.report.data import PartGallery, ReportData
 from partdistillation.runs.atomic import replace_file

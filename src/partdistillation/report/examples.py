@@ -15,9 +15,9 @@ from partdistillation.data.images import load_image
 from partdistillation.evaluation.run import Predictions
 from partdistillation.functional.masks import decode, decoded
 from partdistillation.functional.metrics import label_map
-from partdistillation.pictures.drawing import PALETTE
+from partdistillation.pictures.overlays import PALETTE
 from partdistillation.report.data import ClassGallery, PartGallery, PictureRow
-from partdistillation.report.pictures import part_tile, picture_row
+from partdistillation.report.panels import part_tile, picture_row
 from partdistillation.runs.records import Object, ObjectRow, Part, PartRow, R
 from partdistillation.runs.store import read_rows
 

@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from partdistillation.report.contact_sheet import contact_sheet
+from partdistillation.report.objects_sheet import contact_sheet
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.store import read_rows
 

@@ -12,8 +12,8 @@ from partdistillation.baselines import one_stage, supervised
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import StoreError
 from partdistillation.evaluation import run as evaluation
+from partdistillation.pictures.curves import read_curves
 from partdistillation.report.build import build_report
-from partdistillation.report.curves import read_curves
 from partdistillation.report.data import (
     Chart,
     ClassGallery,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from partdistillation.errors import InputError
+from partdistillation.pictures.pages import check_path
 from partdistillation.pictures.plots import Series, plain_label, save_plot
-from partdistillation.report.figures.page import check_path
 
 Counted = Literal["unique", "consistent"]
 _KEYS: dict[Counted, str] = {"unique": "unique_curves", "consistent": "curves"}

@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from partdistillation.errors import ConfigError
-from partdistillation.pictures.drawing import PALETTE, LegendRow, note_picture
-from partdistillation.report.figures.layers import (
+from partdistillation.pictures.overlays import PALETTE, LegendRow, note_picture
+from partdistillation.pictures.pages import Page, check_path, colored, panel_size, resized, save_page
+from partdistillation.report.figures.names import Names, names_for
+from partdistillation.report.figures.photographs import (
     Choice,
     LabelMap,
     choose,
@@ -22,8 +24,6 @@ from partdistillation.report.figures.layers import (
     rows_of,
     segment_map,
 )
-from partdistillation.report.figures.names import Names, names_for
-from partdistillation.report.figures.page import Page, check_path, colored, panel_size, resized, save_page
 from partdistillation.report.figures.segment_ways import Way, ways_in
 from partdistillation.review.collages.drawing import read_image
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow

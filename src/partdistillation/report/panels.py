@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from partdistillation.pictures.drawing import (
+from partdistillation.pictures.overlays import (
     PALETTE,
     contact_sheet,
     enlarge,

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from partdistillation.data.images import ImageInput
 from partdistillation.objects import accept, reject, to_object
-from partdistillation.pictures.drawing import PALETTE
+from partdistillation.pictures.overlays import PALETTE
 from partdistillation.report import objects_found
-from partdistillation.report.contact_sheet import GAP, SIDE, contact_sheet, object_cell, painting_order
 from partdistillation.report.objects_found import Found
+from partdistillation.report.objects_sheet import GAP, SIDE, contact_sheet, object_cell, painting_order
 from partdistillation.runs.records import Object, ObjectRow
 
 HEIGHT, WIDTH = 20, 40

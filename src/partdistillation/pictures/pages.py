@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from partdistillation.errors import InputError
-from partdistillation.pictures.drawing import PALETTE, LegendRow, overlay, plain_text, resize_labels
+from partdistillation.pictures.overlays import PALETTE, LegendRow, overlay, plain_text, resize_labels
 from partdistillation.runs.atomic import replace_file
 
 DPI = 300

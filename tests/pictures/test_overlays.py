@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partdistillation.pictures.drawing import (
+from partdistillation.pictures.overlays import (
     PALETTE,
     caption_font,
     contact_sheet,
