@@ -1,4 +1,4 @@
-"""The report's page: what it holds, that it is safe and whole, and the numbers and curves in it."""
+"""The report's page: what it holds, that it is safe and whole, and the numbers in it."""
 
 import base64
 import hashlib
@@ -11,27 +11,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partdistillation.errors import InputError
-from partdistillation.pictures.curves import HEIGHT, WIDTH, draw
-from partdistillation.pictures.overlays import PALETTE
-from partdistillation.report import (
-    Chart,
+from partdistillation.pictures.colors import PALETTE
+from partdistillation.pictures.curves import Chart, Curve
+from partdistillation.report.build import build_report
+from partdistillation.report.cells import duration, table_view
+from partdistillation.report.data import (
     ClassGallery,
-    Curve,
     Headline,
     PartGallery,
+    Pixels,
     ReportData,
     Spread,
     StageSummary,
     Table,
     TableRow,
-    build_report,
-    part_tile,
-    picture_row,
-    read_curves,
 )
-from partdistillation.report.cells import duration, table_view
-from partdistillation.report.data import Pixels
+from partdistillation.report.panels import part_tile, picture_row
 
 HOSTILE = """<script>alert("1")</script> & '"><img src=x onerror=alert(1)> </style> {{ 7 * 7 }}"""
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -227,47 +222,6 @@ def test_table_rows_must_have_a_value_a_column() -> None:
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
-
-
-def test_curves_are_drawn_inside_and_skip_what_is_not_finite() -> None:
-    points = [
-        (float(x), float(y)) for x, y in zip(range(1000), np.random.default_rng(0).random(1000), strict=True)
-    ]
-    points[3:6] = [(3.0, float("nan")), (4.0, float("inf")), (5.0, -1.0)]
-    drawing = draw(Chart("loss", (Curve("a", tuple(points)), Curve("b", ((7.0, 0.25),)), Curve("c", ()))))
-    assert drawing
-    assert [line.label for line in drawing.lines] == ["a", "b"]
-    assert drawing.lines[1].last == "0.25"
-    assert drawing.lines[1].raw == ""
-    for line in drawing.lines:
-        numbers = np.array(
-            [float(number) for number in re.findall(r"[-\d.]+", line.path + line.raw)]
-        ).reshape(-1, 2)
-        assert len(numbers) <= 2 * 240
-        assert (numbers >= 0).all()
-        assert (numbers <= [WIDTH, HEIGHT]).all()
-    assert [tick.text for tick in drawing.x_ticks] == ["0", "200", "400", "600", "800"]
-    assert [tick.text for tick in drawing.y_ticks] == ["-1", "-0.5", "0", "0.5", "1"]
-    assert draw(Chart("nothing", (Curve("c", ((0.0, float("nan")),)),))) is None
-
-
-@pytest.mark.parametrize("points", [((0.0, 0.0),), ((5.0, 2e-5), (5.0, 2e-5)), ((0.0, 1e9), (1e6, 1e-9))])
-def test_odd_curves_are_drawn(points: tuple[tuple[float, float], ...]) -> None:
-    drawing = draw(Chart("odd", (Curve("a", points),)))
-    assert drawing
-    assert "nan" not in drawing.lines[0].path
-    assert len(drawing.y_ticks) < 12
-
-
-def test_read_curves(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    path.write_text(
-        '{"step": 1, "loss": 3.5}\n{"step": 2, "loss": 3, "note": "x"}\n{"loss": 1}\n{"step": 3, "lo'
-    )
-    assert read_curves(path, ["loss", "mask"]) == (Curve("loss", ((1.0, 3.5), (2.0, 3.0))),)
-    path.write_text('{"step": 1}\n[1]\n{"step": 2}\n')
-    with pytest.raises(InputError, match="line 2"):
-        read_curves(path, ["loss"])
 
 
 def test_tiles_show_the_part_and_rows_the_layers() -> None:

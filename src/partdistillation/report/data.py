@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from partdistillation.pictures.curves import Chart
+
 Pixels = UInt8[np.ndarray, "height width 3"]
 
 
@@ -55,24 +57,6 @@ class Table:
     better: Literal["high", "low", "none"] = "none"
     """Whether to mark the best number of a column and draw bars."""
     decimals: int = 1
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A line of a chart; points in the order of x. Points that aren't finite are left out."""
-
-    label: str
-    points: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Curves over one x axis."""
-
-    title: str
-    curves: tuple[Curve, ...]
-    x_label: str = "step"
-    y_label: str = "loss"
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from partdistillation.errors import PartDistillationError, StoreError
-from partdistillation.pictures.overlays import plain_text
+from partdistillation.pictures.text import plain_text
 from partdistillation.review.collages.drawing import TILE, draw_collage, draw_sheet, draw_tiles
 from partdistillation.review.collages.sampling import MAX_OBJECT_IOU, PER_PART, PartSample, sample_parts
 from partdistillation.runs.atomic import replace_file
