@@ -10,15 +10,8 @@ from hypothesis import strategies as st
 
 from partdistillation.errors import StoreError
 from partdistillation.review import export_verdicts
-from partdistillation.review.store import (
-    NOTHING,
-    ChangedElsewhereError,
-    Item,
-    ReviewStore,
-    State,
-    Vote,
-    tidy,
-)
+from partdistillation.review.store import ChangedElsewhereError, Item, ReviewStore, tidy
+from partdistillation.review.votes import NOTHING, State, Vote
 from partdistillation.runs.verdicts import Verdict
 
 from .conftest import HOSTILE, Clock, fill, sample

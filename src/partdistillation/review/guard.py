@@ -116,9 +116,9 @@ class Guard:
             raise Refused(403, "expected the Origin of the page")
         if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise Refused(415, "expected JSON")
-        given = headers.get(PAGE_HEADER)
+        token = headers.get(PAGE_HEADER)
         # The session's answer tells the page its token, so there only the header itself is asked for.
-        if given is None or (path != "/api/session" and not _equal(given, self._page_token)):
+        if token is None or (path != "/api/session" and not _equal(token, self._page_token)):
             raise Refused(403, "expected a request of the page")
 
 
@@ -135,8 +135,8 @@ class Access:
 
     def allows(self, headers: Mapping[str, str]) -> bool:
         """Whether the request has the cookie, or the token as `Authorization: Bearer`."""
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.accepts(given.strip()):
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self.accepts(token.strip()):
             return True
         try:
             cookies = SimpleCookie(headers.get("cookie", ""))
@@ -145,8 +145,8 @@ class Access:
         return COOKIE in cookies and _equal(cookies[COOKIE].value, self.cookie)
 
 
-def _equal(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode(), wanted.encode())
+def _equal(secret: str, expected: str) -> bool:
+    return hmac.compare_digest(secret.encode(), expected.encode())
 
 
 def _single_headers(scope: Scope) -> dict[str, str]:
@@ -191,13 +191,13 @@ async def _body(receive: Receive) -> bytes:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    given = False
+    replayed = False
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
+        nonlocal replayed
+        if replayed:
             return await receive()
-        given = True
+        replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
