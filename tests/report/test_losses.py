@@ -12,12 +12,13 @@ from partdistillation.report.losses import charts, read_curves
 def test_read_curves(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(
-        '{"step": 1, "loss": 3.5}\n{"step": 2, "loss": 3, "note": "x"}\n{"loss": 1}\n{"step": 3, "lo'
+        '{"stage": "a", "step": 1, "mask": 3.5}\n{"stage": "a", "step": 2, "mask": 3, "note": "x"}\n'
+        '{"stage": "a", "mask": 1}\n{"stage": "b", "step": 1, "mask": 9}\n{"stage": "a", "step": 3, "ma'
     )
-    assert read_curves(path, ["loss", "mask"]) == (Curve("loss", ((1.0, 3.5), (2.0, 3.0))),)
+    assert read_curves(path, "a") == (Curve("mask", ((1.0, 3.5), (2.0, 3.0))),)
     path.write_text('{"step": 1}\n[1]\n{"step": 2}\n')
     with pytest.raises(InputError, match="line 2"):
-        read_curves(path, ["loss"])
+        read_curves(path, "a")
 
 
 def test_every_training_has_a_chart(tmp_path: Path) -> None:

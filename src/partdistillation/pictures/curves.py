@@ -27,8 +27,6 @@ class Chart:
 
     title: str
     curves: tuple[Curve, ...]
-    x_label: str = "step"
-    y_label: str = "loss"
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Line:
 class Drawing:
     """A chart, ready for the template."""
 
-    chart: Chart
+    title: str
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     lines: tuple[Line, ...]
@@ -78,7 +76,7 @@ def draw(chart: Chart) -> Drawing | None:
         return placed
 
     return Drawing(
-        chart,
+        chart.title,
         tuple(Tick(place(np.array([[t, 0.0]]))[0, 0], f"{t:,g}") for t in x_ticks if low[0] <= t <= high[0]),
         tuple(Tick(place(np.array([[0.0, t]]))[0, 1], f"{t:g}") for t in y_ticks),
         tuple(_line(label, points, place(_thinned(points))) for label, points in curves),

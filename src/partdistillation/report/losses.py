@@ -1,7 +1,6 @@
 """The losses of a run's trainings, as charts."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from partdistillation import baselines
@@ -25,7 +24,7 @@ def charts(out: Path) -> tuple[Chart, ...]:
         out / baselines.FOLDER / name / METRICS: {name: title} for name, title in BASELINES.items()
     }
     trainings = (
-        Chart(title, read_curves(path, LOSSES, stage=stage))
+        Chart(title, read_curves(path, stage))
         for path, titles in logs.items()
         if path.exists()
         for stage, title in titles.items()
@@ -33,32 +32,30 @@ def charts(out: Path) -> tuple[Chart, ...]:
     return tuple(chart for chart in trainings if chart.curves)
 
 
-def read_curves(
-    path: Path, names: Sequence[str], *, x: str = "step", stage: str | None = None
-) -> tuple[Curve, ...]:
-    """The curves of these names from a `metrics.jsonl`: one JSON object a line, numbers by name.
+def read_curves(path: Path, stage: str) -> tuple[Curve, ...]:
+    """The losses of a stage's training from a `metrics.jsonl`: one JSON object a line, numbers by name.
 
-    Lines without `x` or a name add no point to that curve; a name in no line gives no curve; a last line torn
-    by a kill is skipped. With `stage`, only the lines of that training count.
+    Lines without a step or a loss add no point to that curve; a loss in no line gives no curve; a last line
+    torn by a kill is skipped.
 
     Raises:
         InputError: a line before the last isn't a JSON object.
 
     """
-    points: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    points: dict[str, list[tuple[float, float]]] = {name: [] for name in LOSSES}
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-            position = record.get(x)
+            step = record.get("step")
         except (ValueError, AttributeError) as error:
             if number == len(lines):
                 break
             raise InputError(f"Expected a JSON object in {path}, line {number}; found {line:.80}.") from error
-        for name in names if stage in (None, record.get("stage")) else ():
+        for name in LOSSES if record.get("stage") == stage else ():
             value = record.get(name)
-            if _is_number(position) and _is_number(value):
-                points[name].append((float(position), float(value)))
+            if _is_number(step) and _is_number(value):
+                points[name].append((float(step), float(value)))
     return tuple(Curve(name, tuple(measured)) for name, measured in points.items() if measured)
 
 
