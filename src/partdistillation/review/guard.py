@@ -8,12 +8,13 @@ CORS, and HEAD and OPTIONS, which the page doesn't need, are answered 405 as any
 
 import hmac
 import ipaddress
-import json
 import re
 from collections.abc import Collection, Mapping
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 
+from starlette.datastructures import MutableHeaders
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 16 * 1024
@@ -85,7 +86,7 @@ class Guard:
             self._check(scope)
             body = await _body(receive)
         except Refused as refused:
-            await _refuse(send, refused)
+            await _answer(refused)(scope, receive, send)
             return
         await self._application(scope, _replay(body, receive), send)
 
@@ -206,23 +207,14 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 def _with_headers(send: Send) -> Send:
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
-            named = {name.lower() for name, _ in message["headers"]}
-            headers = dict(_HEADERS)
-            if b"cache-control" not in named:
-                headers["cache-control"] = "no-store"
-            extra = [(name.encode(), value.encode()) for name, value in headers.items()]
-            message = {**message, "headers": [*message["headers"], *extra]}
+            headers = MutableHeaders(scope=message)
+            headers.update(_HEADERS)
+            headers.setdefault("cache-control", "no-store")
         await send(message)
 
     return sent
 
 
-async def _refuse(send: Send, refused: Refused) -> None:
-    body = json.dumps({"detail": refused.detail}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if refused.status == 405:
-        headers.append((b"allow", b"GET, POST"))
-    if refused.status == 413:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _answer(refused: Refused) -> Response:
+    headers = {405: {"allow": "GET, POST"}, 413: {"connection": "close"}}.get(refused.status)
+    return JSONResponse({"detail": refused.detail}, refused.status, headers)
