@@ -49,10 +49,10 @@ def pictures(
     rows = {caption: _of(chosen, layer.rows) for caption, layer in layers.items()}
     picture_rows = []
     for image_id, row in chosen.items():
-        maps = {"objects": numbered_map(row, [item.rle for item in row.objects])}
+        maps = {"objects": numbered_map(row, [instance.rle for instance in row.objects])}
         for caption, layer in layers.items():
             maps[caption] = layer.label_map(rows[caption][image_id])
-        title = ", ".join(sorted({item.category for item in row.objects}))
+        title = ", ".join(sorted({instance.category for instance in row.objects}))
         picture_rows.append(picture_row(title, load_image(images_dir / row.file_name), maps))
     return tuple(picture_rows)
 
@@ -118,8 +118,8 @@ def _all_parts(objects_dir: Path, parts_dir: Path) -> Iterator[Example]:
     rows = zip(read_rows(objects_dir, ObjectRow), read_rows(parts_dir, PartRow), strict=True)
     for row, labelled in rows:
         chance = int.from_bytes(hashlib.blake2b(row.image_id.encode(), digest_size=8).digest())
-        for whole, parted in zip(row.objects, labelled.objects, strict=True):
-            for part in parted.parts:
+        for whole, object_parts in zip(row.objects, labelled.objects, strict=True):
+            for part in object_parts.parts:
                 yield Example(chance, whole, part, row)
 
 

@@ -14,7 +14,7 @@ LabelMap = Int[np.ndarray, "height width"]
 
 
 def numbered_map(row: Row, rles: Sequence[bytes], heights: Sequence[float] = ()) -> LabelMap:
-    """Masks' places + 1. Where masks overlap the highest is seen; without heights, the last."""
+    """Label masks from 1 in order. Where they overlap the highest is seen; without heights, the last."""
     order = sorted(range(len(rles)), key=heights.__getitem__) if heights else range(len(rles))
     return _painted(row, [rles[place] for place in order], order)
 
@@ -23,7 +23,7 @@ def part_map(row: PartRow) -> LabelMap:
     """Part ids + 1, the best score on top. A part id is one of its object's class: the same one of another
     class is another part.
     """
-    parts = (part for parted in row.objects for part in parted.parts)
+    parts = (part for labelled in row.objects for part in labelled.parts)
     ordered = sorted(parts, key=lambda part: part.score)
     return _painted(row, [part.rle for part in ordered], [part.part for part in ordered])
 

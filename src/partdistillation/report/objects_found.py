@@ -53,8 +53,8 @@ class ObjectCounts:
 
     def add(self, row: ObjectRow) -> None:
         self.images[len(row.objects)] += 1
-        self.classes.update(item.category for item in row.objects)
-        self.scores.update(round(item.score, 2) for item in row.objects)
+        self.classes.update(instance.category for instance in row.objects)
+        self.scores.update(round(instance.score, 2) for instance in row.objects)
         if not row.objects:
             reason = row.reason.replace(row.file_name, "…") if row.file_name else row.reason
             self.reasons[_SPECIFIC.sub("…", reason.split(";")[0])] += 1

@@ -47,8 +47,8 @@ def object_cell(image: UInt8[np.ndarray, "height width 3"], row: ObjectRow) -> I
     picture = Image.new("RGB", (SIDE, height), "#f0f1f3")
     picture.paste(_numbered(colored, labels), ((SIDE - width) // 2, 0))
     entries = tuple(
-        (f"{place + 1} {item.category} {item.score:.2f}", color_of(place))
-        for place, item in enumerate(row.objects)
+        (f"{place + 1} {instance.category} {instance.score:.2f}", color_of(place))
+        for place, instance in enumerate(row.objects)
     )
     return with_legend(picture, [LegendRow(_shortened(row.file_name), ()), LegendRow("", entries)])
 
@@ -68,11 +68,11 @@ def painting_order(row: ObjectRow) -> list[int]:
 
     Of those that nearly coincide (IoU over a half) the best is seen.
     """
-    encoded = EncodedMasks([item.rle for item in row.objects], row.height, row.width)
+    encoded = EncodedMasks([instance.rle for instance in row.objects], row.height, row.width)
     same = pairwise_iou(encoded, encoded) > 0.5
     areas: list[int] = []
-    for place, item in enumerate(row.objects):
-        areas.append(max([item.area, *(areas[better] for better in range(place) if same[place, better])]))
+    for place, instance in enumerate(row.objects):
+        areas.append(max([instance.area, *(areas[better] for better in range(place) if same[place, better])]))
     return sorted(range(len(areas)), key=lambda place: (-areas[place], -place))
 
 

@@ -117,15 +117,15 @@ def _objects(objects_dir: Path) -> str:
 
 def _segments(segments_dir: Path) -> str:
     rows = read_rows(segments_dir, SegmentRow)
-    return f"{sum(len(item.segments) for row in rows for item in row.objects):,} segments"
+    return f"{sum(len(instance.segments) for row in rows for instance in row.objects):,} segments"
 
 
 def _ranked(parts_dir: Path) -> str:
     counts = Counter(
-        (item.category, part.part)
+        (instance.category, part.part)
         for row in read_rows(parts_dir, PartRow)
-        for item in row.objects
-        for part in item.parts
+        for instance in row.objects
+        for part in instance.parts
     )
     categories = len({category for category, _ in counts})
     return f"{counts.total():,} parts of {len(counts):,} part classes, {categories:,} object classes"
@@ -178,7 +178,7 @@ def segment_layer(rows: Iterable[SegmentRow]) -> Layer[SegmentRow]:
     """Segments in colours that mean nothing; smaller ones lie under larger ones."""
 
     def label_map(row: SegmentRow) -> LabelMap:
-        masks = [segment for item in row.objects for segment in item.segments]
+        masks = [segment for instance in row.objects for segment in instance.segments]
         return numbered_map(row, [segment.rle for segment in masks], [segment.area for segment in masks])
 
     return Layer(rows, label_map)
@@ -188,7 +188,7 @@ def proposal_layer(rows: Iterable[ProposalRow]) -> Layer[ProposalRow]:
     """Proposals in colours that mean nothing, the best score on top."""
 
     def label_map(row: ProposalRow) -> LabelMap:
-        masks = [proposal for item in row.objects for proposal in item.proposals]
+        masks = [proposal for instance in row.objects for proposal in instance.proposals]
         return numbered_map(row, [proposal.rle for proposal in masks], [proposal.score for proposal in masks])
 
     return Layer(rows, label_map)

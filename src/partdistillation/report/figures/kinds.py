@@ -1,6 +1,6 @@
 """Figures of images side by side: a run's stages, groupings of pixels, predictions of several methods."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +56,7 @@ def stages(
     folder, images_dir = stage_in(run / "objects", ()), images_of(run, images)
     ids = choose(read_rows(folder, ObjectRow), choice, folder)
     rows = rows_of(ids, read_rows(folder, ObjectRow), folder)
-    categories = sorted({item.category for row in read_rows(folder, ObjectRow) for item in row.objects})
+    categories = sorted(_categories(read_rows(folder, ObjectRow)))
     columns = [_objects(rows, categories)]
     if segments := find_stage(run, ("segments",)):
         way = ways_in(segments)[0]
@@ -152,26 +152,31 @@ def _captions(names: Sequence[str], labels: Sequence[str]) -> Sequence[str]:
 # ---------------------------------------------------------------------- columns
 
 
+def _categories(rows: Iterable[ObjectRow]) -> set[str]:
+    return {instance.category for row in rows for instance in row.objects}
+
+
 def _objects(rows: Sequence[ObjectRow], categories: Sequence[str]) -> Column:
     """Objects in their classes' colours, and a line between two of a class."""
     place = {name: i for i, name in enumerate(categories)}
-    palettes = [np.array([color_of(place[item.category]) for item in row.objects]) for row in rows]
+    palettes = [np.array([color_of(place[instance.category]) for instance in row.objects]) for row in rows]
     return Column("objects", [_object_map(row) for row in rows], palettes)
 
 
 def _object_map(row: ObjectRow) -> LabelMap:
     """Smaller objects lie on larger ones."""
-    return numbered_map(row, [item.rle for item in row.objects], [-item.area for item in row.objects])
+    rles = [instance.rle for instance in row.objects]
+    return numbered_map(row, rles, [-instance.area for instance in row.objects])
 
 
 def _segment_map(row: SegmentRow) -> LabelMap:
     """Numbers that mean nothing."""
-    return numbered_map(row, [segment.rle for item in row.objects for segment in item.segments])
+    return numbered_map(row, [segment.rle for instance in row.objects for segment in instance.segments])
 
 
 def _proposal_map(row: ProposalRow) -> LabelMap:
     """Numbers that mean nothing, the best score on top."""
-    proposals = [proposal for item in row.objects for proposal in item.proposals]
+    proposals = [proposal for instance in row.objects for proposal in instance.proposals]
     return numbered_map(row, [proposal.rle for proposal in sorted(proposals, key=lambda p: p.score)])
 
 
@@ -190,7 +195,7 @@ def _labelled(ids: Sequence[str], stage: Path, part_table: Path | None = None) -
 
 def _object_legend(rows: Sequence[ObjectRow], categories: Sequence[str]) -> LegendRow:
     """The object classes that are seen."""
-    seen = {item.category for row in rows for item in row.objects}
+    seen = _categories(rows)
     entries = tuple((name, color_of(i)) for i, name in enumerate(categories) if name in seen)
     return LegendRow("objects", entries)
 
@@ -199,8 +204,8 @@ def _part_legend(rows: Sequence[PartRow], names: Names) -> list[LegendRow]:
     """The parts that are seen, by object class; part id i has the palette's colour i, as everywhere."""
     seen: dict[str, set[int]] = {}
     for row in rows:
-        for item in row.objects:
-            seen.setdefault(item.category, set()).update(part.part for part in item.parts)
+        for instance in row.objects:
+            seen.setdefault(instance.category, set()).update(part.part for part in instance.parts)
     return [
         LegendRow(category, tuple((names.name(category, part), color_of(part)) for part in sorted(parts)))
         for category, parts in sorted(seen.items())

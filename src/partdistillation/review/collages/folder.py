@@ -3,12 +3,11 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -32,8 +31,7 @@ _QUALITY = 90
 _PIXELS_PER_INCH = 100
 
 
-@dataclass(frozen=True)
-class Collage:
+class Collage(NamedTuple):
     """The picture of a part class."""
 
     category: str
@@ -46,23 +44,9 @@ class Collage:
     file: str
     """Relative to the folder of collages."""
 
-    def to_dict(self) -> dict[str, object]:
-        """As a summary has it."""
-        return {
-            "category": self.category,
-            "part": self.part,
-            "available": self.available,
-            "shown": self.tiles,
-            "unreadable": list(self.unreadable),
-            "file": self.file,
-        }
 
-    @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> "Collage":
-        unreadable = tuple(entry["unreadable"])
-        return cls(
-            entry["category"], entry["part"], entry["available"], entry["shown"], unreadable, entry["file"]
-        )
+_KEYS = ("category", "part", "available", "shown", "unreadable", "file")
+"""Of a collage in a summary."""
 
 
 def write_collages(
@@ -189,10 +173,12 @@ def _finished(folder: Path, made_from: str) -> tuple[Collage, ...] | None:
         document = json.loads((folder / SUMMARY).read_bytes())
         if document["made_from"] != made_from:
             return None
-        collages = tuple(map(Collage.from_dict, document["parts"]))
+        if any(entry["unreadable"] for entry in document["parts"]):
+            return None
+        collages = [Collage._make(entry[key] for key in _KEYS) for entry in document["parts"]]
     except (OSError, ValueError, KeyError, TypeError):  # not there, or not ours: it is written anew
         return None
-    return None if any(collage.unreadable for collage in collages) else collages
+    return tuple(collage._replace(unreadable=()) for collage in collages)
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:
@@ -238,5 +224,5 @@ def write_pdf(path: Path, pages: Sequence[Image.Image], title: str) -> None:
 
 
 def _write_summary(folder: Path, head: Mapping[str, object], collages: Sequence[Collage]) -> None:
-    document = {**head, "parts": [collage.to_dict() for collage in collages]}
+    document = {**head, "parts": [dict(zip(_KEYS, collage, strict=True)) for collage in collages]}
     replace_file(folder / SUMMARY, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())

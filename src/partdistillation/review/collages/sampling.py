@@ -104,16 +104,16 @@ def _rows(objects_dir: Path, parts_dir: Path) -> Iterator[tuple[ObjectRow, PartR
 def _tiles(row: ObjectRow, parts: PartRow, max_object_iou: float) -> dict[tuple[str, int], list[Tile]]:
     """An image's tiles by part class, one an object; none where every part of the class is the object."""
     tiles: dict[tuple[str, int], list[Tile]] = {}
-    objects = {item.object_id: item for item in row.objects}
-    for parted in parts.objects:
-        whole = objects[parted.object_id]
+    objects = {instance.object_id: instance for instance in row.objects}
+    for labelled in parts.objects:
+        whole = objects[labelled.object_id]
         masks: dict[int, list[bytes]] = {}
-        for part in parted.parts:
+        for part in labelled.parts:
             kept = masks.setdefault(part.part, [])
             if not _is_object(part, whole, row, max_object_iou):
                 kept.append(part.rle)
         for number, kept in masks.items():
-            same = tiles.setdefault((parted.category, number), [])
+            same = tiles.setdefault((labelled.category, number), [])
             if kept:
                 size = row.width, row.height
                 same.append(Tile(row.image_id, row.file_name, whole.object_id, *size, whole.box, tuple(kept)))
