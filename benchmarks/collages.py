@@ -23,7 +23,7 @@ from timing import machine
 from partdistillation.functional.masks import box, encode
 from partdistillation.review.collages import (
     PER_PART,
-    Made,
+    Collage,
     draw_collage,
     draw_sheet,
     draw_tiles,
@@ -121,7 +121,7 @@ def steps(out: Path, photos: Path, classes: int) -> dict[str, float]:
     return {step: 1000 * seconds / count.get(step, measured) for step, seconds in taken.items()}
 
 
-def timed(out: Path, photos: Path, workers: int) -> tuple[Sequence[Made], float, float]:
+def timed(out: Path, photos: Path, workers: int) -> tuple[Sequence[Collage], float, float]:
     """The collages, and the wall and CPU seconds that they took, all processes together."""
     wall, cpu = time.perf_counter(), _cpu()
     made = write_collages(out, photos, workers=workers)

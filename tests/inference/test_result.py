@@ -14,7 +14,7 @@ from PIL import Image
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import from_coco
 from partdistillation.inference.result import FoundObject, FoundPart, Result
-from partdistillation.pictures.drawing import PALETTE
+from partdistillation.pictures.colors import PALETTE
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partdistillation.evaluation.parts import PredictedPart
-from partdistillation.evaluation.run import Predictions, labelled_parts
 from partdistillation.functional.masks import encode
-from partdistillation.report.examples import TILES, Layer, galleries, part_map, pictures
+from partdistillation.report.examples import TILES, galleries, pictures
+from partdistillation.report.run import part_layer
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
 from partdistillation.runs.store import read_rows
 
@@ -63,23 +62,10 @@ def test_a_part_class_has_nine_examples_of_nine_images(run: Path) -> None:
 
 
 def test_pictures_are_spread_over_the_images_that_can_be_used(run: Path) -> None:
-    layers = {"parts": Layer(read_rows(run / "parts", PartRow), lambda row, _: labelled_parts(row))}
+    layers = {"parts": part_layer(read_rows(run / "parts", PartRow))}
     rows = pictures(run / "objects", run, layers, count=3)
     assert [row.title for row in rows] == ["cat"] * 3
     assert [[panel.caption for panel in row.panels] for row in rows] == [["image", "objects", "parts"]] * 3
     reds = [int(row.panels[0].pixels[0, 0, 0]) for row in rows]
     assert reds == [0, 60, 130]
     assert len(pictures(run / "objects", run, {}, count=99)) == COUNT
-
-
-def test_where_parts_overlap_the_better_score_is_seen() -> None:
-    row = ObjectRow("1", "a.png", 12, 8, "ok", "", ())
-
-    def seen(*parts: PredictedPart) -> list[int]:
-        return list(part_map(Predictions("1", "a.png", parts), row)[3])
-
-    strong, weak = PredictedPart("cat", box(2, 6), 0.9, 4), PredictedPart("cat", box(4, 8), 0.5, 1)
-    assert seen(strong, weak) == seen(weak, strong) == [0, 0, 5, 5, 5, 5, 2, 2, 0, 0, 0, 0]
-    first, second = PredictedPart("cat", box(0, 2), 0.9), PredictedPart("cat", box(2, 4), 0.9)
-    assert seen(first, second) == [1, 1, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0]
-    assert seen() == [0] * 12

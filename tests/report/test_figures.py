@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +17,14 @@ from partdistillation.config import Inputs, SegmentsConfig
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.evaluation.controls import segment_controls
 from partdistillation.functional.masks import box, encode
-from partdistillation.pictures.drawing import PALETTE, LegendRow
-from partdistillation.pictures.plots import Series
+from partdistillation.pictures.colors import PALETTE
+from partdistillation.pictures.curves import Curve
+from partdistillation.pictures.pages import panel_size
 from partdistillation.recipes import PAPER
 from partdistillation.report.figures import Choice, discovery, grouping, predictions, stages
-from partdistillation.report.figures.layers import choose, matched, part_map
+from partdistillation.report.figures.files import write
 from partdistillation.report.figures.names import names_for
-from partdistillation.report.figures.page import DPI, Page, colored, panel_size, save_page
+from partdistillation.report.figures.photographs import choose
 from partdistillation.report.figures.segment_ways import ways_in
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.part_table import ClassParts, PartTable, write_part_table
@@ -314,8 +314,8 @@ def test_curves_of_several_reviews_are_named_after_their_runs(
         (tmp_path / run / "review" / "scores.json").write_text(text)
     drawn: list[str] = []
 
-    def draw(path: Path, series: Sequence[Series], **_: str) -> Path:
-        drawn.extend(one.label for one in series)
+    def draw(path: Path, curves: Sequence[Curve], **_: str) -> Path:
+        drawn.extend(curve.label for curve in curves)
         return path
 
     module = importlib.import_module("partdistillation.report.figures.discovery")
@@ -375,89 +375,7 @@ def test_images_are_named() -> None:
         choose(rows[3:], Choice(), source)
 
 
-# ---------------------------------------------------------------------- colours
-
-
-def test_numbers_are_matched_by_shared_pixels() -> None:
-    reference = np.array([[1, 1, 1, 2, 2, 0]])
-    labels = np.array([[2, 2, 3, 1, 4, 4]])
-    assert matched(labels, reference).tolist()[0][:2] == [1, 1]
-    renamed = matched(labels, reference)[0].tolist()
-    assert {renamed[3], renamed[4]} >= {2}
-    assert len({renamed[0], renamed[2], renamed[3], renamed[4]}) == 4  # one to one
-    assert matched(reference, reference).tolist() == reference.tolist()
-    assert matched(np.zeros((2, 2), int), np.ones((2, 2), int)).tolist() == [[0, 0], [0, 0]]
-    assert matched(np.array([[1, 0]]), np.array([[0, 1]])).tolist() == [[2, 0]]  # no pixel shared: a new one
-
-
-def test_the_better_part_is_on_top() -> None:
-    assert part_map(part_row("a", (5, UPPER), (2, WHOLE)))[[15, 25, 0], 20].tolist() == [6, 3, 0]
-    assert part_map(part_row("a")).tolist() == np.zeros((SIDE, SIDE)).tolist()
-
-
 # ---------------------------------------------------------------------- files
-
-
-def page(*names: str, rows: int = 1) -> Page:
-    panel = np.zeros((60, 90, 3), np.uint8)
-    legend = tuple(LegendRow(name, ((name, PALETTE[0]), (name, PALETTE[1]))) for name in names)
-    return Page(("image", names[0] if names else "parts"), ((panel, panel),) * rows, legend)
-
-
-def test_a_png_says_how_large_it_is_printed(tmp_path: Path) -> None:
-    with Image.open(save_page(tmp_path / "figure.png", page("car", rows=3))) as picture:
-        assert picture.width == 7 * DPI == 2100
-        assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
-
-
-def test_a_pdf_is_a_page_with_text_and_the_pixels_of_its_panels(tmp_path: Path) -> None:
-    path = save_page(tmp_path / "figure.pdf", page("car", rows=3))
-    content = path.read_bytes()
-    assert len(re.findall(rb"/Type\s*/Page\b", content)) == 1
-    assert b"/FontFile2" in content or b"/TrueType" in content
-    sizes = [len(re.findall(rb"/%s\b" % size, content)) for size in (b"Height 60", b"Width 90")]
-    assert sizes[0] == sizes[1] > 0
-    again = save_page(tmp_path / "again.pdf", page("car", rows=3)).read_bytes()
-    assert again == content  # no date
-
-
-HOSTILE = ("$\\frac{$ $", "_hidden", "汽车 🚗", "line\nbreak\x00\x1b[31m", "x" * 5000, "", "../../etc/passwd")
-
-
-@pytest.mark.parametrize("kind", ["png", "pdf"])
-def test_hostile_names_are_just_text(tmp_path: Path, kind: str) -> None:
-    legend = tuple(LegendRow(name, ((name, PALETTE[0]),)) for name in HOSTILE)
-    panel = np.zeros((30, 50, 3), np.uint8)
-    path = save_page(tmp_path / f"figure.{kind}", Page(HOSTILE, ((panel,) * len(HOSTILE),), legend))
-    if kind == "png":
-        dots = np.abs(opened(path).astype(int) - PALETTE[0]).max(axis=2) < 3
-        assert dots.sum() > 300 * len(HOSTILE)
-
-
-def test_a_legend_is_wrapped(tmp_path: Path) -> None:
-    many = LegendRow("car", tuple((f"a part with a long name {i}", PALETTE[i]) for i in range(12)))
-    long = opened(save_page(tmp_path / "a.png", Page(page().captions, page().rows, (many,))))
-    short = opened(save_page(tmp_path / "b.png", page("car")))
-    assert len(long) > len(short) + 46
-    for i in range(12):
-        assert (np.abs(long.astype(int) - PALETTE[i]).max(axis=2) < 3).sum() > 300
-
-
-def test_tall_images_are_shown_smaller() -> None:
-    wide = panel_size(300, 600, 4)
-    assert (wide.width, wide.height) == ((2100 - 3 * 14) // 4, 257)
-    tall = panel_size(6000, 60, 4)
-    assert tall.height == round(1.4 * wide.width)
-    assert tall.width == 7
-
-
-def test_colours_lie_over_the_image_at_the_panel_s_size() -> None:
-    panel = np.full((80, 80, 3), 100, np.uint8)
-    labels = np.zeros((20, 20), int)
-    labels[:, 10:] = 2
-    shown = colored(panel, labels)
-    assert (shown[:, :35] == 100).all()
-    assert (shown[:, 50:] == (0.62 * PALETTE[1] + 0.38 * 100).round()).all()
 
 
 def test_a_figure_is_a_png_or_pdf_in_a_folder_that_is_there(run: Path, tmp_path: Path) -> None:
@@ -477,4 +395,4 @@ def test_too_many_images_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_a_figure_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "figure.png").mkdir()
     with pytest.raises(InputError, match=r"figure.png can't be written: .*; choose another --out"):
-        save_page(tmp_path / "figure.png", page())
+        write(tmp_path / "figure.png", b"")

@@ -3,7 +3,7 @@
 import pytest
 
 from partdistillation.review.agreement import agreement
-from partdistillation.review.store import Vote
+from partdistillation.review.votes import Vote
 
 
 def test_nobody_can_disagree_with_nobody() -> None:

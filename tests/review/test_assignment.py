@@ -6,7 +6,8 @@ from itertools import chain
 import pytest
 
 from partdistillation.review.assignment import RESERVED_SECONDS, Assignment, Progress
-from partdistillation.review.store import ReviewStore, Vote
+from partdistillation.review.store import ReviewStore
+from partdistillation.review.votes import Vote
 from partdistillation.runs.verdicts import Action
 
 from .conftest import Clock, fill

@@ -10,7 +10,8 @@ import pytest
 from partdistillation.commands import main as cli
 from partdistillation.errors import ConfigError
 from partdistillation.review import serve
-from partdistillation.review.store import ReviewStore, Vote
+from partdistillation.review.store import ReviewStore
+from partdistillation.review.votes import Vote
 from partdistillation.runs.atomic import locked
 from partdistillation.runs.verdicts import read_verdicts
 

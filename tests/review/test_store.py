@@ -1,6 +1,5 @@
 """Votes: what is acknowledged is stored, once, and can be undone."""
 
-import sqlite3
 import threading
 from pathlib import Path
 
@@ -10,15 +9,8 @@ from hypothesis import strategies as st
 
 from partdistillation.errors import StoreError
 from partdistillation.review import export_verdicts
-from partdistillation.review.store import (
-    NOTHING,
-    ChangedElsewhereError,
-    Item,
-    ReviewStore,
-    State,
-    Vote,
-    tidy,
-)
+from partdistillation.review.store import ChangedElsewhereError, Item, ReviewStore, tidy
+from partdistillation.review.votes import NOTHING, State, Vote
 from partdistillation.runs.verdicts import Verdict
 
 from .conftest import HOSTILE, Clock, fill, sample
@@ -50,38 +42,7 @@ def count(store: ReviewStore, table: str) -> int:
     return int(number)
 
 
-# ---------------------------------------------------------------------- the database
-
-
-def test_every_commit_waits_for_the_disk(store: ReviewStore) -> None:
-    assert store.query("PRAGMA journal_mode") == [("wal",)]
-    assert store.query("PRAGMA synchronous") == [(2,)]  # FULL
-
-
-def test_a_transaction_is_all_or_nothing(store: ReviewStore) -> None:
-    with pytest.raises(sqlite3.IntegrityError), store.transaction() as connection:
-        connection.executemany("INSERT INTO reviewers VALUES (1, 'a', 'a')", [(), ()])
-    assert count(store, "reviewers") == 0
-
-
-@pytest.mark.parametrize("content", [b"no database at all", b""])
-def test_another_file_is_told(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "review.sqlite"
-    path.write_bytes(content)
-    if content:
-        with pytest.raises(StoreError, match="expected the database of a review"):
-            ReviewStore(path)
-    else:  # what a kill leaves that came before the first write
-        ReviewStore(path).close()
-
-
-def test_another_database_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "review.sqlite"
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE meta (key TEXT, value TEXT)")
-        connection.execute("INSERT INTO meta VALUES ('layout', '0')")
-    with pytest.raises(StoreError, match="another version"):
-        ReviewStore(path)
+# ---------------------------------------------------------------------- what is judged
 
 
 def test_other_parts_of_the_same_run_are_refused(store: ReviewStore) -> None:

@@ -15,7 +15,8 @@ from partdistillation.evaluation.run import PROTOCOLS
 from partdistillation.evaluation.scores import Evaluation, Json
 from partdistillation.evaluation.tables import Provenance, percent, values
 from partdistillation.functional.metrics import Protocol
-from partdistillation.pictures.plots import Panel, Series, plain_label, save_panels
+from partdistillation.pictures.curves import Curve
+from partdistillation.pictures.plots import save_panels
 from partdistillation.runs.atomic import replace_file
 
 PAPER: Mapping[int, tuple[float, float]] = {
@@ -143,7 +144,7 @@ def as_json(runs: Sequence[Learned]) -> str:
 def plot(runs: Sequence[Learned], path: Path) -> Path:
     """Learning curves of all models: AR@200 and C-mIoU, protocol strict."""
 
-    def series(way: str, score: str) -> list[Series]:
+    def curves(way: str, score: str) -> list[Curve]:
         found: dict[str, tuple[list[float], list[float], list[float]]] = {}
         for same in _points(runs):
             of_runs = [100 * values(getattr(point, way).strict)[score] for point in same]
@@ -152,12 +153,12 @@ def plot(runs: Sequence[Learned], path: Path) -> Path:
             y.append(statistics.mean(of_runs))
             if len(of_runs) > 1:
                 spread.append(statistics.stdev(of_runs))
-        return [Series(plain_label(name), *curve) for name, curve in found.items()]
+        return [
+            Curve(name, tuple(zip(x, y, strict=True)), tuple(spread))
+            for name, (x, y, spread) in found.items()
+        ]
 
-    panels = [
-        Panel("AR@200, %", series("proposals", "AR@200")),
-        Panel("C-mIoU, %", series("parts", "c_miou")),
-    ]
+    panels = {"AR@200, %": curves("proposals", "AR@200"), "C-mIoU, %": curves("parts", "c_miou")}
     return save_panels(path, panels, x="labelled images, %", log_x=True)
 
 

@@ -18,16 +18,11 @@ from partdistillation.data.coco_writer import (
 )
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import box, encode
-from partdistillation.pictures.drawing import (
-    PALETTE,
-    LegendRow,
-    enlarge,
-    enlarge_labels,
-    name_tags,
-    outline,
-    overlay,
-    with_legend,
-)
+from partdistillation.pictures.colors import color_of
+from partdistillation.pictures.legends import LegendRow, with_legend
+from partdistillation.pictures.overlays import outline, overlay
+from partdistillation.pictures.sizes import enlarge, enlarge_labels
+from partdistillation.pictures.text import name_tags
 from partdistillation.runs.atomic import replace_file
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -206,12 +201,8 @@ class Result:
                 if found.category == category
                 for part in found.parts
             }
-            rows.append(
-                LegendRow(
-                    category,
-                    tuple((name, PALETTE[part % len(PALETTE)]) for part, name in sorted(names.items())),
-                )
-            )
+            entries = tuple((name, color_of(part)) for part, name in sorted(names.items()))
+            rows.append(LegendRow(category, entries))
         return rows
 
 

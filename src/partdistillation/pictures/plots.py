@@ -1,13 +1,14 @@
-"""Curves of experiments as pictures for papers: PNG or PDF, by the file's name."""
+"""Curves in print: PNG or PDF, by the file's name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from partdistillation.pictures.curves import Curve
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's, which people with any colour vision can tell apart."""
@@ -17,62 +18,41 @@ _LINES = ("-", "--", ":")
 """Of the first, the second and the third time that the colours are gone through."""
 
 
-class Series(NamedTuple):
-    """One curve."""
-
-    label: str
-    x: Sequence[float]
-    y: Sequence[float]
-    spread: Sequence[float] = ()
-    """Half the length of the error bar at each point; none where it is empty."""
-
-
-class Panel(NamedTuple):
-    """Curves over the same axes."""
-
-    y: str
-    """The axis' title."""
-    series: Sequence[Series]
-
-
-def plain_label(text: str) -> str:
-    """A label without what matplotlib takes for a formula, or leaves out of the legend."""
-    return text.replace("$", r"\$").lstrip("_") or "-"
-
-
-def save_plot(path: Path, series: Sequence[Series], *, x: str, y: str, log_x: bool = False) -> Path:
+def save_plot(path: Path, curves: Sequence[Curve], *, x: str, y: str) -> Path:
     """Draw curves with markers, a grid and a legend; `x` and `y` are the axes' titles."""
     figure = Figure(figsize=(5.2, 3.4), layout="constrained")
     axes = figure.add_subplot()
-    _draw(axes, Panel(y, series), x, log_x)
+    _draw(axes, curves, x, y)
     axes.legend(frameon=False)
     return _save(figure, path)
 
 
-def save_panels(path: Path, panels: Sequence[Panel], *, x: str, log_x: bool = False) -> Path:
-    """Draw panels side by side, with the same curves in the same order, and one legend below them."""
-    labels = [one.label for one in panels[0].series]
+def save_panels(path: Path, panels: Mapping[str, Sequence[Curve]], *, x: str, log_x: bool = False) -> Path:
+    """Draw panels side by side, by the titles of their y axes, and one legend below them.
+
+    All have the same curves in the same order.
+    """
+    labels = [_plain(curve.label) for curve in next(iter(panels.values()))]
     columns = max(1, min(len(labels), 90 // (8 + max(map(len, labels)))))
     rows = -(-len(labels) // columns)
     figure = Figure(figsize=(3.9 * len(panels), 3.2 + 0.22 * rows), layout="constrained")
-    for place, panel in enumerate(panels):
-        axes = figure.add_subplot(1, len(panels), place + 1)
-        _draw(axes, panel, x, log_x)
+    for place, (y, curves) in enumerate(panels.items(), start=1):
+        _draw(figure.add_subplot(1, len(panels), place), curves, x, y, log_x=log_x)
     figure.legend(
         *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False
     )
     return _save(figure, path)
 
 
-def _draw(axes: Axes, panel: Panel, x: str, log_x: bool) -> None:
-    for place, one in enumerate(panel.series):
+def _draw(axes: Axes, curves: Sequence[Curve], x: str, y: str, *, log_x: bool = False) -> None:
+    for place, curve in enumerate(curves):
         # Error bars at the same x would hide each other: they stand side by side.
-        shift = _BESIDE ** (place - (len(panel.series) - 1) / 2) if log_x and one.spread else 1.0
+        shift = _BESIDE ** (place - (len(curves) - 1) / 2) if log_x and curve.spread else 1.0
         axes.errorbar(
-            [value * shift for value in one.x],
-            one.y,
-            yerr=one.spread or None,
-            label=one.label,
+            [position * shift for position, _ in curve.points],
+            [value for _, value in curve.points],
+            yerr=curve.spread or None,
+            label=_plain(curve.label),
             color=COLOURS[place % len(COLOURS)],
             marker=_MARKERS[place % len(_MARKERS)],
             linestyle=_LINES[place // len(COLOURS) % len(_LINES)],
@@ -83,15 +63,20 @@ def _draw(axes: Axes, panel: Panel, x: str, log_x: bool) -> None:
         )
     if log_x:
         axes.set_xscale("log")
-        ticks = sorted({value for one in panel.series for value in one.x})
+        ticks = sorted({position for curve in curves for position, _ in curve.points})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
     axes.set_xlabel(x)
-    axes.set_ylabel(panel.y)
+    axes.set_ylabel(y)
     axes.set_ylim(0, 1.04 * axes.get_ylim()[1])  # so that no marker is cut off
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _plain(label: str) -> str:
+    """A label without what matplotlib takes for a formula, or leaves out of the legend."""
+    return label.replace("$", r"\$").lstrip("_") or "-"
 
 
 def _save(figure: Figure, path: Path) -> Path:

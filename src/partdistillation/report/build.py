@@ -10,8 +10,8 @@ import jinja2
 from markupsafe import Markup
 from PIL import Image
 
-from partdistillation.pictures.drawing import contact_sheet
-from partdistillation.report import curves
+from partdistillation.pictures import curves
+from partdistillation.pictures.sheets import contact_sheet, fit_square
 from partdistillation.report.cells import duration, table_view
 from partdistillation.report.data import PartGallery, ReportData
 from partdistillation.runs.atomic import replace_file
@@ -102,4 +102,5 @@ class _Pictures:
 def _sheet(part: PartGallery) -> Image.Image:
     """A part's tiles in a square, with transparent gaps: the page may be light or dark."""
     side = max(max(tile.shape[:2]) for tile in part.tiles)
-    return contact_sheet(part.tiles, columns=3, side=side, gap=3, background=None)
+    squares = [fit_square(tile, side, background=None) for tile in part.tiles]
+    return contact_sheet(squares, columns=3, gap=3, background=None)

@@ -3,17 +3,16 @@
 import math
 from dataclasses import dataclass
 
-from partdistillation.report.data import Spread, Table
+from partdistillation.report.data import Table
 
-_Value = float | str | Spread | None
+_Value = float | str | None
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text, the deviation if any, the bar's length in percent (None = none), the best or not."""
+    """A cell: its text, the bar's length in percent (None = none), the best or not."""
 
     text: str
-    deviation: str = ""
     bar: float | None = None
     best: bool = False
 
@@ -47,33 +46,27 @@ def _cells(values: tuple[_Value, ...], table: Table) -> list[Cell]:
     """A column's cells. Bars are relative to the column's largest number; a single number is no best."""
     numbers = [_number(value) for value in values]
     known = [number for number in numbers if number is not None]
-    ranked = table.better != "none" and len(known) > 1
-    best = (max if table.better == "high" else min)(known) if ranked else None
-    longest = max(known, default=0.0)
+    ranked = table.better == "high" and len(known) > 1
+    best = max(known, default=0.0)
     return [
         Cell(
-            _text(value, table.decimals),
-            f"{value.deviation:.{table.decimals}f}" if isinstance(value, Spread) else "",
-            round(100 * max(number, 0.0) / longest, 1)
-            if ranked and number is not None and longest > 0
-            else None,
-            number is not None and number == best,
+            _text(value),
+            round(100 * max(number, 0.0) / best, 1) if ranked and number is not None and best > 0 else None,
+            ranked and number == best,
         )
         for value, number in zip(values, numbers, strict=True)
     ]
 
 
 def _number(value: _Value) -> float | None:
-    if isinstance(value, Spread):
-        value = value.mean
     return None if value is None or isinstance(value, str) or not math.isfinite(value) else float(value)
 
 
-def _text(value: _Value, decimals: int) -> str:
+def _text(value: _Value) -> str:
     if isinstance(value, str):
         return value
     number = _number(value)
-    return "–" if number is None else f"{number:,.{decimals}f}"  # noqa: RUF001 (a dash for "none")
+    return "–" if number is None else f"{number:,.1f}"  # noqa: RUF001 (a dash for "none")
 
 
 def duration(seconds: float) -> str:

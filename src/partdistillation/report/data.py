@@ -1,10 +1,12 @@
 """What a report shows. All texts are plain text: they are escaped where they enter the page."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
+
+from partdistillation.pictures.curves import Chart
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 
@@ -27,19 +29,12 @@ class StageSummary:
     seconds: float
 
 
-class Spread(NamedTuple):
-    """A number measured several times."""
-
-    mean: float
-    deviation: float
-
-
 @dataclass(frozen=True)
 class TableRow:
     """A row of a table; None or NaN = not measured. Controls and baselines are set apart from our results."""
 
     label: str
-    values: tuple[float | str | Spread | None, ...]
+    values: tuple[float | str | None, ...]
     kind: Literal["result", "control", "baseline"] = "result"
 
 
@@ -52,27 +47,8 @@ class Table:
     rows: tuple[TableRow, ...]
     label: str = ""
     note: str = ""
-    better: Literal["high", "low", "none"] = "none"
+    better: Literal["high", "none"] = "none"
     """Whether to mark the best number of a column and draw bars."""
-    decimals: int = 1
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A line of a chart; points in the order of x. Points that aren't finite are left out."""
-
-    label: str
-    points: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Curves over one x axis."""
-
-    title: str
-    curves: tuple[Curve, ...]
-    x_label: str = "step"
-    y_label: str = "loss"
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +84,6 @@ class ClassGallery:
 
     category: str
     parts: tuple[PartGallery, ...]
-    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)

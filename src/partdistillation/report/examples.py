@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
 
 from partdistillation.data.images import load_image
-from partdistillation.evaluation.run import Predictions
-from partdistillation.functional.masks import decode, decoded
-from partdistillation.functional.metrics import label_map
-from partdistillation.pictures.drawing import PALETTE
-from partdistillation.report.data import ClassGallery, PartGallery, PictureRow
-from partdistillation.report.pictures import part_tile, picture_row
+from partdistillation.functional.masks import decode
+from partdistillation.pictures.colors import color_of
+from partdistillation.report.data import ClassGallery, PartGallery, PictureRow, Pixels
+from partdistillation.report.label_maps import LabelMap, numbered_map
+from partdistillation.report.panels import part_tile, picture_row
 from partdistillation.runs.records import Object, ObjectRow, Part, PartRow, R
 from partdistillation.runs.store import read_rows
 
@@ -31,15 +29,14 @@ class Layer(Generic[R]):
     """A stage to be seen: its rows, read once, and what they show in an image."""
 
     rows: Iterable[R]
-    parts: Callable[[R, ObjectRow], Predictions]
+    label_map: Callable[[R], LabelMap]
 
 
 class Example(NamedTuple):
     """A part of some object; `chance` decides which are shown."""
 
     chance: int
-    image: str
-    found: Object
+    whole: Object
     part: Part
     row: ObjectRow
 
@@ -50,22 +47,14 @@ def pictures(
     """Images evenly spread over a data set: the image, its objects, and each layer (by its caption)."""
     chosen = _spread(objects_dir, count)
     rows = {caption: _of(chosen, layer.rows) for caption, layer in layers.items()}
-    shown = []
+    picture_rows = []
     for image_id, row in chosen.items():
-        maps = {"objects": _object_map(row)}
+        maps = {"objects": numbered_map(row, [instance.rle for instance in row.objects])}
         for caption, layer in layers.items():
-            maps[caption] = part_map(layer.parts(rows[caption][image_id], row), row)
-        title = ", ".join(sorted({one.category for one in row.objects}))
-        shown.append(picture_row(title, load_image(images_dir / row.file_name), maps))
-    return tuple(shown)
-
-
-def part_map(found: Predictions, row: ObjectRow) -> Int[np.ndarray, "height width"]:
-    """A label map: part classes + 1, or numbers from 1 where there are none; the better score is seen."""
-    order = sorted(range(len(found.parts)), key=lambda place: found.parts[place].score)
-    masks = np.array([decoded(found.parts[place].mask) for place in order], np.bool_)
-    ids = [place if (part := found.parts[place].part) is None else part for place in order]
-    return label_map(masks.reshape(-1, row.height, row.width), ids)
+            maps[caption] = layer.label_map(rows[caption][image_id])
+        title = ", ".join(sorted({instance.category for instance in row.objects}))
+        picture_rows.append(picture_row(title, load_image(images_dir / row.file_name), maps))
+    return tuple(picture_rows)
 
 
 def galleries(
@@ -86,7 +75,7 @@ def galleries(
             tuple(
                 PartGallery(
                     f"part {part}",
-                    _color(part),
+                    tuple(color_of(part).tolist()),
                     tuple(_tile(example, images_dir) for example in examples[category, part]),
                     _note(counts[category, part], (notes or {}).get((category, part), "")),
                 )
@@ -111,11 +100,6 @@ def _of(ids: Container[str], rows: Iterable[R]) -> dict[str, R]:
     return {row.image_id: row for row in rows if row.image_id in ids}
 
 
-def _object_map(row: ObjectRow) -> Int[np.ndarray, "height width"]:
-    masks = np.stack([decode(one.rle, row.height, row.width) for one in row.objects])
-    return label_map(masks, list(range(len(masks))))
-
-
 def _examples(
     objects_dir: Path, parts_dir: Path
 ) -> tuple[dict[tuple[str, int], list[Example]], Counter[tuple[str, int]]]:
@@ -123,11 +107,10 @@ def _examples(
     examples: defaultdict[tuple[str, int], list[Example]] = defaultdict(list)
     counts: Counter[tuple[str, int]] = Counter()
     for example in _all_parts(objects_dir, parts_dir):
-        key = example.found.category, example.part.part
+        key = example.whole.category, example.part.part
         counts[key] += 1
-        same = [other for other in examples[key] if other.image == example.image]
-        if not same:
-            examples[key] = heapq.nsmallest(TILES, [*examples[key], example], key=lambda one: one.chance)
+        if all(other.row.image_id != example.row.image_id for other in examples[key]):
+            examples[key] = heapq.nsmallest(TILES, [*examples[key], example], key=lambda kept: kept.chance)
     return dict(examples), counts
 
 
@@ -135,17 +118,12 @@ def _all_parts(objects_dir: Path, parts_dir: Path) -> Iterator[Example]:
     rows = zip(read_rows(objects_dir, ObjectRow), read_rows(parts_dir, PartRow), strict=True)
     for row, labelled in rows:
         chance = int.from_bytes(hashlib.blake2b(row.image_id.encode(), digest_size=8).digest())
-        for found, its in zip(row.objects, labelled.objects, strict=True):
-            for part in its.parts:
-                yield Example(chance, row.image_id, found, part, row)
+        for whole, object_parts in zip(row.objects, labelled.objects, strict=True):
+            for part in object_parts.parts:
+                yield Example(chance, whole, part, row)
 
 
-def _tile(example: Example, images_dir: Path) -> np.ndarray:
+def _tile(example: Example, images_dir: Path) -> Pixels:
     row = example.row
-    part, around = (decode(one.rle, row.height, row.width) for one in (example.part, example.found))
+    part, around = (decode(mask.rle, row.height, row.width) for mask in (example.part, example.whole))
     return part_tile(load_image(images_dir / row.file_name), part, around, example.part.part)
-
-
-def _color(part: int) -> tuple[int, int, int]:
-    red, green, blue = PALETTE[part % len(PALETTE)].tolist()
-    return red, green, blue

@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from partdistillation.report.contact_sheet import contact_sheet
+from partdistillation.report.objects_sheet import objects_sheet
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.store import read_rows
 
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Found:
+class ObjectCounts:
     """Counts over the rows of stage 1."""
 
     images: Counter[int] = field(default_factory=Counter)
@@ -45,16 +45,16 @@ class Found:
     """Objects by score, in hundredths."""
 
     @classmethod
-    def count(cls, rows: Iterable[ObjectRow]) -> "Found":
-        found = cls()
+    def count(cls, rows: Iterable[ObjectRow]) -> "ObjectCounts":
+        counts = cls()
         for row in rows:
-            found.add(row)
-        return found
+            counts.add(row)
+        return counts
 
     def add(self, row: ObjectRow) -> None:
         self.images[len(row.objects)] += 1
-        self.classes.update(one.category for one in row.objects)
-        self.scores.update(round(one.score, 2) for one in row.objects)
+        self.classes.update(instance.category for instance in row.objects)
+        self.scores.update(round(instance.score, 2) for instance in row.objects)
         if not row.objects:
             reason = row.reason.replace(row.file_name, "…") if row.file_name else row.reason
             self.reasons[_SPECIFIC.sub("…", reason.split(";")[0])] += 1
@@ -63,10 +63,10 @@ class Found:
         """Everything as lines of a name and a number."""
         table = Table("", "", show_header=False, box=None, pad_edge=False)
         table.columns[1].justify = "right"
-        total, none, one = self.images.total(), self.images[0], self.images[1]
+        total, none, single = self.images.total(), self.images[0], self.images[1]
         _section(table, "images", total)
-        _line(table, "with one object", one, total)
-        _line(table, "with several", total - none - one, total)
+        _line(table, "with one object", single, total)
+        _line(table, "with several", total - none - single, total)
         _line(table, "with none", none, total)
         for reason, count in _top(self.reasons, MOST_REASONS, "other reasons"):
             _line(table, f"  {reason}", count, total)
@@ -87,16 +87,15 @@ class Found:
         return ordered[int(np.searchsorted(up_to, share * up_to[-1]))]
 
 
-def show(objects_dir: Path) -> Found:
+def show(objects_dir: Path) -> ObjectCounts:
     """Print the counts, with a warning where most images have no object.
 
     Raises:
         StoreError: the stage isn't there, or isn't finished.
     """
-    found = Found.count(read_rows(objects_dir, ObjectRow))
-    console = Console()
-    console.print(found.table())
-    total, none = found.images.total(), found.images[0]
+    counts = ObjectCounts.count(read_rows(objects_dir, ObjectRow))
+    Console().print(counts.table())
+    total, none = counts.images.total(), counts.images[0]
     if 2 * none > total:
         _log.warning(
             "%d of %d images have no object: see above why. Are the classes' names those that the model "
@@ -104,7 +103,7 @@ def show(objects_dir: Path) -> Found:
             none,
             total,
         )
-    return found
+    return counts
 
 
 def draw(objects_dir: Path, images_dir: Path, count: int, path: Path) -> None:
@@ -117,7 +116,7 @@ def draw(objects_dir: Path, images_dir: Path, count: int, path: Path) -> None:
     """
     usable = (row for row in read_rows(objects_dir, ObjectRow) if row.status == "ok")
     chosen = heapq.nsmallest(count, usable, key=_chance)
-    contact_sheet(chosen, images_dir).save(path)
+    objects_sheet(chosen, images_dir).save(path)
 
 
 def _chance(row: ObjectRow) -> bytes:

@@ -2,20 +2,16 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from partdistillation import baselines, config
-from partdistillation.baselines import one_stage, supervised
+from partdistillation import config
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import StoreError
-from partdistillation.evaluation import run as evaluation
 from partdistillation.report.build import build_report
-from partdistillation.report.curves import read_curves
 from partdistillation.report.data import (
-    Chart,
     ClassGallery,
     PictureRow,
     ReportData,
@@ -24,19 +20,13 @@ from partdistillation.report.data import (
     TableRow,
 )
 from partdistillation.report.examples import Layer, galleries, pictures
+from partdistillation.report.label_maps import LabelMap, numbered_map, part_map
+from partdistillation.report.losses import charts
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, SegmentRow
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import distillation, objects, pretrain, proposals, ranking, segments
-from partdistillation.training.checkpoints import METRICS
 
 FOLDER = "report"
-CURVES = ("classification", "mask", "dice")
-STAGES = {
-    "pretrain": "stage 0: instance segmentation",
-    "proposals": "stage 3: proposals",
-    "distillation": "stage 5: parts",
-}
-BASELINES = {one_stage.NAME: "baseline: one-stage", supervised.NAME: "baseline: supervised"}
 MAX_REJECTED = 20
 
 
@@ -59,7 +49,7 @@ def contents(inputs: Inputs, recipe: Recipe, *, seconds: Mapping[str, float]) ->
         title=f"Parts discovered in {images_dir.name}",
         summary="Found without a part label: by grouping features, and by learning from the groups.",
         facts=facts(recipe),
-        stages=tuple(_stages(out, recipe, seconds)),
+        stages=_stages(out, recipe, seconds),
         tables=(*_evaluation(out), *_rejected(out / objects.FOLDER)),
         charts=charts(out),
         pictures=_pictures(out, images_dir),
@@ -96,52 +86,46 @@ def _part_classes(recipe: Recipe) -> str:
             return f"as many as are stable, at most {recipe.ranking.num_parts} an object class"
 
 
-def charts(out: Path) -> tuple[Chart, ...]:
-    """The losses of every training of a run: its stages, and the baselines in folders of their own."""
-    logs = {out / METRICS: STAGES} | {
-        out / baselines.FOLDER / name / METRICS: {name: title} for name, title in BASELINES.items()
-    }
-    found = (
-        (title, read_curves(path, CURVES, stage=stage))
-        for path, trainings in logs.items()
-        if path.exists()
-        for stage, title in trainings.items()
-    )
-    return tuple(Chart(title, curves) for title, curves in found if curves)
-
-
-def _stages(out: Path, recipe: Recipe, seconds: Mapping[str, float]) -> Iterator[StageSummary]:
+def _stages(out: Path, recipe: Recipe, seconds: Mapping[str, float]) -> tuple[StageSummary, ...]:
     """What each finished stage made."""
-    if is_finished(out / pretrain.FOLDER):
-        settings = recipe.pretrain
-        length = f"{settings.steps:,} steps" if settings.steps else f"{settings.epochs} epochs"
-        made = f"instance segmentation model, {length}"
-        yield StageSummary("pretrain", made, seconds.get("pretrain", 0.0))
-    rows = list(read_rows(out / objects.FOLDER, ObjectRow))
+    stages: tuple[tuple[str, str, Callable[[], str]], ...] = (
+        ("pretrain", pretrain.FOLDER, lambda: _pretrained(recipe)),
+        ("objects", objects.FOLDER, lambda: _objects(out / objects.FOLDER)),
+        ("segments", segments.FOLDER, lambda: _segments(out / segments.FOLDER)),
+        ("proposals", proposals.FOLDER, lambda: f"proposal model, {recipe.proposals.steps:,} steps"),
+        ("ranking", ranking.PARTS, lambda: _ranked(out / ranking.PARTS)),
+        ("distillation", distillation.FOLDER, lambda: f"part model, {recipe.distillation.steps:,} steps"),
+    )
+    return tuple(
+        StageSummary(name, made(), seconds.get(name, 0.0))
+        for name, folder, made in stages
+        if is_finished(out / folder)
+    )
+
+
+def _pretrained(recipe: Recipe) -> str:
+    settings = recipe.pretrain
+    length = f"{settings.steps:,} steps" if settings.steps else f"{settings.epochs} epochs"
+    return f"instance segmentation model, {length}"
+
+
+def _objects(objects_dir: Path) -> str:
+    rows = list(read_rows(objects_dir, ObjectRow))
     usable = sum(row.status == "ok" for row in rows)
-    count = sum(len(row.objects) for row in rows)
-    made = f"{count:,} in {usable:,} of {len(rows):,} images"
-    yield StageSummary("objects", made, seconds.get("objects", 0.0))
-    if is_finished(out / segments.FOLDER):
-        cut = read_rows(out / segments.FOLDER, SegmentRow)
-        made = f"{sum(len(one.segments) for row in cut for one in row.objects):,} segments"
-        yield StageSummary("segments", made, seconds.get("segments", 0.0))
-    if is_finished(out / proposals.FOLDER):
-        made = f"proposal model, {recipe.proposals.steps:,} steps"
-        yield StageSummary("proposals", made, seconds.get("proposals", 0.0))
-    if is_finished(out / ranking.PARTS):
-        yield StageSummary("ranking", _ranked(out / ranking.PARTS), seconds.get("ranking", 0.0))
-    if is_finished(out / distillation.FOLDER):
-        made = f"part model, {recipe.distillation.steps:,} steps"
-        yield StageSummary("distillation", made, seconds.get("distillation", 0.0))
+    return f"{sum(len(row.objects) for row in rows):,} in {usable:,} of {len(rows):,} images"
+
+
+def _segments(segments_dir: Path) -> str:
+    rows = read_rows(segments_dir, SegmentRow)
+    return f"{sum(len(instance.segments) for row in rows for instance in row.objects):,} segments"
 
 
 def _ranked(parts_dir: Path) -> str:
     counts = Counter(
-        (found.category, part.part)
+        (instance.category, part.part)
         for row in read_rows(parts_dir, PartRow)
-        for found in row.objects
-        for part in found.parts
+        for instance in row.objects
+        for part in instance.parts
     )
     categories = len({category for category, _ in counts})
     return f"{counts.total():,} parts of {len(counts):,} part classes, {categories:,} object classes"
@@ -152,20 +136,20 @@ def _evaluation(out: Path) -> Iterator[Table]:
     path = out / "evaluation.json"
     if not path.exists():
         return
-    scores = json.loads(path.read_bytes())["protocols"]
-    ks = ("1", "10", "100")
-    columns = (*(f"AR@{k}" for k in ks), "C-mIoU", "A-mIoU")
     rows = tuple(
-        TableRow(
-            f"protocol {one['protocol']}",
-            tuple(map(percent, (*(one["average_recall"][k] for k in ks), one["c_miou"], one["a_miou"]))),
-        )
-        for one in scores
+        TableRow(f"protocol {scores['protocol']}", tuple(map(_percent, _printed(scores))))
+        for scores in json.loads(path.read_bytes())["protocols"]
     )
+    columns = ("AR@1", "AR@10", "AR@100", "C-mIoU", "A-mIoU")
     yield Table("Against ground-truth parts", columns, rows, note="In percent.")
 
 
-def percent(value: float | None) -> float | None:
+def _printed(scores: Mapping[str, Any]) -> tuple[float | None, ...]:
+    recall = scores["average_recall"]
+    return recall["1"], recall["10"], recall["100"], scores["c_miou"], scores["a_miou"]
+
+
+def _percent(value: float | None) -> float | None:
     return None if value is None else 100 * value
 
 
@@ -173,8 +157,8 @@ def _rejected(objects_dir: Path) -> Iterator[Table]:
     """Images that weren't used, with their reasons."""
     rejected = [row for row in read_rows(objects_dir, ObjectRow) if row.status == "rejected"]
     if rejected:
-        shown = rejected[:MAX_REJECTED]
-        rows = tuple(TableRow(row.file_name or row.image_id, (row.reason,)) for row in shown)
+        listed = rejected[:MAX_REJECTED]
+        rows = tuple(TableRow(row.file_name or row.image_id, (row.reason,)) for row in listed)
         more = f", the first {MAX_REJECTED} of them" if len(rejected) > MAX_REJECTED else ""
         yield Table(f"Images left out: {len(rejected)}{more}", ("why",), rows, label="image")
 
@@ -191,15 +175,28 @@ def _pictures(out: Path, images_dir: Path) -> tuple[PictureRow, ...]:
 
 
 def segment_layer(rows: Iterable[SegmentRow]) -> Layer[SegmentRow]:
-    return Layer(rows, evaluation.segments)
+    """Segments in colours that mean nothing; smaller ones lie under larger ones."""
+
+    def label_map(row: SegmentRow) -> LabelMap:
+        masks = [segment for instance in row.objects for segment in instance.segments]
+        return numbered_map(row, [segment.rle for segment in masks], [segment.area for segment in masks])
+
+    return Layer(rows, label_map)
 
 
 def proposal_layer(rows: Iterable[ProposalRow]) -> Layer[ProposalRow]:
-    return Layer(rows, lambda row, _: evaluation.proposals(row))
+    """Proposals in colours that mean nothing, the best score on top."""
+
+    def label_map(row: ProposalRow) -> LabelMap:
+        masks = [proposal for instance in row.objects for proposal in instance.proposals]
+        return numbered_map(row, [proposal.rle for proposal in masks], [proposal.score for proposal in masks])
+
+    return Layer(rows, label_map)
 
 
 def part_layer(rows: Iterable[PartRow]) -> Layer[PartRow]:
-    return Layer(rows, lambda row, _: evaluation.labelled_parts(row))
+    """Parts in their classes' colours."""
+    return Layer(rows, part_map)
 
 
 def _galleries(out: Path, images_dir: Path) -> tuple[ClassGallery, ...]:

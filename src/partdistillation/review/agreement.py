@@ -7,7 +7,7 @@ from math import isnan
 import numpy as np
 
 from partdistillation.functional.krippendorff import nominal_alpha
-from partdistillation.review.store import Vote
+from partdistillation.review.votes import Vote
 
 
 def agreement(answers: Iterable[tuple[int, Vote]]) -> float | None:

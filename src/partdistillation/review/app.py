@@ -4,7 +4,7 @@ The reviewer's name comes with every question: the server remembers nobody betwe
 goes unnoticed. Which run a page is from isn't told to anybody.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from importlib import resources
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,8 @@ from partdistillation.review.agreement import agreement
 from partdistillation.review.assignment import Assignment
 from partdistillation.review.guard import COOKIE, Access
 from partdistillation.review.items import Tiles
-from partdistillation.review.store import ChangedElsewhereError, Item, ReviewStore, State, Vote, tidy
+from partdistillation.review.store import ChangedElsewhereError, Item, ReviewStore, tidy
+from partdistillation.review.votes import State, Vote
 from partdistillation.runs.verdicts import MAX_MARKS, Action
 
 _STATIC = {
@@ -62,7 +63,7 @@ class Change(_Question):
     base: _Version
 
 
-class GivenVote(Change):
+class Ballot(Change):
     action: Action
     marks: Annotated[list[bool], Field(max_length=MAX_MARKS)]
     duplicate_of: _Key | None
@@ -99,8 +100,8 @@ def make_app(
         )
 
     @app.post("/api/session")
-    def session(given: Session, request: Request) -> Response:
-        if access and not (access.allows(request.headers) or access.accepts(given.token or "")):
+    def session(asked: Session, request: Request) -> Response:
+        if access and not (access.allows(request.headers) or access.accepts(asked.token or "")):
             raise HTTPException(401, "the token is missing or wrong")
         response = JSONResponse({"page": page_token})
         if access:
@@ -112,8 +113,8 @@ def make_app(
         return review.page(asked)
 
     @app.post("/api/vote")
-    def vote(given: GivenVote) -> dict[str, Any]:
-        return review.vote(given)
+    def vote(ballot: Ballot) -> dict[str, Any]:
+        return review.vote(ballot)
 
     @app.post("/api/agreement")
     def agree() -> dict[str, Any]:
@@ -157,7 +158,6 @@ class _Review:
         category = items[0].category
         self._assignment.renew(reviewer, category)
         sets, seen = self._assignment.pages(reviewer, category), self._assignment.seen(reviewer)
-        keys = {item.part: item.key for item in items}
         return {
             "id": key,
             "category": category,
@@ -169,32 +169,30 @@ class _Review:
                     "id": item.key,
                     "available": item.available,
                     "tiles": item.tiles,
-                    "state": _told(self._reviewed.state(reviewer, item.id), keys),
+                    "state": _told(self._reviewed.state(reviewer, item.id), items),
                 }
                 for item in items
             ],
         }
 
-    def vote(self, given: GivenVote) -> dict[str, Any]:
-        reviewer = self._reviewed.reviewer(given.reviewer)
-        item, beside = self._item(given.item)
-        vote = _checked(given, item, beside)
-        receipt = self._reviewed.vote(reviewer, item.id, vote, request=given.request, base=given.base)
+    def vote(self, ballot: Ballot) -> dict[str, Any]:
+        reviewer = self._reviewed.reviewer(ballot.reviewer)
+        item, beside = self._item(ballot.item)
+        vote = _checked(ballot, item, beside)
+        receipt = self._reviewed.vote(reviewer, item.id, vote, request=ballot.request, base=ballot.base)
         self._assignment.renew(reviewer, item.category)
-        keys = {one.part: one.key for one in beside}
-        replaced = receipt.replaced and _told(receipt.replaced, keys)
-        return {"state": _told(receipt.state, keys), "replaced": replaced}
+        replaced = receipt.replaced and _told(receipt.replaced, beside)
+        return {"state": _told(receipt.state, beside), "replaced": replaced}
 
     def undo(self, asked: Change) -> Response:
         reviewer = self._reviewed.reviewer(asked.reviewer)
         item, beside = self._item(asked.item)
-        keys = {one.part: one.key for one in beside}
         try:
             state = self._reviewed.undo(reviewer, item.id, request=asked.request, base=asked.base)
         except ChangedElsewhereError as changed:
             detail = "nothing was undone: this part was changed in another window"
-            return JSONResponse({"detail": detail, "state": _told(changed.state, keys)}, 409)
-        return JSONResponse({"state": _told(state, keys)})
+            return JSONResponse({"detail": detail, "state": _told(changed.state, beside)}, 409)
+        return JSONResponse({"state": _told(state, beside)})
 
     def _item(self, key: str) -> tuple[Item, list[Item]]:
         """An item, and all of its page."""
@@ -204,30 +202,32 @@ class _Review:
         return item, self._reviewed.page(item.page)
 
 
-def _checked(given: GivenVote, item: Item, beside: list[Item]) -> Vote:
+def _checked(ballot: Ballot, item: Item, beside: list[Item]) -> Vote:
     """The vote, with part ids in place of keys.
 
     Only earlier parts of the class can be the same: so no two are each other's duplicates.
     """
-    if len(given.marks) != len(item.tiles):
-        raise HTTPException(422, f"expected {len(item.tiles)} marks, found {len(given.marks)}")
-    same = (given.duplicate_of, given.merged_into)
-    if given.action != "judged" and same != (None, None):
+    if len(ballot.marks) != len(item.tiles):
+        raise HTTPException(422, f"expected {len(item.tiles)} marks, found {len(ballot.marks)}")
+    same = (ballot.duplicate_of, ballot.merged_into)
+    if ballot.action != "judged" and same != (None, None):
         raise HTTPException(422, "expected no other part where this one is rejected or skipped")
-    earlier: dict[str | None, int | None] = {one.key: one.part for one in beside if one.part < item.part}
-    earlier[None] = None
+    earlier: dict[str | None, int | None] = {None: None}
+    earlier |= {other.key: other.part for other in beside if other.part < item.part}
     if not set(same) <= set(earlier):
         raise HTTPException(422, "expected an earlier part of the same class")
     duplicate_of, merged_into = (earlier[key] for key in same)
-    return Vote(given.action, tuple(given.marks), duplicate_of, merged_into, tidy(given.name))
+    return Vote(ballot.action, tuple(ballot.marks), duplicate_of, merged_into, tidy(ballot.name))
 
 
-def _told(state: State, keys: Mapping[int, str]) -> dict[str, Any]:
+def _told(state: State, beside: Sequence[Item]) -> dict[str, Any]:
+    """A state for the client: with the keys of the items beside it in place of part ids."""
+    keys: dict[int | None, str | None] = {None: None} | {item.part: item.key for item in beside}
     told: dict[str, Any] = {"version": state.version, "changed": state.changed, "vote": None}
     if (vote := state.vote) is not None:
         told["vote"] = vote._asdict() | {
-            "duplicate_of": None if vote.duplicate_of is None else keys[vote.duplicate_of],
-            "merged_into": None if vote.merged_into is None else keys[vote.merged_into],
+            "duplicate_of": keys[vote.duplicate_of],
+            "merged_into": keys[vote.merged_into],
         }
     return told
 

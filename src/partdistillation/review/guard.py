@@ -8,12 +8,13 @@ CORS, and HEAD and OPTIONS, which the page doesn't need, are answered 405 as any
 
 import hmac
 import ipaddress
-import json
 import re
 from collections.abc import Collection, Mapping
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 
+from starlette.datastructures import MutableHeaders
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 16 * 1024
@@ -85,7 +86,7 @@ class Guard:
             self._check(scope)
             body = await _body(receive)
         except Refused as refused:
-            await _refuse(send, refused)
+            await _answer(refused)(scope, receive, send)
             return
         await self._application(scope, _replay(body, receive), send)
 
@@ -116,9 +117,9 @@ class Guard:
             raise Refused(403, "expected the Origin of the page")
         if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise Refused(415, "expected JSON")
-        given = headers.get(PAGE_HEADER)
+        token = headers.get(PAGE_HEADER)
         # The session's answer tells the page its token, so there only the header itself is asked for.
-        if given is None or (path != "/api/session" and not _equal(given, self._page_token)):
+        if token is None or (path != "/api/session" and not _equal(token, self._page_token)):
             raise Refused(403, "expected a request of the page")
 
 
@@ -135,8 +136,8 @@ class Access:
 
     def allows(self, headers: Mapping[str, str]) -> bool:
         """Whether the request has the cookie, or the token as `Authorization: Bearer`."""
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.accepts(given.strip()):
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self.accepts(token.strip()):
             return True
         try:
             cookies = SimpleCookie(headers.get("cookie", ""))
@@ -145,8 +146,8 @@ class Access:
         return COOKIE in cookies and _equal(cookies[COOKIE].value, self.cookie)
 
 
-def _equal(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode(), wanted.encode())
+def _equal(secret: str, expected: str) -> bool:
+    return hmac.compare_digest(secret.encode(), expected.encode())
 
 
 def _single_headers(scope: Scope) -> dict[str, str]:
@@ -191,13 +192,13 @@ async def _body(receive: Receive) -> bytes:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    given = False
+    replayed = False
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
+        nonlocal replayed
+        if replayed:
             return await receive()
-        given = True
+        replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
@@ -206,23 +207,14 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 def _with_headers(send: Send) -> Send:
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
-            named = {name.lower() for name, _ in message["headers"]}
-            headers = dict(_HEADERS)
-            if b"cache-control" not in named:
-                headers["cache-control"] = "no-store"
-            extra = [(name.encode(), value.encode()) for name, value in headers.items()]
-            message = {**message, "headers": [*message["headers"], *extra]}
+            headers = MutableHeaders(scope=message)
+            headers.update(_HEADERS)
+            headers.setdefault("cache-control", "no-store")
         await send(message)
 
     return sent
 
 
-async def _refuse(send: Send, refused: Refused) -> None:
-    body = json.dumps({"detail": refused.detail}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if refused.status == 405:
-        headers.append((b"allow", b"GET, POST"))
-    if refused.status == 413:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _answer(refused: Refused) -> Response:
+    headers = {405: {"allow": "GET, POST"}, 413: {"connection": "close"}}.get(refused.status)
+    return JSONResponse({"detail": refused.detail}, refused.status, headers)

@@ -128,8 +128,8 @@ class Tiles:
         tiles = self._reviewed.tiles_beside(key)
         if not tiles or (images := self._images.get(self._reviewed.run_of_tile(key))) is None:
             return
-        for one, drawn in zip(tiles, draw_tiles(images, list(tiles.values()), TILE_SIZE), strict=True):
+        for name, drawn in zip(tiles, draw_tiles(images, list(tiles.values()), TILE_SIZE), strict=True):
             buffer = BytesIO()
             Image.fromarray(drawn.picture).save(buffer, "WEBP", quality=_QUALITY)
-            replace_file(self._folder / f"{one}.webp", buffer.getvalue())
-            self._drawn.add(one)
+            replace_file(self._folder / f"{name}.webp", buffer.getvalue())
+            self._drawn.add(name)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from partdistillation.classes.class_list import read_class_list
 from partdistillation.errors import ConfigError, InputError
-from partdistillation.pictures.plots import Series, save_plot
+from partdistillation.pictures.curves import Curve
+from partdistillation.pictures.plots import save_plot
 from partdistillation.review.manual import KS, ReviewScores, score
 from partdistillation.review.manual_tables import (
     CURVES,
@@ -124,14 +125,9 @@ def _plot(found: ReviewScores, folder: Path) -> None:
             save_plot(
                 folder / f"{name}{place}.png",
                 [
-                    Series(_plain(label), KS, [100 * value for value in curve(one, counted)])
+                    Curve(label, tuple(zip(KS, (100 * value for value in curve(one, counted)), strict=True)))
                     for label, one in zip(labels(curves), curves, strict=True)
                 ],
                 x=f"k ({CURVES[counted]})",
                 y="part classes, %",
             )
-
-
-def _plain(label: str) -> str:
-    """Nothing that matplotlib takes for a formula, or leaves out of the legend."""
-    return label.replace("$", r"\$").lstrip("_") or "-"

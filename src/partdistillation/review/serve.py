@@ -119,9 +119,9 @@ def export(folder: Path, path: Path) -> int:
     Raises:
         StoreError: there was no review.
     """
-    found = export_verdicts(folder / FOLDER / DATABASE)
-    write_verdicts(path, found)
-    return len(found)
+    verdicts = export_verdicts(folder / FOLDER / DATABASE)
+    write_verdicts(path, verdicts)
+    return len(verdicts)
 
 
 def check_access(host: str, token: str | None) -> None:
@@ -169,7 +169,7 @@ def listening(host: str, port: int) -> socket.socket:
 def _announce(listener: socket.socket, host: str, token: str | None) -> None:
     port = listener.getsockname()[1]
     called = socket.gethostname() if host in ("0.0.0.0", "::") else host
-    shown = f"[{called}]" if ":" in called else called
+    name = f"[{called}]" if ":" in called else called
     if not is_loopback(host):
         print(
             f"warning: {host} can be reached by others. Whoever has the token may see the pictures and vote; "
@@ -178,5 +178,5 @@ def _announce(listener: socket.socket, host: str, token: str | None) -> None:
         )
     # A fragment isn't sent to the server and so is in no log.
     print(
-        f"Review at http://{shown}:{port}/{f'#token={token}' if token else ''}  (Ctrl-C ends it)", flush=True
+        f"Review at http://{name}:{port}/{f'#token={token}' if token else ''}  (Ctrl-C ends it)", flush=True
     )

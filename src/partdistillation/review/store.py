@@ -1,77 +1,24 @@
-"""What reviewers said, in SQLite: a vote that was acknowledged is on the disk.
-
-Every write is one transaction of a database in WAL mode with `synchronous=FULL`, so it survives the process
-and the power. `verdicts` has one row a reviewer and item; `history` has every version of it, among them the
-undone ones, and the client's id of the request that made it: the same request again changes nothing.
+"""What is judged, who judges, and what they said, in the database of a review.
 
 Ids that leave the server (of items, pages, tiles) are keyed hashes: they tell neither the run that something
 is from nor the order in it, and can't be guessed.
 """
 
-import hashlib
-import hmac
 import json
-import secrets
 import sqlite3
-import threading
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import time
 from typing import Any, NamedTuple
 
 from partdistillation.errors import StoreError
 from partdistillation.review.collages import PartSample, Tile
-from partdistillation.runs.verdicts import Action, Verdict
+from partdistillation.review.database import Database
+from partdistillation.review.votes import COLUMNS, Receipt, State, Vote, columns_of, state_of
+from partdistillation.runs.verdicts import Verdict
 
-LAYOUT = "1"
-"""Version of the tables below."""
-
-_TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE runs (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, fingerprint TEXT NOT NULL UNIQUE,
-    complete INTEGER NOT NULL
-) STRICT;
-CREATE TABLE items (
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, page TEXT NOT NULL,
-    run INTEGER NOT NULL REFERENCES runs, category TEXT NOT NULL, part INTEGER NOT NULL,
-    available INTEGER NOT NULL,
-    UNIQUE (category, run, part)
-) STRICT;
-CREATE INDEX items_of_page ON items (page);
-CREATE TABLE tiles (
-    key TEXT PRIMARY KEY, item INTEGER NOT NULL REFERENCES items, position INTEGER NOT NULL,
-    shows TEXT NOT NULL,
-    UNIQUE (item, position)
-) STRICT;
-CREATE TABLE reviewers (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL) STRICT;
-CREATE TABLE assignments (
-    reviewer INTEGER NOT NULL REFERENCES reviewers, category TEXT NOT NULL,
-    place INTEGER NOT NULL, expires REAL NOT NULL,
-    PRIMARY KEY (category, reviewer)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE verdicts (
-    reviewer INTEGER NOT NULL REFERENCES reviewers, item INTEGER NOT NULL REFERENCES items,
-    version INTEGER NOT NULL, parent INTEGER NOT NULL, changed INTEGER NOT NULL,
-    action TEXT, marks TEXT, duplicate_of INTEGER, merged_into INTEGER, name TEXT,
-    PRIMARY KEY (item, reviewer)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE history (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    reviewer INTEGER NOT NULL REFERENCES reviewers, item INTEGER NOT NULL REFERENCES items,
-    version INTEGER NOT NULL, parent INTEGER NOT NULL, changed INTEGER NOT NULL,
-    action TEXT, marks TEXT, duplicate_of INTEGER, merged_into INTEGER, name TEXT,
-    request TEXT NOT NULL, at REAL NOT NULL,
-    UNIQUE (reviewer, item, version), UNIQUE (reviewer, item, request)
-) STRICT;
-"""
-# `parent` is the version that undo goes back to (0: none yet); `changed` numbers answers in time: what undo
-# brings back has its old number, so that undo again goes on to the answer before it.
-
-_STATE = "version, parent, changed, action, marks, duplicate_of, merged_into, name"
-_STATE_OF_VERDICT = ", ".join(f"verdicts.{column}" for column in _STATE.split(", "))
+_COLUMNS_OF_VERDICT = ", ".join(f"verdicts.{column}" for column in COLUMNS.split(", "))
 
 
 class Item(NamedTuple):
@@ -89,37 +36,6 @@ class Item(NamedTuple):
     tiles: tuple[str, ...]
 
 
-class Vote(NamedTuple):
-    """An answer about an item. Other items are named by their part ids within the class."""
-
-    action: Action
-    marks: tuple[bool, ...]
-    duplicate_of: int | None = None
-    merged_into: int | None = None
-    name: str = ""
-
-
-class State(NamedTuple):
-    """What is stored for a reviewer and an item; version 0 and no vote before the first."""
-
-    version: int
-    parent: int
-    changed: int
-    vote: Vote | None
-
-
-NOTHING = State(0, 0, 0, None)
-
-
-class Receipt(NamedTuple):
-    """What a stored vote is answered with."""
-
-    state: State
-    """What is stored now; after a replay that may be a later vote's."""
-    replaced: State | None
-    """The version that another window had stored meanwhile and that this vote took the place of."""
-
-
 class ChangedElsewhereError(Exception):
     """The client wanted to undo a version that isn't the current one any more."""
 
@@ -128,56 +44,12 @@ class ChangedElsewhereError(Exception):
         self.state = state
 
 
-class ReviewStore:
-    """The database of a review. Its methods may be called from any thread.
-
-    Raises:
-        StoreError: the file isn't the database of a review, or one of another version.
-    """
+class ReviewStore(Database):
+    """What a review knows. `clock` tells the time in seconds."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time) -> None:
-        self.path = path
+        super().__init__(path)
         self.clock = clock
-        self._lock = threading.RLock()
-        try:
-            self._connection = _connect(path)
-            self.secret = bytes.fromhex(self._meta("secret"))
-        except sqlite3.Error as error:
-            raise StoreError(f"{path}: expected the database of a review, found {error}") from error
-
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for this thread alone; afterwards all is on the disk, or nothing."""
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.rollback()
-                raise
-            self._connection.commit()
-
-    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        """All rows of a SELECT."""
-        with self._lock:
-            return self._connection.execute(sql, values).fetchall()
-
-    def page_token(self) -> str:
-        """What proves that a request is the page's; the same after a restart, so nobody notices one."""
-        return self._key("page token")
-
-    def _key(self, *words: object) -> str:
-        """An id for the outside: of the same words always the same, telling nothing about them."""
-        message = json.dumps(words, default=str).encode()
-        return hmac.new(self.secret, message, hashlib.sha256).hexdigest()[:24]
-
-    def _meta(self, key: str) -> str:
-        ((value,),) = self.query("SELECT value FROM meta WHERE key = ?", key)
-        return str(value)
 
     # ------------------------------------------------------------------ what is judged
 
@@ -216,7 +88,7 @@ class ReviewStore:
             connection.execute("UPDATE runs SET complete = 1 WHERE id = ?", (run,))
 
     def _add_item(self, connection: sqlite3.Connection, run: int, sample: PartSample) -> None:
-        key, page = self._key("item", run, *sample[:2]), self._key("page", run, sample.category)
+        key, page = self.key("item", run, *sample[:2]), self.key("page", run, sample.category)
         added = connection.execute(
             "INSERT INTO items VALUES (NULL, ?, ?, ?, ?, ?, ?)",
             (key, page, run, *sample[:2], sample.available),
@@ -224,7 +96,7 @@ class ReviewStore:
         connection.executemany(
             "INSERT INTO tiles VALUES (?, ?, ?, ?)",
             [
-                (self._key("tile", key, position), added.lastrowid, position, _tile_text(tile))
+                (self.key("tile", key, position), added.lastrowid, position, _tile_text(tile))
                 for position, tile in enumerate(sample.tiles)
             ],
         )
@@ -247,8 +119,8 @@ class ReviewStore:
 
     def item(self, key: str) -> Item | None:
         """The item with an outside id."""
-        found = self._items("key = ?", key)
-        return found[0] if found else None
+        items = self._items("key = ?", key)
+        return items[0] if items else None
 
     def page(self, key: str) -> list[Item]:
         """The items of a page, by part id."""
@@ -270,23 +142,23 @@ class ReviewStore:
         """All reviewers' votes about the items of runs, by the items' ids."""
         marks = ", ".join("?" * len(runs))
         rows = self.query(
-            f"SELECT item, {_STATE_OF_VERDICT} FROM verdicts "
+            f"SELECT item, {_COLUMNS_OF_VERDICT} FROM verdicts "
             f"JOIN items ON items.id = item WHERE action IS NOT NULL AND run IN ({marks})",
             *runs,
         )
-        states = ((item, _state([tuple(state)])) for item, *state in rows)
+        states = ((item, state_of([tuple(state)])) for item, *state in rows)
         return [(item, state.vote) for item, state in states if state.vote is not None]
 
     # ------------------------------------------------------------------ who judges
 
     def reviewer(self, name: str) -> int:
         """The id of the reviewer with this name, case and spaces aside; added if there is none."""
-        shown = tidy(name)
-        key = unicodedata.normalize("NFKC", shown).casefold()
+        tidied = tidy(name)
+        key = unicodedata.normalize("NFKC", tidied).casefold()
         if known := self.query("SELECT id FROM reviewers WHERE key = ?", key):
             return int(known[0][0])
         with self.transaction() as connection:
-            connection.execute("INSERT OR IGNORE INTO reviewers VALUES (NULL, ?, ?)", (key, shown))
+            connection.execute("INSERT OR IGNORE INTO reviewers VALUES (NULL, ?, ?)", (key, tidied))
         return self.reviewer(name)
 
     def names_by(self, reviewer: int) -> list[str]:
@@ -302,8 +174,8 @@ class ReviewStore:
 
     def state(self, reviewer: int, item: int) -> State:
         """What a reviewer said last about an item."""
-        return _state(
-            self.query(f"SELECT {_STATE} FROM verdicts WHERE reviewer = ? AND item = ?", reviewer, item)
+        return state_of(
+            self.query(f"SELECT {COLUMNS} FROM verdicts WHERE reviewer = ? AND item = ?", reviewer, item)
         )
 
     def vote(self, reviewer: int, item: int, vote: Vote, *, request: str, base: int) -> Receipt:
@@ -357,9 +229,9 @@ class ReviewStore:
         return self._version(reviewer, item, version - 1) if base < version - 1 else None
 
     def _version(self, reviewer: int, item: int, version: int) -> State:
-        return _state(
+        return state_of(
             self.query(
-                f"SELECT {_STATE} FROM history WHERE reviewer = ? AND item = ? AND version = ?",
+                f"SELECT {COLUMNS} FROM history WHERE reviewer = ? AND item = ? AND version = ?",
                 reviewer,
                 item,
                 version,
@@ -369,7 +241,7 @@ class ReviewStore:
     def _write(
         self, connection: sqlite3.Connection, reviewer: int, item: int, state: State, request: str
     ) -> None:
-        values = (reviewer, item, *state[:3], *_columns(state.vote))
+        values = (reviewer, item, *state[:3], *columns_of(state.vote))
         marks = ", ".join("?" * len(values))
         connection.execute(f"INSERT OR REPLACE INTO verdicts VALUES ({marks})", values)
         connection.execute(
@@ -391,7 +263,8 @@ def _tile(text: str) -> Tile:
 def tidy(text: str) -> str:
     """A name as it is stored: composed characters, single spaces, nothing invisible that isn't a space."""
     visible = (" " if character.isspace() else character for character in unicodedata.normalize("NFC", text))
-    return " ".join("".join(one for one in visible if unicodedata.category(one) != "Cc").split())
+    printable = (character for character in visible if unicodedata.category(character) != "Cc")
+    return " ".join("".join(printable).split())
 
 
 def export_verdicts(database: Path) -> list[Verdict]:
@@ -409,7 +282,7 @@ def export_verdicts(database: Path) -> list[Verdict]:
     store = ReviewStore(database)
     try:
         rows = store.query(
-            f"SELECT reviewers.name, runs.name, category, part, {_STATE_OF_VERDICT} "
+            f"SELECT reviewers.name, runs.name, category, part, {_COLUMNS_OF_VERDICT} "
             "FROM verdicts JOIN items ON items.id = item JOIN runs ON runs.id = run "
             "JOIN reviewers ON reviewers.id = reviewer "
             "WHERE action IS NOT NULL ORDER BY runs.name, category, part, reviewers.name"
@@ -421,41 +294,6 @@ def export_verdicts(database: Path) -> list[Verdict]:
 
 def _verdict(row: Sequence[Any]) -> Verdict:
     reviewer, run, category, part, *state = row
-    vote = _state([tuple(state)]).vote
+    vote = state_of([tuple(state)]).vote
     assert vote is not None
     return Verdict(reviewer=reviewer, run=run, category=category, part=part, **vote._asdict())
-
-
-def _state(rows: Sequence[tuple[Any, ...]]) -> State:
-    if not rows:
-        return NOTHING
-    version, parent, changed, action, marks, duplicate_of, merged_into, name = rows[0]
-    if action is None:
-        return State(version, parent, changed, None)
-    vote = Vote(action, tuple(mark == "1" for mark in marks), duplicate_of, merged_into, name)
-    return State(version, parent, changed, vote)
-
-
-def _columns(vote: Vote | None) -> tuple[Any, ...]:
-    if vote is None:
-        return (None,) * len(Vote._fields)
-    marks = "".join("01"[mark] for mark in vote.marks)
-    return (vote.action, marks, vote.duplicate_of, vote.merged_into, vote.name)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("BEGIN IMMEDIATE")
-    if not connection.execute("SELECT 1 FROM sqlite_schema").fetchall():
-        for statement in _TABLES.split(";"):
-            connection.execute(statement)
-        rows = {"layout": LAYOUT, "secret": secrets.token_hex(32)}
-        connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
-    found = connection.execute("SELECT value FROM meta WHERE key = 'layout'").fetchone()
-    connection.commit()
-    if found != (LAYOUT,):
-        raise sqlite3.DatabaseError(f"layout {found} instead of {LAYOUT}, of another version of the software")
-    return connection

@@ -5,12 +5,14 @@ The supplement's Fig. 1; the curves come from `partdistill review-scores`.
 
 import json
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from partdistillation.errors import InputError
-from partdistillation.pictures.plots import Series, plain_label, save_plot
-from partdistillation.report.figures.page import check_path
+from partdistillation.pictures.curves import Curve
+from partdistillation.pictures.plots import save_plot
+from partdistillation.report.figures.files import check_path
 
 Counted = Literal["unique", "consistent"]
 _KEYS: dict[Counted, str] = {"unique": "unique_curves", "consistent": "curves"}
@@ -30,16 +32,15 @@ def discovery(scores: Sequence[Path], path: Path, *, counted: Counted = "unique"
 
     """
     check_path(path)
-    found = [(file, *curve) for file in map(_file, scores) for curve in _curves(file, _KEYS[counted])]
-    labels = [label for _, label, _, _ in found]
-    if len(set(labels)) < len(labels):
-        owners = _told_apart({file for file, *_ in found})
-        labels = [f"{owners[file]}: {label}" for file, label, _, _ in found]
-    series = [
-        Series(plain_label(label), k, value) for label, (_, _, k, value) in zip(labels, found, strict=True)
-    ]
+    curves = [(file, curve) for file in map(_file, scores) for curve in _curves(file, _KEYS[counted])]
+    if len({curve.label for _, curve in curves}) < len(curves):
+        owners = _told_apart({file for file, _ in curves})
+        curves = [(file, replace(curve, label=f"{owners[file]}: {curve.label}")) for file, curve in curves]
     return save_plot(
-        path, series, x="at least k of 9 images show the same part", y=f"{counted} part classes (%)"
+        path,
+        [curve for _, curve in curves],
+        x="at least k of 9 images show the same part",
+        y=f"{counted} part classes (%)",
     )
 
 
@@ -57,8 +58,8 @@ def _told_apart(files: Collection[Path]) -> dict[Path, str]:
     return {file: str(file.parent) for file in files}
 
 
-def _curves(path: Path, key: str) -> Iterator[tuple[str, list[float], list[float]]]:
-    """Label, k and percent of each curve."""
+def _curves(path: Path, key: str) -> Iterator[Curve]:
+    """Percent by k."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -74,12 +75,13 @@ def _curves(path: Path, key: str) -> Iterator[tuple[str, list[float], list[float
                 f'{path}: expected {{"k": [...], "value": [...]}} of as many numbers as the curve {label!r}, '
                 f"found {curve!r:.80}"
             )
-        yield label, curve["k"], [100 * value for value in curve["value"]]
+        yield Curve(label, tuple(zip(curve["k"], (100 * value for value in curve["value"]), strict=True)))
 
 
 def _is_curve(curve: Any) -> bool:
     match curve:
         case {"k": [*k], "value": [*value]}:
-            numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (*k, *value))
-            return numbers and len(k) == len(value) > 0
+            return len(k) == len(value) > 0 and all(
+                isinstance(number, int | float) and not isinstance(number, bool) for number in (*k, *value)
+            )
     return False

@@ -1,6 +1,6 @@
 """Figures of images side by side: a run's stages, groupings of pixels, predictions of several methods."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,23 +8,16 @@ import numpy as np
 from jaxtyping import UInt8
 
 from partdistillation.errors import ConfigError
-from partdistillation.pictures.drawing import PALETTE, LegendRow, note_picture
-from partdistillation.report.figures.layers import (
-    Choice,
-    LabelMap,
-    choose,
-    matched,
-    object_map,
-    part_map,
-    parts_in,
-    proposal_map,
-    require_same_photographs,
-    rows_of,
-    segment_map,
-)
+from partdistillation.pictures.colors import PALETTE, color_of
+from partdistillation.pictures.legends import LegendRow
+from partdistillation.pictures.pages import Page, colored, page_bytes, panel_size
+from partdistillation.pictures.sizes import resized
+from partdistillation.pictures.text import note_picture
+from partdistillation.report.figures.files import check_path, write
 from partdistillation.report.figures.names import Names, names_for
-from partdistillation.report.figures.page import Page, check_path, colored, panel_size, resized, save_page
+from partdistillation.report.figures.photographs import Choice, choose, require_same_photographs, rows_of
 from partdistillation.report.figures.segment_ways import Way, ways_in
+from partdistillation.report.label_maps import LabelMap, matched, numbered_map, part_map
 from partdistillation.review.collages.drawing import read_image
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
 from partdistillation.runs.run_folder import PARTS, find_stage, images_of, stage_in
@@ -63,13 +56,13 @@ def stages(
     folder, images_dir = stage_in(run / "objects", ()), images_of(run, images)
     ids = choose(read_rows(folder, ObjectRow), choice, folder)
     rows = rows_of(ids, read_rows(folder, ObjectRow), folder)
-    categories = sorted({one.category for row in read_rows(folder, ObjectRow) for one in row.objects})
+    categories = sorted(_categories(read_rows(folder, ObjectRow)))
     columns = [_objects(rows, categories)]
     if segments := find_stage(run, ("segments",)):
         way = ways_in(segments)[0]
-        columns.append(Column("segments", [segment_map(row) for row in _segments(way, ids)]))
+        columns.append(Column("segments", [_segment_map(row) for row in _segments(way, ids)]))
     if proposals := find_stage(run, ("features", "proposals")):
-        maps = [proposal_map(row) for row in rows_of(ids, read_rows(proposals, ProposalRow), proposals)]
+        maps = [_proposal_map(row) for row in rows_of(ids, read_rows(proposals, ProposalRow), proposals)]
         alike = columns[1].maps if segments else maps
         columns.append(Column("proposals", list(map(matched, maps, alike))))
     legend = [_object_legend(rows, categories)]
@@ -102,13 +95,15 @@ def grouping(
     images_dir = images_of(runs[0], images)
     captions = _captions([way.name for way in ways], labels)
     ids = choose(ways[0].rows(), choice, ways[0].folder)
-    found = [list(_segments(way, ids)) for way in ways]
-    for way, rows in zip(ways, found, strict=True):
-        require_same_photographs(way.folder, rows, images_dir, found[0])
-    maps = [[segment_map(row) for row in rows] for rows in found]
-    alike = [list(map(matched, its, maps[0])) for its in maps]
-    columns = [Column(caption, its) for caption, its in zip(captions, alike, strict=True)]
-    return _save(path, images_dir, found[0], columns, ())
+    grouped = [_segments(way, ids) for way in ways]
+    for way, rows in zip(ways, grouped, strict=True):
+        require_same_photographs(way.folder, rows, images_dir, grouped[0])
+    reference = list(map(_segment_map, grouped[0]))
+    columns = [
+        Column(caption, list(map(matched, map(_segment_map, rows), reference)))
+        for caption, rows in zip(captions, grouped, strict=True)
+    ]
+    return _save(path, images_dir, grouped[0], columns, ())
 
 
 def predictions(
@@ -132,12 +127,12 @@ def predictions(
 
     """
     check_path(path)
-    found = [stage_in(folder, PARTS) for folder in folders]
+    parts_dirs = [stage_in(folder, PARTS) for folder in folders]
     images_dir = images_of(folders[0], images)
     captions = _captions([folder.resolve().name.replace("_", " ") for folder in folders], labels)
-    ids = choose(read_rows(found[0], PartRow), choice, found[0])
-    labelled = [_labelled(ids, folder) for folder in found]
-    for folder, (rows, _) in zip(found, labelled, strict=True):
+    ids = choose(read_rows(parts_dirs[0], PartRow), choice, parts_dirs[0])
+    labelled = [_labelled(ids, folder) for folder in parts_dirs]
+    for folder, (rows, _) in zip(parts_dirs, labelled, strict=True):
         require_same_photographs(folder, rows, images_dir, labelled[0][0])
     columns = [
         Column(caption, list(map(part_map, rows)))
@@ -157,13 +152,32 @@ def _captions(names: Sequence[str], labels: Sequence[str]) -> Sequence[str]:
 # ---------------------------------------------------------------------- columns
 
 
+def _categories(rows: Iterable[ObjectRow]) -> set[str]:
+    return {instance.category for row in rows for instance in row.objects}
+
+
 def _objects(rows: Sequence[ObjectRow], categories: Sequence[str]) -> Column:
     """Objects in their classes' colours, and a line between two of a class."""
     place = {name: i for i, name in enumerate(categories)}
-    palettes = [
-        PALETTE[np.array([place[one.category] for one in row.objects]) % len(PALETTE)] for row in rows
-    ]
-    return Column("objects", [object_map(row) for row in rows], palettes)
+    palettes = [np.array([color_of(place[instance.category]) for instance in row.objects]) for row in rows]
+    return Column("objects", [_object_map(row) for row in rows], palettes)
+
+
+def _object_map(row: ObjectRow) -> LabelMap:
+    """Smaller objects lie on larger ones."""
+    rles = [instance.rle for instance in row.objects]
+    return numbered_map(row, rles, [-instance.area for instance in row.objects])
+
+
+def _segment_map(row: SegmentRow) -> LabelMap:
+    """Numbers that mean nothing."""
+    return numbered_map(row, [segment.rle for instance in row.objects for segment in instance.segments])
+
+
+def _proposal_map(row: ProposalRow) -> LabelMap:
+    """Numbers that mean nothing, the best score on top."""
+    proposals = [proposal for instance in row.objects for proposal in instance.proposals]
+    return numbered_map(row, [proposal.rle for proposal in sorted(proposals, key=lambda p: p.score)])
 
 
 def _segments(way: Way, ids: Sequence[str]) -> list[SegmentRow]:
@@ -180,15 +194,22 @@ def _labelled(ids: Sequence[str], stage: Path, part_table: Path | None = None) -
 
 
 def _object_legend(rows: Sequence[ObjectRow], categories: Sequence[str]) -> LegendRow:
-    shown = {one.category for row in rows for one in row.objects}
-    return LegendRow("objects", _colored([(name, i) for i, name in enumerate(categories) if name in shown]))
+    """The object classes that are seen."""
+    seen = _categories(rows)
+    entries = tuple((name, color_of(i)) for i, name in enumerate(categories) if name in seen)
+    return LegendRow("objects", entries)
 
 
 def _part_legend(rows: Sequence[PartRow], names: Names) -> list[LegendRow]:
     """The parts that are seen, by object class; part id i has the palette's colour i, as everywhere."""
+    seen: dict[str, set[int]] = {}
+    for row in rows:
+        for instance in row.objects:
+            seen.setdefault(instance.category, set()).update(part.part for part in instance.parts)
     return [
-        LegendRow(category, _colored([(names.name(category, part), part) for part in ids]))
-        for category, ids in parts_in(rows).items()
+        LegendRow(category, tuple((names.name(category, part), color_of(part)) for part in sorted(parts)))
+        for category, parts in sorted(seen.items())
+        if parts
     ]
 
 
@@ -204,25 +225,21 @@ def _legend_of_methods(
     return sorted(legend, key=lambda row: row.title)
 
 
-def _colored(named: Sequence[tuple[str, int]]) -> tuple[tuple[str, UInt8[np.ndarray, " 3"]], ...]:
-    return tuple((name, PALETTE[number % len(PALETTE)]) for name, number in named)
-
-
 # ---------------------------------------------------------------------- pictures
 
 
 def _save(
     path: Path, images_dir: Path, rows: Sequence[Row], columns: Sequence[Column], legend: Sequence[LegendRow]
 ) -> Path:
-    shown = [tuple(_panels(images_dir, row, columns, place)) for place, row in enumerate(rows)]
-    captions = ("image", *(column.caption for column in columns))
-    return save_page(path, Page(captions, tuple(shown), tuple(legend)))
+    panels = tuple(tuple(_panels(images_dir, row, columns, place)) for place, row in enumerate(rows))
+    page = Page(("image", *(column.caption for column in columns)), panels, tuple(legend))
+    return write(path, page_bytes(page, path.suffix.lower()))
 
 
 def _panels(images_dir: Path, row: Row, columns: Sequence[Column], place: int) -> Iterator[Pixels]:
     size = panel_size(row.height, row.width, 1 + len(columns))
     image = read_image(images_dir / row.file_name, row.width, row.height)
-    panel = note_picture(image, size.width, size.height) if isinstance(image, str) else resized(image, size)
+    panel = note_picture(image, size.width, size.height) if isinstance(image, str) else resized(image, *size)
     yield panel
     for column in columns:
         palette = column.palettes[place] if column.palettes else PALETTE

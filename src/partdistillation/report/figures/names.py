@@ -49,6 +49,6 @@ def names_for(stage: Path, part_table: Path | None = None) -> Names:
 def _read(path: Path) -> dict[str, list[str]]:
     try:
         names = json.loads(path.read_text(encoding="utf-8"))
-        return {str(category): [str(name) for name in its] for category, its in names.items()}
+        return {str(category): [str(part) for part in parts] for category, parts in names.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: expected names of parts by object class as JSON, found {error}") from None

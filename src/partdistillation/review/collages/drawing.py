@@ -11,7 +11,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from partdistillation.data.images import load_image
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode
-from partdistillation.pictures.drawing import caption_font, fitted, note_picture
+from partdistillation.pictures.sheets import contact_sheet
+from partdistillation.pictures.text import caption_font, fitted, note_picture
 from partdistillation.review.collages.sampling import PER_PART, PartSample, Tile
 
 RED = (236, 0, 20)
@@ -19,7 +20,7 @@ TILE = 200
 """Side of a tile, in pixels."""
 COLUMNS = 3
 GAP = 6
-PAPER, INK, FADED, WARNING = "#ffffff", "#14171c", "#6a717c", "#a34a00"
+PAPER, INK, FADED, WARNING, EMPTY = "#ffffff", "#14171c", "#6a717c", "#a34a00", "#eef0f2"
 
 _OPACITY = 0.42
 _MARGIN = 0.15
@@ -29,8 +30,8 @@ _LARGEST_SCALE = 3.0
 """Smaller objects aren't enlarged more than this; more of what is around them is shown instead."""
 
 
-class Drawn(NamedTuple):
-    """A tile as it is shown."""
+class DrawnTile(NamedTuple):
+    """A tile's picture."""
 
     picture: UInt8[np.ndarray, "side side 3"]
     problem: str = ""
@@ -42,9 +43,9 @@ def draw_tile(images_dir: Path, tile: Tile, size: int = TILE) -> UInt8[np.ndarra
     return draw_tiles(images_dir, [tile], size)[0].picture
 
 
-def draw_tiles(images_dir: Path, tiles: Sequence[Tile], size: int = TILE) -> list[Drawn]:
+def draw_tiles(images_dir: Path, tiles: Sequence[Tile], size: int = TILE) -> list[DrawnTile]:
     """As `draw_tile`, each image being read once however many tiles it has."""
-    drawn: dict[int, Drawn] = {}
+    drawn: dict[int, DrawnTile] = {}
     by_image: dict[str, list[int]] = {}
     for place, tile in enumerate(tiles):
         by_image.setdefault(tile.file_name, []).append(place)
@@ -52,9 +53,9 @@ def draw_tiles(images_dir: Path, tiles: Sequence[Tile], size: int = TILE) -> lis
         image = read_image(images_dir / file_name, tiles[places[0]].width, tiles[places[0]].height)
         for place in places:
             if isinstance(image, str):
-                drawn[place] = Drawn(note_picture(image, size, size), image)
+                drawn[place] = DrawnTile(note_picture(image, size, size), image)
             else:
-                drawn[place] = Drawn(_drawn(image, tiles[place], size))
+                drawn[place] = DrawnTile(_drawn(image, tiles[place], size))
     return [drawn[place] for place in range(len(tiles))]
 
 
@@ -84,17 +85,11 @@ def draw_collage(
         per_part: places for tiles; those that the class is too rare to fill stay empty.
 
     """
-    size = len(tiles[0]) if tiles else TILE
-    width = COLUMNS * (size + GAP) + GAP
-    head = _headline(sample, width, per_part)
-    picture = Image.new("RGB", (width, head.height + -(-per_part // COLUMNS) * (size + GAP)), PAPER)
+    grid = contact_sheet(_cells(tiles, per_part), columns=COLUMNS, gap=GAP, margin=GAP, background=PAPER)
+    head = _headline(sample, grid.width, per_part)
+    picture = Image.new("RGB", (grid.width, head.height + grid.height - GAP), PAPER)
+    picture.paste(grid, (0, head.height - GAP))
     picture.paste(head)
-    for place in range(per_part):
-        left, top = GAP + place % COLUMNS * (size + GAP), head.height + place // COLUMNS * (size + GAP)
-        if place < len(tiles):
-            picture.paste(Image.fromarray(tiles[place]), (left, top))
-        else:
-            picture.paste("#eef0f2", (left, top, left + size, top + size))
     return picture
 
 
@@ -116,16 +111,23 @@ def draw_sheet(
     draw = ImageDraw.Draw(picture)
     draw.text((GAP, title.size + 2), fitted(category, title, width - 2 * GAP), INK, title, anchor="lm")
     for sample, tiles in rows:
-        text = f"part {sample.part}  ·  {shortage(sample) or _images(sample.available)}"
-        draw.text(
-            (GAP, top + line / 2 - 1), fitted(text, font, width - 2 * GAP), _color(sample), font, anchor="lm"
+        text = fitted(
+            f"part {sample.part}  ·  {shortage(sample) or _images(sample.available)}", font, width - 2 * GAP
         )
-        for place in range(COLUMNS):
-            left = GAP + place * (size + GAP)
-            box = (left, top + line, left + size, top + line + size)
-            picture.paste(Image.fromarray(tiles[place]) if place < len(tiles) else "#eef0f2", box)
+        draw.text((GAP, top + line / 2 - 1), text, _color(sample), font, anchor="lm")
+        cells = _cells(tiles[:COLUMNS], COLUMNS, size)
+        picture.paste(contact_sheet(cells, columns=COLUMNS, gap=GAP, background=PAPER), (GAP, top + line))
         top += size + line + GAP
     return picture
+
+
+def _cells(
+    tiles: Sequence[UInt8[np.ndarray, "size size 3"]], count: int, size: int = TILE
+) -> list[Image.Image]:
+    """The tiles, and for those that there aren't empty ones of the same size."""
+    size = len(tiles[0]) if tiles else size
+    empty = Image.new("RGB", (size, size), EMPTY)
+    return [*map(Image.fromarray, tiles), *[empty] * (count - len(tiles))]
 
 
 def shortage(sample: PartSample, per_part: int = PER_PART) -> str:
@@ -167,7 +169,7 @@ def _drawn(
     # Bilinear (that is, averaging) is as good where pixels get fewer, and takes half the time.
     crop = crop.resize(shape, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BILINEAR)
     marked = _mark(crop, mask[top:bottom, left:right])
-    square = Image.new("RGB", (size, size), "#eef0f2")
+    square = Image.new("RGB", (size, size), EMPTY)
     square.paste(marked, ((size - shape[0]) // 2, (size - shape[1]) // 2))
     return np.asarray(square)
 

@@ -1,18 +1,18 @@
 """Collages of all part classes of a run as files: a folder an object class, resumed by running again."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
 from functools import partial
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
 from partdistillation.errors import PartDistillationError, StoreError
-from partdistillation.pictures.drawing import plain_text
+from partdistillation.pictures.text import plain_text
 from partdistillation.review.collages.drawing import TILE, draw_collage, draw_sheet, draw_tiles
 from partdistillation.review.collages.sampling import MAX_OBJECT_IOU, PER_PART, PartSample, sample_parts
 from partdistillation.runs.atomic import replace_file
@@ -31,24 +31,27 @@ _QUALITY = 90
 _PIXELS_PER_INCH = 100
 
 
-@dataclass(frozen=True)
-class Made:
-    """What became of a part class."""
+class Collage(NamedTuple):
+    """The picture of a part class."""
 
     category: str
     part: int
     available: int
     """Images that have it."""
-    shown: int
+    tiles: int
     unreadable: tuple[str, ...]
-    """Images that are shown as a grey tile that says why."""
+    """Images whose tile is grey and says why."""
     file: str
-    """The collage, relative to the folder of collages."""
+    """Relative to the folder of collages."""
+
+
+_KEYS = ("category", "part", "available", "shown", "unreadable", "file")
+"""Of a collage in a summary."""
 
 
 def write_collages(
     out: Path, images: Path | None = None, *, seed: int = 0, size: int = TILE, workers: int = 1
-) -> tuple[Made, ...]:
+) -> tuple[Collage, ...]:
     """Write `out/collages`: for every object class a folder with a collage a part class, and a sheet of all.
 
     A class that was drawn of the same rows, with the same seed and size, isn't drawn again, unless an image
@@ -72,30 +75,29 @@ def write_collages(
     made_from = canonical_hash([_LOOK, *rows, seed, size, MAX_OBJECT_IOU])
     samples = sample_parts(objects, parts, seed=seed)
     classes = [list(group) for _, group in groupby(samples, key=lambda sample: sample.category)]
-    document = {"made_from": made_from, "seed": seed}
+    # Every process calls `make` for the function that draws a class.
+    make = partial(partial, _draw_class, images_dir, out / FOLDER, size, made_from)
     try:
-        made = _draw(
-            out / FOLDER, classes, partial(_drawer, images_dir, out / FOLDER, size, made_from), workers
-        )
+        collages = _draw(out / FOLDER, classes, make, workers)
         _remove_others(out / FOLDER, {file_name(samples[0].category) for samples in classes})
-        _write_json(out / FOLDER / SUMMARY, document | {"parts": [asdict(one) for one in made]})
+        _write_summary(out / FOLDER, {"made_from": made_from, "seed": seed}, collages)
     except OSError as error:
         raise StoreError(
             f"can't write to {out / FOLDER}: {error.strerror or error}. The object classes drawn so far are "
             "kept: make room or set the permissions, then run the same command again."
         ) from error
-    return made
+    return collages
 
 
-def summary(made: Sequence[Made], folder: Path) -> str:
+def summary(collages: Sequence[Collage], folder: Path) -> str:
     """In words, what was drawn, and which part classes have too few images."""
-    few = [one for one in made if one.available < PER_PART]
-    unreadable = sorted({name for one in made for name in one.unreadable})
-    lines = [f"{len(made):,} collages of {len({one.category for one in made}):,} object classes in {folder}"]
+    few = [collage for collage in collages if collage.available < PER_PART]
+    unreadable = sorted({name for collage in collages for name in collage.unreadable})
+    categories = len({collage.category for collage in collages})
+    lines = [f"{len(collages):,} collages of {categories:,} object classes in {folder}"]
     if few:
-        lines.append(f"{len(few):,} part classes have fewer than {PER_PART} images: " + _listed(
-            [f"{plain_text(one.category)} part {one.part} ({one.available})" for one in few]
-        ))  # fmt: skip
+        counts = [f"{plain_text(part.category)} part {part.part} ({part.available})" for part in few]
+        lines.append(f"{len(few):,} part classes have fewer than {PER_PART} images: {_listed(counts)}")
     if unreadable:
         lines.append(f"{len(unreadable):,} images couldn't be read: {_listed(unreadable)}")
     return "\n".join(lines)
@@ -108,21 +110,21 @@ def _listed(names: Sequence[str], most: int = 10) -> str:
 
 # ---------------------------------------------------------------------- an object class after the other
 
-Draw = Callable[[Sequence[PartSample]], tuple[Made, ...]]
+Draw = Callable[[Sequence[PartSample]], tuple[Collage, ...]]
 
 
 def _draw(
     folder: Path, classes: Sequence[list[PartSample]], make: Callable[[], Draw], workers: int
-) -> tuple[Made, ...]:
+) -> tuple[Collage, ...]:
     folder.mkdir(parents=True, exist_ok=True)
     tasks = list(enumerate(classes))
     workers = min(workers, len(tasks))
     results = map_here(make, tasks) if workers <= 1 else map_on_processes(make, tasks, workers)
-    made: dict[int, tuple[Made, ...]] = {}
+    collages: dict[int, tuple[Collage, ...]] = {}
     try:
         with progress("collages", len(classes), unit="object classes") as advance, closing(results):
-            for index, its in results:
-                made[index] = its
+            for index, drawn in results:
+                collages[index] = drawn
                 advance()
     except TaskFailedError as failure:
         raise failure.__cause__ or failure from None
@@ -132,16 +134,12 @@ def _draw(
             f"collages: the process that drew the object class {name!r} died (exit code {death.exit_code}): "
             "run the same command again, with fewer workers if the memory is short"
         ) from None
-    return tuple(one for index in sorted(made) for one in made[index])
-
-
-def _drawer(images_dir: Path, folder: Path, size: int, made_from: str) -> Draw:
-    return partial(_draw_class, images_dir, folder, size, made_from)
+    return tuple(collage for index in sorted(collages) for collage in collages[index])
 
 
 def _draw_class(
     images_dir: Path, folder: Path, size: int, made_from: str, samples: Sequence[PartSample]
-) -> tuple[Made, ...]:
+) -> tuple[Collage, ...]:
     """Draw an object class, each image being read once; what it holds is written last."""
     category = samples[0].category
     name = file_name(category)
@@ -150,38 +148,37 @@ def _draw_class(
         return earlier
     (folder / name).mkdir(exist_ok=True)
     drawn = iter(draw_tiles(images_dir, [tile for sample in samples for tile in sample.tiles], size))
-    rows, made = [], []
-    collages = []
+    rows, pictures, collages = [], [], []
     for sample in samples:
         tiles = [next(drawn) for _ in sample.tiles]
-        pictures = [tile.picture for tile in tiles]
+        rows.append((sample, [tile.picture for tile in tiles]))
+        pictures.append(draw_collage(*rows[-1]))
         file = f"{name}/part_{sample.part}.png"
         unreadable = tuple(
-            tile.file_name for tile, one in zip(sample.tiles, tiles, strict=True) if one.problem
+            tile.file_name for tile, picture in zip(sample.tiles, tiles, strict=True) if picture.problem
         )
-        made.append(Made(category, sample.part, sample.available, len(tiles), unreadable, file))
-        rows.append((sample, pictures))
-        collages.append(draw_collage(sample, pictures))
-        write_png(folder / file, collages[-1])
+        collages.append(Collage(category, sample.part, sample.available, len(tiles), unreadable, file))
+        write_png(folder / file, pictures[-1])
     sheet = draw_sheet(category, rows)
     write_png(folder / name / SHEET, sheet)
-    write_pdf(folder / name / PAGES, [sheet, *collages], plain_text(category))
-    _remove_parts(folder / name, {Path(one.file).name for one in made})
-    document = {"made_from": made_from, "parts": [asdict(one) for one in made]}
-    _write_json(folder / name / SUMMARY, document)
-    return tuple(made)
+    write_pdf(folder / name / PAGES, [sheet, *pictures], plain_text(category))
+    _remove_parts(folder / name, {Path(collage.file).name for collage in collages})
+    _write_summary(folder / name, {"made_from": made_from}, collages)
+    return tuple(collages)
 
 
-def _finished(folder: Path, made_from: str) -> tuple[Made, ...] | None:
+def _finished(folder: Path, made_from: str) -> tuple[Collage, ...] | None:
     """What an earlier run made of a class, if it was of the same rows and every image could be read."""
     try:
         document = json.loads((folder / SUMMARY).read_bytes())
         if document["made_from"] != made_from:
             return None
-        made = tuple(Made(**one | {"unreadable": tuple(one["unreadable"])}) for one in document["parts"])
+        if any(entry["unreadable"] for entry in document["parts"]):
+            return None
+        collages = [Collage._make(entry[key] for key in _KEYS) for entry in document["parts"]]
     except (OSError, ValueError, KeyError, TypeError):  # not there, or not ours: it is written anew
         return None
-    return None if any(one.unreadable for one in made) else made
+    return tuple(collage._replace(unreadable=()) for collage in collages)
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:
@@ -226,5 +223,6 @@ def write_pdf(path: Path, pages: Sequence[Image.Image], title: str) -> None:
     replace_file(path, buffer.getvalue())
 
 
-def _write_json(path: Path, document: object) -> None:
-    replace_file(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+def _write_summary(folder: Path, head: Mapping[str, object], collages: Sequence[Collage]) -> None:
+    document = {**head, "parts": [dict(zip(_KEYS, collage, strict=True)) for collage in collages]}
+    replace_file(folder / SUMMARY, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())

@@ -86,7 +86,7 @@ def sample_parts(
             else:
                 heapq.heappushpop(best, (first, tile))
     for key in sorted(drawn):
-        chosen = sorted(drawn[key], key=lambda one: (-one[0], one[1].image_id))
+        chosen = sorted(drawn[key], key=lambda pair: (-pair[0], pair[1].image_id))
         yield PartSample(*key, tuple(tile for _, tile in chosen), available[key])
 
 
@@ -103,21 +103,21 @@ def _rows(objects_dir: Path, parts_dir: Path) -> Iterator[tuple[ObjectRow, PartR
 
 def _tiles(row: ObjectRow, parts: PartRow, max_object_iou: float) -> dict[tuple[str, int], list[Tile]]:
     """An image's tiles by part class, one an object; none where every part of the class is the object."""
-    found: dict[tuple[str, int], list[Tile]] = {}
-    objects = {one.object_id: one for one in row.objects}
-    for its in parts.objects:
-        one = objects[its.object_id]
+    tiles: dict[tuple[str, int], list[Tile]] = {}
+    objects = {instance.object_id: instance for instance in row.objects}
+    for labelled in parts.objects:
+        whole = objects[labelled.object_id]
         masks: dict[int, list[bytes]] = {}
-        for part in its.parts:
+        for part in labelled.parts:
             kept = masks.setdefault(part.part, [])
-            if not _is_object(part, one, row, max_object_iou):
+            if not _is_object(part, whole, row, max_object_iou):
                 kept.append(part.rle)
         for number, kept in masks.items():
-            tiles = found.setdefault((its.category, number), [])
+            same = tiles.setdefault((labelled.category, number), [])
             if kept:
                 size = row.width, row.height
-                tiles.append(Tile(row.image_id, row.file_name, one.object_id, *size, one.box, tuple(kept)))
-    return found
+                same.append(Tile(row.image_id, row.file_name, whole.object_id, *size, whole.box, tuple(kept)))
+    return tiles
 
 
 def _is_object(part: Part, whole: Object, row: ObjectRow, max_iou: float) -> bool:

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from partdistillation.data.images import ImageInput
 from partdistillation.objects import accept, reject, to_object
-from partdistillation.pictures.drawing import PALETTE
+from partdistillation.pictures.colors import PALETTE
 from partdistillation.report import objects_found
-from partdistillation.report.contact_sheet import GAP, SIDE, contact_sheet, object_cell, painting_order
-from partdistillation.report.objects_found import Found
+from partdistillation.report.objects_found import ObjectCounts
+from partdistillation.report.objects_sheet import GAP, SIDE, object_cell, objects_sheet, painting_order
 from partdistillation.runs.records import Object, ObjectRow
 
 HEIGHT, WIDTH = 20, 40
@@ -79,7 +79,7 @@ def test_a_sheet_is_a_grid(tmp_path: Path) -> None:
         Image.fromarray(grey()).save(tmp_path / name)
     rows = [row_of(name, *(thing(4 * n, 4 * n + 4, f"class {n}") for n in range(10))) for name in names]
     cell = object_cell(grey(), rows[0])
-    sheet = contact_sheet(rows, tmp_path)
+    sheet = objects_sheet(rows, tmp_path)
     assert sheet.size == (3 * (SIDE + GAP) + GAP, 2 * (cell.height + GAP) + GAP)
     placed = sheet.crop((GAP, GAP, GAP + SIDE, GAP + cell.height))
     assert placed.tobytes() == cell.tobytes()
@@ -107,12 +107,12 @@ def rows() -> list[ObjectRow]:
 def printed(rows: list[ObjectRow]) -> list[list[str]]:
     """The words of the table's lines."""
     page = StringIO()
-    Console(width=80, file=page).print(Found.count(rows).table())
+    Console(width=80, file=page).print(ObjectCounts.count(rows).table())
     return [line.split() for line in page.getvalue().splitlines()]
 
 
 def test_counts(rows: list[ObjectRow]) -> None:
-    found = Found.count(rows)
+    found = ObjectCounts.count(rows)
     assert found.images == {0: 4, 1: 2, 2: 1}
     assert found.classes == {"cat": 3, "dog": 1}
     assert found.reasons == {"no objects of class …": 3, "…: expected … x …, found … x …": 1}

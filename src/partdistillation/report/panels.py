@@ -1,20 +1,14 @@
-"""The pictures of a report, from an image's masks and label maps."""
+"""The pictures of a report: panels of an image's label maps, tiles of a part's mask."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from partdistillation.pictures.drawing import (
-    PALETTE,
-    contact_sheet,
-    enlarge,
-    enlarge_labels,
-    overlay,
-    shrink,
-    spotlight,
-    square_crop,
-)
+from partdistillation.pictures.colors import color_of
+from partdistillation.pictures.overlays import overlay, spotlight
+from partdistillation.pictures.sheets import fit_square
+from partdistillation.pictures.sizes import enlarge, enlarge_labels, shrink, square_crop
 from partdistillation.report.data import Panel, PictureRow
 
 PANEL_SIDE = 400
@@ -27,10 +21,10 @@ def picture_row(
     layers: Mapping[str, Int[np.ndarray, "height width"]],
 ) -> PictureRow:
     """The image, then each layer (caption: label map, 0 = background) in colours over it."""
-    shown = enlarge(image, PANEL_SIDE)
-    panels = [Panel("image", shrink(shown, 2 * PANEL_SIDE))]
+    enlarged = enlarge(image, PANEL_SIDE)
+    panels = [Panel("image", shrink(enlarged, 2 * PANEL_SIDE))]
     for caption, labels in layers.items():
-        colored = overlay(shown, enlarge_labels(labels, PANEL_SIDE), contours=2)
+        colored = overlay(enlarged, enlarge_labels(labels, PANEL_SIDE), contours=2)
         panels.append(Panel(caption, shrink(colored, 2 * PANEL_SIDE)))
     return PictureRow(title, tuple(panels))
 
@@ -55,6 +49,5 @@ def part_tile(
     part, around = (
         enlarge_labels(mask[rows, columns].astype(np.int64), 2 * TILE_SIDE) > 0 for mask in (part, around)
     )
-    color = PALETTE[part_id % len(PALETTE)]
-    lit = spotlight(crop, part, around, color, contours=max(3, round(len(crop) / 90)))
-    return np.asarray(contact_sheet([lit], columns=1, side=TILE_SIDE, gap=0))
+    lit = spotlight(crop, part, around, color_of(part_id), contours=max(3, round(len(crop) / 90)))
+    return np.asarray(fit_square(lit, TILE_SIDE))

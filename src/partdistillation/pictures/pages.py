@@ -1,4 +1,4 @@
-"""Laying out a figure: panels in rows and columns, captions above, a legend below; PNG at 300 dpi or PDF.
+"""Figures in print: panels in rows and columns, captions above, a legend below; PNG at 300 dpi or PDF.
 
 Text in a PDF is text, and panels are kept pixel by pixel, at 300 to an inch.
 """
@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +17,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from PIL import Image
 
-from partdistillation.errors import InputError
-from partdistillation.pictures.drawing import PALETTE, LegendRow, overlay, plain_text, resize_labels
-from partdistillation.runs.atomic import replace_file
+from partdistillation.pictures.colors import PALETTE
+from partdistillation.pictures.legends import LegendEntry, LegendRow, placed_entries
+from partdistillation.pictures.overlays import overlay
+from partdistillation.pictures.sizes import resize_labels
+from partdistillation.pictures.text import plain_text
 
 DPI = 300
 WIDTH = 7.0
@@ -59,13 +59,6 @@ def panel_size(height: int, width: int, columns: int) -> Size:
     return Size(max(1, round(scale * height)), max(1, round(scale * width)))
 
 
-def resized(
-    image: UInt8[np.ndarray, "_ _ 3"], size: Size
-) -> UInt8[np.ndarray, "{size.height} {size.width} 3"]:
-    """An image as large as its panel."""
-    return np.asarray(Image.fromarray(image).resize((size.width, size.height), Image.Resampling.LANCZOS))
-
-
 def colored(
     panel: UInt8[np.ndarray, "height width 3"],
     label_map: Int[np.ndarray, "_ _"],
@@ -75,13 +68,8 @@ def colored(
     return overlay(panel, resize_labels(label_map, *panel.shape[:2]), palette, alpha=0.62, contours=2)
 
 
-def save_page(path: Path, page: Page) -> Path:
-    """Write a figure; the same page gives the same bytes.
-
-    Raises:
-        InputError: neither .png nor .pdf, or no folder to write to.
-    """
-    check_path(path)
+def page_bytes(page: Page, suffix: str) -> bytes:
+    """A page as a PNG (".png") or PDF (".pdf") that says neither when nor by what it was made."""
     heights = [max(len(panel) for panel in row) for row in page.rows]
     with rc_context({"pdf.fonttype": 42, "font.family": "DejaVu Sans"}), _missing_letters_allowed():
         legend, lines = _placed(page.legend)
@@ -94,34 +82,12 @@ def save_page(path: Path, page: Page) -> Path:
         for row, height in zip(page.rows, heights, strict=True):
             _add_row(figure, total, row, top, height)
             top += height + _GAP
-        for one in legend:
-            _add_entry(figure, total, one, top)
-        save_figure(path, figure, dpi=DPI)
-    return path
-
-
-def check_path(path: Path) -> None:
-    """Raise InputError unless a figure can be written there; to be known before it is drawn."""
-    if path.suffix.lower() not in (".png", ".pdf"):
-        raise InputError(f"expected a file ending in .png or .pdf, found {path.name!r}: rename it")
-    if not path.parent.is_dir():
-        raise InputError(
-            f"expected a folder {path.parent} to write {path.name} to, found none: make it first"
-        )
-
-
-def save_figure(path: Path, figure: Figure, dpi: int) -> None:
-    """Write a figure as a PNG or PDF that says neither when nor by what it was made."""
-    kind = path.suffix.lower().removeprefix(".")
-    metadata = {"Software": None} if kind == "png" else {"CreationDate": None}
-    buffer = BytesIO()
-    figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
-    try:
-        replace_file(path, buffer.getvalue())
-    except OSError as error:
-        raise InputError(
-            f"{path} can't be written: {error.strerror or error}; choose another --out"
-        ) from error
+        for entry in legend:
+            _add_entry(figure, total, entry, top)
+        metadata = {"Software": None} if suffix == ".png" else {"CreationDate": None}
+        buffer = BytesIO()
+        figure.savefig(buffer, format=suffix.removeprefix("."), dpi=DPI, metadata=metadata)
+    return buffer.getvalue()
 
 
 def _column_width(columns: int) -> int:
@@ -152,7 +118,7 @@ def _write_captions(figure: Figure, total: Size, captions: Sequence[str]) -> Non
     for column, caption in enumerate(captions):
         middle = column * (wide + _GAP) + wide / 2
         points = _TEXT * min(1.0, wide / max(1.0, _length(caption)))
-        _write(figure, total, middle, _LINE / 2, _shown(caption), _INK, "center", points)
+        _write(figure, total, middle, _LINE / 2, _clipped(caption), _INK, "center", points)
 
 
 def _write(
@@ -171,7 +137,7 @@ def _write(
     )
 
 
-def _shown(text: str) -> str:
+def _clipped(text: str) -> str:
     text = plain_text(text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
@@ -179,49 +145,38 @@ def _shown(text: str) -> str:
 # ---------------------------------------------------------------------- legend
 
 
-class _Entry(NamedTuple):
-    """A word of the legend: where it begins, in pixels and lines; a title has no colour."""
-
-    left: float
-    line: int
-    text: str
-    color: str | None
-
-
-def _placed(rows: Sequence[LegendRow]) -> tuple[list[_Entry], int]:
-    """The legend's entries, wrapped, titles beside each other's entries; and the number of lines."""
+def _placed(rows: Sequence[LegendRow]) -> tuple[list[LegendEntry], int]:
+    """The legend's entries, all rows' names beginning at the same place; and the number of lines."""
     indent = max((_length(row.title) for row in rows), default=0.0) + _LINE
-    placed, line = [], 0
-    for row in rows:
-        placed.append(_Entry(0, line, _shown(row.title), None))
-        left = indent
-        for name, color in row.entries:
-            space = _length(name) + 1.5 * _LINE
-            if left + space > WIDTH * DPI and left > indent:
-                left, line = indent, line + 1
-            placed.append(_Entry(left, line, _shown(name), f"#{bytes(color).hex()}"))
-            left += space
-        line += 1
-    return placed, line
+    return placed_entries(
+        rows,
+        width=WIDTH * DPI,
+        indents=[indent] * len(rows),
+        extent=lambda name: _length(name) + 1.5 * _LINE,
+    )
 
 
 def _length(text: str) -> float:
     """Of a text as it is shown, in pixels."""
     ruler: Any = RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
-    width, _, _ = ruler.get_text_width_height_descent(_shown(text), FontProperties(size=_TEXT), ismath=False)
+    width, _, _ = ruler.get_text_width_height_descent(
+        _clipped(text), FontProperties(size=_TEXT), ismath=False
+    )
     return float(width)
 
 
-def _add_entry(figure: Figure, total: Size, entry: _Entry, top: int) -> None:
+def _add_entry(figure: Figure, total: Size, entry: LegendEntry, top: int) -> None:
     y = top + (entry.line + 0.7) * _LINE
+    text = _clipped(entry.text)
     if entry.color is None:
-        _write(figure, total, entry.left, y, entry.text, _INK, "left")
+        _write(figure, total, entry.left, y, text, _INK, "left")
         return
+    color = f"#{bytes(entry.color).hex()}"
     place = (entry.left + 0.25 * _LINE) / total.width, 1 - y / total.height
     figure.add_artist(
-        Line2D([place[0]], [place[1]], marker="o", markersize=5.5, color=entry.color, markeredgewidth=0)
+        Line2D([place[0]], [place[1]], marker="o", markersize=5.5, color=color, markeredgewidth=0)
     )
-    _write(figure, total, entry.left + 0.7 * _LINE, y, entry.text, _FADED, "left")
+    _write(figure, total, entry.left + 0.7 * _LINE, y, text, _FADED, "left")
 
 
 @contextmanager

@@ -13,7 +13,12 @@ from partdistillation.data.images import load_image
 from partdistillation.functional.masks import decode, pairwise_iou
 from partdistillation.functional.metrics import label_map
 from partdistillation.kernels.bit_masks import EncodedMasks
-from partdistillation.pictures.drawing import PALETTE, LegendRow, caption_font, overlay, with_legend
+from partdistillation.pictures.colors import color_of
+from partdistillation.pictures.legends import LegendRow, with_legend
+from partdistillation.pictures.overlays import overlay
+from partdistillation.pictures.sheets import contact_sheet
+from partdistillation.pictures.sizes import resized
+from partdistillation.pictures.text import caption_font
 from partdistillation.runs.records import ObjectRow
 
 SIDE = 420
@@ -22,7 +27,7 @@ GAP = 12
 _LONGEST_NAME = 52
 
 
-def contact_sheet(rows: Sequence[ObjectRow], images_dir: Path) -> Image.Image:
+def objects_sheet(rows: Sequence[ObjectRow], images_dir: Path) -> Image.Image:
     """A cell an image, in a grid that is about square.
 
     Raises:
@@ -30,30 +35,20 @@ def contact_sheet(rows: Sequence[ObjectRow], images_dir: Path) -> Image.Image:
         InputError: an image can't be read any more.
     """
     cells = [object_cell(load_image(images_dir / row.file_name), row) for row in rows]
-    columns = math.ceil(math.sqrt(len(cells)))
-    lines = [cells[start : start + columns] for start in range(0, len(cells), columns)]
-    heights = [max(cell.height for cell in line) for line in lines]
-    sheet = Image.new("RGB", (columns * (SIDE + GAP) + GAP, sum(heights) + GAP * (len(lines) + 1)), "white")
-    top = GAP
-    for line, height in zip(lines, heights, strict=True):
-        for column, cell in enumerate(line):
-            sheet.paste(cell, (GAP + column * (SIDE + GAP), top))
-        top += height + GAP
-    return sheet
+    return contact_sheet(cells, columns=math.ceil(math.sqrt(len(cells))), gap=GAP, margin=GAP)
 
 
 def object_cell(image: UInt8[np.ndarray, "height width 3"], row: ObjectRow) -> Image.Image:
     """The image with its objects coloured and numbered, as wide as a cell; below, what they are."""
     scale = SIDE / max(row.height, row.width)
-    size = max(1, round(scale * row.width)), max(1, round(scale * row.height))
-    labels = _object_map(row, *size)
-    resized = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-    picture = Image.new("RGB", (SIDE, size[1]), "#f0f1f3")
-    left = (SIDE - size[0]) // 2
-    picture.paste(_numbered(overlay(resized, labels, alpha=0.5, contours=2), labels), (left, 0))
+    width, height = max(1, round(scale * row.width)), max(1, round(scale * row.height))
+    labels = _object_map(row, width, height)
+    colored = overlay(resized(image, height, width), labels, alpha=0.5, contours=2)
+    picture = Image.new("RGB", (SIDE, height), "#f0f1f3")
+    picture.paste(_numbered(colored, labels), ((SIDE - width) // 2, 0))
     entries = tuple(
-        (f"{number} {one.category} {one.score:.2f}", PALETTE[(number - 1) % len(PALETTE)])
-        for number, one in enumerate(row.objects, start=1)
+        (f"{place + 1} {instance.category} {instance.score:.2f}", color_of(place))
+        for place, instance in enumerate(row.objects)
     )
     return with_legend(picture, [LegendRow(_shortened(row.file_name), ()), LegendRow("", entries)])
 
@@ -73,11 +68,11 @@ def painting_order(row: ObjectRow) -> list[int]:
 
     Of those that nearly coincide (IoU over a half) the best is seen.
     """
-    encoded = EncodedMasks([one.rle for one in row.objects], row.height, row.width)
+    encoded = EncodedMasks([instance.rle for instance in row.objects], row.height, row.width)
     same = pairwise_iou(encoded, encoded) > 0.5
     areas: list[int] = []
-    for place, one in enumerate(row.objects):
-        areas.append(max([one.area, *(areas[better] for better in range(place) if same[place, better])]))
+    for place, instance in enumerate(row.objects):
+        areas.append(max([instance.area, *(areas[better] for better in range(place) if same[place, better])]))
     return sorted(range(len(areas)), key=lambda place: (-areas[place], -place))
 
 
@@ -91,7 +86,7 @@ def _numbered(
     for number in np.unique(labels[labels > 0]).tolist():
         depth = ndimage.distance_transform_edt(np.pad(labels == number, 1))[1:-1, 1:-1]
         y, x = np.unravel_index(int(depth.argmax()), labels.shape)
-        red, green, blue = PALETTE[(number - 1) % len(PALETTE)].tolist()
+        red, green, blue = color_of(number - 1).tolist()
         ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"
         draw.circle((int(x), int(y)), 10, fill=(red, green, blue), outline="white", width=2)
         draw.text((int(x), int(y)), str(number), fill=ink, font=font, anchor="mm")

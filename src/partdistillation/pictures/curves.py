@@ -1,20 +1,32 @@
-"""Curves as SVG, and their points from a `metrics.jsonl`."""
+"""Curves, and charts of them laid out as SVG for a page: it gives them its colours, by day and by night."""
 
-import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
 
-from partdistillation.errors import InputError
-from partdistillation.report.data import Chart, Curve
-
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, _TOP, _BOTTOM = 48, 12, 36, 44
 _MOST_POINTS = 240
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line of a chart; points in the order of x. A page leaves out those that aren't finite."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+    spread: tuple[float, ...] = ()
+    """In print, half the length of the error bar at each point; none where it is empty."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves over one x axis."""
+
+    title: str
+    curves: tuple[Curve, ...]
 
 
 @dataclass(frozen=True)
@@ -39,39 +51,10 @@ class Line:
 class Drawing:
     """A chart, ready for the template."""
 
-    chart: Chart
+    title: str
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     lines: tuple[Line, ...]
-
-
-def read_curves(
-    path: Path, names: Sequence[str], *, x: str = "step", stage: str | None = None
-) -> tuple[Curve, ...]:
-    """The curves of these names from a `metrics.jsonl`: one JSON object a line, numbers by name.
-
-    Lines without `x` or a name add no point to that curve; a name in no line gives no curve; a last line torn
-    by a kill is skipped. With `stage`, only the lines of that training count.
-
-    Raises:
-        InputError: a line before the last isn't a JSON object.
-
-    """
-    points: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-            position = record.get(x)
-        except (ValueError, AttributeError) as error:
-            if number == len(lines):
-                break
-            raise InputError(f"Expected a JSON object in {path}, line {number}; found {line:.80}.") from error
-        for name in names if stage in (None, record.get("stage")) else ():
-            value = record.get(name)
-            if _is_number(position) and _is_number(value):
-                points[name].append((float(position), float(value)))
-    return tuple(Curve(name, tuple(found)) for name, found in points.items() if found)
 
 
 def draw(chart: Chart) -> Drawing | None:
@@ -85,16 +68,15 @@ def draw(chart: Chart) -> Drawing | None:
     y_ticks = _round_numbers(min(0.0, everything[:, 1].min()), everything[:, 1].max())
     low = np.array([everything[:, 0].min(), y_ticks[0]])
     high = np.array([everything[:, 0].max(), y_ticks[-1]])
-    scale = np.array([WIDTH - LEFT - RIGHT, -(HEIGHT - _TOP - _BOTTOM)]) / np.where(
-        high > low, high - low, 1.0
-    )
+    size = np.array([WIDTH - LEFT - RIGHT, -(HEIGHT - _TOP - _BOTTOM)])
+    scale = size / np.where(high > low, high - low, 1.0)
 
     def place(points: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2"]:
         placed: Float64[np.ndarray, "n 2"] = (points - low) * scale + np.array([LEFT, HEIGHT - _BOTTOM])
         return placed
 
     return Drawing(
-        chart,
+        chart.title,
         tuple(Tick(place(np.array([[t, 0.0]]))[0, 0], f"{t:,g}") for t in x_ticks if low[0] <= t <= high[0]),
         tuple(Tick(place(np.array([[0.0, t]]))[0, 1], f"{t:g}") for t in y_ticks),
         tuple(_line(label, points, place(_thinned(points))) for label, points in curves),
@@ -141,7 +123,3 @@ def _round_numbers(low: float, high: float, count: int = 5) -> list[float]:
     step = min((m * power for m in (1, 2, 2.5, 5, 10)), key=lambda s: abs(span / s - count))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(i * step, 10) for i in range(first, max(last, first + 1) + 1)]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""What figures show of an image: rows of a stage as label maps, with colours that mean something."""
+"""Which photographs a figure shows, and the rows about them."""
 
 import difflib
 import filecmp
@@ -7,17 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Int
-from scipy.optimize import linear_sum_assignment
-
 from partdistillation.errors import InputError
-from partdistillation.functional.metrics import label_map
-from partdistillation.kernels.bit_masks import EncodedMasks
-from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, R, Row, SegmentRow
+from partdistillation.runs.records import R, Row
 from partdistillation.runs.run_folder import remembered_images
-
-LabelMap = Int[np.ndarray, "height width"]
 
 
 @dataclass(frozen=True)
@@ -46,13 +38,15 @@ def choose(rows: Iterable[Row], choice: Choice, source: Path) -> list[str]:
 
 def _named(name: str, usable: dict[str, str], source: Path) -> str:
     exact = [image_id for image_id, file in usable.items() if name in (image_id, file)]
-    near = [one for one, file in usable.items() if file.endswith(f"/{name}") or Path(file).stem == name]
-    for found in (exact, near):
-        if len(found) == 1:
-            return found[0]
-        if found:
-            shown = ", ".join(usable[image_id] for image_id in found[:5])
-            raise InputError(f"expected the name of one image, found several for {name!r}: {shown}")
+    near = [
+        image_id for image_id, file in usable.items() if file.endswith(f"/{name}") or Path(file).stem == name
+    ]
+    for ids in (exact, near):
+        if len(ids) == 1:
+            return ids[0]
+        if ids:
+            files = ", ".join(usable[image_id] for image_id in ids[:5])
+            raise InputError(f"expected the name of one image, found several for {name!r}: {files}")
     alike = difflib.get_close_matches(name, usable.values(), n=1)
     raise InputError(
         f"expected the name of an image of {source} with objects, found {name!r}"
@@ -71,13 +65,13 @@ def rows_of(ids: Sequence[str], rows: Iterable[R], source: Path) -> list[R]:
         InputError: one of them isn't there.
     """
     wanted = set(ids)
-    found = {row.image_id: row for row in rows if row.image_id in wanted}
-    if missing := wanted - set(found):
+    by_id = {row.image_id: row for row in rows if row.image_id in wanted}
+    if missing := wanted - set(by_id):
         raise InputError(
             f"expected the same images in {source} as in the first folder, found none with the id "
             f"{min(missing)!r}: compare what was made from the same photographs"
         )
-    return [found[image_id] for image_id in ids]
+    return [by_id[image_id] for image_id in ids]
 
 
 def require_same_photographs(
@@ -111,66 +105,3 @@ def _is_same_file(first: Path, second: Path) -> bool:
     if not first.is_file() or not second.is_file() or first.samefile(second):
         return True
     return filecmp.cmp(first, second, shallow=False)
-
-
-# ---------------------------------------------------------------------- label maps
-
-
-def object_map(row: ObjectRow) -> LabelMap:
-    """Places of objects + 1; smaller ones lie on larger ones."""
-    order = sorted(range(len(row.objects)), key=lambda place: -row.objects[place].area)
-    return _painted(row, [row.objects[place].rle for place in order], order)
-
-
-def segment_map(row: SegmentRow) -> LabelMap:
-    """Numbers from 1; they mean nothing."""
-    return _numbered(row, [one.rle for found in row.objects for one in found.segments])
-
-
-def proposal_map(row: ProposalRow) -> LabelMap:
-    """Numbers from 1, the best on top; they mean nothing."""
-    proposals = [one for found in row.objects for one in found.proposals]
-    return _numbered(row, [one.rle for one in sorted(proposals, key=lambda one: one.score)])
-
-
-def part_map(row: PartRow) -> LabelMap:
-    """Part ids + 1, the best on top. A part id is one of its object's class: the same one of another class
-    is another part.
-    """
-    parts = sorted((one for found in row.objects for one in found.parts), key=lambda one: one.score)
-    return _painted(row, [one.rle for one in parts], [one.part for one in parts])
-
-
-def parts_in(rows: Iterable[PartRow]) -> dict[str, list[int]]:
-    """The part ids that these images have, by object class."""
-    found: dict[str, set[int]] = {}
-    for row in rows:
-        for one in row.objects:
-            found.setdefault(one.category, set()).update(part.part for part in one.parts)
-    return {category: sorted(ids) for category, ids in sorted(found.items()) if ids}
-
-
-def _numbered(row: Row, rles: Sequence[bytes]) -> LabelMap:
-    return _painted(row, rles, range(len(rles)))
-
-
-def _painted(row: Row, rles: Sequence[bytes], ids: Sequence[int]) -> LabelMap:
-    if not rles:
-        return np.zeros((row.height, row.width), np.int64)
-    return np.ascontiguousarray(label_map(EncodedMasks(rles, row.height, row.width), list(ids)))
-
-
-def matched(labels: LabelMap, reference: LabelMap) -> LabelMap:
-    """Numbers that mean nothing, changed to those of a reference that they share most pixels with.
-
-    One to one (Hungarian); those without a counterpart get numbers that the reference doesn't have.
-    """
-    counts = np.zeros((labels.max() + 1, reference.max() + 1), np.int64)
-    np.add.at(counts, (labels, reference), 1)
-    mine, theirs = linear_sum_assignment(counts[1:, 1:], maximize=True)
-    names = np.zeros(len(counts), np.int64)
-    names[mine + 1] = np.where(counts[mine + 1, theirs + 1] > 0, theirs + 1, 0)
-    new = np.flatnonzero(names[1:] == 0) + 1
-    names[new] = reference.max() + 1 + np.arange(len(new))
-    renamed: LabelMap = names[labels]
-    return renamed

@@ -1,0 +1,85 @@
+"""Images and label maps at other sizes, and what of an image to show."""
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+from PIL import Image, ImageFilter
+
+
+def resized(
+    image: UInt8[np.ndarray, "_ _ 3"], height: int, width: int
+) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    """An image at another size (Lanczos)."""
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def enlarge(
+    image: UInt8[np.ndarray, "height width 3"], shorter_side: int
+) -> UInt8[np.ndarray, "new_height new_width 3"]:
+    """Upscale a small image (Lanczos) so that its shorter side has at least this many pixels.
+
+    Larger images are returned as they are.
+    """
+    height, width = _enlarged_size(image.shape[0], image.shape[1], shorter_side)
+    if (height, width) == image.shape[:2]:
+        return image
+    return resized(image, height, width)
+
+
+def enlarge_labels(
+    label_map: Int[np.ndarray, "height width"], shorter_side: int
+) -> Int[np.ndarray, "new_height new_width"]:
+    """Upscale a label map as `enlarge` its image."""
+    height, width = _enlarged_size(label_map.shape[0], label_map.shape[1], shorter_side)
+    return resize_labels(label_map, height, width)
+
+
+def resize_labels(
+    label_map: Int[np.ndarray, "_ _"], height: int, width: int
+) -> Int[np.ndarray, "{height} {width}"]:
+    """A label map at another size; borders are smooth, as the strongest label wins."""
+    if (height, width) == label_map.shape:
+        return label_map
+    # It rounds the corners of enlarged pixels.
+    rounding = ImageFilter.GaussianBlur(0.5 * height / label_map.shape[0])
+    best = np.full((height, width), -1, dtype=np.int16)
+    resized = np.zeros((height, width), dtype=label_map.dtype)
+    for label in np.unique(label_map):
+        plane = Image.fromarray(label_map == label).convert("L")
+        strength = np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR).filter(rounding))
+        stronger = strength > best
+        resized[stronger], best[stronger] = label, strength[stronger]
+    return resized
+
+
+def _enlarged_size(height: int, width: int, shorter_side: int) -> tuple[int, int]:
+    """Height and width after `enlarge`."""
+    scale = max(1.0, shorter_side / min(height, width))
+    return round(height * scale), round(width * scale)
+
+
+def shrink(
+    image: UInt8[np.ndarray, "height width 3"], longer_side: int
+) -> UInt8[np.ndarray, "new_height new_width 3"]:
+    """Downscale an image so that its longer side has at most this many pixels."""
+    scale = longer_side / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    height, width = (max(1, round(length * scale)) for length in image.shape[:2])
+    return resized(image, height, width)
+
+
+def square_crop(mask: Bool[np.ndarray, "height width"], margin: float = 0.08) -> tuple[slice, slice]:
+    """Rows and columns of the square around a mask, with a margin, moved and cut to fit into the image."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return slice(0, mask.shape[0]), slice(0, mask.shape[1])
+    side = 1 + int(max(np.ptp(rows), np.ptp(columns)))
+    side += 2 * round(margin * side)
+    return _window(rows, side, mask.shape[0]), _window(columns, side, mask.shape[1])
+
+
+def _window(positions: Int[np.ndarray, " n"], side: int, length: int) -> slice:
+    side = min(side, length)
+    start = (int(positions[0]) + int(positions[-1]) + 1 - side) // 2
+    start = min(max(start, 0), length - side)
+    return slice(start, start + side)

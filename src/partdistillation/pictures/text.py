@@ -1,0 +1,56 @@
+"""Text in pictures: shortened to fit, printable, in a font that is the same on every machine."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+
+def plain_text(text: str) -> str:
+    """A text as one line of what can be printed: names come from files, and may hold anything."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+
+
+def fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """A text on one line, shortened to be no wider than this, in pixels."""
+    plain = plain_text(text)
+    longest = plain[: max(1, round(width))]  # letters are wider than a pixel, and names may be of any length
+    if longest == plain and font.getlength(plain) <= width:
+        return plain
+    kept = bisect_right(range(1, len(longest) + 1), width, key=lambda n: font.getlength(f"{longest[:n]}…"))
+    return f"{longest[:kept].rstrip()}…"
+
+
+def caption_font(size: int) -> ImageFont.FreeTypeFont:
+    """The font for captions; it comes with Pillow, so that pictures are alike on every machine."""
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's wheels have FreeType
+    return font
+
+
+def note_picture(text: str, width: int, height: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    """A grey picture that says why there is no other."""
+    font = caption_font(max(9, min(width, height) // 12))
+    picture = Image.new("RGB", (width, height), "#c9cdd3")
+    draw = ImageDraw.Draw(picture)
+    draw.text((width / 2, height / 2), fitted(text, font, width - 4), fill="#30343b", font=font, anchor="mm")
+    return np.asarray(picture)
+
+
+def name_tags(
+    image: UInt8[np.ndarray, "height width 3"], tags: Sequence[tuple[str, float, float]]
+) -> Image.Image:
+    """Write texts in dark boxes that stand on (x, y), in pixels, moved so that they are seen whole."""
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture, "RGBA")
+    font = caption_font(max(12, picture.width // 45))
+    pad = round(0.35 * font.size)
+    for text, x, y in tags:
+        width, height = font.getlength(text) + 2 * pad, font.size + 2 * pad
+        left = max(0.0, min(x, picture.width - width))
+        top = max(0.0, min(y - height - 2, picture.height - height))
+        draw.rounded_rectangle((left, top, left + width, top + height), pad, fill=(20, 22, 26, 210))
+        draw.text((left + pad, top + height / 2), text, fill="white", font=font, anchor="lm")
+    return picture

@@ -1,0 +1,60 @@
+"""Images and label maps at other sizes, as promised."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from partdistillation.pictures.sizes import enlarge, enlarge_labels, resize_labels, shrink, square_crop
+
+
+def test_enlarge_keeps_proportions_and_never_shrinks() -> None:
+    small, large = np.zeros((48, 96, 3), dtype=np.uint8), np.zeros((400, 500, 3), dtype=np.uint8)
+    assert enlarge(small, 384).shape == (384, 768, 3)
+    assert enlarge(large, 384) is large
+    assert shrink(large, 250).shape == (200, 250, 3)
+    assert shrink(large, 500) is large
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 30), st.integers(0, 2**32 - 1))
+def test_enlarged_labels_are_old_labels(height: int, width: int, side: int, seed: int) -> None:
+    labels = np.random.default_rng(seed).choice([0, 3, 70000], (height, width))
+    enlarged = enlarge_labels(labels, side)
+    assert enlarged.shape == enlarge(np.zeros((height, width, 3), np.uint8), side).shape[:2]
+    assert np.isin(enlarged, labels).all()
+
+
+def test_enlarged_labels_stay_in_place() -> None:
+    labels = np.kron([[1, 0], [0, 2]], np.ones((8, 8), dtype=int))
+    enlarged = enlarge_labels(labels, 64)
+    assert (enlarged == np.kron(labels, np.ones((4, 4), dtype=int))).mean() > 0.99
+
+
+@given(st.integers(1, 20), st.integers(1, 20), st.data())
+def test_square_crop_holds_the_mask_and_fits(height: int, width: int, data: st.DataObject) -> None:
+    mask = np.zeros((height, width), dtype=bool)
+    mask[data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))] = True
+    mask[data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))] = True
+    rows, columns = square_crop(mask)
+    assert mask[rows, columns].sum() == mask.sum()
+    assert 0 <= rows.start < rows.stop <= height
+    assert 0 <= columns.start < columns.stop <= width
+
+
+def test_square_crop_is_square_inside_a_large_image_and_whole_for_an_empty_mask() -> None:
+    mask = np.zeros((100, 100), dtype=bool)
+    mask[40:50, 30:60] = True
+    rows, columns = square_crop(mask, margin=0.1)
+    assert (rows, columns) == (slice(27, 63), slice(27, 63))
+    assert square_crop(mask[:5]) == (slice(0, 5), slice(0, 100))
+
+
+def test_label_maps_of_another_size_keep_their_labels() -> None:
+    labels = np.zeros((20, 30), np.int64)
+    labels[:, 15:] = 30
+    labels[:5] = 7
+    for height, width in ((60, 90), (10, 15), (20, 30)):
+        resized = resize_labels(labels, height, width)
+        assert set(np.unique(resized)) == {0, 7, 30}
+        assert resized[height // 2, width // 4] == 0
+        assert resized[height // 2, 3 * width // 4] == 30
+        assert resized[height // 10, width // 2] == 7
