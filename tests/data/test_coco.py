@@ -12,7 +12,9 @@ from pycocotools.coco import COCO
 
 from partdistillation.data.coco import CocoDataset, CocoImage, read_instances, read_parts
 from partdistillation.data.coco_parts import GroundTruthPart, parts_of, tie_parts
-from partdistillation.data.coco_writer import (
+from partdistillation.data.images import ImageInput
+from partdistillation.errors import InputError
+from partdistillation.export.coco import (
     InstanceLabel,
     PartLabel,
     instances_document,
@@ -20,8 +22,6 @@ from partdistillation.data.coco_writer import (
     write_instances,
     write_parts,
 )
-from partdistillation.data.images import ImageInput
-from partdistillation.errors import InputError
 from partdistillation.functional.masks import EncodedMask, decode, encode, from_coco
 
 SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]

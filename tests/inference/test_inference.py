@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from partdistillation.data.coco import CocoImage, read_instances, read_parts
-from partdistillation.data.coco_writer import InstanceLabel, write_instances
 from partdistillation.errors import CheckpointError, ConfigError, InputError, SettingsChanged
+from partdistillation.export.coco import InstanceLabel, write_instances
 from partdistillation.functional.masks import decode, encode
 from partdistillation.functional.ranking import Parts
 from partdistillation.inference import FoundObject, ObjectMask, PartSegmenter, predict

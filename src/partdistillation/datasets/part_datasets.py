@@ -15,9 +15,9 @@ from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from partdistillation.data.coco_entries import CocoImage
-from partdistillation.data.coco_writer import InstanceLabel, PartLabel, write_instances, write_parts
 from partdistillation.data.images import image_size
 from partdistillation.errors import InputError
+from partdistillation.export.coco import InstanceLabel, PartLabel, write_instances, write_parts
 from partdistillation.functional.masks import EncodedMask, Mask, area, encode
 
 Severity = Literal["ok", "note", "problem"]

@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 
 from partdistillation.config import Device, ObjectsConfig
 from partdistillation.data.coco import CocoDataset, CocoImage, Id, read_instances
-from partdistillation.data.coco_writer import InstanceLabel, PartLabel, write_instances, write_parts
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput, load_image
 from partdistillation.errors import InputError
+from partdistillation.export.coco import InstanceLabel, PartLabel, write_instances, write_parts
 from partdistillation.functional.masks import decode
 from partdistillation.inference.result import FoundObject, FoundPart, Result
 from partdistillation.inference.segmenter import (

@@ -9,14 +9,14 @@ from jaxtyping import Bool, Int, UInt8
 from PIL import Image
 
 from partdistillation.data.coco import CocoImage
-from partdistillation.data.coco_writer import (
+from partdistillation.errors import InputError
+from partdistillation.export.coco import (
     Document,
     InstanceLabel,
     PartLabel,
     instances_document,
     parts_document,
 )
-from partdistillation.errors import InputError
 from partdistillation.functional.masks import box, encode
 from partdistillation.pictures.drawing import (
     PALETTE,

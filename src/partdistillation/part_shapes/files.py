@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from partdistillation.data.coco import CocoImage
-from partdistillation.data.coco_writer import InstanceLabel, PartLabel, write_instances, write_parts
+from partdistillation.export.coco import InstanceLabel, PartLabel, write_instances, write_parts
 from partdistillation.functional.masks import encode
 from partdistillation.part_shapes.scene import PartShapes, SceneObject
 

@@ -1,0 +1,1 @@
+"""Objects and parts as files of other programs: one value (`labels`), one file a format."""
