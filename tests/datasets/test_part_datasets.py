@@ -19,14 +19,13 @@ from partdistillation.datasets import prepare as all_part_datasets
 from partdistillation.datasets.part_datasets import (
     Finding,
     LabelledImage,
-    LabelledObject,
-    LabelledPart,
     PreparedSplit,
     compared,
     write_split,
 )
 from partdistillation.datasets.prepare import PART_DATASETS
 from partdistillation.errors import InputError
+from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import EncodedMask, encode, from_coco
 
 HEIGHT, WIDTH = 6, 9
@@ -49,12 +48,12 @@ def photographs(root: Path, *names: str) -> Path:
     return root
 
 
-CAR = LabelledObject("Car", mask(0, 1, 2), (LabelledPart("Side Door", mask(1)),))
+CAR = ObjectLabel("Car", mask(0, 1, 2), (PartLabel("Side Door", mask(1)),))
 
 
 def test_writes_what_it_was_given(tmp_path: Path) -> None:
     encoded = EncodedMask(encode(mask(5)), HEIGHT, WIDTH)
-    two = (CAR, LabelledObject("Bus", mask(4, 5), (LabelledPart("Wheel", encoded),)))
+    two = (CAR, ObjectLabel("Bus", mask(4, 5), (PartLabel("Wheel", encoded),)))
     folder = photographs(tmp_path / "images", "a.png", "b.png")
     labelled = [LabelledImage(image(), two), LabelledImage(image(2, "b.png"), ())]
     prepared = write_split(tmp_path / "new" / "out", "val", folder, iter(labelled))
@@ -90,7 +89,7 @@ def test_any_mask_comes_back(
         height, width = drawn.shape
         given_mask = EncodedMask(encode(drawn), height, width) if encoded else drawn
         Image.new("1", (width, height)).save(root / f"{number}.png")
-        found = LabelledObject(category, given_mask, (LabelledPart("Part", given_mask),))
+        found = ObjectLabel(category, given_mask, (PartLabel("Part", given_mask),))
         images.append(LabelledImage(CocoImage(number, f"{number}.png", width, height), (found,)))
         kept += [drawn] if drawn.any() else []
     if not kept:
@@ -109,8 +108,8 @@ def test_any_mask_comes_back(
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     nothing = np.zeros((HEIGHT, WIDTH), np.bool_)
     objects = (
-        LabelledObject("Bus", nothing, (LabelledPart("Wheel", mask(1)),)),
-        LabelledObject("Car", mask(1), (LabelledPart("Wheel", nothing), LabelledPart("Door", mask(1)))),
+        ObjectLabel("Bus", nothing, (PartLabel("Wheel", mask(1)),)),
+        ObjectLabel("Car", mask(1), (PartLabel("Wheel", nothing), PartLabel("Door", mask(1)))),
     )
     labelled = [LabelledImage(image(), objects, ("annotation 7: no", "annotation 8: no"))]
     prepared = write_split(tmp_path / "out", "val", photographs(tmp_path), labelled)
@@ -127,7 +126,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     ("labelled", "message"),
     [
         ([], "0 images, 0 objects and 0 parts: the split is empty"),
-        ([LabelledImage(image(), (LabelledObject("Car", mask(1), ()),))], "1 objects and 0 parts"),
+        ([LabelledImage(image(), (ObjectLabel("Car", mask(1), ()),))], "1 objects and 0 parts"),
         (
             [LabelledImage(image(), (CAR,)), LabelledImage(image(), (CAR,))],
             "images of different ids in 'val', found twice: 1",

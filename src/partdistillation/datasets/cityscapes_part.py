@@ -35,8 +35,6 @@ from partdistillation.data.images import image_size, load_label_map
 from partdistillation.datasets.part_datasets import (
     Finding,
     LabelledImage,
-    LabelledObject,
-    LabelledPart,
     PreparedSplit,
     compared,
     elsewhere,
@@ -48,6 +46,7 @@ from partdistillation.datasets.part_datasets import (
 )
 from partdistillation.datasets.published_coco import absent_images
 from partdistillation.errors import InputError
+from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import EncodedMask, Mask, encode, union
 
 NUM_IMAGES = {"train": 2_975, "val": 500}
@@ -166,7 +165,7 @@ def _labelled(root: Path, split: str, name: str) -> LabelledImage:
 
 def _objects(
     labels: Int32[np.ndarray, "height width"],
-) -> tuple[tuple[LabelledObject, ...], tuple[str, ...]]:
+) -> tuple[tuple[ObjectLabel, ...], tuple[str, ...]]:
     """The objects of an image with their parts, and what is left out."""
     instances: defaultdict[tuple[int, int], defaultdict[int, list[Mask]]] = defaultdict(
         lambda: defaultdict(list)
@@ -182,10 +181,8 @@ def _objects(
     for (of_class, instance), masks in instances.items():
         category, names = CLASSES[of_class]
         whole = union([mask for of_part in masks.values() for mask in of_part])
-        parts = [
-            LabelledPart(names[part], union(of_part)) for part, of_part in masks.items() if part in names
-        ]
-        objects.append(LabelledObject(category, whole, tuple(parts)))
+        parts = [PartLabel(names[part], union(of_part)) for part, of_part in masks.items() if part in names]
+        objects.append(ObjectLabel(category, whole, tuple(parts)))
         if unknown := masks.keys() - names.keys() - _NO_PARTS[category]:
             left_out.append(
                 f"{category} {instance}: parts {sorted(unknown)}, which a {category} doesn't have"

@@ -26,8 +26,6 @@ from partdistillation.data.coco import CocoCategory, CocoDataset, CocoImage, Id,
 from partdistillation.datasets.part_datasets import (
     Finding,
     LabelledImage,
-    LabelledObject,
-    LabelledPart,
     PreparedSplit,
     compared,
     known_split,
@@ -46,6 +44,7 @@ from partdistillation.datasets.published_coco import (
     usable_images,
 )
 from partdistillation.errors import InputError
+from partdistillation.export.labels import ObjectLabel, PartLabel
 
 
 class Published(NamedTuple):
@@ -135,11 +134,11 @@ def _labelled(root: Path, split: str) -> Iterator[LabelledImage]:
         yield LabelledImage(replace(image, file_name=_path(root, image)), objects, reasons)
 
 
-def _objects(dataset: CocoDataset, image: CocoImage) -> tuple[tuple[LabelledObject, ...], tuple[str, ...]]:
+def _objects(dataset: CocoDataset, image: CocoImage) -> tuple[tuple[ObjectLabel, ...], tuple[str, ...]]:
     """The objects of an image with their parts, and why annotations are left out."""
     found, reasons = regions(dataset, image)
     objects = {str(each.id): (each, mask) for each, mask in found if not _is_part(each.category)}
-    parts: defaultdict[str, list[LabelledPart]] = defaultdict(list)
+    parts: defaultdict[str, list[PartLabel]] = defaultdict(list)
     for each, mask in found:
         if not _is_part(each.category):
             continue
@@ -148,9 +147,9 @@ def _objects(dataset: CocoDataset, image: CocoImage) -> tuple[tuple[LabelledObje
         if reason:
             reasons.append(f"annotation {each.id!r}: {reason}")
         else:
-            parts[str(each.object_id)].append(LabelledPart(name, mask))
+            parts[str(each.object_id)].append(PartLabel(name, mask))
     return tuple(
-        LabelledObject(each.category.name, mask, tuple(parts[key])) for key, (each, mask) in objects.items()
+        ObjectLabel(each.category.name, mask, tuple(parts[key])) for key, (each, mask) in objects.items()
     ), tuple(reasons)
 
 

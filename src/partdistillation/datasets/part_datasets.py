@@ -7,18 +7,17 @@ name are in `all_part_datasets`.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-import numpy as np
-
 from partdistillation.data.coco_entries import CocoImage
 from partdistillation.data.images import image_size
 from partdistillation.errors import InputError
-from partdistillation.export.coco import InstanceLabel, PartLabel, write_instances, write_parts
-from partdistillation.functional.masks import EncodedMask, Mask, area, encode
+from partdistillation.export import coco
+from partdistillation.export.labels import ImageLabels, ObjectLabel
+from partdistillation.functional.masks import area, encoded
 
 Severity = Literal["ok", "note", "problem"]
 
@@ -76,63 +75,11 @@ class PartDataset(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledPart:
-    """One region of a part; an object may have several of one name."""
+class LabelledImage(ImageLabels):
+    """What a data set says about an image; `file_name` is relative to the folder given to `write_split`."""
 
-    name: str
-    """Within its object class: `Wheel`."""
-    mask: Mask
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledObject:
-    category: str
-    """The object class."""
-    mask: Mask
-    parts: tuple[LabelledPart, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledImage:
-    """What a data set says about one of its images; masks are of the image's size."""
-
-    image: CocoImage
-    """`file_name` is relative to the folder that `write_split` is given."""
-    objects: tuple[LabelledObject, ...]
     left_out: tuple[str, ...] = ()
     """Annotations that can't be used, each with its reason."""
-
-
-@dataclass(eq=False)
-class _Labels:
-    """The labels of a split while they are collected: masks encoded, a few hundred bytes each."""
-
-    images: list[CocoImage] = field(default_factory=list)
-    objects: list[InstanceLabel] = field(default_factory=list)
-    parts: list[PartLabel] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-
-    def add(self, labelled: LabelledImage, images_dir: Path) -> None:
-        where = f"image {labelled.image.id!r} ({labelled.image.file_name})"
-        # Missing files are told of together, when all are known.
-        there = (images_dir / labelled.image.file_name).is_file()
-        if there and (reason := misfit(images_dir, labelled.image)):
-            self.left_out.append(f"{where}: {reason}")
-            return
-        self.images.append(labelled.image)
-        self.left_out += [f"{where}: {reason}" for reason in labelled.left_out]
-        for found in labelled.objects:
-            rle = _encoded(found.mask)
-            if not rle:
-                self.left_out.append(f"{where}: a {found.category} without a pixel")
-                continue
-            number = len(self.objects) + 1
-            self.objects.append(InstanceLabel(labelled.image.id, number, found.category, rle))
-            for part in found.parts:
-                if rle := _encoded(part.mask):
-                    self.parts.append(PartLabel(labelled.image.id, number, found.category, part.name, rle))
-                else:
-                    self.left_out.append(f"{where}: a {found.category} {part.name} without a pixel")
 
 
 def write_split(out: Path, split: str, images_dir: Path, labelled: Iterable[LabelledImage]) -> PreparedSplit:
@@ -147,27 +94,59 @@ def write_split(out: Path, split: str, images_dir: Path, labelled: Iterable[Labe
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: expected a folder to write to, found a file; choose another --out")
-    labels = _Labels()
-    for each in labelled:
-        labels.add(each, images_dir)
-    if not labels.images or not labels.parts:
-        reasons = f"; left out: {listed(labels.left_out)}" if labels.left_out else ""
+    labels, left_out = _usable(labelled, images_dir)
+    objects = [label for image in labels for label in image.objects]
+    num_parts = sum(len(label.parts) for label in objects)
+    if not num_parts:
+        reasons = f"; left out: {listed(left_out)}" if left_out else ""
         raise InputError(
             f"{images_dir}: expected images with objects and parts in the split {split!r}, found "
-            f"{len(labels.images)} images, {len(labels.objects)} objects and {len(labels.parts)} parts: "
-            f"the split is empty{reasons}"
+            f"{len(labels)} images, {len(objects)} objects and {num_parts} parts: the split is empty{reasons}"
         )
-    if twice := repeated(str(image.id) for image in labels.images):
+    if twice := repeated(str(each.image.id) for each in labels):
         raise InputError(
             f"{images_dir}: expected images of different ids in {split!r}, found twice: {listed(twice)}"
         )
-    require_images(images_dir, [image.file_name for image in labels.images])
+    require_images(images_dir, [each.image.file_name for each in labels])
     out.mkdir(parents=True, exist_ok=True)
-    objects, parts = out / f"objects_{split}.json", out / f"parts_{split}.json"
-    write_instances(objects, labels.images, labels.objects)
-    write_parts(parts, labels.images, labels.parts)
-    counts = (len(labels.images), len(labels.objects), len(labels.parts))
-    return PreparedSplit(images_dir, objects, parts, *counts, notes=_notes(labels.left_out))
+    files = (out / f"objects_{split}.json", out / f"parts_{split}.json")
+    coco.write_objects(files[0], labels)
+    coco.write_parts(files[1], labels)
+    return PreparedSplit(images_dir, *files, len(labels), len(objects), num_parts, _notes(left_out))
+
+
+def _usable(labelled: Iterable[LabelledImage], images_dir: Path) -> tuple[list[ImageLabels], list[str]]:
+    """The labels that can be used, with masks encoded, a few hundred bytes each; and what is left out."""
+    usable: list[ImageLabels] = []
+    left_out: list[str] = []
+    for labels in labelled:
+        image, reasons = labels.image, list(labels.left_out)
+        # Missing files are told of together, when all are known.
+        misfitting = misfit(images_dir, image) if (images_dir / image.file_name).is_file() else ""
+        if misfitting:
+            reasons = [misfitting]
+        else:
+            usable.append(ImageLabels(image, _with_pixels(labels.objects, reasons)))
+        left_out += [f"image {image.id!r} ({image.file_name}): {reason}" for reason in reasons]
+    return usable, left_out
+
+
+def _with_pixels(objects: Iterable[ObjectLabel], left_out: list[str]) -> tuple[ObjectLabel, ...]:
+    """The objects that aren't empty, with their parts that aren't; what is empty is added to `left_out`."""
+    visible = []
+    for label in objects:
+        mask, parts = encoded(label.mask), []
+        if not area(*mask):
+            left_out.append(f"a {label.category} without a pixel")
+            continue
+        for part in label.parts:
+            region = encoded(part.mask)
+            if area(*region):
+                parts.append(replace(part, mask=region))
+            else:
+                left_out.append(f"a {label.category} {part.name} without a pixel")
+        visible.append(replace(label, mask=mask, parts=tuple(parts)))
+    return tuple(visible)
 
 
 def require_images(folder: Path, file_names: Sequence[str]) -> None:
@@ -192,10 +171,10 @@ def missing_files(folder: Path, names: Iterable[str]) -> list[str]:
 def misfit(folder: Path, image: CocoImage) -> str:
     """Why a file doesn't go with what is said of the image, by its header; nothing where it does."""
     try:
-        found = image_size(folder / image.file_name)
+        size = image_size(folder / image.file_name)
     except InputError as error:
         return str(error)
-    return other_size(image, *found)
+    return other_size(image, *size)
 
 
 def other_size(image: CocoImage, width: int, height: int) -> str:
@@ -256,10 +235,3 @@ def _notes(left_out: Sequence[str]) -> tuple[str, ...]:
         return ()
     more = [f"and {len(left_out) - _MENTIONED} more"] if len(left_out) > _MENTIONED else []
     return tuple(f"left out: {each}" for each in [*left_out[:_MENTIONED], *more])
-
-
-def _encoded(mask: Mask) -> bytes:
-    """The run-length encoding; nothing for a mask without a pixel."""
-    if isinstance(mask, EncodedMask):
-        return mask.counts if area(*mask) else b""
-    return encode(mask) if np.any(mask) else b""

@@ -35,8 +35,6 @@ from partdistillation.data.coco_entries import CocoAnnotation
 from partdistillation.datasets.part_datasets import (
     Finding,
     LabelledImage,
-    LabelledObject,
-    LabelledPart,
     PreparedSplit,
     compared,
     known_split,
@@ -53,6 +51,7 @@ from partdistillation.datasets.published_coco import (
     usable_images,
 )
 from partdistillation.errors import InputError
+from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import EncodedMask, union
 
 Classes = Literal["synset", "supercategory"]
@@ -147,14 +146,14 @@ class PartImageNet:
 
     def _objects(
         self, image: CocoImage, found: list[tuple[CocoAnnotation, EncodedMask]]
-    ) -> tuple[LabelledObject, ...]:
+    ) -> tuple[ObjectLabel, ...]:
         """One object a supercategory, which is one an image."""
-        parts: defaultdict[str, list[LabelledPart]] = defaultdict(list)
+        parts: defaultdict[str, list[PartLabel]] = defaultdict(list)
         for annotation, mask in found:
             above = annotation.category.supercategory
-            parts[above].append(LabelledPart(annotation.category.name.removeprefix(f"{above} "), mask))
+            parts[above].append(PartLabel(annotation.category.name.removeprefix(f"{above} "), mask))
         return tuple(
-            LabelledObject(
+            ObjectLabel(
                 _synset(image) if self.classes == "synset" else above,
                 union([part.mask for part in of_object]),
                 tuple(of_object),

@@ -25,8 +25,6 @@ from partdistillation.data.coco import CocoDataset, CocoImage, read_instances
 from partdistillation.datasets.part_datasets import (
     Finding,
     LabelledImage,
-    LabelledObject,
-    LabelledPart,
     PreparedSplit,
     compared,
     elsewhere,
@@ -43,6 +41,7 @@ from partdistillation.datasets.published_coco import (
     usable_images,
 )
 from partdistillation.errors import InputError
+from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import union
 
 NUM_CLASSES = 1_000
@@ -107,8 +106,8 @@ def _labelled_image(root: Path, synset: str, dataset: CocoDataset, image: CocoIm
     entry = replace(image, id=PurePosixPath(image.file_name).stem, file_name=_path(root, synset, image))
     if not found:
         return LabelledImage(entry, (), tuple(reasons))
-    parts = tuple(LabelledPart(annotation.category.name, mask) for annotation, mask in found)
-    whole = LabelledObject(synset, union([mask for _, mask in found]), parts)
+    parts = tuple(PartLabel(annotation.category.name, mask) for annotation, mask in found)
+    whole = ObjectLabel(synset, union([mask for _, mask in found]), parts)
     return LabelledImage(entry, (whole,), tuple(reasons))
 
 

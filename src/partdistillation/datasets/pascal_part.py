@@ -33,8 +33,6 @@ from partdistillation.datasets import matlab
 from partdistillation.datasets.part_datasets import (
     Finding,
     LabelledImage,
-    LabelledObject,
-    LabelledPart,
     PreparedSplit,
     compared,
     elsewhere,
@@ -48,6 +46,7 @@ from partdistillation.datasets.part_datasets import (
 from partdistillation.datasets.pascal_part_names import MERGED
 from partdistillation.datasets.published_coco import absent_images
 from partdistillation.errors import InputError
+from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import Mask, union
 
 NUM_IMAGES = {"train": 4_998, "val": 5_105, "trainval": 10_103}
@@ -154,7 +153,7 @@ class PascalPart:
             raise InputError(f"{path}: {error}: get the file again, or its photograph") from error
         return LabelledImage(image, objects, tuple(left_out))
 
-    def _object(self, found: matlab.Struct, image: CocoImage, left_out: list[str]) -> LabelledObject:
+    def _object(self, found: matlab.Struct, image: CocoImage, left_out: list[str]) -> ObjectLabel:
         category = matlab.text(found["class"], "the class of an object")
         category = _ALIASES.get(category, category)
         if category not in MERGED:
@@ -171,8 +170,8 @@ class PascalPart:
                 left_out.append(f"a part of a {category} that isn't in the data set's list: {written!r}")
             else:
                 parts[name].append(region)
-        return LabelledObject(
-            category, mask, tuple(LabelledPart(name, union(masks)) for name, masks in parts.items())
+        return ObjectLabel(
+            category, mask, tuple(PartLabel(name, union(masks)) for name, masks in parts.items())
         )
 
 

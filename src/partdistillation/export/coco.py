@@ -1,154 +1,130 @@
-"""Writing the layouts that `coco` reads: COCO instances, and parts as PartImageNet has them.
+"""COCO: the layouts that `data.coco` reads, instances of objects, and parts as PartImageNet has them.
 
-The same content gives the same bytes. Category ids are 1, 2, ... in the order of the names.
+The same content gives the same bytes. Annotation ids are 1, 2, ... in the order of the labels, category ids
+1, 2, ... in the order of the names; a part's `object_id` is the id of its object's annotation.
 """
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from partdistillation.data.coco import CocoImage, Id
-from partdistillation.errors import InputError
-from partdistillation.functional.masks import area, encoded_box
+from partdistillation.data.coco_entries import CocoImage
+from partdistillation.export.labels import ImageLabels, ObjectLabel, PartLabel
+from partdistillation.functional.masks import area, encoded, encoded_box
 from partdistillation.runs.atomic import replace_file
 
-Document = dict[str, list[dict[str, object]]]
+Entry = dict[str, object]
+Document = dict[str, list[Entry]]
 
 
-@dataclass(frozen=True)
-class InstanceLabel:
-    """An object mask to write."""
+def write_objects(path: Path, images: Sequence[ImageLabels]) -> None:
+    """Write object masks as COCO instances: categories are the object classes.
 
-    image_id: Id
-    object_id: int
-    """The annotation's `id`: unique in the file."""
-    category: str
-    rle: bytes
-    score: float | None = None
-
-
-@dataclass(frozen=True)
-class PartLabel:
-    """A part mask to write, tied to its object by `object_id`."""
-
-    image_id: Id
-    object_id: int
-    category: str
-    name: str
-    rle: bytes
-    score: float | None = None
-
-
-def write_instances(path: Path, images: Sequence[CocoImage], labels: Sequence[InstanceLabel]) -> None:
-    """Write object masks as COCO instances. Raises InputError as `instances_document`."""
-    _write(path, _images(images), _instances(images, labels), _object_categories(labels))
-
-
-def write_parts(path: Path, images: Sequence[CocoImage], labels: Sequence[PartLabel]) -> None:
-    """Write part masks, one annotation each. Raises InputError as `parts_document`."""
-    _write(path, _images(images), _parts(images, labels), _part_categories(labels))
-
-
-def instances_document(images: Sequence[CocoImage], labels: Sequence[InstanceLabel]) -> Document:
-    """The JSON of COCO instances: categories are the object classes.
-
-    Raises InputError for a label of an unknown image, a mask that doesn't fit its image, or two labels of
-    one `object_id`.
+    Raises:
+        InputError: a mask is damaged. Nothing is written.
     """
+    _write(path, _images(images), _objects(images), _object_categories(images))
+
+
+def write_parts(path: Path, images: Sequence[ImageLabels]) -> None:
+    """Write part masks, one annotation each: categories are named `Car Wheel`, of supercategory `Car`.
+
+    Raises:
+        InputError: a mask is damaged. Nothing is written.
+    """
+    _write(path, _images(images), _parts(images), _part_categories(images))
+
+
+def document(images: Sequence[ImageLabels]) -> Document:
+    """Objects and parts in one: the parts' ids, of annotations and categories, follow on the objects'.
+
+    Raises:
+        InputError: a mask is damaged.
+    """
+    objects, categories = list(_objects(images)), _object_categories(images)
     return {
         "images": list(_images(images)),
-        "annotations": list(_instances(images, labels)),
-        "categories": _object_categories(labels),
+        "annotations": [*objects, *_parts(images, len(objects), len(categories))],
+        "categories": [*categories, *_part_categories(images, len(categories))],
     }
 
 
-def parts_document(images: Sequence[CocoImage], labels: Sequence[PartLabel]) -> Document:
-    """The JSON of parts: categories named `Car Wheel`, of supercategory `Car`; `object_id` on annotations.
-
-    Raises InputError for a label of an unknown image or a mask that doesn't fit its image.
-    """
-    return {
-        "images": list(_images(images)),
-        "annotations": list(_parts(images, labels)),
-        "categories": _part_categories(labels),
-    }
-
-
-def _instances(images: Sequence[CocoImage], labels: Sequence[InstanceLabel]) -> Iterator[dict[str, object]]:
-    if len({label.object_id for label in labels}) != len(labels):
-        raise InputError(
-            "expected labels of different object_id, found one twice; number them in the whole file"
-        )
-    ids = _numbered({label.category for label in labels})
-    sizes = _sizes(images)
-    for label in labels:
-        yield _annotation(label, label.object_id, ids[label.category], sizes)
-
-
-def _parts(images: Sequence[CocoImage], labels: Sequence[PartLabel]) -> Iterator[dict[str, object]]:
-    ids = _numbered({(label.category, label.name) for label in labels})
-    sizes = _sizes(images)
-    for number, label in enumerate(labels, start=1):
-        annotation = _annotation(label, number, ids[label.category, label.name], sizes)
-        yield annotation | {"object_id": label.object_id}
-
-
-def _object_categories(labels: Sequence[InstanceLabel]) -> list[dict[str, object]]:
-    ids = _numbered({label.category for label in labels})
-    return [{"id": identity, "name": name} for name, identity in ids.items()]
-
-
-def _part_categories(labels: Sequence[PartLabel]) -> list[dict[str, object]]:
-    ids = _numbered({(label.category, label.name) for label in labels})
-    return [
-        {"id": identity, "name": f"{category} {name}", "supercategory": category}
-        for (category, name), identity in ids.items()
-    ]
-
-
-_Name = TypeVar("_Name", str, tuple[str, str])
-
-
-def _numbered(names: set[_Name]) -> dict[_Name, int]:
-    return {name: number for number, name in enumerate(sorted(names), start=1)}
-
-
-def _images(images: Sequence[CocoImage]) -> Iterator[dict[str, object]]:
-    for image in images:
+def _images(images: Sequence[ImageLabels]) -> Iterator[Entry]:
+    for image in (labels.image for labels in images):
         yield {"id": image.id, "file_name": image.file_name, "width": image.width, "height": image.height}
 
 
-def _sizes(images: Sequence[CocoImage]) -> dict[Id, tuple[int, int]]:
-    return {image.id: (image.height, image.width) for image in images}
+def _numbered_objects(images: Sequence[ImageLabels]) -> Iterator[tuple[int, CocoImage, ObjectLabel]]:
+    """All objects with the ids of their annotations."""
+    pairs = ((labels.image, label) for labels in images for label in labels.objects)
+    for number, (image, label) in enumerate(pairs, start=1):
+        yield number, image, label
 
 
-def _annotation(
-    label: InstanceLabel | PartLabel, number: int, category_id: int, sizes: Mapping[Id, tuple[int, int]]
-) -> dict[str, object]:
-    if label.image_id not in sizes:
-        raise InputError(f"expected labels of the given images only, found one of image {label.image_id!r}")
-    height, width = sizes[label.image_id]
-    x0, y0, x1, y1 = encoded_box(label.rle, height, width)
-    annotation: dict[str, object] = {
+def _objects(images: Sequence[ImageLabels]) -> Iterator[Entry]:
+    ids = _object_ids(images)
+    for number, image, label in _numbered_objects(images):
+        yield _annotation(label, image, number, ids[label.category])
+
+
+def _parts(images: Sequence[ImageLabels], annotations: int = 0, categories: int = 0) -> Iterator[Entry]:
+    """The annotations of parts, after so many annotations and categories of objects."""
+    ids = _part_ids(images, categories)
+    for object_id, image, label in _numbered_objects(images):
+        for part in label.parts:
+            annotations += 1
+            yield _annotation(part, image, annotations, ids[label.category, part.name]) | {
+                "object_id": object_id
+            }
+
+
+def _annotation(label: ObjectLabel | PartLabel, image: CocoImage, number: int, category_id: int) -> Entry:
+    mask = encoded(label.mask)
+    x0, y0, x1, y1 = encoded_box(*mask)
+    annotation: Entry = {
         "id": number,
-        "image_id": label.image_id,
+        "image_id": image.id,
         "category_id": category_id,
-        "segmentation": {"size": [height, width], "counts": label.rle.decode("ascii")},
-        "area": area(label.rle, height, width),
+        "segmentation": {"size": [mask.height, mask.width], "counts": mask.counts.decode("ascii")},
+        "area": area(*mask),
         "bbox": [int(x0), int(y0), int(x1 - x0), int(y1 - y0)],
         "iscrowd": 0,
     }
     return annotation if label.score is None else annotation | {"score": label.score}
 
 
+def _object_categories(images: Sequence[ImageLabels]) -> list[Entry]:
+    return [{"id": number, "name": name} for name, number in _object_ids(images).items()]
+
+
+def _part_categories(images: Sequence[ImageLabels], objects: int = 0) -> list[Entry]:
+    return [
+        {"id": number, "name": f"{category} {name}", "supercategory": category}
+        for (category, name), number in _part_ids(images, objects).items()
+    ]
+
+
+def _object_ids(images: Sequence[ImageLabels]) -> dict[str, int]:
+    return _numbered(label.category for _, _, label in _numbered_objects(images))
+
+
+def _part_ids(images: Sequence[ImageLabels], objects: int) -> dict[tuple[str, str], int]:
+    """By object class and part name, after so many categories of objects."""
+    names = ((label.category, part.name) for _, _, label in _numbered_objects(images) for part in label.parts)
+    return _numbered(names, objects + 1)
+
+
+_Name = TypeVar("_Name", str, tuple[str, str])
+
+
+def _numbered(names: Iterable[_Name], start: int = 1) -> dict[_Name, int]:
+    return {name: number for number, name in enumerate(sorted(set(names)), start)}
+
+
 def _write(
-    path: Path,
-    images: Iterable[dict[str, object]],
-    annotations: Iterable[dict[str, object]],
-    categories: Iterable[dict[str, object]],
+    path: Path, images: Iterable[Entry], annotations: Iterable[Entry], categories: Iterable[Entry]
 ) -> None:
     """One entry at a time: half a million dictionaries, as of PACO, take more memory than their text."""
     out = io.BytesIO()

@@ -11,8 +11,9 @@ from partdistillation.data.coco import CocoDataset, CocoImage, Id, read_instance
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput, load_image
 from partdistillation.errors import InputError
-from partdistillation.export.coco import InstanceLabel, PartLabel, write_instances, write_parts
-from partdistillation.functional.masks import decode
+from partdistillation.export import formats
+from partdistillation.export.labels import ImageLabels, ObjectLabel, PartLabel
+from partdistillation.functional.masks import EncodedMask, decode
 from partdistillation.inference.result import FoundObject, FoundPart, Result
 from partdistillation.inference.segmenter import (
     MAX_OBJECTS,
@@ -85,7 +86,7 @@ def predict(
         _given_objects(dataset, objects, inputs, out)
     _predictions(segmenter, model, images_dir, out)
     ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images}
-    _write_coco(out, ids, segmenter.part_name)
+    formats.write(list(_labels(out, ids, segmenter.part_name)), out, "coco")
     _draw(images_dir, out, segmenter.part_name)
     return out
 
@@ -177,30 +178,28 @@ def _rows(out: Path) -> Iterator[tuple[ObjectRow, PartRow]]:
     return zip(read_rows(out / OBJECTS, ObjectRow), read_rows(out / PREDICTIONS, PartRow), strict=True)
 
 
-def _write_coco(out: Path, ids: Mapping[str, Id], name_of: _NameOf) -> None:
-    """`objects.json` and `predictions.json`; `ids` are the images' where a data set says them.
+def _labels(out: Path, ids: Mapping[str, Id], name_of: _NameOf) -> Iterator[ImageLabels]:
+    """What is exported; `ids` are the images' where a data set says them.
 
-    Images that couldn't be read have no size, and so no place in COCO; their rows say why.
+    Images that couldn't be read have no size, and so no place in any format; their rows say why.
     """
-    images: list[CocoImage] = []
-    objects: list[InstanceLabel] = []
-    parts: list[PartLabel] = []
     for number, (row, predicted) in enumerate(_rows(out), start=1):
-        if not row.width:
-            continue
-        image = CocoImage(ids.get(row.image_id, number), row.file_name, row.width, row.height)
-        images.append(image)
-        for found, its in zip(row.objects, predicted.objects, strict=True):
-            identity = len(objects) + 1
-            objects.append(InstanceLabel(image.id, identity, found.category, found.rle, found.score))
-            parts += (
-                PartLabel(
-                    image.id, identity, its.category, name_of(its.category, part.part), part.rle, part.score
+        if row.width:
+            size = (row.height, row.width)
+            objects = (
+                ObjectLabel(
+                    instance.category,
+                    EncodedMask(instance.rle, *size),
+                    tuple(
+                        PartLabel(name_of(parts.category, p.part), EncodedMask(p.rle, *size), p.score)
+                        for p in parts.parts
+                    ),
+                    instance.score,
                 )
-                for part in its.parts
+                for instance, parts in zip(row.objects, predicted.objects, strict=True)
             )
-    write_instances(out / "objects.json", images, objects)
-    write_parts(out / "predictions.json", images, parts)
+            image = CocoImage(ids.get(row.image_id, number), row.file_name, row.width, row.height)
+            yield ImageLabels(image, tuple(objects))
 
 
 def _draw(images_dir: Path, out: Path, name_of: _NameOf) -> None:
