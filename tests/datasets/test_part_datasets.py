@@ -239,7 +239,7 @@ def test_unknown_names_and_folders(
 )
 def test_unknown_splits(tmp_path: Path, name: str, splits: str) -> None:
     with pytest.raises(InputError, match=f"{name}: expected one of the splits {splits}, found 'vla'"):
-        PART_DATASETS[name].write(tmp_path, "vla", tmp_path / "out")
+        all_part_datasets.prepare(name, tmp_path, "vla", tmp_path / "out")
 
 
 # People's own data

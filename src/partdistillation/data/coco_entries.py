@@ -73,8 +73,8 @@ def read_image(entry: object, index: int) -> CocoImage:
         return CocoImage(identity, "", 0, 0, str(error))
     width, height = entry.get("width"), entry.get("height")
     if type(width) is not int or type(height) is not int or not 0 < width * height <= MAX_PIXELS or width < 1:
-        found = f"{width!r:.30} x {height!r:.30}"
-        problem = f"expected width and height as integers, 1 to {MAX_PIXELS} pixels in all, found {found}"
+        size = f"{width!r:.30} x {height!r:.30}"
+        problem = f"expected width and height as integers, 1 to {MAX_PIXELS} pixels in all, found {size}"
         return CocoImage(identity, name, 0, 0, problem)
     return CocoImage(identity, name, width, height)
 

@@ -39,7 +39,6 @@ from partdistillation.datasets.part_datasets import (
     compared,
     elsewhere,
     evenly,
-    known_split,
     listed,
     require_images,
     write_split,
@@ -97,7 +96,7 @@ class CityscapesPart:
             photographs = [_photograph(root, split, name) for name in names]
             yield from absent_images(root, photographs, _GET_IMAGES)
             there = {path.name for path in (root / photographs[0]).parents[1].glob(f"*/*{_PHOTOGRAPH}")}
-            if unlabelled := sorted(there - {Path(each).name for each in photographs}):
+            if unlabelled := sorted(there - {Path(photograph).name for photograph in photographs}):
                 yield Finding(
                     "problem", f"{split}: images without an annotation: {listed(unlabelled)}: {_GET}"
                 )
@@ -105,7 +104,6 @@ class CityscapesPart:
             yield from _check_some(root, split, whole)
 
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
-        known_split(self.name, self.splits, split)
         names = _names(root, split)
         # Before 3,000 annotations are read.
         require_images(root, [_photograph(root, split, name) for name in names])
@@ -153,8 +151,8 @@ def _labelled(root: Path, split: str, name: str) -> LabelledImage:
     width, height = image_size(root / photograph)
     labels = load_label_map(path)
     if labels.shape != (height, width):
-        found = f"{labels.shape[1]} x {labels.shape[0]}"
-        raise InputError(f"{path}: expected the image's size, {width} x {height}, found {found}: {_GET}")
+        size = f"{labels.shape[1]} x {labels.shape[0]}"
+        raise InputError(f"{path}: expected the image's size, {width} x {height}, found {size}: {_GET}")
     image = CocoImage(Path(name).name, photograph, width, height)
     try:
         objects, left_out = _objects(labels)
@@ -201,7 +199,7 @@ def _names(root: Path, split: str) -> list[str]:
     if not names:
         raise InputError(
             f"{folder}: expected annotations CITY/*{_ANNOTATION}, found none: the split is empty; {_GET}"
-            + elsewhere(root, [f"{each}/{split}" for each in _ANNOTATIONS])
+            + elsewhere(root, [f"{folder}/{split}" for folder in _ANNOTATIONS])
         )
     return [name.removesuffix(_ANNOTATION) for name in names]
 
@@ -217,4 +215,4 @@ def _photograph(root: Path, split: str, name: str) -> str:
 
 def _first_folder(root: Path, candidates: Sequence[str]) -> Path:
     """The first that is there; the first of all where none is."""
-    return next((root / each for each in candidates if (root / each).is_dir()), root / candidates[0])
+    return next((root / folder for folder in candidates if (root / folder).is_dir()), root / candidates[0])

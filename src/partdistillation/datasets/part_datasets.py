@@ -1,8 +1,7 @@
 """Published data sets of parts: what each can say about a copy on disk, and how it becomes our format.
 
 `check` looks at a copy without reading pixels and says what is there and what isn't. `write` turns one split
-into COCO objects + parts (docs/datasets.md). Images stay where they are and as they are. The data sets by
-name are in `all_part_datasets`.
+into COCO objects + parts (docs/datasets.md). Images stay where they are and as they are.
 """
 
 from collections import Counter
@@ -50,7 +49,7 @@ class PreparedSplit:
 
 @runtime_checkable
 class PartDataset(Protocol):
-    """A published data set of parts."""
+    """A published data set of parts. `prepare` names all of them."""
 
     @property
     def name(self) -> str:
@@ -69,8 +68,10 @@ class PartDataset(Protocol):
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
         """Write `objects_SPLIT.json` and `parts_SPLIT.json` into `out`, which is made where it is missing.
 
+        `split` is one of `splits`, unless there are none.
+
         Raises:
-            InputError: no such split, or the copy lacks files of it or is damaged.
+            InputError: the copy lacks files of the split or is damaged.
         """
 
 
@@ -103,11 +104,11 @@ def write_split(out: Path, split: str, images_dir: Path, labelled: Iterable[Labe
             f"{images_dir}: expected images with objects and parts in the split {split!r}, found "
             f"{len(labels)} images, {len(objects)} objects and {num_parts} parts: the split is empty{reasons}"
         )
-    if twice := repeated(str(each.image.id) for each in labels):
+    if twice := repeated(str(image.image.id) for image in labels):
         raise InputError(
             f"{images_dir}: expected images of different ids in {split!r}, found twice: {listed(twice)}"
         )
-    require_images(images_dir, [each.image.file_name for each in labels])
+    require_images(images_dir, [image.image.file_name for image in labels])
     out.mkdir(parents=True, exist_ok=True)
     files = (out / f"objects_{split}.json", out / f"parts_{split}.json")
     coco.write_objects(files[0], labels)
@@ -204,34 +205,23 @@ def evenly(things: Sequence[T], count: int) -> Sequence[T]:
     return things[:: max(1, len(things) // count)][:count]
 
 
-def compared(what: str, found: int, published: int | None) -> Finding:
+def compared(what: str, count: int, published: int | None) -> Finding:
     """A count beside the published one; None where no published number is known."""
     if published is None:
-        return Finding("ok", f"{what}: {found} (published number: unknown)")
-    if found == published:
-        return Finding("ok", f"{what}: {found}, as published")
-    return Finding("problem", f"{what}: {found}, published are {published}")
-
-
-def known_split(name: str, splits: Sequence[str], split: str) -> str:
-    """The split itself.
-
-    Raises:
-        InputError: the data set `name` has no such split.
-    """
-    if split not in splits:
-        raise InputError(f"{name}: expected one of the splits {', '.join(splits)}, found {split!r}")
-    return split
+        return Finding("ok", f"{what}: {count} (published number: unknown)")
+    if count == published:
+        return Finding("ok", f"{what}: {count}, as published")
+    return Finding("problem", f"{what}: {count}, published are {published}")
 
 
 def listed(names: Sequence[str]) -> str:
     """A few of many names, and how many there are: `a, b, c, ... (12 in all)`."""
-    shown = ", ".join(islice(names, _MENTIONED))
-    return shown if len(names) <= _MENTIONED else f"{shown}, ... ({len(names)} in all)"
+    first = ", ".join(islice(names, _MENTIONED))
+    return first if len(names) <= _MENTIONED else f"{first}, ... ({len(names)} in all)"
 
 
 def _notes(left_out: Sequence[str]) -> tuple[str, ...]:
     if not left_out:
         return ()
     more = [f"and {len(left_out) - _MENTIONED} more"] if len(left_out) > _MENTIONED else []
-    return tuple(f"left out: {each}" for each in [*left_out[:_MENTIONED], *more])
+    return tuple(f"left out: {reason}" for reason in [*left_out[:_MENTIONED], *more])

@@ -27,6 +27,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -37,17 +38,13 @@ from partdistillation.datasets.part_datasets import (
     LabelledImage,
     PreparedSplit,
     compared,
-    known_split,
     write_split,
 )
 from partdistillation.datasets.published_coco import (
-    absent_images,
-    complaints,
-    damaged_images,
+    check_file,
     file_of,
     located,
     regions,
-    unusable_regions,
     usable_images,
 )
 from partdistillation.errors import InputError
@@ -99,15 +96,7 @@ class PartImageNet:
     def _check_split(self, root: Path, split: str, dataset: CocoDataset) -> Iterator[Finding]:
         yield compared(f"{split}: images", len(dataset.images), self.num_images.get(split))
         yield compared(f"{split}: classes", len(_synsets(dataset)), self.num_classes.get(split))
-        yield from complaints(dataset)
-        yield from unusable_regions(dataset)
-        images = [
-            replace(image, file_name=_path(root, split, image))
-            for image in dataset.images
-            if not image.problem
-        ]
-        yield from absent_images(root, (image.file_name for image in images), _GET)
-        yield from damaged_images(root, images)
+        yield from check_file(root, dataset, partial(_path, root, split), _GET)
         try:
             self._require_classes(dataset)
         except InputError as error:
@@ -115,7 +104,9 @@ class PartImageNet:
 
     def _check_together(self, read: Mapping[str, CocoDataset]) -> Iterator[Finding]:
         """What tells the releases apart."""
-        yield compared("all splits: images", sum(len(each.images) for each in read.values()), NUM_IMAGES)
+        yield compared(
+            "all splits: images", sum(len(dataset.images) for dataset in read.values()), NUM_IMAGES
+        )
         names = {category.name for dataset in read.values() for category in dataset.categories}
         yield compared("all splits: part categories", len(names), NUM_PART_CATEGORIES)
         classes = {split: _synsets(dataset) for split, dataset in read.items()}
@@ -124,11 +115,10 @@ class PartImageNet:
             classes["train"] & classes["val"] or (classes["train"] | classes["val"]) & classes["test"]
         )
         if shared == self.disjoint:
-            found = "share classes" if shared else "share no class"
-            yield Finding("problem", f"the splits {found}: this is the other release, not {self.release}")
+            what = "share classes" if shared else "share no class"
+            yield Finding("problem", f"the splits {what}: this is the other release, not {self.release}")
 
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
-        known_split(self.name, self.splits, split)
         return write_split(out, split, root, self._labelled(root, split.split("_")))
 
     def _labelled(self, root: Path, splits: list[str]) -> Iterator[LabelledImage]:
@@ -137,19 +127,19 @@ class PartImageNet:
             images = usable_images(dataset)
             self._require_classes(dataset)
             for image in images:
-                found, reasons = regions(dataset, image)
+                masks, reasons = regions(dataset, image)
                 # The two files of `val_test` number their images alike; ImageNet's names are unique.
                 entry = replace(
                     image, id=PurePosixPath(image.file_name).stem, file_name=_path(root, split, image)
                 )
-                yield LabelledImage(entry, self._objects(image, found), tuple(reasons))
+                yield LabelledImage(entry, self._objects(image, masks), tuple(reasons))
 
     def _objects(
-        self, image: CocoImage, found: list[tuple[CocoAnnotation, EncodedMask]]
+        self, image: CocoImage, masks: list[tuple[CocoAnnotation, EncodedMask]]
     ) -> tuple[ObjectLabel, ...]:
         """One object a supercategory, which is one an image."""
         parts: defaultdict[str, list[PartLabel]] = defaultdict(list)
-        for annotation, mask in found:
+        for annotation, mask in masks:
             above = annotation.category.supercategory
             parts[above].append(PartLabel(annotation.category.name.removeprefix(f"{above} "), mask))
         return tuple(
@@ -167,11 +157,12 @@ class PartImageNet:
 
     def _require_classes(self, dataset: CocoDataset) -> None:
         if self.classes == "synset":
-            for image in (each for each in dataset.images if not each.problem):
-                try:
+            usable = [image for image in dataset.images if not image.problem]
+            try:
+                for image in usable:
                     _synset(image)
-                except InputError as error:
-                    raise InputError(f"{dataset.path}: {error}") from error
+            except InputError as error:
+                raise InputError(f"{dataset.path}: {error}") from error
 
 
 def _synset(image: CocoImage) -> str:

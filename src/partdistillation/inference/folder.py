@@ -109,7 +109,7 @@ def _found_objects(segmenter: PartSegmenter, model: str | Path, inputs: list[Ima
         ObjectsConfig(max_objects=MAX_OBJECTS, min_score=MIN_OBJECT_SCORE),
     )
     # Here the model is to say what a photograph shows, even where its folder does too.
-    inputs = [replace(one, category=None) for one in inputs]
+    inputs = [replace(image, category=None) for image in inputs]
     settings: dict[str, Json] = {
         "classes": classes,
         "max_objects": MAX_OBJECTS,
@@ -204,9 +204,9 @@ def _labels(out: Path, ids: Mapping[str, Id], name_of: _NameOf) -> Iterator[Imag
 
 def _draw(images_dir: Path, out: Path, name_of: _NameOf) -> None:
     usable = (pair for pair in _rows(out) if pair[0].status == "ok")
-    shown = list(islice(usable, MAX_PICTURES))
-    names = picture_names([row.file_name for row, _ in shown])
-    for (row, predicted), name in zip(shown, names, strict=True):
+    drawn = list(islice(usable, MAX_PICTURES))
+    names = picture_names([row.file_name for row, _ in drawn])
+    for (row, predicted), name in zip(drawn, names, strict=True):
         path = out / PICTURES / name
         path.parent.mkdir(parents=True, exist_ok=True)
         _result(images_dir, row, predicted, name_of).plot(path)
@@ -220,21 +220,21 @@ def picture_names(file_names: Sequence[str]) -> list[str]:
     short = [str(PurePosixPath(name).with_suffix(".png")) for name in file_names]
     long = [f"{name}.png" for name in file_names]
     claims = Counter(name for both in zip(short, long, strict=True) for name in set(both))
-    return [one if claims[one] == 1 else other for one, other in zip(short, long, strict=True)]
+    return [name if claims[name] == 1 else longer for name, longer in zip(short, long, strict=True)]
 
 
 def _result(images_dir: Path, row: ObjectRow, predicted: PartRow, name_of: _NameOf) -> Result:
     size = (row.height, row.width)
     objects = tuple(
         FoundObject(
-            found.category,
-            found.score,
-            decode(found.rle, *size),
+            instance.category,
+            instance.score,
+            decode(instance.rle, *size),
             tuple(
-                FoundPart(part.part, name_of(its.category, part.part), part.score, decode(part.rle, *size))
-                for part in its.parts
+                FoundPart(part.part, name_of(parts.category, part.part), part.score, decode(part.rle, *size))
+                for part in parts.parts
             ),
         )
-        for found, its in zip(row.objects, predicted.objects, strict=True)
+        for instance, parts in zip(row.objects, predicted.objects, strict=True)
     )
     return Result(load_image(images_dir / row.file_name), objects, row.file_name)

@@ -212,7 +212,7 @@ def find_objects(
 ) -> tuple[SceneObject, ...]:
     """The visible objects and parts of a label map."""
     present = set(np.unique(labels).tolist())
-    found = []
+    visible = []
     for g, group in enumerate(groups):
         if group.kind is None:
             continue
@@ -220,5 +220,5 @@ def find_objects(
         parts = tuple(ScenePart(name, labels == label) for label, name in names if label in present)
         if parts:
             mask = labels // PARTS_LIMIT == g
-            found.append(SceneObject(mask, group.kind.name, group.variety, parts, float(seen[g])))
-    return tuple(found)
+            visible.append(SceneObject(mask, group.kind.name, group.variety, parts, float(seen[g])))
+    return tuple(visible)
