@@ -123,7 +123,8 @@ def read_annotation(
         score=_score(entry.get("score")),
         # PACO's name for the same.
         object_id=_optional_id(entry, "object_id" if "object_id" in entry else "obj_ann_id"),
-        area=_area(entry.get("area")),
+        # Only sizes are told by it, so a bad one doesn't cost the annotation.
+        area=_amount(entry.get("area")),
     )
 
 
@@ -131,16 +132,15 @@ def _optional_id(entry: Mapping[str, object], key: str) -> Id | None:
     return None if entry.get(key) is None else _id(entry[key], key)
 
 
-def _area(value: object) -> float | None:
-    """Only sizes are told by it, so a bad one doesn't cost the annotation."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
-        return None
-    return float(value)
-
-
 def _score(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+    score = _amount(value)
+    if score is None and value is not None:
         raise InputError(f"expected a score as a finite number >= 0, found {value!r:.80}")
+    return score
+
+
+def _amount(value: object) -> float | None:
+    """A finite number >= 0; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+        return None
     return float(value)

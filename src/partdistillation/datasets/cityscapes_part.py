@@ -33,8 +33,8 @@ from jaxtyping import Int32
 from partdistillation.data.coco_entries import CocoImage
 from partdistillation.data.images import image_size, load_label_map
 from partdistillation.datasets.part_datasets import (
+    AnnotatedImage,
     Finding,
-    LabelledImage,
     PreparedSplit,
     compared,
     elsewhere,
@@ -144,7 +144,7 @@ def _check_some(root: Path, split: str, names: Sequence[str]) -> Iterator[Findin
         yield Finding("ok", f"{split}: {len(sample)} annotations were read and are sound")
 
 
-def _labelled(root: Path, split: str, name: str) -> LabelledImage:
+def _labelled(root: Path, split: str, name: str) -> AnnotatedImage:
     """`name` is that of the annotation without its ending, with the city: `lindau/lindau_000000_000019`."""
     path = _annotations(root, split) / f"{name}{_ANNOTATION}"
     photograph = _photograph(root, split, name)
@@ -158,12 +158,10 @@ def _labelled(root: Path, split: str, name: str) -> LabelledImage:
         objects, left_out = _objects(labels)
     except InputError as error:
         raise InputError(f"{path}: {error}: {_GET}") from error
-    return LabelledImage(image, objects, left_out)
+    return AnnotatedImage(image, objects, left_out)
 
 
-def _objects(
-    labels: Int32[np.ndarray, "height width"],
-) -> tuple[tuple[ObjectLabel, ...], tuple[str, ...]]:
+def _objects(labels: Int32[np.ndarray, "height width"]) -> tuple[tuple[ObjectLabel, ...], tuple[str, ...]]:
     """The objects of an image with their parts, and what is left out."""
     instances: defaultdict[tuple[int, int], defaultdict[int, list[Mask]]] = defaultdict(
         lambda: defaultdict(list)

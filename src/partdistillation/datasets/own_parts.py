@@ -148,8 +148,7 @@ def _contradictions(objects: CocoDataset, parts: CocoDataset) -> Iterator[Findin
     homeless = [category.name for category in parts.categories if category.supercategory not in classes]
     if homeless:
         yield Finding(
-            "problem",
-            f"{parts.path.name}: parts of no class in {objects.path.name}: {listed(homeless)}",
+            "problem", f"{parts.path.name}: parts of no class in {objects.path.name}: {listed(homeless)}"
         )
     sizes = {image.file_name: (image.width, image.height) for image in objects.images if not image.problem}
     both = [image for image in parts.images if not image.problem]

@@ -25,21 +25,15 @@ from typing import NamedTuple
 
 from partdistillation.data.coco import CocoAnnotation, CocoCategory, CocoDataset, CocoImage, read_instances
 from partdistillation.datasets.part_datasets import (
+    AnnotatedImage,
     Finding,
-    LabelledImage,
     PreparedSplit,
     compared,
     listed,
     repeated,
     write_split,
 )
-from partdistillation.datasets.published_coco import (
-    check_file,
-    file_of,
-    located,
-    regions,
-    usable_images,
-)
+from partdistillation.datasets.published_coco import check_file, file_of, located, regions, usable_images
 from partdistillation.errors import InputError
 from partdistillation.export.labels import ObjectLabel, PartLabel
 
@@ -118,11 +112,11 @@ def _read(root: Path, split: str) -> CocoDataset:
     return dataset
 
 
-def _labelled(root: Path, split: str) -> Iterator[LabelledImage]:
+def _labelled(root: Path, split: str) -> Iterator[AnnotatedImage]:
     dataset = _read(root, split)
     for image in usable_images(dataset):
         objects, reasons = _objects(dataset, image)
-        yield LabelledImage(replace(image, file_name=_path(root, image)), objects, reasons)
+        yield AnnotatedImage(replace(image, file_name=_path(root, image)), objects, reasons)
 
 
 def _objects(dataset: CocoDataset, image: CocoImage) -> tuple[tuple[ObjectLabel, ...], tuple[str, ...]]:

@@ -76,14 +76,14 @@ class PartDataset(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledImage(ImageLabels):
+class AnnotatedImage(ImageLabels):
     """What a data set says about an image; `file_name` is relative to the folder given to `write_split`."""
 
     left_out: tuple[str, ...] = ()
     """Annotations that can't be used, each with its reason."""
 
 
-def write_split(out: Path, split: str, images_dir: Path, labelled: Iterable[LabelledImage]) -> PreparedSplit:
+def write_split(out: Path, split: str, images_dir: Path, labelled: Iterable[AnnotatedImage]) -> PreparedSplit:
     """Write a split's objects and parts, numbered from 1; `labelled` is gone through once.
 
     Regions without a pixel, and images of another size than their annotations say, are left out, and said
@@ -116,7 +116,7 @@ def write_split(out: Path, split: str, images_dir: Path, labelled: Iterable[Labe
     return PreparedSplit(images_dir, *files, len(labels), len(objects), num_parts, _notes(left_out))
 
 
-def _usable(labelled: Iterable[LabelledImage], images_dir: Path) -> tuple[list[ImageLabels], list[str]]:
+def _usable(labelled: Iterable[AnnotatedImage], images_dir: Path) -> tuple[list[ImageLabels], list[str]]:
     """The labels that can be used, with masks encoded, a few hundred bytes each; and what is left out."""
     usable: list[ImageLabels] = []
     left_out: list[str] = []

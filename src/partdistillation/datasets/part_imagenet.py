@@ -34,19 +34,13 @@ from typing import Literal
 from partdistillation.data.coco import CocoDataset, CocoImage, read_parts
 from partdistillation.data.coco_entries import CocoAnnotation
 from partdistillation.datasets.part_datasets import (
+    AnnotatedImage,
     Finding,
-    LabelledImage,
     PreparedSplit,
     compared,
     write_split,
 )
-from partdistillation.datasets.published_coco import (
-    check_file,
-    file_of,
-    located,
-    regions,
-    usable_images,
-)
+from partdistillation.datasets.published_coco import check_file, file_of, located, regions, usable_images
 from partdistillation.errors import InputError
 from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import EncodedMask, union
@@ -121,7 +115,7 @@ class PartImageNet:
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
         return write_split(out, split, root, self._labelled(root, split.split("_")))
 
-    def _labelled(self, root: Path, splits: list[str]) -> Iterator[LabelledImage]:
+    def _labelled(self, root: Path, splits: list[str]) -> Iterator[AnnotatedImage]:
         for split in splits:
             dataset = self._read(root, split)
             images = usable_images(dataset)
@@ -132,7 +126,7 @@ class PartImageNet:
                 entry = replace(
                     image, id=PurePosixPath(image.file_name).stem, file_name=_path(root, split, image)
                 )
-                yield LabelledImage(entry, self._objects(image, masks), tuple(reasons))
+                yield AnnotatedImage(entry, self._objects(image, masks), tuple(reasons))
 
     def _objects(
         self, image: CocoImage, masks: list[tuple[CocoAnnotation, EncodedMask]]

@@ -24,8 +24,8 @@ from pathlib import Path, PurePosixPath
 from partdistillation.classes.wordnet import SYNSET_ID
 from partdistillation.data.coco import CocoDataset, CocoImage, read_instances
 from partdistillation.datasets.part_datasets import (
+    AnnotatedImage,
     Finding,
-    LabelledImage,
     PreparedSplit,
     compared,
     elsewhere,
@@ -93,7 +93,7 @@ class PartImageNetPP:
         return write_split(out, split, root, _labelled(root))
 
 
-def _labelled(root: Path) -> Iterator[LabelledImage]:
+def _labelled(root: Path) -> Iterator[AnnotatedImage]:
     """File by file: only one is in memory."""
     discarded = _discarded(root)
     for file in _files(root):
@@ -103,14 +103,14 @@ def _labelled(root: Path) -> Iterator[LabelledImage]:
                 yield _labelled_image(root, file.stem, dataset, image)
 
 
-def _labelled_image(root: Path, synset: str, dataset: CocoDataset, image: CocoImage) -> LabelledImage:
+def _labelled_image(root: Path, synset: str, dataset: CocoDataset, image: CocoImage) -> AnnotatedImage:
     masks, reasons = regions(dataset, image)
     entry = replace(image, id=PurePosixPath(image.file_name).stem, file_name=_path(root, synset, image))
     if not masks:
-        return LabelledImage(entry, (), tuple(reasons))
+        return AnnotatedImage(entry, (), tuple(reasons))
     parts = tuple(PartLabel(annotation.category.name, mask) for annotation, mask in masks)
     whole = ObjectLabel(synset, union([mask for _, mask in masks]), parts)
-    return LabelledImage(entry, (whole,), tuple(reasons))
+    return AnnotatedImage(entry, (whole,), tuple(reasons))
 
 
 def _files(root: Path) -> list[Path]:

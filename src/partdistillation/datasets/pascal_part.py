@@ -31,8 +31,8 @@ from partdistillation.data.coco_entries import CocoImage
 from partdistillation.data.images import image_size
 from partdistillation.datasets import matlab
 from partdistillation.datasets.part_datasets import (
+    AnnotatedImage,
     Finding,
-    LabelledImage,
     PreparedSplit,
     compared,
     elsewhere,
@@ -136,7 +136,7 @@ class PascalPart:
             )
         return write_split(out, split, copy.voc, (self._labelled(copy, image_id) for image_id in ids))
 
-    def _labelled(self, copy: _Copy, image_id: str) -> LabelledImage:
+    def _labelled(self, copy: _Copy, image_id: str) -> AnnotatedImage:
         width, height = image_size(copy.voc / _photograph(image_id))
         image = CocoImage(image_id, _photograph(image_id), width, height)
         path = copy.annotations / _annotation(image_id)
@@ -150,7 +150,7 @@ class PascalPart:
             )
         except InputError as error:
             raise InputError(f"{path}: {error}: get the file again, or its photograph") from error
-        return LabelledImage(image, objects, tuple(left_out))
+        return AnnotatedImage(image, objects, tuple(left_out))
 
     def _object(self, struct: matlab.Struct, image: CocoImage, left_out: list[str]) -> ObjectLabel:
         category = matlab.text(struct["class"], "the class of an object")
