@@ -10,7 +10,7 @@ from PIL import Image
 
 from partdistillation.data.coco import CocoImage
 from partdistillation.errors import InputError
-from partdistillation.export import coco
+from partdistillation.export.coco import Document, document
 from partdistillation.export.labels import ImageLabels, ObjectLabel, PartLabel
 from partdistillation.functional.masks import box, encode
 from partdistillation.pictures.drawing import (
@@ -123,13 +123,13 @@ class Result:
             self.plot(path)
         return path
 
-    def to_coco(self) -> coco.Document:
+    def to_coco(self) -> Document:
         """Objects and parts as annotations of one COCO document, with scores.
 
         Part categories are named "car part 3" with the supercategory "car"; a part's `object_id` is the `id`
         of its object's annotation.
         """
-        return coco.document([self._labels()])
+        return document([self._labels()])
 
     def to_json(self) -> str:
         """Everything but the pixels: boxes xyxy, masks as COCO's compressed run-length encoding."""
@@ -152,13 +152,13 @@ class Result:
             }
             for instance in self.objects
         ]
-        document = {
+        content = {
             "file_name": self.file_name,
             "width": self.width,
             "height": self.height,
             "objects": objects,
         }
-        return json.dumps(document, ensure_ascii=False, allow_nan=False)
+        return json.dumps(content, ensure_ascii=False, allow_nan=False)
 
     def _labels(self) -> ImageLabels:
         """What formats are made from."""
