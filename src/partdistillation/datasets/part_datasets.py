@@ -83,8 +83,10 @@ class AnnotatedImage(ImageLabels):
     """Annotations that can't be used, each with its reason."""
 
 
-def write_split(out: Path, split: str, images_dir: Path, labelled: Iterable[AnnotatedImage]) -> PreparedSplit:
-    """Write a split's objects and parts, numbered from 1; `labelled` is gone through once.
+def write_split(
+    out: Path, split: str, images_dir: Path, annotated: Iterable[AnnotatedImage]
+) -> PreparedSplit:
+    """Write a split's objects and parts, numbered from 1; `annotated` is gone through once.
 
     Regions without a pixel, and images of another size than their annotations say, are left out, and said
     in the notes.
@@ -95,32 +97,34 @@ def write_split(out: Path, split: str, images_dir: Path, labelled: Iterable[Anno
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: expected a folder to write to, found a file; choose another --out")
-    labels, left_out = _usable(labelled, images_dir)
-    objects = [label for image in labels for label in image.objects]
-    num_parts = sum(len(label.parts) for label in objects)
+    images, left_out = _usable(annotated, images_dir)
+    labels = [label for image_labels in images for label in image_labels.objects]
+    num_parts = sum(len(label.parts) for label in labels)
     if not num_parts:
         reasons = f"; left out: {listed(left_out)}" if left_out else ""
         raise InputError(
             f"{images_dir}: expected images with objects and parts in the split {split!r}, found "
-            f"{len(labels)} images, {len(objects)} objects and {num_parts} parts: the split is empty{reasons}"
+            f"{len(images)} images, {len(labels)} objects and {num_parts} parts: the split is empty{reasons}"
         )
-    if twice := repeated(str(image.image.id) for image in labels):
+    entries = [image_labels.image for image_labels in images]
+    if twice := repeated(str(image.id) for image in entries):
         raise InputError(
             f"{images_dir}: expected images of different ids in {split!r}, found twice: {listed(twice)}"
         )
-    require_images(images_dir, [image.image.file_name for image in labels])
+    require_images(images_dir, [image.file_name for image in entries])
     out.mkdir(parents=True, exist_ok=True)
-    files = (out / f"objects_{split}.json", out / f"parts_{split}.json")
-    coco.write_objects(files[0], labels)
-    coco.write_parts(files[1], labels)
-    return PreparedSplit(images_dir, *files, len(labels), len(objects), num_parts, _notes(left_out))
+    objects, parts = out / f"objects_{split}.json", out / f"parts_{split}.json"
+    coco.write_objects(objects, images)
+    coco.write_parts(parts, images)
+    counts = (len(images), len(labels), num_parts)
+    return PreparedSplit(images_dir, objects, parts, *counts, notes=_notes(left_out))
 
 
-def _usable(labelled: Iterable[AnnotatedImage], images_dir: Path) -> tuple[list[ImageLabels], list[str]]:
+def _usable(annotated: Iterable[AnnotatedImage], images_dir: Path) -> tuple[list[ImageLabels], list[str]]:
     """The labels that can be used, with masks encoded, a few hundred bytes each; and what is left out."""
     usable: list[ImageLabels] = []
     left_out: list[str] = []
-    for labels in labelled:
+    for labels in annotated:
         image, reasons = labels.image, list(labels.left_out)
         # Missing files are told of together, when all are known.
         misfitting = misfit(images_dir, image) if (images_dir / image.file_name).is_file() else ""
