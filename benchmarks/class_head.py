@@ -186,7 +186,7 @@ def main() -> None:
     ) | compare({"dense, one layer": dense_step(MANY)}, repeats=3)
     few, many = (times[name].cpu for name in (f"ours, {FEW}", f"ours, {MANY:,}"))
     exact_few, exact_many = (times[f"ours, exact, {name}"].cpu for name in (FEW, f"{MANY:,}"))
-    one, dense = times["ours, one layer"].cpu, times["dense, one layer"].cpu
+    single, dense = times["ours, one layer"].cpu, times["dense, one layer"].cpu
     memory = {
         "three steps": peak_memory(partial(fresh_steps, our_step), MANY),
         "every row trained": peak_memory(touch_all, MANY),
@@ -202,7 +202,7 @@ def main() -> None:
         f"| {exact_many / exact_few:.2f} |"
     )
     print(f"\n| one layer of ten, {MANY:,} classes | ours | dense | dense / ours |\n|---|---|---|---|")
-    print(f"| CPU ms a step | {1e3 * one:.2f} | {1e3 * dense:.0f} | {dense / one:.0f} |")
+    print(f"| CPU ms a step | {1e3 * single:.2f} | {1e3 * dense:.0f} | {dense / single:.0f} |")
     started = memory["three steps"]
     print(
         f"| peak MiB, first steps | {started:.0f} | {memory['dense']:.0f} | {memory['dense'] / started:.1f} |"

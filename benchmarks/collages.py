@@ -50,11 +50,11 @@ def write_run(out: Path, classes: int, images: int) -> Path:
     for number in range(classes * images):
         name = f"{number:06d}.jpg"
         (photos / name).symlink_to(f"drawn{number % DISTINCT}.jpg")
-        found, its = drawn[number % DISTINCT]
+        instance, regions = drawn[number % DISTINCT]
         category = f"class {number // images:03d}"
         row = name, name, WIDTH, HEIGHT, "ok", ""
-        objects.append(ObjectRow(*row, (replace(found, category=category),)))  # type: ignore[arg-type]
-        parts.append(PartRow(*row, (ObjectParts(0, category, its),)))  # type: ignore[arg-type]
+        objects.append(ObjectRow(*row, (replace(instance, category=category),)))  # type: ignore[arg-type]
+        parts.append(PartRow(*row, (ObjectParts(0, category, regions),)))  # type: ignore[arg-type]
     write_rows(out / "objects", objects)
     write_rows(out / "parts", parts)
     return photos
@@ -80,7 +80,7 @@ def _object(random: np.random.Generator) -> tuple[Object, tuple[Part, ...]]:
     masks = [
         mask & ((PARTS * (angle + np.pi) / (2 * np.pi)).astype(int) % PARTS == part) for part in range(PARTS)
     ]
-    parts = tuple(Part(i, 1.0, 1.0, int(one.sum()), encode(one)) for i, one in enumerate(masks))
+    parts = tuple(Part(i, 1.0, 1.0, int(mask.sum()), encode(mask)) for i, mask in enumerate(masks))
     return Object(0, "", 1.0, int(mask.sum()), box(mask), encode(mask)), parts
 
 
@@ -98,17 +98,17 @@ def steps(out: Path, photos: Path, classes: int) -> dict[str, float]:
     samples = list(sample_parts(out / "objects", out / "parts"))
     done("rows read, images drawn by lot")
     for first in range(0, PARTS * min(classes, 20), PARTS):
-        its = samples[first : first + PARTS]
-        tiles = [tile for sample in its for tile in sample.tiles]
+        of_page = samples[first : first + PARTS]
+        tiles = [tile for sample in of_page for tile in sample.tiles]
         begun = time.process_time()
         for name in {tile.file_name for tile in tiles}:
             read_image(photos / name, WIDTH, HEIGHT)
         done("photographs read")
-        drawn = [one.picture for one in draw_tiles(photos, tiles)]
+        drawn = [tile.picture for tile in draw_tiles(photos, tiles)]
         done("tiles drawn")
         groups = [drawn[PER_PART * i : PER_PART * (i + 1)] for i in range(PARTS)]
-        collages = [draw_collage(*pair) for pair in zip(its, groups, strict=True)]
-        sheet = draw_sheet(its[0].category, list(zip(its, groups, strict=True)))
+        collages = [draw_collage(*pair) for pair in zip(of_page, groups, strict=True)]
+        sheet = draw_sheet(of_page[0].category, list(zip(of_page, groups, strict=True)))
         done("tiles put together")
         for place, picture in enumerate((*collages, sheet)):
             write_png(out / f"{place}.png", picture)
@@ -130,7 +130,7 @@ def timed(out: Path, photos: Path, workers: int) -> tuple[Sequence[Collage], flo
 
 def _cpu() -> float:
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def main() -> None:

@@ -58,28 +58,31 @@ def main() -> None:
     if theirs is None:
         raise SystemExit(f"pydensecrf isn't installed: {judge_crf.HINT}, and run this again.")
     examples = list(islice(_examples(arguments.images, arguments.objects), arguments.count))
-    shapes = sorted({one.labels.shape for one in examples})
-    area = np.mean([one.inside.mean() for one in examples])
+    shapes = sorted({example.labels.shape for example in examples})
+    area = np.mean([example.inside.mean() for example in examples])
     print(machine(), f"\n\n{len(examples)} objects, {100 * area:.0f} % of their images, {shapes}\n")
-    _print_times([_times(theirs, one, arguments.repeats) for one in examples])
+    _print_times([_times(theirs, example, arguments.repeats) for example in examples])
     _print_agreement(theirs, examples)
 
 
-def _times(theirs: Any, one: Example, repeats: int) -> Mapping[str, float]:
+def _times(theirs: Any, example: Example, repeats: int) -> Mapping[str, float]:
     def cold(call: Any) -> Any:
         ours._image_kernel.cache_clear()
         return call()
 
     sides = {
-        "pydensecrf": lambda: _theirs(theirs, one),
-        "pydensecrf, lattices": lambda: judge_crf.model(theirs, one.image, one.labels, LABELS, CRF),
-        "ours, both lattices made": lambda: (_position_kernel(*one.labels.shape), cold(lambda: _ours(one))),
-        "ours": lambda: cold(lambda: _ours(one)),
-        "ours, lattice of the image": lambda: cold(lambda: _image_kernel(one.image)),
-        "ours, lattice of the size": lambda: _position_kernel(*one.labels.shape),
-        "ours, further object": lambda: _ours(one),
-        "ours near the object": lambda: cold(lambda: _ours_near(one)),
-        "ours near the object, further object": lambda: _ours_near(one),
+        "pydensecrf": lambda: _theirs(theirs, example),
+        "pydensecrf, lattices": lambda: judge_crf.model(theirs, example.image, example.labels, LABELS, CRF),
+        "ours, both lattices made": lambda: (
+            _position_kernel(*example.labels.shape),
+            cold(lambda: _ours(example)),
+        ),
+        "ours": lambda: cold(lambda: _ours(example)),
+        "ours, lattice of the image": lambda: cold(lambda: _image_kernel(example.image)),
+        "ours, lattice of the size": lambda: _position_kernel(*example.labels.shape),
+        "ours, further object": lambda: _ours(example),
+        "ours near the object": lambda: cold(lambda: _ours_near(example)),
+        "ours near the object, further object": lambda: _ours_near(example),
     }
     return {name: 1000 * timing.cpu for name, timing in compare(sides, repeats).items()}
 
@@ -87,8 +90,8 @@ def _times(theirs: Any, one: Example, repeats: int) -> Mapping[str, float]:
 def _print_times(taken: list[Mapping[str, float]]) -> None:
     print("| | CPU ms | worst image | pydensecrf / this: median | worst |\n|---|---|---|---|---|")
     for name in taken[0]:
-        times = [one[name] for one in taken]
-        ratios = [one["pydensecrf"] / one[name] for one in taken]
+        times = [of_example[name] for of_example in taken]
+        ratios = [of_example["pydensecrf"] / of_example[name] for of_example in taken]
         typical, ratio = np.median(times), np.median(ratios)
         print(f"| {name} | {typical:.0f} | {max(times):.0f} | {ratio:.1f} | {min(ratios):.1f} |")
 
@@ -96,15 +99,17 @@ def _print_times(taken: list[Mapping[str, float]]) -> None:
 def _print_agreement(theirs: Any, examples: list[Example]) -> None:
     """How many labels differ: ours from pydensecrf's everywhere, and near the object from exact inside it."""
     rows = []
-    for one in examples:
-        exact, near = _ours(one), _ours_near(one)
-        expected = _theirs_in_our_order(theirs, one)
+    for example in examples:
+        exact, near = _ours(example), _ours_near(example)
+        expected = _theirs_in_our_order(theirs, example)
         best_two = np.sort(expected, axis=0)[-2:]
         clear = best_two[1] - best_two[0] > CLEAR
         different = exact.argmax(axis=0) != expected.argmax(axis=0)
         moved = exact[1:].argmax(axis=0) != near[1:].argmax(axis=0)
-        other_axes = exact.argmax(axis=0) != _theirs(theirs, one).argmax(axis=0)
-        rows.append((different.mean(), different[clear].mean(), moved[one.inside].mean(), other_axes.mean()))
+        other_axes = exact.argmax(axis=0) != _theirs(theirs, example).argmax(axis=0)
+        rows.append(
+            (different.mean(), different[clear].mean(), moved[example.inside].mean(), other_axes.mean())
+        )
     names = (
         "ours and pydensecrf, all pixels",
         f"the same where the best two are more than {CLEAR} apart",
@@ -116,10 +121,10 @@ def _print_agreement(theirs: Any, examples: list[Example]) -> None:
         print(f"| {name} | {1e5 * np.mean(shares):.1f} | {1e5 * max(shares):.1f} |")
 
 
-def _ours(one: Example, **more: float) -> np.ndarray:
+def _ours(example: Example, **more: float) -> np.ndarray:
     return ours.dense_crf_marginals(
-        one.image,
-        one.labels,
+        example.image,
+        example.labels,
         LABELS,
         gt_prob=CRF.gt_prob,
         gaussian_sxy=CRF.gaussian_sxy,
@@ -144,14 +149,14 @@ def _position_kernel(height: int, width: int) -> object:
     return ours._position_kernel.__wrapped__(height, width, CRF.gaussian_sxy)
 
 
-def _theirs(pydensecrf: Any, one: Example) -> np.ndarray:
-    model = judge_crf.model(pydensecrf, one.image, one.labels, LABELS, CRF)
-    return judge_crf.marginals(model, one.labels, CRF)
+def _theirs(pydensecrf: Any, example: Example) -> np.ndarray:
+    model = judge_crf.model(pydensecrf, example.image, example.labels, LABELS, CRF)
+    return judge_crf.marginals(model, example.labels, CRF)
 
 
-def _theirs_in_our_order(pydensecrf: Any, one: Example) -> np.ndarray:
-    model = judge_crf.model_y_first(pydensecrf, one.image, one.labels, LABELS, CRF)
-    return judge_crf.marginals(model, one.labels, CRF)
+def _theirs_in_our_order(pydensecrf: Any, example: Example) -> np.ndarray:
+    model = judge_crf.model_y_first(pydensecrf, example.image, example.labels, LABELS, CRF)
+    return judge_crf.marginals(model, example.labels, CRF)
 
 
 def _examples(images: Path | None, objects: Path | None) -> Iterator[Example]:

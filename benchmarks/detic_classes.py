@@ -105,8 +105,10 @@ def _print_classes(regions: Regions, counts: list[int], repeats: int) -> None:
             chunks = (CHUNK, max(count, CHUNK + 1))
             sides = {str(chunk): partial(_score, regions, embeddings, threshold, chunk) for chunk in chunks}
             times = compare(sides, repeats)
-            memory = [peak_memory(_prepared_classes, tuple(regions), count, threshold, one) for one in chunks]
-            cells = [f"{timing.cpu:.3f}" for timing in times.values()] + [f"{one:.0f}" for one in memory]
+            memory = [
+                peak_memory(_prepared_classes, tuple(regions), count, threshold, chunk) for chunk in chunks
+            ]
+            cells = [f"{timing.cpu:.3f}" for timing in times.values()] + [f"{peak:.0f}" for peak in memory]
             print(f"| {count:,} | {name} | {' | '.join(cells)} |", flush=True)
 
 

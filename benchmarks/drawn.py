@@ -27,14 +27,14 @@ def drawn_objects(images: Path | None, objects: Path | None, *, size: int, an_im
         drawings = PartShapes(seed=1, size=size)
         for index in range(10**6):
             scene = drawings[index]
-            yield from ((scene.image, found.mask) for found in scene.objects[:an_image])
+            yield from ((scene.image, instance.mask) for instance in scene.objects[:an_image])
         return
     dataset = read_instances(objects)
     inputs = dataset.inputs(images)
-    for one in inputs[:: max(1, len(inputs) // IMAGES)]:  # from all over the file, which is often sorted
-        row = annotated_objects(dataset, one, max_objects=an_image, min_area=0.01)
-        for found in row.objects:
-            yield load_image(one.path), decode(found.rle, row.height, row.width)
+    for image in inputs[:: max(1, len(inputs) // IMAGES)]:  # from all over the file, which is often sorted
+        row = annotated_objects(dataset, image, max_objects=an_image, min_area=0.01)
+        for instance in row.objects:
+            yield load_image(image.path), decode(instance.rle, row.height, row.width)
 
 
 def write_rows(folder: Path, rows: Sequence[R]) -> None:
@@ -45,6 +45,6 @@ def write_rows(folder: Path, rows: Sequence[R]) -> None:
         row=type(rows[0]),
         shards=make_shards([ImageRef(row.image_id) for row in rows]),
         settings={},
-        make_work=lambda: lambda shard: [by_id[one.image_id] for one in shard.inputs],
+        make_work=lambda: lambda shard: [by_id[image.image_id] for image in shard.inputs],
         label=folder.name,
     )

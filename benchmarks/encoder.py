@@ -82,14 +82,14 @@ def whole(variant: Variant) -> Callable[[], object]:
     return lambda: encoder(variant, backbone).levels(photograph())
 
 
-def differences(found: list[Tensor], exact: list[Tensor]) -> list[float]:
-    return [float((one - other).norm() / other.norm()) for one, other in zip(found, exact, strict=True)]
+def differences(levels: list[Tensor], exact: list[Tensor]) -> list[float]:
+    return [float((level - other).norm() / other.norm()) for level, other in zip(levels, exact, strict=True)]
 
 
 def main() -> None:
     torch.set_num_threads(1)
     start, backbone = time.perf_counter(), swin_backbone()
-    found = {name: measure(variant, backbone) for name, variant in VARIANTS.items()}
+    measured = {name: measure(variant, backbone) for name, variant in VARIANTS.items()}
     peaks = {mixed: matrix_peak(torch.bfloat16 if mixed else torch.float32) for mixed in (False, True)}
     del backbone
     memory = {name: f"{peak_memory(whole, VARIANTS[name]):.0f}" for name in (EXACT, MIXED)}
@@ -97,12 +97,12 @@ def main() -> None:
     print("| | s | GFLOP | GFLOP/s | of the measured matrix peak | peak MiB |")
     print("|---|---|---|---|---|---|")
     for name, (levels, mixed, _) in VARIANTS.items():
-        work, seconds = gflop(levels), found[name][1]
+        work, seconds = gflop(levels), measured[name][1]
         print(
             f"| {name} | {seconds:.2f} | {work:.0f} | {work / seconds:.0f} "
             f"| {work / seconds / peaks[mixed]:.0%} | {memory.get(name, '')} |"
         )
-    rough = differences(found[MIXED][0], found[EXACT][0])
+    rough = differences(measured[MIXED][0], measured[EXACT][0])
     chosen = "is" if has_bfloat16(torch.device("cpu")) else "isn't"
     print(f"\nMatrix peak: {peaks[False]:.0f} GFLOP/s in float32, {peaks[True]:.0f} in bfloat16.")
     print(f"Features in bfloat16 are off by {rough[0]:.2%} (res3) and {rough[1]:.2%} (res4) of their norm.")

@@ -86,8 +86,8 @@ def _row(what: str, name: str, theirs: Side, ours: Side, make: Callable[[], Imag
     difference = float(np.abs(sides["theirs"]() - sides["ours"]()).max())
     if difference > 1e-9:
         raise SystemExit(f"{what}, {name}: expected equal numbers, found a difference of {difference}")
-    found = compare(sides, repeats=REPEATS)
-    cpu = {side: timing.cpu for side, timing in found.items()}
+    timings = compare(sides, repeats=REPEATS)
+    cpu = {side: timing.cpu for side, timing in timings.items()}
     memory = [peak_memory(_prepared, side, make) for side in (theirs, ours)]
     print(
         f"| {what} | {name} | {cpu['theirs']:.3f} | {cpu['ours']:.3f} | {cpu['theirs'] / cpu['ours']:.1f} "
@@ -113,8 +113,8 @@ def generated(count: int, drawn: Drawn) -> Images:
         size = drawn.sizes[index % len(drawn.sizes)]
         truth = [_blob(rng) for _ in range(drawn.truth)]
         near = [_moved(truth[int(rng.integers(drawn.truth))], rng) for _ in range(drawn.predictions // 2)]
-        found = near + [_blob(rng) for _ in range(drawn.predictions - len(near))]
-        images.append(ImageMasks(_drawn(truth, size), _drawn(found, size), rng.random(len(found))))
+        predicted = near + [_blob(rng) for _ in range(drawn.predictions - len(near))]
+        images.append(ImageMasks(_drawn(truth, size), _drawn(predicted, size), rng.random(len(predicted))))
     return images
 
 
@@ -137,7 +137,9 @@ def _moved(outline: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _drawn(outlines: Sequence[np.ndarray], size: int) -> EncodedMasks:
     polygons = [(size * outline).ravel().tolist() for outline in outlines]
-    return EncodedMasks([one["counts"] for one in coco_mask.frPyObjects(polygons, size, size)], size, size)
+    return EncodedMasks(
+        [entry["counts"] for entry in coco_mask.frPyObjects(polygons, size, size)], size, size
+    )
 
 
 def proposed(run: Path) -> Images:
@@ -146,14 +148,14 @@ def proposed(run: Path) -> Images:
     rows = {row.file_name: row for row in read_rows(run / "validation" / "proposals_raw", ProposalRow)}
     images = []
     for image in truth.images:
-        found = evaluation.proposals(rows[image.file_name]).parts
+        parts = evaluation.proposals(rows[image.file_name]).parts
         true: list[Any] = [
-            EncodedMask(one.segmentation["counts"].encode(), image.height, image.width)  # type: ignore[index]
-            for one in truth.of(image.id)
+            EncodedMask(annotation.segmentation["counts"].encode(), image.height, image.width)  # type: ignore[index]
+            for annotation in truth.of(image.id)
         ]
-        if true and found:
-            masks = stacked([part.mask for part in found])
-            images.append(ImageMasks(stacked(true), masks, np.array([part.score for part in found])))
+        if true and parts:
+            masks = stacked([part.mask for part in parts])
+            images.append(ImageMasks(stacked(true), masks, np.array([part.score for part in parts])))
     return images
 
 
@@ -166,10 +168,12 @@ def _recalls(images: Images) -> Callable[[], np.ndarray]:
 
 def _recalls_of_pycocotools(images: Images) -> Callable[[], np.ndarray]:
     truth = _index([_rles(image.truth) for image in images])
-    found = _index([_rles(image.proposals) for image in images], [image.scores.tolist() for image in images])
+    predicted = _index(
+        [_rles(image.proposals) for image in images], [image.scores.tolist() for image in images]
+    )
 
     def measure() -> np.ndarray:
-        judge = COCOeval(truth, found, "segm")
+        judge = COCOeval(truth, predicted, "segm")
         judge.params.useCats = 0
         judge.params.maxDets = list(KS)
         judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ["all"]
@@ -207,12 +211,12 @@ def _ious(images: Images) -> Callable[[], np.ndarray]:
 
 def _ious_of_pycocotools(images: Images) -> Callable[[], np.ndarray]:
     pairs = [(_rles(image.proposals), _rles(image.truth)) for image in images]
-    return lambda: _flat(coco_mask.iou(found, true, [0] * len(true)) for found, true in pairs)
+    return lambda: _flat(coco_mask.iou(predicted, true, [0] * len(true)) for predicted, true in pairs)
 
 
 def _decoded_ious(images: Images) -> Callable[[], np.ndarray]:
     pairs = [(_decoded(image.proposals), _decoded(image.truth)) for image in images]
-    return lambda: _flat(pairwise_iou(found, true) for found, true in pairs)
+    return lambda: _flat(pairwise_iou(predicted, true) for predicted, true in pairs)
 
 
 def _decoded_ious_of_pycocotools(images: Images) -> Callable[[], np.ndarray]:
@@ -222,7 +226,7 @@ def _decoded_ious_of_pycocotools(images: Images) -> Callable[[], np.ndarray]:
         return coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0), dtype=np.uint8))
 
     return lambda: _flat(
-        coco_mask.iou(encoded(found), encoded(true), [0] * len(true)) for found, true in pairs
+        coco_mask.iou(encoded(predicted), encoded(true), [0] * len(true)) for predicted, true in pairs
     )
 
 

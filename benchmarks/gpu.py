@@ -89,8 +89,8 @@ def seconds(profile: Profile, *place: str) -> float:
 # ---------------------------------------------------------------------- stage 2
 
 
-def measure_segments(size: Size, found: Measured) -> None:
-    encoder = Encoder(swin_backbone(size.depths), device=found.device)
+def measure_segments(size: Size, report: Measured) -> None:
+    encoder = Encoder(swin_backbone(size.depths), device=report.device)
     scenes = PartShapes(seed=0, size=size.image)
     config = SegmentsConfig(image_size=size.image)
 
@@ -98,39 +98,43 @@ def measure_segments(size: Size, found: Measured) -> None:
         image, masks = scenes[index].image, object_masks(scenes, index)
         with span("stage"):
             segments.segment_objects(
-                image, masks, lambda one: segments.encoder_features(encoder, one), config, range(len(masks))
+                image,
+                masks,
+                lambda pixels: segments.encoder_features(encoder, pixels),
+                config,
+                range(len(masks)),
             )
 
     def encode(_: int) -> None:
         encoder.levels(np.stack([scenes[0].image] * size.batch))
 
     profile = profile_of(label, size.repeats)
-    found.say("segments stage, images/s", f"{1 / seconds(profile, 'stage'):.1f}", ">= 200")
-    found.say("encoder, an image at a time, images/s", f"{1 / seconds(profile, 'stage', 'encode'):.1f}")
+    report.say("segments stage, images/s", f"{1 / seconds(profile, 'stage'):.1f}", ">= 200")
+    report.say("encoder, an image at a time, images/s", f"{1 / seconds(profile, 'stage', 'encode'):.1f}")
     whole = seconds(profile_of(encode, size.repeats))
-    found.say(f"encoder, batches of {size.batch}, images/s", f"{size.batch / whole:.1f}")
-    found.say("k-means and assignment, ms an image", f"{1e3 * seconds(profile, 'stage', 'group'):.1f}")
-    found.say("CRF, ms an image", f"{1e3 * seconds(profile, 'stage', 'refine'):.1f}", "<= 20 an object")
+    report.say(f"encoder, batches of {size.batch}, images/s", f"{size.batch / whole:.1f}")
+    report.say("k-means and assignment, ms an image", f"{1e3 * seconds(profile, 'stage', 'group'):.1f}")
+    report.say("CRF, ms an image", f"{1e3 * seconds(profile, 'stage', 'refine'):.1f}", "<= 20 an object")
 
 
 def object_masks(scenes: PartShapes, index: int) -> np.ndarray:
     """One object: the drawing's largest."""
-    masks = [one.mask for one in scenes[index].objects]
+    masks = [instance.mask for instance in scenes[index].objects]
     return np.stack([max(masks, key=np.count_nonzero)])
 
 
 # ---------------------------------------------------------------------- stages 3 and 5
 
 
-def measure_training(size: Size, found: Measured) -> None:
+def measure_training(size: Size, report: Measured) -> None:
     for stage, parts in (("3", 0), ("5", PARTS)):
-        profile = profile_of(training_step(size, parts, found.device), size.repeats)
+        profile = profile_of(training_step(size, parts, report.device), size.repeats)
         what = f"training, stage {stage}, {size.batch} images a step, steps/s"
-        found.say(what, f"{1 / seconds(profile):.2f}")
+        report.say(what, f"{1 / seconds(profile):.2f}")
         steps = ("forward", "loss", "backward", "optimizer")
         shares = (f"{name} {1e3 * seconds(profile, name):.0f}" for name in steps)
         hungarian = 1e3 * seconds(profile, "loss", "matcher", "Hungarian")
-        found.say("of that, ms", ", ".join((*shares, f"Hungarian {hungarian:.1f}")))
+        report.say("of that, ms", ", ".join((*shares, f"Hungarian {hungarian:.1f}")))
 
 
 def training_step(size: Size, num_parts: int, device: torch.device) -> Callable[[int], None]:
@@ -178,12 +182,12 @@ def example(size: Size, seed: int, num_parts: int) -> Example:
 # ---------------------------------------------------------------------- the head
 
 
-def measure_head(size: Size, found: Measured) -> None:
-    sides = (our_step(classes, device=found.device) for classes in (FEW, MANY))
+def measure_head(size: Size, report: Measured) -> None:
+    sides = (our_step(classes, device=report.device) for classes in (FEW, MANY))
     few, many = (seconds(profile_of(_each(step), 5 * size.repeats)) for step in sides)
-    found.say(f"class head, ms a step at {FEW} classes", f"{1e3 * few:.2f}")
-    found.say(f"class head, ms a step at {MANY:,} classes", f"{1e3 * many:.2f}")
-    found.say("ratio", f"{many / few:.2f}", "<= 1.2")
+    report.say(f"class head, ms a step at {FEW} classes", f"{1e3 * few:.2f}")
+    report.say(f"class head, ms a step at {MANY:,} classes", f"{1e3 * many:.2f}")
+    report.say("ratio", f"{many / few:.2f}", "<= 1.2")
 
 
 def _each(step: Callable[[], object]) -> Callable[[int], object]:
@@ -199,12 +203,12 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("expected a GPU, PyTorch sees none; `--device cpu --small` tries the script out")
-    size, found = SMALL if arguments.small else Size(), Measured(torch.device(arguments.device))
+    size, report = SMALL if arguments.small else Size(), Measured(torch.device(arguments.device))
     start = time.perf_counter()
     for measure in (measure_segments, measure_training, measure_head):
-        measure(size, found)
+        measure(size, report)
     took = f"{time.perf_counter() - start:.0f} s"
-    print(f"{machine()}; {size.image} x {size.image} pixels; took {took}\n\n{found}")
+    print(f"{machine()}; {size.image} x {size.image} pixels; took {took}\n\n{report}")
 
 
 if __name__ == "__main__":

@@ -103,17 +103,17 @@ def write_objects(out: Path, count: int, size: int = SIZE, photos: int = PHOTOS)
     folder = out / "photos"
     folder.mkdir(parents=True)
     drawings = PartShapes(seed=0, size=size)
-    found = []
+    drawn = []
     for index in range(photos):
         scene = drawings[index]
         Image.fromarray(scene.image).save(folder / f"{index}.png")
         moved = (np.roll(scene.objects[0].mask, step * size // 16, axis=1) for step in range(AN_IMAGE))
-        found.append([_object(index, mask) for index, mask in enumerate(moved)])
+        drawn.append([_object(index, mask) for index, mask in enumerate(moved)])
 
     def rows(shard: Shard[ImageRef]) -> Iterator[ObjectRow]:
         for image in shard.inputs:
             number = int(image.image_id)
-            some = tuple(replace(one, category=category(number)) for one in found[number % photos])
+            some = tuple(replace(instance, category=category(number)) for instance in drawn[number % photos])
             yield ObjectRow(image.image_id, f"{number % photos}.png", size, size, "ok", "", some)
 
     _write(out / objects.FOLDER, ObjectRow, count, rows)

@@ -48,10 +48,10 @@ def main() -> None:
     wide = swin_encoder(depths=(2, 2, 2, 2))
     with threadpool_limits(1):
         _print_times(wide)
-        given = Encoder.from_pretrained(resolve(arguments.encoder).path)
+        chosen = Encoder.from_pretrained(resolve(arguments.encoder).path)
         print("\n| encoder | channels | objects | pixels | inertia / scikit-learn's: mean | worst | best |")
         print("|---|---|---|---|---|---|---|")
-        for name, encoder in ((arguments.encoder, given), ("random, wide", wide)):
+        for name, encoder in ((arguments.encoder, chosen), ("random, wide", wide)):
             drawn = drawn_objects(arguments.images, arguments.objects, size=IMAGE_SIZE, an_image=OBJECTS)
             _print_inertia(name, encoder, islice(drawn, arguments.measured))
 

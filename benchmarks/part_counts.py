@@ -89,26 +89,26 @@ def cluster(out: Path, config: RankingConfig, seed: int, truth: CocoDataset) -> 
         seconds = time.process_time() - start
         rows = read_rows(ranking.label(inputs, config), PartRow)
         (scores,) = evaluation.score(map(evaluation.labelled_parts, rows), truth, ["strict"])
-        counts = {name: len(found) for name, found in part_classes.read(folder).items()}
+        counts = {name: len(parts) for name, parts in part_classes.read(folder).items()}
     return Result(counts, scores, seconds)
 
 
 def _scores(results: Mapping[str, Sequence[Result]]) -> list[str]:
     lines = ["| part classes | a class | " + " | ".join(COLUMNS) + " | s a class |", "|---|" + "---:|" * 6]
-    for name, found in results.items():
-        each = [count for one in found for count in one.counts.values()]
-        cells = [_cell([100 * getattr(one.scores, score) for one in found]) for score in COLUMNS.values()]
-        seconds = statistics.mean(one.seconds / len(one.counts) for one in found)
-        lines.append(f"| {name} | {statistics.mean(each):.1f} | {' | '.join(cells)} | {seconds:.2f} |")
+    for name, runs in results.items():
+        counts = [count for run in runs for count in run.counts.values()]
+        cells = [_cell([100 * getattr(run.scores, score) for run in runs]) for score in COLUMNS.values()]
+        seconds = statistics.mean(run.seconds / len(run.counts) for run in runs)
+        lines.append(f"| {name} | {statistics.mean(counts):.1f} | {' | '.join(cells)} | {seconds:.2f} |")
     return lines
 
 
 def _counts(results: Mapping[str, Sequence[Result]], truth: CocoDataset) -> list[str]:
     """How many part classes each object class gets where that isn't fixed, a seed after the other."""
     lines = ["| object class | true parts | by stability, each seed |", "|---|---:|---|"]
-    found = list(results.values())[-1]
+    stable = list(results.values())[-1]
     for category, names in part_names(truth).items():
-        chosen = ", ".join(str(one.counts.get(category, 0)) for one in found)
+        chosen = ", ".join(str(run.counts.get(category, 0)) for run in stable)
         lines.append(f"| {category} | {len(names)} | {chosen} |")
     return lines
 

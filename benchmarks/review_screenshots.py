@@ -45,30 +45,32 @@ def write_run(out: Path, images: int) -> Path:
         scene, name = drawings[index], f"{index:06d}.png"
         Image.fromarray(scene.image).save(photos / name)
         row = name, name, SIZE, SIZE, "ok", ""
-        shown = [found for found in scene.objects if found.category in CLASSES]
-        objects.append(ObjectRow(*row, tuple(_object(i, found) for i, found in enumerate(shown))))  # type: ignore[arg-type]
-        parts.append(PartRow(*row, tuple(_parts(i, found, index) for i, found in enumerate(shown))))  # type: ignore[arg-type]
+        visible = [instance for instance in scene.objects if instance.category in CLASSES]
+        objects.append(ObjectRow(*row, tuple(_object(i, instance) for i, instance in enumerate(visible))))  # type: ignore[arg-type]
+        parts.append(PartRow(*row, tuple(_parts(i, instance, index) for i, instance in enumerate(visible))))  # type: ignore[arg-type]
     write_rows(out / "objects", objects)
     write_rows(out / "parts", parts)
     return photos
 
 
-def _object(identity: int, found: SceneObject) -> Object:
-    return Object(identity, found.category, 1.0, int(found.mask.sum()), box(found.mask), encode(found.mask))
+def _object(identity: int, instance: SceneObject) -> Object:
+    return Object(
+        identity, instance.category, 1.0, int(instance.mask.sum()), box(instance.mask), encode(instance.mask)
+    )
 
 
-def _parts(identity: int, found: SceneObject, index: int) -> ObjectParts:
+def _parts(identity: int, instance: SceneObject, index: int) -> ObjectParts:
     """The object's parts. In some images the third is of class 6, and one after the other of class 7."""
-    names = PartShapes.PART_NAMES[found.category]
-    classes = {part.name: names.index(part.name) for part in found.parts}
+    names = PartShapes.PART_NAMES[instance.category]
+    classes = {part.name: names.index(part.name) for part in instance.parts}
     if index % 3 == 0 and names[2] in classes:
         classes[names[2]] = 6
     if index % 4 == 1:
-        classes[found.parts[index // 4 % len(found.parts)].name] = 7
-    its = (
-        Part(classes[part.name], 1.0, 1.0, int(part.mask.sum()), encode(part.mask)) for part in found.parts
+        classes[instance.parts[index // 4 % len(instance.parts)].name] = 7
+    regions = (
+        Part(classes[part.name], 1.0, 1.0, int(part.mask.sum()), encode(part.mask)) for part in instance.parts
     )
-    return ObjectParts(identity, found.category, tuple(its))
+    return ObjectParts(identity, instance.category, tuple(regions))
 
 
 @contextmanager

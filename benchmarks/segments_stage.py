@@ -79,45 +79,45 @@ class Given(NamedTuple):
     def row(self) -> ObjectRow:
         """The one object, as the stage before hands it over."""
         height, width = self.mask.shape
-        found = Object(0, "object", 1.0, int(self.mask.sum()), (0, 0, width, height), encode(self.mask))
-        return ObjectRow("0", self.file.name, width, height, "ok", "", (found,))
+        whole = Object(0, "object", 1.0, int(self.mask.sum()), (0, 0, width, height), encode(self.mask))
+        return ObjectRow("0", self.file.name, width, height, "ok", "", (whole,))
 
     @property
     def file(self) -> Path:
         return self.folder / f"{len(self.image)}.png"
 
 
-def ours(given: Given) -> None:
+def ours(inputs: Given) -> None:
     """What the stage does with an image; its encoder has been run."""
-    row = segments.segment_row(given.row, given.folder, lambda _: combine_levels(given.levels), CONFIG)
+    row = segments.segment_row(inputs.row, inputs.folder, lambda _: combine_levels(inputs.levels), CONFIG)
     with span("write"):
         written = encode_shard(Shard("one", (ImageRef("0"),)), [row], SegmentRow)
-        (given.folder / "ours.parquet").write_bytes(written)
+        (inputs.folder / "ours.parquet").write_bytes(written)
 
 
-def theirs(given: Given) -> None:
+def theirs(inputs: Given) -> None:
     """The released code's order of operations."""
-    size = given.mask.shape
+    size = inputs.mask.shape
     with span("encode"):
-        small = combine_levels(given.levels)
+        small = combine_levels(inputs.levels)
     with span("grow"):
         features = functional.interpolate(small[None], size=size, mode="bilinear")
         features = functional.interpolate(features, size=size, mode="bilinear")[0]
     with span("group"):
-        points = small[:, mask_at(torch.from_numpy(given.mask), *small.shape[1:])].T.numpy()
+        points = small[:, mask_at(torch.from_numpy(inputs.mask), *small.shape[1:])].T.numpy()
         centroids = KMeans(CONFIG.k, n_init=10, random_state=0).fit(points).cluster_centers_
     with span("assign"):
-        pixels = features.movedim(0, -1)[torch.from_numpy(given.mask)]
+        pixels = features.movedim(0, -1)[torch.from_numpy(inputs.mask)]
         best = (pixels @ torch.from_numpy(centroids).T).argmax(dim=1)
         labels = np.zeros(size, np.int64)
-        labels[given.mask] = best.numpy() + 1
+        labels[inputs.mask] = best.numpy() + 1
     with span("refine"):
-        labels = _their_crf(given.image, labels)
+        labels = _their_crf(inputs.image, labels)
     with span("encode masks"):
-        found = ((labels == label) & given.mask for label in range(1, CONFIG.k + 1))
-        masks = [encode(one) for one in found]
+        regions = ((labels == label) & inputs.mask for label in range(1, CONFIG.k + 1))
+        masks = [encode(region) for region in regions]
     with span("write"):
-        (given.folder / "theirs").write_bytes(b"\n".join(masks))
+        (inputs.folder / "theirs").write_bytes(b"\n".join(masks))
 
 
 def _their_crf(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -132,7 +132,7 @@ def _their_crf(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def drawing(size: int) -> tuple[np.ndarray, np.ndarray]:
     """An image and the mask of its largest object."""
     scene = PartShapes(seed=0, size=size)[0]
-    return scene.image, max((found.mask for found in scene.objects), key=np.count_nonzero)
+    return scene.image, max((instance.mask for instance in scene.objects), key=np.count_nonzero)
 
 
 def given(size: int, folder: Path) -> Given:
@@ -143,9 +143,9 @@ def given(size: int, folder: Path) -> Given:
             torch.from_numpy(level)[:, : size // stride, : size // stride].contiguous()
             for level, stride in zip(saved.values(), STRIDES, strict=True)
         ]
-    found = Given(levels, image, mask, folder)
-    Image.fromarray(image).save(found.file)
-    return found
+    inputs = Given(levels, image, mask, folder)
+    Image.fromarray(image).save(inputs.file)
+    return inputs
 
 
 Side = Callable[[Given], None]
@@ -191,7 +191,7 @@ def _timed(call: Callable[[], object], side: Side) -> dict[str, float]:
             with profiled() as profile:
                 call()
             repeats.append({place[-1]: cost.cpu for place, cost in profile.costs.items()})
-    return {name: statistics.median(one[name] for one in repeats) for name in STEPS if name in repeats[0]}
+    return {name: statistics.median(times[name] for times in repeats) for name in STEPS if name in repeats[0]}
 
 
 def _print(encoder: float, taken: dict[str, dict[str, float]], memory: dict[str, float]) -> None:

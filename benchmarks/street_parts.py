@@ -66,7 +66,9 @@ def _segments(held_out: Inputs, recipe: Recipe) -> list[Measured]:
         folder = held_out.out if enabled else held_out.out / "without_crf"
         validation = Validation(replace(held_out, out=folder), replace(recipe, segments=settings))
         validation.prepare()
-        measured += [one._replace(name=f"{one.name}, {name}") for one in measure_segments(validation)]
+        measured += [
+            scores._replace(name=f"{scores.name}, {name}") for scores in measure_segments(validation)
+        ]
     return measured
 
 
@@ -76,10 +78,10 @@ def _table(measured: list[Measured]) -> str:
         "| features or model | " + " | ".join(f"AR@{k}" for k in KS) + " | C-mIoU strict | C-mIoU paper |",
         "|---|" + "---|" * (len(KS) + 2),
     ]
-    for one in measured:
-        values = [one.strict.average_recall[k] for k in KS] + [one.strict.c_miou, one.paper.c_miou]
+    for scores in measured:
+        values = [scores.strict.average_recall[k] for k in KS] + [scores.strict.c_miou, scores.paper.c_miou]
         cells = ["-" if value != value else f"{100 * value:.1f}" for value in values]
-        lines.append(f"| {one.name} | " + " | ".join(cells) + " |")
+        lines.append(f"| {scores.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -142,11 +142,11 @@ def _our_step(network: PartMask2Former, images: Tensor, targets: Sequence[Target
 
 def _their_step(network: PartMask2Former, images: Tensor, targets: Sequence[Targets], points: Points) -> Step:
     judge = as_transformers(network, points.shared.shape[1])
-    masks, labels = [one.masks.float() for one in targets], [one.labels for one in targets]
+    masks, labels = [target.masks.float() for target in targets], [target.labels for target in targets]
 
     def step() -> float:
         judge.zero_grad()
-        with _given(points.shared, [len(one) for one in labels]):
+        with _given(points.shared, [len(of_image) for of_image in labels]):
             loss = judge(images, mask_labels=masks, class_labels=labels).loss
         torch.autograd.backward(loss)
         return float(loss.detach())
@@ -168,7 +168,7 @@ def _encoder_step(name: str, side: str) -> Callable[[], object]:
         with torch.set_grad_enabled(trained):
             maps = network.encode(images) if side == "ours" else backbone(images).feature_maps
         if trained:
-            torch.autograd.backward(list(maps), [torch.ones_like(one) for one in maps])
+            torch.autograd.backward(list(maps), [torch.ones_like(level) for level in maps])
 
     return step
 
@@ -180,18 +180,20 @@ def as_transformers(network: PartMask2Former, points: int) -> Any:
     config.train_num_points, config.oversample_ratio, config.importance_sample_ratio = points, 1.0, 0.0
     judge: Any = Mask2FormerForUniversalSegmentation(config)
     judge.load_state_dict(network.state_dict(), strict=False)
-    trained = {name: one.requires_grad for name, one in network.named_parameters()}
+    trained = {name: weight.requires_grad for name, weight in network.named_parameters()}
     for name, parameter in judge.named_parameters():
         parameter.requires_grad_(trained[name])
-    for mine, its in zip(network.model.modules(), judge.model.modules(), strict=True):
-        its.training = mine.training
+    for mine, theirs in zip(network.model.modules(), judge.model.modules(), strict=True):
+        theirs.training = mine.training
     return judge
 
 
 @contextmanager
 def _given(shared: Tensor, counts: Sequence[int]) -> Iterator[None]:
     """Let transformers "draw" these points: an image's for its matcher, then the same for each target."""
-    per_target = torch.cat([one.expand(count, -1, -1) for one, count in zip(shared, counts, strict=True)])
+    per_target = torch.cat(
+        [points.expand(count, -1, -1) for points, count in zip(shared, counts, strict=True)]
+    )
     images = cycle(torch.split(shared, 1))
 
     def rand(*shape: int, **_: object) -> Tensor:
@@ -207,9 +209,9 @@ def _solver_seconds(step: Step) -> float:
 
     def timed(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         start = time.process_time()
-        found = linear_sum_assignment(costs)
+        pairs = linear_sum_assignment(costs)
         taken.append(time.process_time() - start)
-        return found
+        return pairs
 
     with patch.object(matching, "linear_sum_assignment", timed):
         step()
@@ -224,7 +226,7 @@ def _inputs(setting: Setting) -> tuple[Tensor, list[Targets], Points]:
     info = ModelInfo((CLASS,))
     targets = []
     for scene in scenes:
-        parts = [part.mask for found in scene.objects for part in found.parts][:_MOST_TARGETS]
+        parts = [part.mask for instance in scene.objects for part in instance.parts][:_MOST_TARGETS]
         none = torch.zeros(len(parts), dtype=torch.int64)
         targets.append(Targets(torch.from_numpy(np.stack(parts)), none, none))
     shared = torch.rand(setting.batch, setting.points, 2, generator=torch.Generator().manual_seed(0))

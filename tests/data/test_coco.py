@@ -8,21 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pycocotools.coco import COCO
 
 from partdistillation.data.coco import CocoDataset, CocoImage, read_instances, read_parts
 from partdistillation.data.coco_parts import GroundTruthPart, parts_of, tie_parts
-from partdistillation.data.coco_writer import (
-    InstanceLabel,
-    PartLabel,
-    instances_document,
-    parts_document,
-    write_instances,
-    write_parts,
-)
 from partdistillation.data.images import ImageInput
 from partdistillation.errors import InputError
-from partdistillation.functional.masks import EncodedMask, decode, encode, from_coco
+from partdistillation.functional.masks import EncodedMask, decode, encode
 
 SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]
 
@@ -319,78 +310,6 @@ WHEEL, DOOR, FAR_WHEEL = (
     blob(slice(0, 2), slice(1, 3)),
     blob(slice(4, 6), slice(5, 7)),
 )
-IMAGES = [CocoImage(5, "a.png", 8, 6)]
-
-
-def test_parts_round_trip(tmp_path: Path) -> None:
-    labels = [
-        PartLabel(5, 1, "Car", "Wheel", encode(WHEEL)),
-        PartLabel(5, 1, "Car", "Side Door", encode(DOOR), score=0.25),
-        PartLabel(5, 2, "Bus", "Wheel", encode(FAR_WHEEL)),
-    ]
-    write_parts(tmp_path / "parts.json", IMAGES, labels)
-    dataset = read_parts(tmp_path / "parts.json")
-    assert [(c.name, c.supercategory) for c in dataset.categories] == [
-        ("Bus Wheel", "Bus"),
-        ("Car Side Door", "Car"),
-        ("Car Wheel", "Car"),
-    ]
-    parts = parts_of(dataset, dataset.images[0])
-    assert [(p.category, p.name, p.object_id) for p in parts] == [
-        ("Car", "Wheel", 1),
-        ("Car", "Side Door", 1),
-        ("Bus", "Wheel", 2),
-    ]
-    for part, mask in zip(parts, (WHEEL, DOOR, FAR_WHEEL), strict=True):
-        np.testing.assert_array_equal(part.mask, mask)
-
-
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
-def test_instances_round_trip_and_pycocotools_reads_them(tmp_path: Path) -> None:
-    labels = [
-        InstanceLabel(5, 3, "Car", encode(LEFT), score=0.5),
-        InstanceLabel(5, 8, "Bus", encode(WHEEL)),
-    ]
-    path = tmp_path / "objects.json"
-    write_instances(path, IMAGES, labels)
-    written = path.read_bytes()
-    write_instances(path, IMAGES, labels)
-    assert path.read_bytes() == written
-    assert [p.name for p in tmp_path.iterdir()] == ["objects.json"]
-
-    dataset = read_instances(path)
-    assert [(a.id, a.category.name, a.score) for a in dataset.of(5)] == [(3, "Car", 0.5), (8, "Bus", None)]
-    np.testing.assert_array_equal(from_coco(dataset.of(5)[0].segmentation, 6, 8), LEFT)
-
-    theirs = COCO(str(path))
-    assert theirs.anns[8]["bbox"] == [0, 4, 2, 2]
-    assert theirs.anns[8]["area"] == 4
-    np.testing.assert_array_equal(theirs.annToMask(theirs.anns[3]).astype(bool), LEFT)
-
-
-def test_files_hold_their_documents(tmp_path: Path) -> None:
-    """Written entry by entry, they are what `json` writes at once; without labels too."""
-    compact: dict[str, Any] = {"ensure_ascii": False, "separators": (",", ":")}
-    path = tmp_path / "a.json"
-    objects = [InstanceLabel(5, 3, "Bär", encode(LEFT), score=0.5), InstanceLabel(5, 4, "Bus", encode(DOOR))]
-    for instances in (objects, []):
-        write_instances(path, IMAGES, instances)
-        assert path.read_text() == f"{json.dumps(instances_document(IMAGES, instances), **compact)}\n"
-    for parts in ([PartLabel(5, 3, "Bär", "Ohr", encode(DOOR))], []):
-        write_parts(path, IMAGES, parts)
-        assert path.read_text() == f"{json.dumps(parts_document(IMAGES, parts), **compact)}\n"
-
-
-def test_writer_refuses_contradictions(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    good = InstanceLabel(5, 1, "Car", encode(LEFT))
-    with pytest.raises(InputError, match="different object_id"):
-        write_instances(path, IMAGES, [good, good])
-    with pytest.raises(InputError, match="image 6"):
-        write_instances(path, IMAGES, [InstanceLabel(6, 1, "Car", encode(LEFT))])
-    with pytest.raises(InputError, match="fill"):
-        write_instances(path, IMAGES, [InstanceLabel(5, 1, "Car", encode(LEFT[:, :3]))])
-    assert not path.exists()
 
 
 def test_parts_need_their_object_class(tmp_path: Path) -> None:

@@ -17,16 +17,15 @@ from partdistillation.data.coco import CocoImage, read_instances, read_parts
 from partdistillation.data.coco_parts import parts_of
 from partdistillation.datasets import prepare as all_part_datasets
 from partdistillation.datasets.part_datasets import (
+    AnnotatedImage,
     Finding,
-    LabelledImage,
-    LabelledObject,
-    LabelledPart,
     PreparedSplit,
     compared,
     write_split,
 )
 from partdistillation.datasets.prepare import PART_DATASETS
 from partdistillation.errors import InputError
+from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import EncodedMask, encode, from_coco
 
 HEIGHT, WIDTH = 6, 9
@@ -49,14 +48,14 @@ def photographs(root: Path, *names: str) -> Path:
     return root
 
 
-CAR = LabelledObject("Car", mask(0, 1, 2), (LabelledPart("Side Door", mask(1)),))
+CAR = ObjectLabel("Car", mask(0, 1, 2), (PartLabel("Side Door", mask(1)),))
 
 
 def test_writes_what_it_was_given(tmp_path: Path) -> None:
     encoded = EncodedMask(encode(mask(5)), HEIGHT, WIDTH)
-    two = (CAR, LabelledObject("Bus", mask(4, 5), (LabelledPart("Wheel", encoded),)))
+    two = (CAR, ObjectLabel("Bus", mask(4, 5), (PartLabel("Wheel", encoded),)))
     folder = photographs(tmp_path / "images", "a.png", "b.png")
-    labelled = [LabelledImage(image(), two), LabelledImage(image(2, "b.png"), ())]
+    labelled = [AnnotatedImage(image(), two), AnnotatedImage(image(2, "b.png"), ())]
     prepared = write_split(tmp_path / "new" / "out", "val", folder, iter(labelled))
     out = tmp_path / "new" / "out"
     assert prepared == PreparedSplit(folder, out / "objects_val.json", out / "parts_val.json", 2, 2, 2)
@@ -90,8 +89,8 @@ def test_any_mask_comes_back(
         height, width = drawn.shape
         given_mask = EncodedMask(encode(drawn), height, width) if encoded else drawn
         Image.new("1", (width, height)).save(root / f"{number}.png")
-        found = LabelledObject(category, given_mask, (LabelledPart("Part", given_mask),))
-        images.append(LabelledImage(CocoImage(number, f"{number}.png", width, height), (found,)))
+        found = ObjectLabel(category, given_mask, (PartLabel("Part", given_mask),))
+        images.append(AnnotatedImage(CocoImage(number, f"{number}.png", width, height), (found,)))
         kept += [drawn] if drawn.any() else []
     if not kept:
         with pytest.raises(InputError, match="the split is empty"):
@@ -109,10 +108,10 @@ def test_any_mask_comes_back(
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     nothing = np.zeros((HEIGHT, WIDTH), np.bool_)
     objects = (
-        LabelledObject("Bus", nothing, (LabelledPart("Wheel", mask(1)),)),
-        LabelledObject("Car", mask(1), (LabelledPart("Wheel", nothing), LabelledPart("Door", mask(1)))),
+        ObjectLabel("Bus", nothing, (PartLabel("Wheel", mask(1)),)),
+        ObjectLabel("Car", mask(1), (PartLabel("Wheel", nothing), PartLabel("Door", mask(1)))),
     )
-    labelled = [LabelledImage(image(), objects, ("annotation 7: no", "annotation 8: no"))]
+    labelled = [AnnotatedImage(image(), objects, ("annotation 7: no", "annotation 8: no"))]
     prepared = write_split(tmp_path / "out", "val", photographs(tmp_path), labelled)
     assert (prepared.num_objects, prepared.num_parts) == (1, 1)
     assert prepared.notes == (
@@ -127,15 +126,15 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     ("labelled", "message"),
     [
         ([], "0 images, 0 objects and 0 parts: the split is empty"),
-        ([LabelledImage(image(), (LabelledObject("Car", mask(1), ()),))], "1 objects and 0 parts"),
+        ([AnnotatedImage(image(), (ObjectLabel("Car", mask(1), ()),))], "1 objects and 0 parts"),
         (
-            [LabelledImage(image(), (CAR,)), LabelledImage(image(), (CAR,))],
+            [AnnotatedImage(image(), (CAR,)), AnnotatedImage(image(), (CAR,))],
             "images of different ids in 'val', found twice: 1",
         ),
-        ([LabelledImage(image(name="gone.png"), (CAR,))], "no file for gone.png: get the images"),
+        ([AnnotatedImage(image(name="gone.png"), (CAR,))], "no file for gone.png: get the images"),
     ],
 )
-def test_bad_splits_leave_nothing(tmp_path: Path, labelled: list[LabelledImage], message: str) -> None:
+def test_bad_splits_leave_nothing(tmp_path: Path, labelled: list[AnnotatedImage], message: str) -> None:
     with pytest.raises(InputError, match=message):
         write_split(tmp_path / "out", "val", photographs(tmp_path / "images"), labelled)
     assert not (tmp_path / "out").exists()
@@ -240,7 +239,7 @@ def test_unknown_names_and_folders(
 )
 def test_unknown_splits(tmp_path: Path, name: str, splits: str) -> None:
     with pytest.raises(InputError, match=f"{name}: expected one of the splits {splits}, found 'vla'"):
-        PART_DATASETS[name].write(tmp_path, "vla", tmp_path / "out")
+        all_part_datasets.prepare(name, tmp_path, "vla", tmp_path / "out")
 
 
 # People's own data
@@ -248,7 +247,7 @@ def test_unknown_splits(tmp_path: Path, name: str, splits: str) -> None:
 
 def own(root: Path) -> None:
     photographs(root / "val", "a.png")
-    prepared = write_split(root, "val", root / "val", [LabelledImage(image(), (CAR,))])
+    prepared = write_split(root, "val", root / "val", [AnnotatedImage(image(), (CAR,))])
     assert prepared.objects == root / "objects_val.json"
 
 

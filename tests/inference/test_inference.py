@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from partdistillation.data.coco import CocoImage, read_instances, read_parts
-from partdistillation.data.coco_writer import InstanceLabel, write_instances
 from partdistillation.errors import CheckpointError, ConfigError, InputError, SettingsChanged
-from partdistillation.functional.masks import decode, encode
+from partdistillation.export.coco import write_objects
+from partdistillation.export.labels import ImageLabels, ObjectLabel
+from partdistillation.functional.masks import decode
 from partdistillation.functional.ranking import Parts
 from partdistillation.inference import FoundObject, ObjectMask, PartSegmenter, predict
 from partdistillation.inference.folder import picture_names
@@ -206,14 +207,16 @@ def contents(out: Path) -> dict[str, bytes]:
 
 
 def objects_json(path: Path) -> Path:
-    images = [CocoImage(7, "car/a.png", WIDTH, HEIGHT), CocoImage(8, "c.jpg", WIDTH, HEIGHT)]
-    found = [
-        InstanceLabel(7, number, category, encode(mask), score)
-        for number, (category, mask, score) in enumerate(
-            [("car", CAR, 0.9), ("cat", CAT, 0.8), ("lamp", LAMP, 0.7)], start=1
-        )
+    labels = (
+        ObjectLabel("car", CAR, (), 0.9),
+        ObjectLabel("cat", CAT, (), 0.8),
+        ObjectLabel("lamp", LAMP, (), 0.7),
+    )
+    images = [
+        ImageLabels(CocoImage(7, "car/a.png", WIDTH, HEIGHT), labels),
+        ImageLabels(CocoImage(8, "c.jpg", WIDTH, HEIGHT), ()),
     ]
-    write_instances(path, images, found)
+    write_objects(path, images)
     return path
 
 

@@ -1,1 +1,3 @@
-"""Which object classes: what names mean in WordNet, class lists, the paper's choice of classes."""
+"""Which object classes: `class_list` is their file, `names` says what names mean in `wordnet`, `choice`
+is the paper's choice among all of WordNet's; `run` is the command.
+"""

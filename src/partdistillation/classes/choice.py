@@ -102,7 +102,9 @@ class Choice:
 
 def all_kinds(wordnet: WordNet) -> Candidates:
     """Every noun that is a kind of things: individuals (the Eiffel Tower) are no classes."""
-    return Candidates(frozenset(each.offset for each in wordnet.synsets.values() if not each.individual))
+    return Candidates(
+        frozenset(synset.offset for synset in wordnet.synsets.values() if not synset.individual)
+    )
 
 
 def read_candidates(path: Path, wordnet: WordNet) -> Candidates:
@@ -114,20 +116,20 @@ def read_candidates(path: Path, wordnet: WordNet) -> Candidates:
         InputError: `path` can't be read, or names no class that WordNet has.
     """
     words = [line.split()[0] for _, line in folders_or_lines(path)]
-    found: set[int] = set()
+    offsets: set[int] = set()
     unknown = []
     for word in words:
         try:
-            found.add(wordnet.sense(word).offset)
+            offsets.add(wordnet.sense(word).offset)
         except InputError:
             unknown.append(word)
-    if not found:
-        shown = f" ({', '.join(words[:3])} ...)" if words else ""
+    if not offsets:
+        first = f" ({', '.join(words[:3])} ...)" if words else ""
         raise InputError(
             f"{path}: expected classes by their ids in ImageNet, such as n01440764, found {len(words)} other "
-            f"names{shown}; give a folder of class folders, or a text file with an id a line"
+            f"names{first}; give a folder of class folders, or a text file with an id a line"
         )
-    return Candidates(frozenset(found), tuple(unknown))
+    return Candidates(frozenset(offsets), tuple(unknown))
 
 
 def read_roots(path: Path, wordnet: WordNet) -> tuple[int, ...]:
@@ -172,10 +174,8 @@ def choose(
     within = wordnet.subtree(roots)
     above = frozenset[int]().union(*(wordnet.ancestors(root) for root in roots))
     order = _shuffled(remaining, seed, "classes")
-    inner = _shuffled((each for each in remaining if each in within), seed, "inside")
-    outer = _shuffled(
-        (each for each in remaining if each not in within and each not in above), seed, "outside"
-    )
+    inner = _shuffled((offset for offset in remaining if offset in within), seed, "inside")
+    outer = _shuffled((offset for offset in remaining if offset not in within | above), seed, "outside")
     return Choice(
         tuple(remaining),
         (
@@ -193,11 +193,11 @@ def _root(word: str, wordnet: WordNet) -> int:
     if not senses:
         raise InputError(wordnet.unknown(word))
     if len(senses) > 1:
-        shown = "; ".join(
-            f"{wordnet.sense_name(each.offset, word)}: {each.definition}" for each in senses[:4]
+        first = "; ".join(
+            f"{wordnet.sense_name(sense.offset, word)}: {sense.definition}" for sense in senses[:4]
         )
         raise InputError(
-            f"expected one sense of {word!r}, found {len(senses)} ({shown} ...): write the sense"
+            f"expected one sense of {word!r}, found {len(senses)} ({first} ...): write the sense"
         )
     return senses[0].offset
 

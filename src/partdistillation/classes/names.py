@@ -45,7 +45,7 @@ def imagenet_classes(wordnet: WordNet, offsets: Sequence[int]) -> ClassList:
     synsets = [wordnet.synsets[offset] for offset in offsets]
     names = unique_names(wordnet, [Noun(synset.name, synset.offset) for synset in synsets])
     return ClassList(
-        tuple(ClassEntry(name, each.name, each.id) for name, each in zip(names, synsets, strict=True))
+        tuple(ClassEntry(name, synset.name, synset.id) for name, synset in zip(names, synsets, strict=True))
     )
 
 
@@ -72,7 +72,7 @@ def kind_of(wordnet: WordNet, offset: int) -> str:
 
 def is_object(wordnet: WordNet, synset: Synset) -> bool:
     """Whether this is a kind of physical things, so that there can be photographs of it."""
-    physical = {each.offset for each in wordnet.senses_of("physical entity")}
+    physical = {sense.offset for sense in wordnet.senses_of("physical entity")}
     return not synset.individual and bool(physical & {synset.offset, *wordnet.ancestors(synset.offset)})
 
 
@@ -163,7 +163,7 @@ def _with_entries(path: Path, lines: Sequence[_Line], wordnet: WordNet) -> list[
         entry = ClassEntry(name, line.lemma, line.folder or name)
         classes.append(NamedClass(entry, line.senses, line.chosen, line.ambiguous))
     try:
-        ClassList(tuple(each.entry for each in classes))
+        ClassList(tuple(named.entry for named in classes))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return classes

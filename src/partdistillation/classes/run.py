@@ -44,10 +44,10 @@ def run(
     if names is None:
         return sample(available, excluded, inside, wordnet_dir=wordnet_dir, seed=seed, out=out)
     options = {"--available": available, "--excluded": excluded, "--inside": inside}
-    given = [option for option, value in options.items() if value is not None]
-    if given:
+    sampling = [option for option, value in options.items() if value is not None]
+    if sampling:
         raise ConfigError(
-            f"expected --names, or options of sampling, found both (--names and {', '.join(given)}): "
+            f"expected --names, or options of sampling, found both (--names and {', '.join(sampling)}): "
             "with --names every name is taken"
         )
     return from_names(names, wordnet_dir=wordnet_dir, out=out)
@@ -62,11 +62,11 @@ def from_names(names: Path, *, wordnet_dir: Path | None, out: Path) -> Path:
     wordnet = read_wordnet(wordnet_dir)
     classes = read_names(names, wordnet)
     console = _console()
-    for each in classes:
-        console.print(_title(each))
-        console.print(_meanings(each, wordnet))
+    for named in classes:
+        console.print(_title(named))
+        console.print(_meanings(named, wordnet))
     path = _folder(out) / NAMES
-    write_class_list(path, ClassList(tuple(each.entry for each in classes)))
+    write_class_list(path, ClassList(tuple(named.entry for named in classes)))
     console.print(f"\n{_classes(len(classes))} in {path}", soft_wrap=True)
     console.print(_advice(classes, wordnet))
     return path.parent
@@ -150,11 +150,11 @@ def _meaning(sense: Synset, wordnet: WordNet) -> Text:
 
 
 def _advice(classes: Sequence[NamedClass], wordnet: WordNet) -> str:
-    ambiguous = [each for each in classes if each.ambiguous]
+    ambiguous = [named for named in classes if named.ambiguous]
     if not ambiguous:
         return "None of them is ambiguous."
     first = ambiguous[0]
-    other = next(each for each in first.senses if each != first.chosen and is_object(wordnet, each))
+    other = next(sense for sense in first.senses if sense != first.chosen and is_object(wordnet, sense))
     word = first.entry.prompt
     return (
         f"Ambiguous: {len(ambiguous):,}. The sense marked > was taken: the first that is a kind of things. "
@@ -187,7 +187,9 @@ def _write_roots(path: Path, roots: Sequence[int], wordnet: WordNet) -> None:
 
 
 def _counts(candidates: Candidates, choice: Choice) -> dict[str, Any]:
-    lists = {each.name: {"wanted": each.wanted, "classes": len(each.offsets)} for each in choice.samples}
+    lists = {
+        sample.name: {"wanted": sample.wanted, "classes": len(sample.offsets)} for sample in choice.samples
+    }
     return {
         "candidates": len(candidates.offsets),
         "unknown": list(candidates.unknown),
@@ -217,8 +219,8 @@ def _print_choice(candidates: Candidates, choice: Choice, folder: Path) -> None:
     table.add_column()
     total = len(candidates.offsets)
     if candidates.unknown:
-        shown = ", ".join(candidates.unknown[:_SHOWN]) + (" ..." if len(candidates.unknown) > _SHOWN else "")
-        table.add_row("unknown to WordNet", f"{len(candidates.unknown):,}", Text(shown))
+        first = ", ".join(candidates.unknown[:_SHOWN]) + (" ..." if len(candidates.unknown) > _SHOWN else "")
+        table.add_row("unknown to WordNet", f"{len(candidates.unknown):,}", Text(first))
     table.add_row("classes", f"{total:,}")
     table.add_row("in excluded subtrees", f"{total - len(choice.remaining):,}", f"listed in {EXCLUDED}")
     table.add_row("remaining", f"{len(choice.remaining):,}")

@@ -82,7 +82,7 @@ class WordNet:
     def ancestors(self, offset: int) -> frozenset[int]:
         """Everything above a synset, on every path to the top; without the synset itself."""
         above = self.synsets[offset].hypernyms
-        return _closure(above, lambda each: self.synsets[each].hypernyms)
+        return _closure(above, lambda above: self.synsets[above].hypernyms)
 
     def senses_of(self, name: str) -> tuple[Synset, ...]:
         """The senses of a noun, the most frequent one first; none where WordNet doesn't have it."""
@@ -224,11 +224,11 @@ def _key(name: str) -> str:
 
 
 def _closure(start: Iterable[int], following: Callable[[int], Iterable[int]]) -> frozenset[int]:
-    found: set[int] = set()
+    reached: set[int] = set()
     waiting = list(start)
     while waiting:
         offset = waiting.pop()
-        if offset not in found:
-            found.add(offset)
+        if offset not in reached:
+            reached.add(offset)
             waiting += following(offset)
-    return frozenset(found)
+    return frozenset(reached)

@@ -1,1 +1,3 @@
-"""Inputs: images, annotation files and folders, and the augmentation that training applies to them."""
+"""Inputs: `images` and folders of them, annotations (`coco`), and what training sees of them (`examples`,
+`object_views`).
+"""

@@ -140,8 +140,8 @@ def _document(path: Path) -> dict[str, list[object]]:
         raise InputError(f"{path}: expected a JSON object with `images`, found a {type(document).__name__}")
     for key in _LISTS:
         if not isinstance(document.get(key), list):
-            found = type(document[key]).__name__ if key in document else "nothing"
-            raise InputError(f"{path}: expected a list `{key}` as in COCO instances, found {found}")
+            kind = type(document[key]).__name__ if key in document else "nothing"
+            raise InputError(f"{path}: expected a list `{key}` as in COCO instances, found {kind}")
     return {key: document[key] for key in _LISTS}
 
 

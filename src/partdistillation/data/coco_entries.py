@@ -73,8 +73,8 @@ def read_image(entry: object, index: int) -> CocoImage:
         return CocoImage(identity, "", 0, 0, str(error))
     width, height = entry.get("width"), entry.get("height")
     if type(width) is not int or type(height) is not int or not 0 < width * height <= MAX_PIXELS or width < 1:
-        found = f"{width!r:.30} x {height!r:.30}"
-        problem = f"expected width and height as integers, 1 to {MAX_PIXELS} pixels in all, found {found}"
+        size = f"{width!r:.30} x {height!r:.30}"
+        problem = f"expected width and height as integers, 1 to {MAX_PIXELS} pixels in all, found {size}"
         return CocoImage(identity, name, 0, 0, problem)
     return CocoImage(identity, name, width, height)
 
@@ -123,7 +123,8 @@ def read_annotation(
         score=_score(entry.get("score")),
         # PACO's name for the same.
         object_id=_optional_id(entry, "object_id" if "object_id" in entry else "obj_ann_id"),
-        area=_area(entry.get("area")),
+        # Only sizes are told by it, so a bad one doesn't cost the annotation.
+        area=_amount(entry.get("area")),
     )
 
 
@@ -131,16 +132,15 @@ def _optional_id(entry: Mapping[str, object], key: str) -> Id | None:
     return None if entry.get(key) is None else _id(entry[key], key)
 
 
-def _area(value: object) -> float | None:
-    """Only sizes are told by it, so a bad one doesn't cost the annotation."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
-        return None
-    return float(value)
-
-
 def _score(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+    score = _amount(value)
+    if score is None and value is not None:
         raise InputError(f"expected a score as a finite number >= 0, found {value!r:.80}")
+    return score
+
+
+def _amount(value: object) -> float | None:
+    """A finite number >= 0; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+        return None
     return float(value)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from partdistillation.config import TrainingConfig
-from partdistillation.data.images import load_image
+from partdistillation.data.images import load_image_of
 from partdistillation.data.transforms import augment, draw_augmentation
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode
@@ -66,12 +66,7 @@ class LabelledImages:
         """The augmented image at `index`, with the masks that the crop has left something of."""
         image = self.images[index]
         size = self.config.image_size
-        pixels = load_image(self.root / image.file_name)
-        if pixels.shape[:2] != (image.height, image.width):
-            raise InputError(
-                f"{self.root / image.file_name}: expected {image.width} x {image.height} pixels as when its "
-                f"objects were found, found {pixels.shape[1]} x {pixels.shape[0]}; the file has changed"
-            )
+        pixels = load_image_of(self.root / image.file_name, image.height, image.width)
         augmentation = draw_augmentation(
             rng,
             image.height,
@@ -90,7 +85,7 @@ class LabelledImages:
         return Example(
             augmented.image,
             augmented.masks[kept],
-            np.array([image.masks[one].label for one in kept], np.int64),
-            np.array([classes.index(image.masks[one].object_class) for one in kept], np.int64),
+            np.array([image.masks[place].label for place in kept], np.int64),
+            np.array([classes.index(image.masks[place].object_class) for place in kept], np.int64),
             tuple(classes),
         )

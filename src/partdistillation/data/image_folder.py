@@ -70,6 +70,8 @@ def _input(root: Path, name: str) -> ImageInput:
         name.encode()
     except UnicodeEncodeError:
         # Its bytes can't be stored as text; escaped, the name is still readable and unique.
-        shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-        return ImageInput(shown, shown, root / name, problem="expected a file name in UTF-8; rename the file")
+        readable = os.fsencode(name).decode("utf-8", "backslashreplace")
+        return ImageInput(
+            readable, readable, root / name, problem="expected a file name in UTF-8; rename the file"
+        )
     return ImageInput(name, name, root / name, category)

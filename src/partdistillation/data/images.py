@@ -53,6 +53,20 @@ class ImageInput:
     """Why the image can't be used, where that is known without opening it."""
 
 
+def load_image_of(path: Path, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    """As `load_image`, of an image whose objects are known.
+
+    Raises InputError as `load_image`, and where the image has another size than when they were found.
+    """
+    pixels = load_image(path)
+    if pixels.shape[:2] != (height, width):
+        raise InputError(
+            f"{path}: expected {width} x {height} pixels as when its objects were found, found "
+            f"{pixels.shape[1]} x {pixels.shape[0]}; the file has changed"
+        )
+    return pixels
+
+
 def load_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
     """Read the first frame of an image file as upright 8-bit RGB.
 
@@ -98,8 +112,8 @@ def load_label_map(path: Path) -> Int32[np.ndarray, "height width"]:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The file with its header read and checked; whatever decoding raises inside becomes an InputError."""
     if not path.is_file():
-        found = "a directory" if path.is_dir() else "no such file"
-        raise InputError(f"{path}: expected an image file, found {found}; check the path")
+        there = "a directory" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: expected an image file, found {there}; check the path")
     try:
         with Image.open(path, formats=FORMATS) as image:
             _check_size(*image.size, path)
@@ -111,9 +125,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             f"{path}: expected at most {MAX_PIXELS} pixels; {error}; shrink the image"
         ) from error
     except UnidentifiedImageError as error:
-        found = "an empty file" if path.stat().st_size == 0 else "another format or a damaged header"
+        content = "an empty file" if path.stat().st_size == 0 else "another format or a damaged header"
         raise InputError(
-            f"{path}: expected a JPEG, PNG, WebP, BMP or TIFF image, found {found}; convert or remove it"
+            f"{path}: expected a JPEG, PNG, WebP, BMP or TIFF image, found {content}; convert or remove it"
         ) from error
     # Decoders document no closed set of exceptions for damaged data (OSError, SyntaxError, ValueError,
     # struct.error, EOFError, ... have all been seen), and one bad file must not end a run.

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from partdistillation.data.images import load_image
+from partdistillation.data.images import load_image_of
 from partdistillation.data.transforms import PADDING
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode
@@ -78,7 +78,9 @@ class ObjectViews:
         crop = self.crops[index]
         image, mask = load_object(self.root, crop)
         placements = [draw_placement(mask, rng) for _ in range(2)]
-        images, masks = zip(*(cut_view(image, mask, one, self.size, rng) for one in placements), strict=True)
+        images, masks = zip(
+            *(cut_view(image, mask, placement, self.size, rng) for placement in placements), strict=True
+        )
         points, visible = common_points(mask, placements, rng)
         return Views(np.stack(images), np.stack(masks), points, visible, crop.label)
 
@@ -91,12 +93,7 @@ def load_object(
     Raises:
         InputError: the image can't be read, or has another size than when its objects were found.
     """
-    image = load_image(root / crop.file_name)
-    if image.shape[:2] != (crop.height, crop.width):
-        raise InputError(
-            f"{root / crop.file_name}: expected {crop.width} x {crop.height} pixels as when its "
-            f"objects were found, found {image.shape[1]} x {image.shape[0]}; the file has changed"
-        )
+    image = load_image_of(root / crop.file_name, crop.height, crop.width)
     return image, decode(crop.rle, crop.height, crop.width)
 
 
@@ -180,7 +177,7 @@ def common_points(
     rows, columns = np.nonzero(mask)
     chosen = rng.integers(len(rows), size=CANDIDATES)
     pixels = np.stack([columns[chosen], rows[chosen]], axis=1) + 0.5
-    points = np.stack([(pixels - one.centre) @ np.linalg.inv(one.matrix).T for one in placements])
+    points = np.stack([(pixels - view.centre) @ np.linalg.inv(view.matrix).T for view in placements])
     visible = (np.abs(points) < 1).all(axis=(0, 2))
     first = np.argsort(~visible, kind="stable")[:POINTS]
     return points[:, first].astype(np.float32), visible[first]

@@ -33,21 +33,19 @@ from jaxtyping import Int32
 from partdistillation.data.coco_entries import CocoImage
 from partdistillation.data.images import image_size, load_label_map
 from partdistillation.datasets.part_datasets import (
+    AnnotatedImage,
     Finding,
-    LabelledImage,
-    LabelledObject,
-    LabelledPart,
     PreparedSplit,
     compared,
     elsewhere,
     evenly,
-    known_split,
     listed,
     require_images,
     write_split,
 )
 from partdistillation.datasets.published_coco import absent_images
 from partdistillation.errors import InputError
+from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import EncodedMask, Mask, encode, union
 
 NUM_IMAGES = {"train": 2_975, "val": 500}
@@ -98,7 +96,7 @@ class CityscapesPart:
             photographs = [_photograph(root, split, name) for name in names]
             yield from absent_images(root, photographs, _GET_IMAGES)
             there = {path.name for path in (root / photographs[0]).parents[1].glob(f"*/*{_PHOTOGRAPH}")}
-            if unlabelled := sorted(there - {Path(each).name for each in photographs}):
+            if unlabelled := sorted(there - {Path(photograph).name for photograph in photographs}):
                 yield Finding(
                     "problem", f"{split}: images without an annotation: {listed(unlabelled)}: {_GET}"
                 )
@@ -106,7 +104,6 @@ class CityscapesPart:
             yield from _check_some(root, split, whole)
 
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
-        known_split(self.name, self.splits, split)
         names = _names(root, split)
         # Before 3,000 annotations are read.
         require_images(root, [_photograph(root, split, name) for name in names])
@@ -147,26 +144,24 @@ def _check_some(root: Path, split: str, names: Sequence[str]) -> Iterator[Findin
         yield Finding("ok", f"{split}: {len(sample)} annotations were read and are sound")
 
 
-def _labelled(root: Path, split: str, name: str) -> LabelledImage:
+def _labelled(root: Path, split: str, name: str) -> AnnotatedImage:
     """`name` is that of the annotation without its ending, with the city: `lindau/lindau_000000_000019`."""
     path = _annotations(root, split) / f"{name}{_ANNOTATION}"
     photograph = _photograph(root, split, name)
     width, height = image_size(root / photograph)
     labels = load_label_map(path)
     if labels.shape != (height, width):
-        found = f"{labels.shape[1]} x {labels.shape[0]}"
-        raise InputError(f"{path}: expected the image's size, {width} x {height}, found {found}: {_GET}")
+        size = f"{labels.shape[1]} x {labels.shape[0]}"
+        raise InputError(f"{path}: expected the image's size, {width} x {height}, found {size}: {_GET}")
     image = CocoImage(Path(name).name, photograph, width, height)
     try:
         objects, left_out = _objects(labels)
     except InputError as error:
         raise InputError(f"{path}: {error}: {_GET}") from error
-    return LabelledImage(image, objects, left_out)
+    return AnnotatedImage(image, objects, left_out)
 
 
-def _objects(
-    labels: Int32[np.ndarray, "height width"],
-) -> tuple[tuple[LabelledObject, ...], tuple[str, ...]]:
+def _objects(labels: Int32[np.ndarray, "height width"]) -> tuple[tuple[ObjectLabel, ...], tuple[str, ...]]:
     """The objects of an image with their parts, and what is left out."""
     instances: defaultdict[tuple[int, int], defaultdict[int, list[Mask]]] = defaultdict(
         lambda: defaultdict(list)
@@ -182,10 +177,8 @@ def _objects(
     for (of_class, instance), masks in instances.items():
         category, names = CLASSES[of_class]
         whole = union([mask for of_part in masks.values() for mask in of_part])
-        parts = [
-            LabelledPart(names[part], union(of_part)) for part, of_part in masks.items() if part in names
-        ]
-        objects.append(LabelledObject(category, whole, tuple(parts)))
+        parts = [PartLabel(names[part], union(of_part)) for part, of_part in masks.items() if part in names]
+        objects.append(ObjectLabel(category, whole, tuple(parts)))
         if unknown := masks.keys() - names.keys() - _NO_PARTS[category]:
             left_out.append(
                 f"{category} {instance}: parts {sorted(unknown)}, which a {category} doesn't have"
@@ -204,7 +197,7 @@ def _names(root: Path, split: str) -> list[str]:
     if not names:
         raise InputError(
             f"{folder}: expected annotations CITY/*{_ANNOTATION}, found none: the split is empty; {_GET}"
-            + elsewhere(root, [f"{each}/{split}" for each in _ANNOTATIONS])
+            + elsewhere(root, [f"{folder}/{split}" for folder in _ANNOTATIONS])
         )
     return [name.removesuffix(_ANNOTATION) for name in names]
 
@@ -220,4 +213,4 @@ def _photograph(root: Path, split: str, name: str) -> str:
 
 def _first_folder(root: Path, candidates: Sequence[str]) -> Path:
     """The first that is there; the first of all where none is."""
-    return next((root / each for each in candidates if (root / each).is_dir()), root / candidates[0])
+    return next((root / folder for folder in candidates if (root / folder).is_dir()), root / candidates[0])

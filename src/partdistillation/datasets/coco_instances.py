@@ -10,20 +10,13 @@ Lin et al.: Microsoft COCO: Common Objects in Context, ECCV 2014, arXiv:1405.031
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from partdistillation.data.coco import CocoDataset, read_instances
+from partdistillation.data.coco import CocoDataset, CocoImage, read_instances
 from partdistillation.datasets.part_datasets import Finding, PreparedSplit, compared
-from partdistillation.datasets.published_coco import (
-    absent_images,
-    complaints,
-    damaged_images,
-    file_of,
-    located,
-    unusable_regions,
-)
+from partdistillation.datasets.published_coco import check_file, file_of, located
 from partdistillation.errors import InputError
 
 
@@ -68,13 +61,8 @@ def _check_split(root: Path, split: str, dataset: CocoDataset) -> Iterator[Findi
     yield compared(f"{split}: images", len(dataset.images), PUBLISHED[split].images)
     yield compared(f"{split}: objects", count, PUBLISHED[split].objects)
     yield compared(f"{split}: classes", len(dataset.categories), NUM_CLASSES)
-    yield from complaints(dataset)
-    yield from unusable_regions(dataset)
-    folders = (f"{split}2017", f"images/{split}2017")
-    images = [
-        replace(image, file_name=located(root, (f"{folder}/{image.file_name}" for folder in folders)))
-        for image in dataset.images
-        if not image.problem
-    ]
-    yield from absent_images(root, (each.file_name for each in images), _GET_IMAGES.format(split=split))
-    yield from damaged_images(root, images)
+
+    def path_of(image: CocoImage) -> str:
+        return located(root, [f"{folder}{split}2017/{image.file_name}" for folder in ("", "images/")])
+
+    yield from check_file(root, dataset, path_of, _GET_IMAGES.format(split=split))

@@ -65,14 +65,14 @@ class ImageNet:
 
     def check(self, root: Path) -> Iterator[Finding]:
         listings = {place: _listing(root / place) for place in PLACES if (root / place).is_dir()}
-        found = {place: listing for place, listing in listings.items() if listing.folders}
-        if not found:
+        filled = {place: listing for place, listing in listings.items() if listing.folders}
+        if not filled:
             yield Finding("problem", _nothing(root, listings) + elsewhere(root, _ANYWHERE))
             return
-        for place in sorted(listings.keys() & {"train", "val"} - found.keys()):
+        for place in sorted(listings.keys() & {"train", "val"} - filled.keys()):
             # Beside the other one it would be overlooked; validation images come unsorted.
             yield Finding("problem", f"{place}: {_nothing(root / place, {place: listings[place]})}")
-        for place, listing in found.items():
+        for place, listing in filled.items():
             yield from _check_place(root / place, place, listing)
 
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
@@ -124,10 +124,10 @@ def _check_names(prefix: str, ids: Sequence[str]) -> Finding:
         synsets = read_wordnet().synsets
     except InputError as error:
         return Finding("note", f"{prefix}the classes' names weren't looked up: {error}")
-    unknown = [each for each in ids if int(each[1:]) not in synsets]
+    unknown = [synset for synset in ids if int(synset[1:]) not in synsets]
     if unknown:
         return Finding("problem", f"{prefix}no synsets of WordNet {VERSION}: {listed(unknown)}")
-    names = [f"{each} {synsets[int(each[1:])].name}" for each in ids]
+    names = [f"{synset} {synsets[int(synset[1:])].name}" for synset in ids]
     return Finding("ok", f"{prefix}all classes are synsets of WordNet {VERSION}: {listed(names)}")
 
 

@@ -75,14 +75,14 @@ def structs(value: object, fields: Collection[str], what: str) -> list[Struct]:
         case []:
             return []
         case [Mapping() as first, *_] if set(fields) <= set(first):
-            return [each for each in value if isinstance(each, Mapping)]
+            return [struct for struct in value if isinstance(struct, Mapping)]
         case [Mapping() as first, *_]:
-            found = f"those with {', '.join(first)}"
+            content = f"those with {', '.join(first)}"
         case np.ndarray(size=0):
             return []
         case _:
-            found = type(value).__name__
-    raise InputError(f"expected {what} as structs with the fields {', '.join(fields)}, found {found}")
+            content = type(value).__name__
+    raise InputError(f"expected {what} as structs with the fields {', '.join(fields)}, found {content}")
 
 
 def text(value: object, what: str) -> str:
@@ -101,8 +101,8 @@ def mask(value: object, height: int, width: int, what: str) -> Bool[np.ndarray, 
     if not isinstance(value, np.ndarray):
         raise InputError(f"expected {what} as numbers, found {type(value).__name__}")
     if value.shape != (height, width):
-        found = " x ".join(map(str, value.shape[::-1]))
-        raise InputError(f"expected {what} of the image's size, {width} x {height}, found {found}")
+        size = " x ".join(map(str, value.shape[::-1]))
+        raise InputError(f"expected {what} of the image's size, {width} x {height}, found {size}")
     out: Bool[np.ndarray, "{height} {width}"] = value != 0
     return out
 

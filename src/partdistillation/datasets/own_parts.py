@@ -8,7 +8,7 @@ commands:
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from partdistillation.config import Inputs
@@ -24,10 +24,10 @@ from partdistillation.datasets.part_datasets import (
     require_images,
 )
 from partdistillation.datasets.published_coco import (
-    absent_images,
+    check_images,
     complaints,
-    damaged_images,
     located,
+    placed,
     unusable_regions,
 )
 from partdistillation.errors import InputError
@@ -118,13 +118,8 @@ def _check_pair(root: Path, suffix: str) -> Iterator[Finding]:
         yield from complaints(dataset)
     yield from _contradictions(objects, parts)
     folders = ("images/", f"{suffix.removeprefix('_')}/", "")
-    images = [
-        replace(image, file_name=located(root, (f"{folder}{image.file_name}" for folder in folders)))
-        for image in objects.images
-        if not image.problem
-    ]
-    yield from absent_images(root, (image.file_name for image in images), _GET_IMAGES)
-    yield from damaged_images(root, images)
+    images = placed(objects, lambda image: located(root, [folder + image.file_name for folder in folders]))
+    yield from check_images(root, images, _GET_IMAGES)
     yield from unusable_regions(objects)
     yield from _unusable_parts(parts)
 
@@ -150,11 +145,10 @@ def _counts(dataset: CocoDataset, what: str) -> Iterator[Finding]:
 def _contradictions(objects: CocoDataset, parts: CocoDataset) -> Iterator[Finding]:
     """What the two files don't agree on."""
     classes = {category.name for category in objects.categories}
-    homeless = [each.name for each in parts.categories if each.supercategory not in classes]
+    homeless = [category.name for category in parts.categories if category.supercategory not in classes]
     if homeless:
         yield Finding(
-            "problem",
-            f"{parts.path.name}: parts of no class in {objects.path.name}: {listed(homeless)}",
+            "problem", f"{parts.path.name}: parts of no class in {objects.path.name}: {listed(homeless)}"
         )
     sizes = {image.file_name: (image.width, image.height) for image in objects.images if not image.problem}
     both = [image for image in parts.images if not image.problem]

@@ -17,35 +17,25 @@ Ramanathan et al.: PACO: Parts and Attributes of Common Objects, CVPR 2023, arXi
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from partdistillation.data.coco import CocoCategory, CocoDataset, CocoImage, Id, read_instances
+from partdistillation.data.coco import CocoAnnotation, CocoCategory, CocoDataset, CocoImage, read_instances
 from partdistillation.datasets.part_datasets import (
+    AnnotatedImage,
     Finding,
-    LabelledImage,
-    LabelledObject,
-    LabelledPart,
     PreparedSplit,
     compared,
-    known_split,
     listed,
     repeated,
     write_split,
 )
-from partdistillation.datasets.published_coco import (
-    absent_images,
-    complaints,
-    damaged_images,
-    file_of,
-    located,
-    regions,
-    unusable_regions,
-    usable_images,
-)
+from partdistillation.datasets.published_coco import check_file, file_of, located, regions, usable_images
 from partdistillation.errors import InputError
+from partdistillation.export.labels import ObjectLabel, PartLabel
 
 
 class Published(NamedTuple):
@@ -83,13 +73,12 @@ class Paco:
             yield from _check_split(root, split, dataset)
 
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
-        known_split(self.name, self.splits, split)
         return write_split(out, split, root, _labelled(root, split))
 
 
 def _check_split(root: Path, split: str, dataset: CocoDataset) -> Iterator[Finding]:
     published = PUBLISHED[split]
-    everything = [annotation for image in dataset.images for annotation in dataset.of(image.id)]
+    everything = _annotations(dataset)
     num_parts = sum(_is_part(annotation.category) for annotation in everything)
     part_categories = sum(_is_part(category) for category in dataset.categories)
     yield compared(f"{split}: images", len(dataset.images), published.images)
@@ -97,11 +86,7 @@ def _check_split(root: Path, split: str, dataset: CocoDataset) -> Iterator[Findi
     yield compared(f"{split}: parts", num_parts, published.parts)
     yield compared(f"{split}: object classes", len(dataset.categories) - part_categories, NUM_OBJECT_CLASSES)
     yield compared(f"{split}: part categories", part_categories, NUM_PART_CATEGORIES)
-    yield from complaints(dataset)
-    yield from unusable_regions(dataset)
-    images = [replace(image, file_name=_path(root, image)) for image in dataset.images if not image.problem]
-    yield from absent_images(root, (image.file_name for image in images), _GET_IMAGES)
-    yield from damaged_images(root, images)
+    yield from check_file(root, dataset, partial(_path, root), _GET_IMAGES)
 
 
 def _read(root: Path, split: str) -> CocoDataset:
@@ -120,48 +105,47 @@ def _read(root: Path, split: str) -> CocoDataset:
             f"found none of {listed(homeless)}"
         )
     # Parts are tied to objects by them: of two objects with one id, one would be lost.
-    everything = (annotation for image in dataset.images for annotation in dataset.of(image.id))
-    if twice := repeated(str(annotation.id) for annotation in everything):
+    if twice := repeated(str(annotation.id) for annotation in _annotations(dataset)):
         raise InputError(
             f"{dataset.path}: expected annotations of different ids, found twice: {listed(twice)}"
         )
     return dataset
 
 
-def _labelled(root: Path, split: str) -> Iterator[LabelledImage]:
+def _labelled(root: Path, split: str) -> Iterator[AnnotatedImage]:
     dataset = _read(root, split)
     for image in usable_images(dataset):
         objects, reasons = _objects(dataset, image)
-        yield LabelledImage(replace(image, file_name=_path(root, image)), objects, reasons)
+        yield AnnotatedImage(replace(image, file_name=_path(root, image)), objects, reasons)
 
 
-def _objects(dataset: CocoDataset, image: CocoImage) -> tuple[tuple[LabelledObject, ...], tuple[str, ...]]:
+def _objects(dataset: CocoDataset, image: CocoImage) -> tuple[tuple[ObjectLabel, ...], tuple[str, ...]]:
     """The objects of an image with their parts, and why annotations are left out."""
-    found, reasons = regions(dataset, image)
-    objects = {str(each.id): (each, mask) for each, mask in found if not _is_part(each.category)}
-    parts: defaultdict[str, list[LabelledPart]] = defaultdict(list)
-    for each, mask in found:
-        if not _is_part(each.category):
+    masks, reasons = regions(dataset, image)
+    objects = {
+        str(entry.id): (entry.category.name, mask) for entry, mask in masks if not _is_part(entry.category)
+    }
+    parts: defaultdict[str, list[PartLabel]] = defaultdict(list)
+    for annotation, mask in masks:
+        if not _is_part(annotation.category):
             continue
-        owner, _, name = each.category.name.partition(":")
-        reason = _unowned(each.object_id, owner, {key: one.category for key, (one, _) in objects.items()})
-        if reason:
-            reasons.append(f"annotation {each.id!r}: {reason}")
+        owner, _, name = annotation.category.name.partition(":")
+        category, _ = objects.get(str(annotation.object_id), (None, None))
+        if annotation.object_id is None or category is None:
+            reason = f"expected an object's annotation in obj_ann_id, found {annotation.object_id!r}"
+        elif category != owner:
+            reason = f"expected a part of {category}, found one of {owner}"
         else:
-            parts[str(each.object_id)].append(LabelledPart(name, mask))
+            parts[str(annotation.object_id)].append(PartLabel(name, mask))
+            continue
+        reasons.append(f"annotation {annotation.id!r}: {reason}")
     return tuple(
-        LabelledObject(each.category.name, mask, tuple(parts[key])) for key, (each, mask) in objects.items()
+        ObjectLabel(category, mask, tuple(parts[key])) for key, (category, mask) in objects.items()
     ), tuple(reasons)
 
 
-def _unowned(object_id: Id | None, owner: str, objects: Mapping[str, CocoCategory]) -> str:
-    """Why a part can't be tied to an object of its image; nothing where it can."""
-    category = objects.get(str(object_id))
-    if object_id is None or category is None:
-        return f"expected an object's annotation in obj_ann_id, found {object_id!r}"
-    if category.name != owner:
-        return f"expected a part of {category.name}, found one of {owner}"
-    return ""
+def _annotations(dataset: CocoDataset) -> list[CocoAnnotation]:
+    return [annotation for image in dataset.images for annotation in dataset.of(image.id)]
 
 
 def _is_part(category: CocoCategory) -> bool:

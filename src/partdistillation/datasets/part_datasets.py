@@ -1,24 +1,22 @@
 """Published data sets of parts: what each can say about a copy on disk, and how it becomes our format.
 
 `check` looks at a copy without reading pixels and says what is there and what isn't. `write` turns one split
-into COCO objects + parts (docs/datasets.md). Images stay where they are and as they are. The data sets by
-name are in `all_part_datasets`.
+into COCO objects + parts (docs/datasets.md). Images stay where they are and as they are.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-import numpy as np
-
 from partdistillation.data.coco_entries import CocoImage
-from partdistillation.data.coco_writer import InstanceLabel, PartLabel, write_instances, write_parts
 from partdistillation.data.images import image_size
 from partdistillation.errors import InputError
-from partdistillation.functional.masks import EncodedMask, Mask, area, encode
+from partdistillation.export import coco
+from partdistillation.export.labels import ImageLabels, ObjectLabel
+from partdistillation.functional.masks import area, encoded
 
 Severity = Literal["ok", "note", "problem"]
 
@@ -51,7 +49,7 @@ class PreparedSplit:
 
 @runtime_checkable
 class PartDataset(Protocol):
-    """A published data set of parts."""
+    """A published data set of parts. `prepare` names all of them."""
 
     @property
     def name(self) -> str:
@@ -70,73 +68,25 @@ class PartDataset(Protocol):
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
         """Write `objects_SPLIT.json` and `parts_SPLIT.json` into `out`, which is made where it is missing.
 
+        `split` is one of `splits`, unless there are none.
+
         Raises:
-            InputError: no such split, or the copy lacks files of it or is damaged.
+            InputError: the copy lacks files of the split or is damaged.
         """
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledPart:
-    """One region of a part; an object may have several of one name."""
+class AnnotatedImage(ImageLabels):
+    """What a data set says about an image; `file_name` is relative to the folder given to `write_split`."""
 
-    name: str
-    """Within its object class: `Wheel`."""
-    mask: Mask
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledObject:
-    category: str
-    """The object class."""
-    mask: Mask
-    parts: tuple[LabelledPart, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledImage:
-    """What a data set says about one of its images; masks are of the image's size."""
-
-    image: CocoImage
-    """`file_name` is relative to the folder that `write_split` is given."""
-    objects: tuple[LabelledObject, ...]
     left_out: tuple[str, ...] = ()
     """Annotations that can't be used, each with its reason."""
 
 
-@dataclass(eq=False)
-class _Labels:
-    """The labels of a split while they are collected: masks encoded, a few hundred bytes each."""
-
-    images: list[CocoImage] = field(default_factory=list)
-    objects: list[InstanceLabel] = field(default_factory=list)
-    parts: list[PartLabel] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-
-    def add(self, labelled: LabelledImage, images_dir: Path) -> None:
-        where = f"image {labelled.image.id!r} ({labelled.image.file_name})"
-        # Missing files are told of together, when all are known.
-        there = (images_dir / labelled.image.file_name).is_file()
-        if there and (reason := misfit(images_dir, labelled.image)):
-            self.left_out.append(f"{where}: {reason}")
-            return
-        self.images.append(labelled.image)
-        self.left_out += [f"{where}: {reason}" for reason in labelled.left_out]
-        for found in labelled.objects:
-            rle = _encoded(found.mask)
-            if not rle:
-                self.left_out.append(f"{where}: a {found.category} without a pixel")
-                continue
-            number = len(self.objects) + 1
-            self.objects.append(InstanceLabel(labelled.image.id, number, found.category, rle))
-            for part in found.parts:
-                if rle := _encoded(part.mask):
-                    self.parts.append(PartLabel(labelled.image.id, number, found.category, part.name, rle))
-                else:
-                    self.left_out.append(f"{where}: a {found.category} {part.name} without a pixel")
-
-
-def write_split(out: Path, split: str, images_dir: Path, labelled: Iterable[LabelledImage]) -> PreparedSplit:
-    """Write a split's objects and parts, numbered from 1; `labelled` is gone through once.
+def write_split(
+    out: Path, split: str, images_dir: Path, annotated: Iterable[AnnotatedImage]
+) -> PreparedSplit:
+    """Write a split's objects and parts, numbered from 1; `annotated` is gone through once.
 
     Regions without a pixel, and images of another size than their annotations say, are left out, and said
     in the notes.
@@ -147,27 +97,61 @@ def write_split(out: Path, split: str, images_dir: Path, labelled: Iterable[Labe
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: expected a folder to write to, found a file; choose another --out")
-    labels = _Labels()
-    for each in labelled:
-        labels.add(each, images_dir)
-    if not labels.images or not labels.parts:
-        reasons = f"; left out: {listed(labels.left_out)}" if labels.left_out else ""
+    images, left_out = _usable(annotated, images_dir)
+    labels = [label for image_labels in images for label in image_labels.objects]
+    num_parts = sum(len(label.parts) for label in labels)
+    if not num_parts:
+        reasons = f"; left out: {listed(left_out)}" if left_out else ""
         raise InputError(
             f"{images_dir}: expected images with objects and parts in the split {split!r}, found "
-            f"{len(labels.images)} images, {len(labels.objects)} objects and {len(labels.parts)} parts: "
-            f"the split is empty{reasons}"
+            f"{len(images)} images, {len(labels)} objects and {num_parts} parts: the split is empty{reasons}"
         )
-    if twice := repeated(str(image.id) for image in labels.images):
+    entries = [image_labels.image for image_labels in images]
+    if twice := repeated(str(image.id) for image in entries):
         raise InputError(
             f"{images_dir}: expected images of different ids in {split!r}, found twice: {listed(twice)}"
         )
-    require_images(images_dir, [image.file_name for image in labels.images])
+    require_images(images_dir, [image.file_name for image in entries])
     out.mkdir(parents=True, exist_ok=True)
     objects, parts = out / f"objects_{split}.json", out / f"parts_{split}.json"
-    write_instances(objects, labels.images, labels.objects)
-    write_parts(parts, labels.images, labels.parts)
-    counts = (len(labels.images), len(labels.objects), len(labels.parts))
-    return PreparedSplit(images_dir, objects, parts, *counts, notes=_notes(labels.left_out))
+    coco.write_objects(objects, images)
+    coco.write_parts(parts, images)
+    counts = (len(images), len(labels), num_parts)
+    return PreparedSplit(images_dir, objects, parts, *counts, notes=_notes(left_out))
+
+
+def _usable(annotated: Iterable[AnnotatedImage], images_dir: Path) -> tuple[list[ImageLabels], list[str]]:
+    """The labels that can be used, with masks encoded, a few hundred bytes each; and what is left out."""
+    usable: list[ImageLabels] = []
+    left_out: list[str] = []
+    for labels in annotated:
+        image, reasons = labels.image, list(labels.left_out)
+        # Missing files are told of together, when all are known.
+        misfitting = misfit(images_dir, image) if (images_dir / image.file_name).is_file() else ""
+        if misfitting:
+            reasons = [misfitting]
+        else:
+            usable.append(ImageLabels(image, _with_pixels(labels.objects, reasons)))
+        left_out += [f"image {image.id!r} ({image.file_name}): {reason}" for reason in reasons]
+    return usable, left_out
+
+
+def _with_pixels(objects: Iterable[ObjectLabel], left_out: list[str]) -> tuple[ObjectLabel, ...]:
+    """The objects that aren't empty, with their parts that aren't; what is empty is added to `left_out`."""
+    visible = []
+    for label in objects:
+        mask, parts = encoded(label.mask), []
+        if not area(*mask):
+            left_out.append(f"a {label.category} without a pixel")
+            continue
+        for part in label.parts:
+            region = encoded(part.mask)
+            if area(*region):
+                parts.append(replace(part, mask=region))
+            else:
+                left_out.append(f"a {label.category} {part.name} without a pixel")
+        visible.append(replace(label, mask=mask, parts=tuple(parts)))
+    return tuple(visible)
 
 
 def require_images(folder: Path, file_names: Sequence[str]) -> None:
@@ -192,10 +176,10 @@ def missing_files(folder: Path, names: Iterable[str]) -> list[str]:
 def misfit(folder: Path, image: CocoImage) -> str:
     """Why a file doesn't go with what is said of the image, by its header; nothing where it does."""
     try:
-        found = image_size(folder / image.file_name)
+        size = image_size(folder / image.file_name)
     except InputError as error:
         return str(error)
-    return other_size(image, *found)
+    return other_size(image, *size)
 
 
 def other_size(image: CocoImage, width: int, height: int) -> str:
@@ -225,41 +209,23 @@ def evenly(things: Sequence[T], count: int) -> Sequence[T]:
     return things[:: max(1, len(things) // count)][:count]
 
 
-def compared(what: str, found: int, published: int | None) -> Finding:
+def compared(what: str, count: int, published: int | None) -> Finding:
     """A count beside the published one; None where no published number is known."""
     if published is None:
-        return Finding("ok", f"{what}: {found} (published number: unknown)")
-    if found == published:
-        return Finding("ok", f"{what}: {found}, as published")
-    return Finding("problem", f"{what}: {found}, published are {published}")
-
-
-def known_split(name: str, splits: Sequence[str], split: str) -> str:
-    """The split itself.
-
-    Raises:
-        InputError: the data set `name` has no such split.
-    """
-    if split not in splits:
-        raise InputError(f"{name}: expected one of the splits {', '.join(splits)}, found {split!r}")
-    return split
+        return Finding("ok", f"{what}: {count} (published number: unknown)")
+    if count == published:
+        return Finding("ok", f"{what}: {count}, as published")
+    return Finding("problem", f"{what}: {count}, published are {published}")
 
 
 def listed(names: Sequence[str]) -> str:
     """A few of many names, and how many there are: `a, b, c, ... (12 in all)`."""
-    shown = ", ".join(islice(names, _MENTIONED))
-    return shown if len(names) <= _MENTIONED else f"{shown}, ... ({len(names)} in all)"
+    first = ", ".join(islice(names, _MENTIONED))
+    return first if len(names) <= _MENTIONED else f"{first}, ... ({len(names)} in all)"
 
 
 def _notes(left_out: Sequence[str]) -> tuple[str, ...]:
     if not left_out:
         return ()
     more = [f"and {len(left_out) - _MENTIONED} more"] if len(left_out) > _MENTIONED else []
-    return tuple(f"left out: {each}" for each in [*left_out[:_MENTIONED], *more])
-
-
-def _encoded(mask: Mask) -> bytes:
-    """The run-length encoding; nothing for a mask without a pixel."""
-    if isinstance(mask, EncodedMask):
-        return mask.counts if area(*mask) else b""
-    return encode(mask) if np.any(mask) else b""
+    return tuple(f"left out: {reason}" for reason in [*left_out[:_MENTIONED], *more])

@@ -27,32 +27,22 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from partdistillation.data.coco import CocoDataset, CocoImage, read_parts
 from partdistillation.data.coco_entries import CocoAnnotation
 from partdistillation.datasets.part_datasets import (
+    AnnotatedImage,
     Finding,
-    LabelledImage,
-    LabelledObject,
-    LabelledPart,
     PreparedSplit,
     compared,
-    known_split,
     write_split,
 )
-from partdistillation.datasets.published_coco import (
-    absent_images,
-    complaints,
-    damaged_images,
-    file_of,
-    located,
-    regions,
-    unusable_regions,
-    usable_images,
-)
+from partdistillation.datasets.published_coco import check_file, file_of, located, regions, usable_images
 from partdistillation.errors import InputError
+from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import EncodedMask, union
 
 Classes = Literal["synset", "supercategory"]
@@ -100,15 +90,7 @@ class PartImageNet:
     def _check_split(self, root: Path, split: str, dataset: CocoDataset) -> Iterator[Finding]:
         yield compared(f"{split}: images", len(dataset.images), self.num_images.get(split))
         yield compared(f"{split}: classes", len(_synsets(dataset)), self.num_classes.get(split))
-        yield from complaints(dataset)
-        yield from unusable_regions(dataset)
-        images = [
-            replace(image, file_name=_path(root, split, image))
-            for image in dataset.images
-            if not image.problem
-        ]
-        yield from absent_images(root, (image.file_name for image in images), _GET)
-        yield from damaged_images(root, images)
+        yield from check_file(root, dataset, partial(_path, root, split), _GET)
         try:
             self._require_classes(dataset)
         except InputError as error:
@@ -116,7 +98,9 @@ class PartImageNet:
 
     def _check_together(self, read: Mapping[str, CocoDataset]) -> Iterator[Finding]:
         """What tells the releases apart."""
-        yield compared("all splits: images", sum(len(each.images) for each in read.values()), NUM_IMAGES)
+        yield compared(
+            "all splits: images", sum(len(dataset.images) for dataset in read.values()), NUM_IMAGES
+        )
         names = {category.name for dataset in read.values() for category in dataset.categories}
         yield compared("all splits: part categories", len(names), NUM_PART_CATEGORIES)
         classes = {split: _synsets(dataset) for split, dataset in read.items()}
@@ -125,36 +109,35 @@ class PartImageNet:
             classes["train"] & classes["val"] or (classes["train"] | classes["val"]) & classes["test"]
         )
         if shared == self.disjoint:
-            found = "share classes" if shared else "share no class"
-            yield Finding("problem", f"the splits {found}: this is the other release, not {self.release}")
+            what = "share classes" if shared else "share no class"
+            yield Finding("problem", f"the splits {what}: this is the other release, not {self.release}")
 
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
-        known_split(self.name, self.splits, split)
         return write_split(out, split, root, self._labelled(root, split.split("_")))
 
-    def _labelled(self, root: Path, splits: list[str]) -> Iterator[LabelledImage]:
+    def _labelled(self, root: Path, splits: list[str]) -> Iterator[AnnotatedImage]:
         for split in splits:
             dataset = self._read(root, split)
             images = usable_images(dataset)
             self._require_classes(dataset)
             for image in images:
-                found, reasons = regions(dataset, image)
+                masks, reasons = regions(dataset, image)
                 # The two files of `val_test` number their images alike; ImageNet's names are unique.
                 entry = replace(
                     image, id=PurePosixPath(image.file_name).stem, file_name=_path(root, split, image)
                 )
-                yield LabelledImage(entry, self._objects(image, found), tuple(reasons))
+                yield AnnotatedImage(entry, self._objects(image, masks), tuple(reasons))
 
     def _objects(
-        self, image: CocoImage, found: list[tuple[CocoAnnotation, EncodedMask]]
-    ) -> tuple[LabelledObject, ...]:
+        self, image: CocoImage, masks: list[tuple[CocoAnnotation, EncodedMask]]
+    ) -> tuple[ObjectLabel, ...]:
         """One object a supercategory, which is one an image."""
-        parts: defaultdict[str, list[LabelledPart]] = defaultdict(list)
-        for annotation, mask in found:
+        parts: defaultdict[str, list[PartLabel]] = defaultdict(list)
+        for annotation, mask in masks:
             above = annotation.category.supercategory
-            parts[above].append(LabelledPart(annotation.category.name.removeprefix(f"{above} "), mask))
+            parts[above].append(PartLabel(annotation.category.name.removeprefix(f"{above} "), mask))
         return tuple(
-            LabelledObject(
+            ObjectLabel(
                 _synset(image) if self.classes == "synset" else above,
                 union([part.mask for part in of_object]),
                 tuple(of_object),
@@ -168,11 +151,12 @@ class PartImageNet:
 
     def _require_classes(self, dataset: CocoDataset) -> None:
         if self.classes == "synset":
-            for image in (each for each in dataset.images if not each.problem):
-                try:
+            usable = [image for image in dataset.images if not image.problem]
+            try:
+                for image in usable:
                     _synset(image)
-                except InputError as error:
-                    raise InputError(f"{dataset.path}: {error}") from error
+            except InputError as error:
+                raise InputError(f"{dataset.path}: {error}") from error
 
 
 def _synset(image: CocoImage) -> str:

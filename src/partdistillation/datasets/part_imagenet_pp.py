@@ -18,31 +18,30 @@ Li, Liu, Dong, Qin, Hu: PartImageNet++ Dataset: Scaling up Part-based Models for
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from partdistillation.classes.wordnet import SYNSET_ID
 from partdistillation.data.coco import CocoDataset, CocoImage, read_instances
 from partdistillation.datasets.part_datasets import (
+    AnnotatedImage,
     Finding,
-    LabelledImage,
-    LabelledObject,
-    LabelledPart,
     PreparedSplit,
     compared,
     elsewhere,
-    known_split,
     write_split,
 )
 from partdistillation.datasets.published_coco import (
-    absent_images,
+    check_images,
     complaints,
-    damaged_images,
     located,
+    placed,
     regions,
     unusable_regions,
     usable_images,
 )
 from partdistillation.errors import InputError
+from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import union
 
 NUM_CLASSES = 1_000
@@ -77,22 +76,24 @@ class PartImageNetPP:
                 continue
             yield from complaints(dataset)
             yield from unusable_regions(dataset, sampled=2)
-            kept = [each for each in dataset.images if not each.problem and _name(each) not in discarded]
-            images += [replace(each, file_name=_path(root, file.stem, each)) for each in kept]
+            kept = [
+                image
+                for image in placed(dataset, partial(_path, root, file.stem))
+                if _name(image) not in discarded
+            ]
+            images += kept
             parts += sum(len(dataset.of(image.id)) for image in kept)
             categories += len(dataset.categories)
         yield compared("images", len(images), NUM_IMAGES)
         yield compared("part categories", categories, NUM_PART_CATEGORIES)
         yield compared("parts", parts, NUM_PARTS)
-        yield from absent_images(root, (image.file_name for image in images), _GET_IMAGES)
-        yield from damaged_images(root, images)
+        yield from check_images(root, images, _GET_IMAGES)
 
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
-        known_split(self.name, self.splits, split)
         return write_split(out, split, root, _labelled(root))
 
 
-def _labelled(root: Path) -> Iterator[LabelledImage]:
+def _labelled(root: Path) -> Iterator[AnnotatedImage]:
     """File by file: only one is in memory."""
     discarded = _discarded(root)
     for file in _files(root):
@@ -102,14 +103,14 @@ def _labelled(root: Path) -> Iterator[LabelledImage]:
                 yield _labelled_image(root, file.stem, dataset, image)
 
 
-def _labelled_image(root: Path, synset: str, dataset: CocoDataset, image: CocoImage) -> LabelledImage:
-    found, reasons = regions(dataset, image)
+def _labelled_image(root: Path, synset: str, dataset: CocoDataset, image: CocoImage) -> AnnotatedImage:
+    masks, reasons = regions(dataset, image)
     entry = replace(image, id=PurePosixPath(image.file_name).stem, file_name=_path(root, synset, image))
-    if not found:
-        return LabelledImage(entry, (), tuple(reasons))
-    parts = tuple(LabelledPart(annotation.category.name, mask) for annotation, mask in found)
-    whole = LabelledObject(synset, union([mask for _, mask in found]), parts)
-    return LabelledImage(entry, (whole,), tuple(reasons))
+    if not masks:
+        return AnnotatedImage(entry, (), tuple(reasons))
+    parts = tuple(PartLabel(annotation.category.name, mask) for annotation, mask in masks)
+    whole = ObjectLabel(synset, union([mask for _, mask in masks]), parts)
+    return AnnotatedImage(entry, (whole,), tuple(reasons))
 
 
 def _files(root: Path) -> list[Path]:

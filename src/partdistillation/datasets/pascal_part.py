@@ -31,15 +31,12 @@ from partdistillation.data.coco_entries import CocoImage
 from partdistillation.data.images import image_size
 from partdistillation.datasets import matlab
 from partdistillation.datasets.part_datasets import (
+    AnnotatedImage,
     Finding,
-    LabelledImage,
-    LabelledObject,
-    LabelledPart,
     PreparedSplit,
     compared,
     elsewhere,
     evenly,
-    known_split,
     listed,
     missing_files,
     require_images,
@@ -48,6 +45,7 @@ from partdistillation.datasets.part_datasets import (
 from partdistillation.datasets.pascal_part_names import MERGED
 from partdistillation.datasets.published_coco import absent_images
 from partdistillation.errors import InputError
+from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import Mask, union
 
 NUM_IMAGES = {"train": 4_998, "val": 5_105, "trainval": 10_103}
@@ -107,16 +105,17 @@ class PascalPart:
     def _check_some(self, copy: _Copy, split: str, ids: Sequence[str]) -> Iterator[Finding]:
         """Read a few annotations: all of them take minutes."""
         there = [
-            each
-            for each in ids
-            if (copy.annotations / _annotation(each)).is_file() and (copy.voc / _photograph(each)).is_file()
+            image_id
+            for image_id in ids
+            if (copy.annotations / _annotation(image_id)).is_file()
+            and (copy.voc / _photograph(image_id)).is_file()
         ]
         sample = evenly(there, _SAMPLED)
         left_out: list[str] = []
         problems = 0
-        for each in sample:
+        for image_id in sample:
             try:
-                left_out += self._labelled(copy, each).left_out
+                left_out += self._labelled(copy, image_id).left_out
             except InputError as error:
                 problems += 1
                 yield Finding("problem", str(error))
@@ -126,19 +125,18 @@ class PascalPart:
             yield Finding("ok", f"{split}: {len(sample)} annotations were read and are sound")
 
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
-        known_split(self.name, self.splits, split)
         copy = _copy(root)
         ids = _ids(copy, split)
         # Before 5,000 annotations are read.
-        require_images(copy.voc, [_photograph(each) for each in ids])
+        require_images(copy.voc, [_photograph(image_id) for image_id in ids])
         if missing := missing_files(copy.annotations, map(_annotation, ids)):
             raise InputError(
                 f"{copy.annotations}: expected an annotation of every image of {split!r}, found none of "
                 f"{listed(missing)}: {_GET}"
             )
-        return write_split(out, split, copy.voc, (self._labelled(copy, each) for each in ids))
+        return write_split(out, split, copy.voc, (self._labelled(copy, image_id) for image_id in ids))
 
-    def _labelled(self, copy: _Copy, image_id: str) -> LabelledImage:
+    def _labelled(self, copy: _Copy, image_id: str) -> AnnotatedImage:
         width, height = image_size(copy.voc / _photograph(image_id))
         image = CocoImage(image_id, _photograph(image_id), width, height)
         path = copy.annotations / _annotation(image_id)
@@ -146,22 +144,22 @@ class PascalPart:
         left_out: list[str] = []
         try:
             objects = tuple(
-                self._object(each, image, left_out)
+                self._object(struct, image, left_out)
                 for whole in matlab.structs(annotated, ("objects",), "anno")
-                for each in matlab.structs(whole["objects"], ("class", "mask", "parts"), "objects")
+                for struct in matlab.structs(whole["objects"], ("class", "mask", "parts"), "objects")
             )
         except InputError as error:
             raise InputError(f"{path}: {error}: get the file again, or its photograph") from error
-        return LabelledImage(image, objects, tuple(left_out))
+        return AnnotatedImage(image, objects, tuple(left_out))
 
-    def _object(self, found: matlab.Struct, image: CocoImage, left_out: list[str]) -> LabelledObject:
-        category = matlab.text(found["class"], "the class of an object")
+    def _object(self, struct: matlab.Struct, image: CocoImage, left_out: list[str]) -> ObjectLabel:
+        category = matlab.text(struct["class"], "the class of an object")
         category = _ALIASES.get(category, category)
         if category not in MERGED:
             raise InputError(f"expected one of Pascal VOC's 20 classes of objects, found {category!r}")
-        mask = matlab.mask(found["mask"], image.height, image.width, f"the mask of a {category}")
+        mask = matlab.mask(struct["mask"], image.height, image.width, f"the mask of a {category}")
         parts: defaultdict[str, list[Mask]] = defaultdict(list)
-        for part in matlab.structs(found["parts"], ("part_name", "mask"), f"the parts of a {category}"):
+        for part in matlab.structs(struct["parts"], ("part_name", "mask"), f"the parts of a {category}"):
             written = matlab.text(part["part_name"], f"the name of a part of a {category}")
             name = MERGED[category].get(_NUMBER.sub("", written)) if self.merged else written
             region = matlab.mask(
@@ -171,8 +169,8 @@ class PascalPart:
                 left_out.append(f"a part of a {category} that isn't in the data set's list: {written!r}")
             else:
                 parts[name].append(region)
-        return LabelledObject(
-            category, mask, tuple(LabelledPart(name, union(masks)) for name, masks in parts.items())
+        return ObjectLabel(
+            category, mask, tuple(PartLabel(name, union(masks)) for name, masks in parts.items())
         )
 
 
@@ -194,7 +192,7 @@ def _copy(root: Path) -> _Copy:
 
 def _folder(root: Path, candidates: Sequence[str], content: str) -> Path | None:
     """The first of the folders that has something of that name."""
-    return next((root / each for each in candidates if any((root / each).glob(content))), None)
+    return next((root / folder for folder in candidates if any((root / folder).glob(content))), None)
 
 
 def _ids(copy: _Copy, split: str) -> list[str]:
@@ -204,7 +202,7 @@ def _ids(copy: _Copy, split: str) -> list[str]:
         InputError: there is no list of them, it is empty, or has something else in it.
     """
     places = [copy.voc / "ImageSets" / kind / f"{split}.txt" for kind in ("Main", "Part")]
-    path = next((each for each in places if each.is_file()), places[0])
+    path = next((place for place in places if place.is_file()), places[0])
     try:
         lines = path.read_text(encoding="utf-8-sig").split()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""All part data sets by name, and what the command line does with them."""
+"""All data sets by name, one a line, and what the command line does with them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,27 +28,13 @@ _ALL: tuple[PartDataset, ...] = (
 PART_DATASETS: Mapping[str, PartDataset] = {dataset.name: dataset for dataset in _ALL}
 
 
-def part_dataset(name: str) -> PartDataset:
-    """The data set of a name.
-
-    Raises:
-        InputError: there is none; the message names all.
-    """
-    if name not in PART_DATASETS:
-        raise InputError(f"expected one of the data sets {', '.join(PART_DATASETS)}, found {name!r}")
-    return PART_DATASETS[name]
-
-
 def findings(name: str, root: Path) -> list[Finding]:
     """What there is to say about a copy of a data set.
 
     Raises:
         InputError: no such data set, or `root` isn't a folder.
     """
-    dataset = part_dataset(name)
-    if not root.is_dir():
-        raise InputError(f"{root}: expected the folder of the data set {name}, found none; check the path")
-    return list(dataset.check(root))
+    return list(_copy_of(name, root).check(root))
 
 
 def prepare(name: str, root: Path, split: str, out: Path) -> None:
@@ -57,9 +43,9 @@ def prepare(name: str, root: Path, split: str, out: Path) -> None:
     Raises:
         InputError: no such data set or split, or the copy can't be used; nothing is written.
     """
-    dataset = part_dataset(name)
-    if not root.is_dir():
-        raise InputError(f"{root}: expected the folder of the data set {name}, found none; check the path")
+    dataset = _copy_of(name, root)
+    if dataset.splits and split not in dataset.splits:
+        raise InputError(f"{name}: expected one of the splits {', '.join(dataset.splits)}, found {split!r}")
     prepared = dataset.write(root, split, out)
     for note in prepared.notes:
         print(note)
@@ -70,3 +56,11 @@ def prepare(name: str, root: Path, split: str, out: Path) -> None:
         f"  --objects {quote(str(prepared.objects))} \\\n"
         f"  --parts {quote(str(prepared.parts))}"
     )
+
+
+def _copy_of(name: str, root: Path) -> PartDataset:
+    if name not in PART_DATASETS:
+        raise InputError(f"expected one of the data sets {', '.join(PART_DATASETS)}, found {name!r}")
+    if not root.is_dir():
+        raise InputError(f"{root}: expected the folder of the data set {name}, found none; check the path")
+    return PART_DATASETS[name]

@@ -1,6 +1,7 @@
 """What the part data sets that are published as COCO JSON have in common: files, masks, findings."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from partdistillation.data.coco import CocoAnnotation, CocoDataset, CocoImage
@@ -39,9 +40,9 @@ def file_of(root: Path, candidates: Iterable[str]) -> Path:
 def located(root: Path, candidates: Iterable[str]) -> str:
     """The first of the relative paths that is a file of `root`; where none is, the likeliest place for it."""
     candidates = list(candidates)
-    found = (each for each in candidates if (root / each).is_file())
-    likely = (each for each in candidates if (root / each).parent.is_dir())
-    return next(found, next(likely, candidates[0]))
+    files = (candidate for candidate in candidates if (root / candidate).is_file())
+    likely = (candidate for candidate in candidates if (root / candidate).parent.is_dir())
+    return next(files, next(likely, candidates[0]))
 
 
 def usable_images(dataset: CocoDataset) -> tuple[CocoImage, ...]:
@@ -67,17 +68,40 @@ def regions(
     dataset: CocoDataset, image: CocoImage
 ) -> tuple[list[tuple[CocoAnnotation, EncodedMask]], list[str]]:
     """The annotations of an image with their masks, crowd regions left out; and why others can't be used."""
-    found = []
+    masks = []
     reasons = list(dataset.unusable.get(str(image.id), ()))
     for annotation in dataset.of(image.id):
         if annotation.crowd:
             continue
         try:
             segmentation = _without_lines(annotation.segmentation)
-            found.append((annotation, encoded_from_coco(segmentation, image.height, image.width)))
+            masks.append((annotation, encoded_from_coco(segmentation, image.height, image.width)))
         except InputError as error:
             reasons.append(f"annotation {annotation.id!r}: {error}")
-    return found, reasons
+    return masks, reasons
+
+
+def check_file(
+    root: Path, dataset: CocoDataset, path_of: Callable[[CocoImage], str], where: str
+) -> Iterator[Finding]:
+    """What there is to say about any file: its entries, its masks, and the files of its images.
+
+    `path_of` an image is its file, relative to `root`; `where` says how to get the images.
+    """
+    yield from complaints(dataset)
+    yield from unusable_regions(dataset)
+    yield from check_images(root, placed(dataset, path_of), where)
+
+
+def placed(dataset: CocoDataset, path_of: Callable[[CocoImage], str]) -> list[CocoImage]:
+    """The images that can be used, `file_name` being the path of their file."""
+    return [replace(image, file_name=path_of(image)) for image in dataset.images if not image.problem]
+
+
+def check_images(root: Path, images: Sequence[CocoImage], where: str) -> Iterator[Finding]:
+    """Whether the files of images are there, and some of them whole; `file_name` is relative to `root`."""
+    yield from absent_images(root, [image.file_name for image in images], where)
+    yield from damaged_images(root, images)
 
 
 def complaints(dataset: CocoDataset) -> Iterator[Finding]:
@@ -138,9 +162,11 @@ def unusable_regions(dataset: CocoDataset, *, sampled: int = _SAMPLED) -> Iterat
     sample = evenly([image for image in dataset.images if not image.problem], sampled)
     reasons = []
     for image in sample:
-        found, unusable = regions(dataset, image)
+        masks, unusable = regions(dataset, image)
         reasons += unusable[len(dataset.unusable.get(str(image.id), ())) :]
-        reasons += [f"annotation {each.id!r}: no pixel" for each, mask in found if not area(*mask)]
+        reasons += [
+            f"annotation {annotation.id!r}: no pixel" for annotation, mask in masks if not area(*mask)
+        ]
     if reasons:
         name = dataset.path.name
         yield Finding("note", f"{name}: masks to leave out, in {len(sample)} images: {listed(reasons)}")

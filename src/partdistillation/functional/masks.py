@@ -69,6 +69,11 @@ def decoded(mask: Mask) -> Bool[np.ndarray, "height width"]:
     return decode(*mask) if isinstance(mask, EncodedMask) else mask
 
 
+def encoded(mask: Mask) -> EncodedMask:
+    """The mask's compressed run-length encoding, with its size."""
+    return mask if isinstance(mask, EncodedMask) else EncodedMask(encode(mask), *mask.shape)
+
+
 def stacked(masks: Sequence[Mask]) -> Bool[np.ndarray, "mask height width"] | EncodedMasks:
     """Masks of one size, at least one, together: decoded unless all are encoded."""
     encodings = [mask for mask in masks if isinstance(mask, EncodedMask)]

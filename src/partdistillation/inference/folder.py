@@ -8,11 +8,12 @@ from pathlib import Path, PurePosixPath
 
 from partdistillation.config import Device, ObjectsConfig
 from partdistillation.data.coco import CocoDataset, CocoImage, Id, read_instances
-from partdistillation.data.coco_writer import InstanceLabel, PartLabel, write_instances, write_parts
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput, load_image
 from partdistillation.errors import InputError
-from partdistillation.functional.masks import decode
+from partdistillation.export import formats
+from partdistillation.export.labels import ImageLabels, ObjectLabel, PartLabel
+from partdistillation.functional.masks import EncodedMask, decode
 from partdistillation.inference.result import FoundObject, FoundPart, Result
 from partdistillation.inference.segmenter import (
     MAX_OBJECTS,
@@ -85,7 +86,7 @@ def predict(
         _given_objects(dataset, objects, inputs, out)
     _predictions(segmenter, model, images_dir, out)
     ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images}
-    _write_coco(out, ids, segmenter.part_name)
+    formats.write(list(_labels(out, ids, segmenter.part_name)), out, "coco")
     _draw(images_dir, out, segmenter.part_name)
     return out
 
@@ -108,7 +109,7 @@ def _found_objects(segmenter: PartSegmenter, model: str | Path, inputs: list[Ima
         ObjectsConfig(max_objects=MAX_OBJECTS, min_score=MIN_OBJECT_SCORE),
     )
     # Here the model is to say what a photograph shows, even where its folder does too.
-    inputs = [replace(one, category=None) for one in inputs]
+    inputs = [replace(image, category=None) for image in inputs]
     settings: dict[str, Json] = {
         "classes": classes,
         "max_objects": MAX_OBJECTS,
@@ -177,37 +178,35 @@ def _rows(out: Path) -> Iterator[tuple[ObjectRow, PartRow]]:
     return zip(read_rows(out / OBJECTS, ObjectRow), read_rows(out / PREDICTIONS, PartRow), strict=True)
 
 
-def _write_coco(out: Path, ids: Mapping[str, Id], name_of: _NameOf) -> None:
-    """`objects.json` and `predictions.json`; `ids` are the images' where a data set says them.
+def _labels(out: Path, ids: Mapping[str, Id], name_of: _NameOf) -> Iterator[ImageLabels]:
+    """What is exported; `ids` are the images' where a data set says them.
 
-    Images that couldn't be read have no size, and so no place in COCO; their rows say why.
+    Images that couldn't be read have no size, and so no place in any format; their rows say why.
     """
-    images: list[CocoImage] = []
-    objects: list[InstanceLabel] = []
-    parts: list[PartLabel] = []
     for number, (row, predicted) in enumerate(_rows(out), start=1):
-        if not row.width:
-            continue
-        image = CocoImage(ids.get(row.image_id, number), row.file_name, row.width, row.height)
-        images.append(image)
-        for found, its in zip(row.objects, predicted.objects, strict=True):
-            identity = len(objects) + 1
-            objects.append(InstanceLabel(image.id, identity, found.category, found.rle, found.score))
-            parts += (
-                PartLabel(
-                    image.id, identity, its.category, name_of(its.category, part.part), part.rle, part.score
+        if row.width:
+            size = (row.height, row.width)
+            objects = (
+                ObjectLabel(
+                    instance.category,
+                    EncodedMask(instance.rle, *size),
+                    tuple(
+                        PartLabel(name_of(parts.category, p.part), EncodedMask(p.rle, *size), p.score)
+                        for p in parts.parts
+                    ),
+                    instance.score,
                 )
-                for part in its.parts
+                for instance, parts in zip(row.objects, predicted.objects, strict=True)
             )
-    write_instances(out / "objects.json", images, objects)
-    write_parts(out / "predictions.json", images, parts)
+            image = CocoImage(ids.get(row.image_id, number), row.file_name, row.width, row.height)
+            yield ImageLabels(image, tuple(objects))
 
 
 def _draw(images_dir: Path, out: Path, name_of: _NameOf) -> None:
     usable = (pair for pair in _rows(out) if pair[0].status == "ok")
-    shown = list(islice(usable, MAX_PICTURES))
-    names = picture_names([row.file_name for row, _ in shown])
-    for (row, predicted), name in zip(shown, names, strict=True):
+    drawn = list(islice(usable, MAX_PICTURES))
+    names = picture_names([row.file_name for row, _ in drawn])
+    for (row, predicted), name in zip(drawn, names, strict=True):
         path = out / PICTURES / name
         path.parent.mkdir(parents=True, exist_ok=True)
         _result(images_dir, row, predicted, name_of).plot(path)
@@ -221,21 +220,21 @@ def picture_names(file_names: Sequence[str]) -> list[str]:
     short = [str(PurePosixPath(name).with_suffix(".png")) for name in file_names]
     long = [f"{name}.png" for name in file_names]
     claims = Counter(name for both in zip(short, long, strict=True) for name in set(both))
-    return [one if claims[one] == 1 else other for one, other in zip(short, long, strict=True)]
+    return [name if claims[name] == 1 else longer for name, longer in zip(short, long, strict=True)]
 
 
 def _result(images_dir: Path, row: ObjectRow, predicted: PartRow, name_of: _NameOf) -> Result:
     size = (row.height, row.width)
     objects = tuple(
         FoundObject(
-            found.category,
-            found.score,
-            decode(found.rle, *size),
+            instance.category,
+            instance.score,
+            decode(instance.rle, *size),
             tuple(
-                FoundPart(part.part, name_of(its.category, part.part), part.score, decode(part.rle, *size))
-                for part in its.parts
+                FoundPart(part.part, name_of(parts.category, part.part), part.score, decode(part.rle, *size))
+                for part in parts.parts
             ),
         )
-        for found, its in zip(row.objects, predicted.objects, strict=True)
+        for instance, parts in zip(row.objects, predicted.objects, strict=True)
     )
     return Result(load_image(images_dir / row.file_name), objects, row.file_name)

@@ -9,14 +9,9 @@ from jaxtyping import Bool, Int, UInt8
 from PIL import Image
 
 from partdistillation.data.coco import CocoImage
-from partdistillation.data.coco_writer import (
-    Document,
-    InstanceLabel,
-    PartLabel,
-    instances_document,
-    parts_document,
-)
 from partdistillation.errors import InputError
+from partdistillation.export.coco import Document, document
+from partdistillation.export.labels import ImageLabels, ObjectLabel, PartLabel
 from partdistillation.functional.masks import box, encode
 from partdistillation.pictures.colors import color_of
 from partdistillation.pictures.legends import LegendRow, with_legend
@@ -74,12 +69,12 @@ class Result:
     file_name: str = ""
 
     def __post_init__(self) -> None:
-        for found in self.objects:
-            for mask in (found.mask, *(part.mask for part in found.parts)):
+        for instance in self.objects:
+            for mask in (instance.mask, *(part.mask for part in instance.parts)):
                 if mask.shape != self.image.shape[:2]:
                     raise InputError(
                         f"Expected masks of the image's size {self.image.shape[:2]}, found {mask.shape} in "
-                        f"an object of class {found.category!r}; resize it to the image."
+                        f"an object of class {instance.category!r}; resize it to the image."
                     )
 
     @property
@@ -98,13 +93,13 @@ class Result:
 
         """
         objects = enlarge_labels(self._object_map(), _SHORTER_SIDE)
-        shown = overlay(enlarge(self.image, _SHORTER_SIDE), enlarge_labels(self._part_map(), _SHORTER_SIDE))
-        scale = len(shown) / self.height
+        canvas = overlay(enlarge(self.image, _SHORTER_SIDE), enlarge_labels(self._part_map(), _SHORTER_SIDE))
+        scale = len(canvas) / self.height
         tags = [
-            (f"{found.category} {found.score:.2f}", scale * found.box[0], scale * found.box[1])
-            for found in self.objects
+            (f"{instance.category} {instance.score:.2f}", scale * instance.box[0], scale * instance.box[1])
+            for instance in self.objects
         ]
-        picture = with_legend(name_tags(outline(shown, objects, width=3), tags), self._legend())
+        picture = with_legend(name_tags(outline(canvas, objects, width=3), tags), self._legend())
         if path is not None:
             picture.save(_checked(Path(path), _PICTURES))
         return picture
@@ -129,32 +124,16 @@ class Result:
         Part categories are named "car part 3" with the supercategory "car"; a part's `object_id` is the `id`
         of its object's annotation.
         """
-        image = CocoImage(id=1, file_name=self.file_name, width=self.width, height=self.height)
-        objects = instances_document(
-            [image],
-            [
-                InstanceLabel(1, number, found.category, encode(found.mask), found.score)
-                for number, found in enumerate(self.objects, start=1)
-            ],
-        )
-        parts = parts_document(
-            [image],
-            [
-                PartLabel(1, number, found.category, part.name, encode(part.mask), part.score)
-                for number, found in enumerate(self.objects, start=1)
-                for part in found.parts
-            ],
-        )
-        return _joined(objects, parts)
+        return document([self._labels()])
 
     def to_json(self) -> str:
         """Everything but the pixels: boxes xyxy, masks as COCO's compressed run-length encoding."""
         objects = [
             {
-                "category": found.category,
-                "score": found.score,
-                "box": found.box,
-                "mask": self._rle(found.mask),
+                "category": instance.category,
+                "score": instance.score,
+                "box": instance.box,
+                "mask": self._rle(instance.mask),
                 "parts": [
                     {
                         "part": part.part,
@@ -163,73 +142,61 @@ class Result:
                         "box": part.box,
                         "mask": self._rle(part.mask),
                     }
-                    for part in found.parts
+                    for part in instance.parts
                 ],
             }
-            for found in self.objects
+            for instance in self.objects
         ]
-        document = {
+        content = {
             "file_name": self.file_name,
             "width": self.width,
             "height": self.height,
             "objects": objects,
         }
-        return json.dumps(document, ensure_ascii=False, allow_nan=False)
+        return json.dumps(content, ensure_ascii=False, allow_nan=False)
+
+    def _labels(self) -> ImageLabels:
+        """What formats are made from."""
+        objects = (
+            ObjectLabel(
+                instance.category,
+                instance.mask,
+                tuple(PartLabel(part.name, part.mask, part.score) for part in instance.parts),
+                instance.score,
+            )
+            for instance in self.objects
+        )
+        return ImageLabels(CocoImage(1, self.file_name, self.width, self.height), tuple(objects))
 
     def _rle(self, mask: Bool[np.ndarray, "height width"]) -> dict[str, object]:
         return {"size": [self.height, self.width], "counts": encode(mask).decode("ascii")}
 
     def _object_map(self) -> Int[np.ndarray, "height width"]:
         labels = np.zeros((self.height, self.width), dtype=np.int64)
-        for i, found in enumerate(self.objects, start=1):
-            labels[found.mask] = i
+        for number, instance in enumerate(self.objects, start=1):
+            labels[instance.mask] = number
         return labels
 
     def _part_map(self) -> Int[np.ndarray, "height width"]:
         """Part classes + 1; where parts overlap, the higher score is seen."""
         labels = np.zeros((self.height, self.width), dtype=np.int64)
-        for part in sorted((p for found in self.objects for p in found.parts), key=lambda p: p.score):
+        parts = (part for instance in self.objects for part in instance.parts)
+        for part in sorted(parts, key=lambda part: part.score):
             labels[part.mask] = part.part + 1
         return labels
 
     def _legend(self) -> list[LegendRow]:
         rows = []
-        for category in sorted({found.category for found in self.objects}):
+        for category in sorted({instance.category for instance in self.objects}):
             names = {
                 part.part: part.name
-                for found in self.objects
-                if found.category == category
-                for part in found.parts
+                for instance in self.objects
+                if instance.category == category
+                for part in instance.parts
             }
             entries = tuple((name, color_of(part)) for part, name in sorted(names.items()))
             rows.append(LegendRow(category, entries))
         return rows
-
-
-def _joined(objects: Document, parts: Document) -> Document:
-    """One document of two: the parts' annotation and category ids follow on the objects'."""
-    annotations, categories = len(objects["annotations"]), len(objects["categories"])
-    return {
-        "images": objects["images"],
-        "annotations": [
-            *objects["annotations"],
-            *(
-                annotation
-                | {
-                    "id": number + annotations,
-                    "category_id": int(str(annotation["category_id"])) + categories,
-                }
-                for number, annotation in enumerate(parts["annotations"], start=1)
-            ),
-        ],
-        "categories": [
-            *objects["categories"],
-            *(
-                category | {"id": number + categories}
-                for number, category in enumerate(parts["categories"], start=1)
-            ),
-        ],
-    }
 
 
 def _checked(path: Path, suffixes: tuple[str, ...]) -> Path:

@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partdistillation.part_shapes.compiled import compiled
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from partdistillation.part_shapes.table import Floats, Table
 
 
 @compiled
@@ -51,29 +49,27 @@ def lit(
     normal: NDArray[np.float32],
     look: NDArray[np.float32],
     shadow: NDArray[np.float32],
-    colors: Floats,
-    dim: Floats,
-    group: Ints,
+    table: Table,
     light: Floats,
     casts: NDArray[np.bool_],
     shadow_depth: float,
 ) -> NDArray[np.float32]:
     """Linear light of each pixel, (size, size, 3): the mean over its samples.
 
-    `colors`: each piece's (light, dark) linear RGB. `light`: each group's direction towards the light
-    in its own coordinates (x, y, z). Groups that cast a shadow don't receive it.
+    `light`: each group's direction towards the light in its own coordinates (x, y, z). Groups that cast a
+    shadow don't receive it.
     """
-    size = shadow.shape[0]
+    size, colors = shadow.shape[0], table.colors
     out = np.zeros((size, size, 3), np.float32)
     for row in range(2 * size):
         for column in range(2 * size):
             i = top[row, column]
-            g = group[i]
+            g = table.group[i]
             nx, ny = normal[row, column, 0], normal[row, column, 1]
             nz = math.sqrt(max(1.0 - nx * nx - ny * ny, 0.0))
             facing = nx * light[g, 0] + ny * light[g, 1] + nz * light[g, 2]
             mirror = max(2.0 * facing * nz - light[g, 2], 0.0)
-            power = dim[i] * (0.3 + 0.85 * max(facing, 0.0)) * look[row, column, 1]
+            power = table.dim[i] * (0.3 + 0.85 * max(facing, 0.0)) * look[row, column, 1]
             if not casts[g]:
                 power *= 1.0 - shadow_depth * shadow[row // 2, column // 2]
             glint = 0.45 * look[row, column, 2] * mirror**12

@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partdistillation.part_shapes.compiled import compiled
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from partdistillation.part_shapes.table import Floats, Ints, Table
 
 
 @compiled
@@ -57,23 +55,12 @@ def polygon_depth(p: Floats, rounding: float, x: float, y: float) -> tuple[float
 
 @compiled
 def draw_piece(
-    index: int,
-    kind: int,
-    n: Floats,
-    p: Floats,
-    box: Floats,
-    forward: Floats,
-    inverse: Floats,
-    owner: int,
-    top: NDArray[np.int32],
-    normal: NDArray[np.float32],
-    owners: NDArray[np.int32],
+    table: Table, index: int, top: NDArray[np.int32], normal: NDArray[np.float32], owners: NDArray[np.int32]
 ) -> int:
-    """Paint one piece over what is there; returns the samples that its owner newly covers.
-
-    `n`: the piece's numbers, then (6) its dome, (7) ragged height, (8) ragged frequency. `forward` and
-    `inverse`: affine maps, object to image (in 0..1) and back, as (xx, xy, x0, yx, yy, y0).
-    """
+    """Paint a piece over what is there; returns the samples that its group newly covers."""
+    kind, n, box, owner = table.kind[index], table.numbers[index], table.box[index], table.group[index]
+    p = table.points[table.first[index] : table.first[index + 1]]
+    forward, inverse = table.forward[owner], table.inverse[owner]
     size = top.shape[0]
     x0, y0, x1, y1 = 1e9, 1e9, -1e9, -1e9
     for corner in range(4):
@@ -116,15 +103,7 @@ def draw_piece(
 
 @compiled
 def draw_pieces(
-    kind: Ints,
-    numbers: Floats,
-    points: Floats,
-    first: Ints,
-    box: Floats,
-    group: Ints,
-    forward: Floats,
-    inverse: Floats,
-    size: int,
+    table: Table, size: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32], Ints]:
     """Paint all pieces in order on `size` x `size` samples.
 
@@ -134,22 +113,9 @@ def draw_pieces(
     top = np.zeros((size, size), np.int32)
     normal = np.zeros((size, size, 2), np.float32)
     owners = np.full((size, size), -1, np.int32)
-    covered = np.zeros(len(forward), np.int64)
-    for i in range(len(kind)):
-        g = group[i]
-        covered[g] += draw_piece(
-            i,
-            kind[i],
-            numbers[i],
-            points[first[i] : first[i + 1]],
-            box[i],
-            forward[g],
-            inverse[g],
-            g,
-            top,
-            normal,
-            owners,
-        )
+    covered = np.zeros(len(table.forward), np.int64)
+    for i in range(len(table.kind)):
+        covered[table.group[i]] += draw_piece(table, i, top, normal, owners)
     return top, normal, owners, covered
 
 

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from partdistillation.part_shapes.compiled import compiled
 from partdistillation.part_shapes.materials import Material
+from partdistillation.part_shapes.table import Table
 
 Look = tuple[float, float, float]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @compiled
@@ -467,25 +466,17 @@ def texture(material: int, u: float, v: float, reach: float, seed: int) -> Look:
 
 
 @compiled
-def looks(
-    top: NDArray[np.int32],
-    material: Ints,
-    frame: Floats,
-    reach: Floats,
-    seed: Ints,
-    group: Ints,
-    inverse: Floats,
-) -> NDArray[np.float32]:
-    """The look of every sample's top piece, (size, size, 3). `frame`: origin, cos and sin over the unit."""
-    size = top.shape[0]
+def looks(top: NDArray[np.int32], table: Table) -> NDArray[np.float32]:
+    """The look of every sample's top piece, (size, size, 3)."""
+    size, frame = top.shape[0], table.frame
     out = np.empty((size, size, 3), np.float32)
     for row in range(size):
         for column in range(size):
             i = top[row, column]
-            m, ix, iy = inverse[group[i]], (column + 0.5) / size, (row + 0.5) / size
+            m, ix, iy = table.inverse[table.group[i]], (column + 0.5) / size, (row + 0.5) / size
             x, y = m[0] * ix + m[1] * iy + m[2] - frame[i, 0], m[3] * ix + m[4] * iy + m[5] - frame[i, 1]
             u, v = frame[i, 2] * x + frame[i, 3] * y, frame[i, 2] * y - frame[i, 3] * x
-            tone, shade, gloss = texture(material[i], u, v, reach[i], seed[i])
+            tone, shade, gloss = texture(table.material[i], u, v, table.reach[i], table.seed[i])
             out[row, column, 0], out[row, column, 1], out[row, column, 2] = (
                 min(max(tone, 0.0), 1.0),
                 shade,

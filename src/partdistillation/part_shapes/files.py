@@ -6,8 +6,9 @@ from pathlib import Path
 from PIL import Image
 
 from partdistillation.data.coco import CocoImage
-from partdistillation.data.coco_writer import InstanceLabel, PartLabel, write_instances, write_parts
-from partdistillation.functional.masks import encode
+from partdistillation.export import coco
+from partdistillation.export.labels import ImageLabels, ObjectLabel, PartLabel
+from partdistillation.functional.masks import encoded
 from partdistillation.part_shapes.scene import PartShapes, SceneObject
 
 
@@ -21,24 +22,23 @@ def write_coco(root: Path, split: str, *, seed: int, count: int, size: int = 96)
     folder = root / split
     folder.mkdir(parents=True, exist_ok=True)
     data = PartShapes(seed, size)
-    images: list[CocoImage] = []
-    objects: list[InstanceLabel] = []
-    varieties: list[InstanceLabel] = []
-    parts: list[PartLabel] = []
+    images: list[ImageLabels] = []
+    varieties: list[ImageLabels] = []
     for index in range(count):
         scene = data[index]
         image = CocoImage(index + 1, f"{index:06d}.png", size, size)
         Image.fromarray(scene.image).save(folder / image.file_name)
-        images.append(image)
-        for found in scene.objects:
-            identity = len(objects) + 1
-            objects.append(InstanceLabel(image.id, identity, found.category, encode(found.mask)))
-            varieties.append(replace(objects[-1], category=f"{found.category} {found.variety}"))
-            parts += part_labels(image, identity, found)
-    write_instances(root / f"objects_{split}.json", images, objects)
-    write_instances(root / f"varieties_{split}.json", images, varieties)
-    write_parts(root / f"parts_{split}.json", images, parts)
+        images.append(ImageLabels(image, tuple(map(_label, scene.objects))))
+        varieties.append(ImageLabels(image, tuple(map(_variety, images[-1].objects, scene.objects))))
+    coco.write_objects(root / f"objects_{split}.json", images)
+    coco.write_objects(root / f"varieties_{split}.json", varieties)
+    coco.write_parts(root / f"parts_{split}.json", images)
 
 
-def part_labels(image: CocoImage, object_id: int, found: SceneObject) -> list[PartLabel]:
-    return [PartLabel(image.id, object_id, found.category, p.name, encode(p.mask)) for p in found.parts]
+def _label(drawn: SceneObject) -> ObjectLabel:
+    parts = tuple(PartLabel(part.name, encoded(part.mask)) for part in drawn.parts)
+    return ObjectLabel(drawn.category, encoded(drawn.mask), parts)
+
+
+def _variety(label: ObjectLabel, drawn: SceneObject) -> ObjectLabel:
+    return replace(label, category=f"{drawn.category} {drawn.variety}")
