@@ -170,7 +170,7 @@ class PartMask2Former(nn.Module):
     def class_logits(
         self, output: DecoderOutput, object_classes: Sequence[Sequence[int]] | None = None
     ) -> list[Float[Tensor, "layer _group query logits"]]:
-        """The head's logits, image by image, as `functional.matching.criterion` reads them.
+        """The head's logits, image by image, as `functional.criterion.criterion` reads them.
 
         A class head has one group. A part head has a group for each entry of the image's `object_classes`:
         the logits of that class's parts. The last logit is "no object".
