@@ -8,11 +8,14 @@ is inside. What a head computes doesn't depend on the threads, nor on what is co
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float32
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from partdistillation.kernels.compiled import compiled_loosely
 from partdistillation.kernels.lanes import Lanes, operations
@@ -45,6 +48,34 @@ class _Layout(NamedTuple):
     starts: _Integers
     """The first row of the level, for each point of all levels."""
     rows: int
+
+
+def attention(
+    values: Float32[Tensor, "batch pixel head channel"],
+    offsets: Float32[Tensor, "batch pixel head places"],
+    logits: Float32[Tensor, "batch pixel head points"],
+    sizes: Sizes,
+) -> Float32[Tensor, "batch pixel head channel"]:
+    """`models.deformable_attention.by_grid_sample`, on a CPU."""
+    return _Attention.apply(values, offsets, logits, sizes)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, values: Tensor, offsets: Tensor, logits: Tensor, sizes: Sizes) -> Tensor:
+        values, offsets, logits = (inputs.detach().contiguous() for inputs in (values, offsets, logits))
+        arrays = values.numpy(), offsets.numpy(), logits.numpy()
+        seen, weights = attend(*arrays, sizes, threads=torch.get_num_threads())
+        context.save_for_backward(values, offsets, torch.from_numpy(weights))
+        context.sizes = sizes
+        return torch.from_numpy(seen)
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        arrays = [saved.numpy() for saved in (*context.saved_tensors, gradient.contiguous())]
+        gradients = attend_backward(*arrays, context.sizes, threads=torch.get_num_threads())
+        return (*(torch.from_numpy(values) for values in gradients), None)
 
 
 def attend(
@@ -141,16 +172,16 @@ def _attend(
             _softmax(logits[image, pixel, head], weight)
             _locate(offsets[image, pixel, head], layout.positions[pixel], layout.limits, cells, parts)
             for vector in range(vectors):
-                found = zeros()
+                mixed = zeros()
                 for point in range(points):
                     upper_left, upper_right, lower_left, lower_right = _spread(weight, parts, point)
                     row, row_below = _rows(layout, cells, point, vectors)
                     first, below = row + vector, row_below + vector
-                    found = plus_scaled(found, upper_left, load(block, first))
-                    found = plus_scaled(found, upper_right, load(block, first + vectors))
-                    found = plus_scaled(found, lower_left, load(block, below))
-                    found = plus_scaled(found, lower_right, load(block, below + vectors))
-                store(sums, vector, found)
+                    mixed = plus_scaled(mixed, upper_left, load(block, first))
+                    mixed = plus_scaled(mixed, upper_right, load(block, first + vectors))
+                    mixed = plus_scaled(mixed, lower_left, load(block, below))
+                    mixed = plus_scaled(mixed, lower_right, load(block, below + vectors))
+                store(sums, vector, mixed)
             seen[image, pixel, head] = sums[:channels]
 
 
