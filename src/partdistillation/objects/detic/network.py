@@ -5,7 +5,6 @@ nothing but PyTorch and transformers' Swin.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,11 +27,9 @@ from partdistillation.objects.detic.cascade import (
     unit_embeddings,
 )
 from partdistillation.objects.detic.config import DeticConfig
-from partdistillation.objects.detic.masks import MaskHead, paste
+from partdistillation.objects.detic.masks import MaskHead
 from partdistillation.objects.detic.proposals import ProposalHead
 from partdistillation.objects.detic.pyramid import Pyramid, swin_config
-
-__all__ = ["Detections", "DeticNetwork", "paste"]
 
 
 class Detections(NamedTuple):
@@ -44,7 +41,7 @@ class Detections(NamedTuple):
     classes: Int[Tensor, "object"]
     """Rows of the embeddings."""
     masks: Float[Tensor, "object h w"]
-    """Probabilities inside the box; `paste` makes them masks of the image."""
+    """Probabilities inside the box; `masks.paste` makes them masks of the image."""
 
 
 class DeticNetwork(nn.Module):
@@ -66,23 +63,6 @@ class DeticNetwork(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return cls(config).eval()
-
-    @classmethod
-    def from_pretrained(cls, source: str | Path) -> "DeticNetwork":
-        """Load a model directory: float32, in `eval()` mode.
-
-        Raises:
-            CheckpointError: it isn't there, isn't a Detic, or its weights don't fit its config.json.
-        """
-        from partdistillation.objects.detic.files import load
-
-        return load(Path(source))
-
-    def save_pretrained(self, directory: str | Path) -> None:
-        """Write a model directory: config.json and model.safetensors."""
-        from partdistillation.objects.detic.files import save
-
-        save(Path(directory), self)
 
     @property
     def device(self) -> torch.device:

@@ -12,7 +12,9 @@ from partdistillation.config import Device
 from partdistillation.errors import CheckpointError
 from partdistillation.models.devices import choose_device
 from partdistillation.objects import to_object
-from partdistillation.objects.detic.network import Detections, DeticNetwork, paste
+from partdistillation.objects.detic import files
+from partdistillation.objects.detic.masks import paste
+from partdistillation.objects.detic.network import Detections, DeticNetwork
 from partdistillation.objects.detic.text import CLIP, TextEmbedder
 from partdistillation.runs.records import Object
 
@@ -45,7 +47,7 @@ class DeticObjects:
             CheckpointError: either can't be loaded, or their embeddings differ in width.
         """
         place = choose_device(device)
-        network = DeticNetwork.from_pretrained(source).to(place)
+        network = files.load(Path(source)).to(place)
         embedder = TextEmbedder.from_pretrained(text_model, device=place)
         expected = network.config.embedding_dim
         if embedder.dim != expected:
