@@ -10,8 +10,7 @@ from dataclasses import replace
 
 from partdistillation.classes.class_list import ClassEntry, ClassList
 from partdistillation.errors import ConfigError
-from partdistillation.functional.masks import pairwise_iou
-from partdistillation.kernels.bit_masks import EncodedMasks
+from partdistillation.functional.masks import EncodedMasks, pairwise_iou
 from partdistillation.runs.records import Object
 from partdistillation.settings import did_you_mean
 

@@ -13,7 +13,6 @@ from scipy.optimize import linear_sum_assignment
 
 from partdistillation.errors import InputError
 from partdistillation.functional.metrics import label_map
-from partdistillation.kernels.bit_masks import EncodedMasks
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, R, Row, SegmentRow
 from partdistillation.runs.run_folder import remembered_images
 
