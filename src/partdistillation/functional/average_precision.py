@@ -51,12 +51,12 @@ def average_precisions(
     ranked = hits[order]
     places = [np.flatnonzero(column) for column in ranked.T]
     starts = np.cumsum([0, *map(len, places)])
-    counting = np.flatnonzero(positives)  # often few of many images
+    labelled = np.flatnonzero(positives)  # often few of many images
     return counting.precisions(
         np.concatenate([np.zeros(0, np.int64), *places]),
         starts,
         images[order],
         np.ascontiguousarray(weights),
-        weights[:, counting].astype(np.int64) @ positives[counting],
+        weights[:, labelled].astype(np.int64) @ positives[labelled],
         RECALLS,
     )

@@ -270,7 +270,7 @@ class Averages(NamedTuple):
 def average_over_classes(classes: Sequence[IouScores]) -> Averages:
     """Average per-class scores in both ways that the released code prints (C-mIoU, A-mIoU, ...)."""
 
-    def both(values: list[Float[np.ndarray, " part"]]) -> tuple[float, float]:
+    def both(values: Sequence[np.ndarray]) -> tuple[float, float]:
         return nan_mean([nan_mean(v) for v in values]), nan_mean([x for v in values for x in v])
 
     return Averages(*both([scores.iou for scores in classes]), *both([scores.accuracy for scores in classes]))
