@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, UInt8
 
 from partdistillation.functional.metrics import IOU_THRESHOLDS, take_parts
+from partdistillation.kernels import counting
 
 RECALLS: Float64[np.ndarray, " recall"] = np.linspace(0.0, 1.0, 101)
 MAX_DETECTIONS = 100
