@@ -92,7 +92,7 @@ class DeticNetwork(nn.Module):
         together: dict[tuple[int, int], list[int]] = {}
         for index, small in enumerate(resized):
             together.setdefault(padded_size(small.shape[0], small.shape[1]), []).append(index)
-        found: dict[int, Detections] = {}
+        by_image: dict[int, Detections] = {}
         for members in together.values():
             detections = self.detect_resized(
                 [resized[index] for index in members],
@@ -101,9 +101,9 @@ class DeticNetwork(nn.Module):
                 max_detections=max_detections,
                 chunk=chunk,
             )
-            found |= dict(zip(members, detections, strict=True))
+            by_image |= dict(zip(members, detections, strict=True))
         return [
-            rescale(found[index], (small.shape[0], small.shape[1]), (image.shape[0], image.shape[1]))
+            rescale(by_image[index], (small.shape[0], small.shape[1]), (image.shape[0], image.shape[1]))
             for index, (small, image) in enumerate(zip(resized, images, strict=True))
         ]
 
@@ -124,15 +124,17 @@ class DeticNetwork(nn.Module):
         regions = self.cascade(levels, self.proposals.decode(self.proposals(levels)), sizes)
         threshold = self.config.score_threshold if min_score is None else min_score
         top = self.config.max_detections if max_detections is None else max_detections
-        chosen = [self._choose(one, unit, threshold, top, chunk) for one in regions]
+        chosen = [self._choose(region, unit, threshold, top, chunk) for region in regions]
         # a box may be of many classes; its mask is the same
         distinct = [torch.unique(pairs.rows, return_inverse=True) for pairs in chosen]
         masks = self.masks(
-            levels, [one.boxes[rows] for one, (rows, _) in zip(regions, distinct, strict=True)]
+            levels, [region.boxes[rows] for region, (rows, _) in zip(regions, distinct, strict=True)]
         )
         return [
-            Detections(one.boxes[pairs.rows], pairs.scores, pairs.classes, probabilities[places])
-            for one, pairs, probabilities, (_, places) in zip(regions, chosen, masks, distinct, strict=True)
+            Detections(region.boxes[pairs.rows], pairs.scores, pairs.classes, probabilities[places])
+            for region, pairs, probabilities, (_, places) in zip(
+                regions, chosen, masks, distinct, strict=True
+            )
         ]
 
     def pixels(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float[Tensor, "image 3 height width"]:
@@ -183,12 +185,12 @@ class DeticNetwork(nn.Module):
         return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def rescale(found: Detections, old: tuple[int, int], new: tuple[int, int]) -> Detections:
+def rescale(detections: Detections, old: tuple[int, int], new: tuple[int, int]) -> Detections:
     """Detections of an image of the size `old` (height, width) as those of it resized to `new`.
 
     Boxes end at the image's edges; those without an area are left out.
     """
-    factors = found.boxes.new_tensor([new[1] / old[1], new[0] / old[0]]).repeat(2)
-    boxes = clip_boxes(found.boxes * factors, *new)
+    factors = detections.boxes.new_tensor([new[1] / old[1], new[0] / old[0]]).repeat(2)
+    boxes = clip_boxes(detections.boxes * factors, *new)
     kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
-    return Detections(boxes[kept], *(values[kept] for values in found[1:]))
+    return Detections(boxes[kept], *(values[kept] for values in detections[1:]))

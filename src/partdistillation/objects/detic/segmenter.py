@@ -72,13 +72,16 @@ class DeticObjects:
         names = list(dict.fromkeys(class_names))  # twice the same would be found twice
         if not images or not names:
             return [[] for _ in images]
-        found = self.network.detect(images, self.embed(names), min_score=self.min_score)
-        return [_objects(one, image.shape[:2], names) for one, image in zip(found, images, strict=True)]
+        detections = self.network.detect(images, self.embed(names), min_score=self.min_score)
+        return [
+            _objects(of_image, image.shape[:2], names)
+            for of_image, image in zip(detections, images, strict=True)
+        ]
 
 
-def _objects(found: Detections, size: tuple[int, int], names: Sequence[str]) -> list[Object]:
-    scored = zip(found.classes.tolist(), found.scores.tolist(), strict=True)
+def _objects(detections: Detections, size: tuple[int, int], names: Sequence[str]) -> list[Object]:
+    scored = zip(detections.classes.tolist(), detections.scores.tolist(), strict=True)
     # encoded one by one: a hundred masks of a large photograph take gigabytes
-    masks = paste(found.boxes, found.masks, *size)
+    masks = paste(detections.boxes, detections.masks, *size)
     objects = [to_object(mask, names[row], score) for mask, (row, score) in zip(masks, scored, strict=True)]
-    return [one for one in objects if one.area > 0]
+    return [candidate for candidate in objects if candidate.area > 0]
