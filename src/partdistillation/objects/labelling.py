@@ -61,13 +61,13 @@ def known_prompts(classes: ClassList, vocabulary: Sequence[str]) -> tuple[str, .
     """
     prompts = tuple(dict.fromkeys(entry.prompt for entry in classes.entries))
     known = set(vocabulary)
-    answered = tuple(prompt for prompt in prompts if prompt in known)
-    if not answered:
+    usable = tuple(prompt for prompt in prompts if prompt in known)
+    if not usable:
         raise ConfigError(
             f"--objects.classes: expected classes that the model knows, found none of its {len(vocabulary)}, "
             f"and {prompts[0]!r} first.{did_you_mean(prompts[0], vocabulary)}"
         )
-    return answered
+    return usable
 
 
 def best(

@@ -74,8 +74,8 @@ class DeticObjects:
             return [[] for _ in images]
         detections = self.network.detect(images, self.embed(names), min_score=self.min_score)
         return [
-            _objects(of_image, image.shape[:2], names)
-            for of_image, image in zip(detections, images, strict=True)
+            _objects(of_photograph, image.shape[:2], names)
+            for of_photograph, image in zip(detections, images, strict=True)
         ]
 
 
