@@ -41,8 +41,8 @@ def cross_entropy(
     logits: Float[Tensor, "*#pair point"], targets: Float[Tensor, "*#pair point"]
 ) -> Float[Tensor, "*#pair"]:
     """Binary cross-entropy, the mean over the points."""
-    both = broadcast_tensors(logits, targets)
-    return binary_cross_entropy_with_logits(*both, reduction="none").mean(dim=-1)
+    logits, targets = broadcast_tensors(logits, targets)  # type: ignore[no-untyped-call]
+    return binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=-1)
 
 
 def dice(

@@ -42,8 +42,9 @@ class _WeightedSums(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        arrays = (saved.numpy() for saved in (gradient.contiguous(), *context.saved_tensors))
-        of_rows = scatter(*arrays, context.number, threads=torch.get_num_threads())
+        pixels, weights = (saved.numpy() for saved in context.saved_tensors)
+        rows = gradient.contiguous().numpy()
+        of_rows = scatter(rows, pixels, weights, context.number, threads=torch.get_num_threads())
         return None, torch.from_numpy(of_rows), None, None
 
 
