@@ -12,6 +12,7 @@ from jaxtyping import Int
 from scipy.optimize import linear_sum_assignment
 
 from partdistillation.errors import InputError
+from partdistillation.functional.masks import EncodedMasks
 from partdistillation.functional.metrics import label_map
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, R, Row, SegmentRow
 from partdistillation.runs.run_folder import remembered_images
