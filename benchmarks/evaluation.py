@@ -28,9 +28,8 @@ from timing import compare, machine, peak_memory
 
 from partdistillation.data.coco import read_parts
 from partdistillation.evaluation import run as evaluation
-from partdistillation.functional.masks import EncodedMask, decode, pairwise_iou, stacked
+from partdistillation.functional.masks import EncodedMask, EncodedMasks, decode, pairwise_iou, stacked
 from partdistillation.functional.metrics import ImageMasks, average_recall
-from partdistillation.kernels.bit_masks import EncodedMasks
 from partdistillation.runs.records import ProposalRow
 from partdistillation.runs.store import read_rows
 

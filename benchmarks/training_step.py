@@ -28,7 +28,8 @@ from torch import Tensor
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
 from partdistillation.functional import matching
-from partdistillation.functional.matching import Points, Targets, criterion
+from partdistillation.functional.criterion import criterion
+from partdistillation.functional.matching import Points, Targets
 from partdistillation.models.encoder import normalize_images
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import ModelInfo

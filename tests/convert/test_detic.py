@@ -13,13 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from partdistillation.commands import main as cli
-from partdistillation.convert.detic import convert_checkpoint
-from partdistillation.convert.detic_official import infer_config, official_embeddings, translate
+from partdistillation.convert.detic import convert_checkpoint, infer_config, translate
 from partdistillation.errors import CheckpointError
 from partdistillation.functional.masks import box, decode
-from partdistillation.objects.detic import DeticObjects
+from partdistillation.objects.detic import DeticObjects, files
 from partdistillation.objects.detic.config import DeticConfig
 from partdistillation.objects.detic.network import DeticNetwork
+
+from ..parity.detic import official_embeddings
 
 CONFIG = DeticConfig(
     embed_dim=8,
@@ -70,7 +71,7 @@ def official_names() -> Iterator[str]:
 
 def to_official(network: DeticNetwork, folder: Path) -> dict[str, Tensor]:
     """The network's weights under the authors' names: what is apart here is put together again."""
-    network.save_pretrained(folder)
+    files.save(folder, network)
     published = load_file(folder / "model.safetensors")
     state = {}
     for name in official_names():
@@ -124,13 +125,13 @@ def test_a_photograph_through_the_converted_model(
     network: DeticNetwork, checkpoint: Path, tmp_path: Path
 ) -> None:
     assert cli.main(["convert", "detic", str(checkpoint), "--out", str(tmp_path / "model")]) == 0
-    again = DeticNetwork.from_pretrained(tmp_path / "model")
+    again = files.load(tmp_path / "model")
     assert again.config == CONFIG
     for name, value in network.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
 
     set_config(tmp_path / "model", min_size=120, max_size=200, max_detections=9)
-    segmenter = DeticObjects(DeticNetwork.from_pretrained(tmp_path / "model"), embed, min_score=0.3)
+    segmenter = DeticObjects(files.load(tmp_path / "model"), embed, min_score=0.3)
     image = np.random.default_rng(0).integers(0, 256, (60, 100, 3), np.uint8)
     (found,) = segmenter([image], ["car", "polar bear"])
     assert 4 <= len(found) <= 9  # without those whose mask is empty
@@ -195,7 +196,7 @@ def test_the_authors_values_from_file_to_objects(
 
     classifier = official_embeddings(state)
     names = [f"class {row}" for row in range(classifier.shape[1])]
-    detic = DeticNetwork.from_pretrained(tmp_path / "model")
+    detic = files.load(tmp_path / "model")
     segmenter = DeticObjects(detic, lambda asked: classifier[:, : len(asked)], min_score=0.02)
     resized = np.ascontiguousarray(archive["image"].transpose(1, 2, 0))
     monkeypatch.setattr(DeticNetwork, "_resize", lambda *_: resized)

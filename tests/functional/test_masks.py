@@ -23,7 +23,6 @@ from partdistillation.functional.masks import (
     encoded_box,
     from_coco,
     pairwise_iou,
-    polygons_to_mask,
     resize_mask,
 )
 
@@ -180,7 +179,7 @@ def test_refuses_other_segmentations(segmentation: Any, message: str) -> None:
 def test_refuses_sizes_without_pixels(height: int, width: int) -> None:
     uses: list[Callable[[], Mask]] = [
         lambda: decode(b"4", height, width),
-        lambda: polygons_to_mask([[0, 0, 1, 1, 1, 0]], height, width),
+        lambda: from_coco([[0, 0, 1, 1, 1, 0]], height, width),
         lambda: resize_mask(np.ones((2, 2), np.bool_), height, width),
     ]
     for use in uses:
@@ -199,16 +198,15 @@ def test_polygons_as_pycocotools_draws_them(polygons: list[list[float]], height:
     rles = coco.frPyObjects([[float(c) for c in polygon] for polygon in polygons], height, width)
     expected = np.any([coco_decode(rle) for rle in rles], axis=0)
     np.testing.assert_array_equal(from_coco(polygons, height, width), expected)
-    np.testing.assert_array_equal(polygons_to_mask(polygons, height, width), expected)
 
 
 def test_polygon_by_hand() -> None:
     expected = np.zeros((6, 8), np.bool_)
     expected[1:4, 2:7] = True
-    np.testing.assert_array_equal(polygons_to_mask([[2, 1, 7, 1, 7, 4, 2, 4]], 6, 8), expected)
+    np.testing.assert_array_equal(from_coco([[2, 1, 7, 1, 7, 4, 2, 4]], 6, 8), expected)
     expected[0, 0] = True
     np.testing.assert_array_equal(
-        polygons_to_mask([[2, 1, 7, 1, 7, 4, 2, 4], [0, 0, 1, 0, 1, 1, 0, 1]], 6, 8), expected
+        from_coco([[2, 1, 7, 1, 7, 4, 2, 4], [0, 0, 1, 0, 1, 1, 0, 1]], 6, 8), expected
     )
 
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from partdistillation.functional import matching
+from partdistillation.functional.criterion import Losses, criterion
+from partdistillation.functional.losses import LossWeights
 from partdistillation.functional.sampling import sample_features, sample_masks
 
 CASES = ["A", "B", "C", "D", "E", "F", "Hfix"]
@@ -31,7 +33,7 @@ class Case:
         self.tag = tag
         meta = self["meta"]
         self.batch, self.queries, _, self.count, self.aux = (int(v) for v in meta[:5])
-        self.weights = matching.LossWeights(*(float(v) for v in meta[7:11]))
+        self.weights = LossWeights(*(float(v) for v in meta[7:11]))
         self.targets = []
         for image in range(self.batch):
             labels = torch.from_numpy(self[f"tlabels{image}"])
@@ -74,10 +76,10 @@ def case(request: pytest.FixtureRequest, fixtures: Path) -> Case:
     return Case(fixtures / "g_criterion.npz", request.param)
 
 
-def run(case: Case, layer: int, logits: Tensor, masks: Tensor) -> matching.Losses:
+def run(case: Case, layer: int, logits: Tensor, masks: Tensor) -> Losses:
     one_hot = torch.eye(case.queries).expand(1, case.batch, -1, -1)
     groups = list(logits[None, :, None].unbind(1))
-    return matching.criterion(one_hot, masks, groups, case.targets, case.points(layer), case.weights)
+    return criterion(one_hot, masks, groups, case.targets, case.points(layer), case.weights)
 
 
 def test_losses_and_gradients(case: Case) -> None:
@@ -86,10 +88,18 @@ def test_losses_and_gradients(case: Case) -> None:
         logits = torch.from_numpy(case[f"logits{layer}"]).requires_grad_()
         masks = torch.from_numpy(case[f"masks{layer}"]).requires_grad_()
         losses = run(case, layer, logits, masks)
-        recorded = 2 * losses.classification + 5 * losses.mask + RECORDED_DICE_WEIGHT * losses.dice
+        recorded = (
+            2 * losses.terms["classification"]
+            + 5 * losses.terms["mask"]
+            + RECORDED_DICE_WEIGHT * losses.terms["dice"]
+        )
         torch.autograd.backward(recorded.sum())
         suffix = f"_{layer - 1}" if layer else ""
-        for name, value in (("ce", losses.classification), ("mask", losses.mask), ("dice", losses.dice)):
+        for name, value in (
+            ("ce", losses.terms["classification"]),
+            ("mask", losses.terms["mask"]),
+            ("dice", losses.terms["dice"]),
+        ):
             np.testing.assert_allclose(value.item(), case[f"loss_{name}{suffix}"], rtol=1e-5, atol=1e-6)
         assert logits.grad is not None
         assert masks.grad is not None
@@ -124,8 +134,8 @@ def test_single_target_isnt_lost(fixtures: Path) -> None:
     official, fixed = (Case(fixtures / "g_criterion.npz", tag) for tag in ("H", "Hfix"))
     np.testing.assert_array_equal(official["masks0"], fixed["masks0"])
     losses = run(fixed, 0, torch.from_numpy(official["logits0"]), torch.from_numpy(official["masks0"]))
-    np.testing.assert_allclose(losses.mask.item(), fixed["loss_mask"], rtol=1e-5)
-    assert not np.isclose(losses.mask.item(), official["loss_mask"])
+    np.testing.assert_allclose(losses.terms["mask"].item(), fixed["loss_mask"], rtol=1e-5)
+    assert not np.isclose(losses.terms["mask"].item(), official["loss_mask"])
 
 
 def test_total_weighs_the_terms(case: Case) -> None:

@@ -9,9 +9,11 @@ import torch
 import yaml
 from torch import Tensor
 
-from partdistillation.convert.detic_official import load_official_state_dict, official_embeddings
+from partdistillation.convert.detic import load_official_state_dict
+from partdistillation.objects.detic import files
 from partdistillation.objects.detic.network import DeticNetwork
-from partdistillation.objects.detic.steps import Steps, compute_steps
+
+from .detic import Steps, compute_steps, official_embeddings
 
 TOLERANCE = 1e-4
 
@@ -110,8 +112,8 @@ def test_masks_at_the_image_s_own_size(steps: Steps, archive: Any) -> None:
 def test_a_saved_network_is_the_same(
     network: DeticNetwork, image: np.ndarray, embeddings: Tensor, tmp_path: Path
 ) -> None:
-    network.save_pretrained(tmp_path / "detic")
-    again = DeticNetwork.from_pretrained(tmp_path / "detic")
+    files.save(tmp_path / "detic", network)
+    again = files.load(tmp_path / "detic")
     for expected, found in zip(
         network.detect_resized([image], embeddings)[0],
         again.detect_resized([image], embeddings)[0],

@@ -19,6 +19,7 @@ from partdistillation.functional.metrics import (
     label_map,
     majority_vote,
     mean_iou,
+    nan_mean,
 )
 
 Arrays = dict[str, NDArray[Any]]
@@ -92,7 +93,7 @@ def test_confusion_mapping_and_scores_equal_the_released_code(e: Arrays, tag: st
         classes.append(mean_iou(mapped))
         check_class(e, f"{tag}_perclass_{category}_", classes[-1])
     averages = average_over_classes(classes)
-    names = ("C-mIoU", "A-mIoU", "C-mACC", "A-mACC", "C-mIoPred", "A-mIoPred")
+    names = ("C-mIoU", "A-mIoU", "C-mACC", "A-mACC")
     for ours, name in zip(averages, names, strict=True):
         assert 100 * ours == pytest.approx(float(e[f"{tag}_result_{name}"]), abs=1e-9), name
 
@@ -106,10 +107,10 @@ def check_class(e: Arrays, prefix: str, scores: IouScores) -> None:
         assert 100 * values == pytest.approx(expected, abs=1e-9, nan_ok=True)
     for name, value in (
         ("mIoU", scores.mean_iou),
-        ("mACC", scores.mean_accuracy),
-        ("mIoPred", scores.mean_precision),
-        ("pACC", scores.pixel_accuracy),
-        ("fwIoU", scores.frequency_weighted_iou),
+        ("mACC", nan_mean(scores.accuracy)),
+        ("mIoPred", nan_mean(scores.precision)),
+        ("pACC", np.nansum(scores.accuracy * scores.pixels) / scores.pixels.sum()),
+        ("fwIoU", np.nansum(scores.iou * scores.pixels) / scores.pixels.sum()),
     ):
         assert 100 * value == pytest.approx(float(e[f"{prefix}{name}"]), abs=1e-9), name
 
@@ -118,8 +119,8 @@ def test_supervised_scores_equal_the_released_code(e: Arrays) -> None:
     scores = mean_iou(e["sup_conf"])
     for name, value in (
         ("mIoU", scores.mean_iou),
-        ("mACC", scores.mean_accuracy),
-        ("mIoPred", scores.mean_precision),
+        ("mACC", nan_mean(scores.accuracy)),
+        ("mIoPred", nan_mean(scores.precision)),
     ):
         assert 100 * value == pytest.approx(float(e[f"sup_total_{name}"]), abs=1e-9)
     # Known fault of the released code, not copied: there a part absent from the ground truth counts as IoU 0.

@@ -14,6 +14,7 @@ from partdistillation.errors import ConfigError
 from partdistillation.functional.masks import decode, encode
 from partdistillation.models.encoder import Encoder
 from partdistillation.objects.detic.config import DeticConfig
+from partdistillation.objects.detic.files import save
 from partdistillation.objects.detic.network import DeticNetwork
 from partdistillation.runs.records import Object, ObjectRow
 from partdistillation.stages import segments
@@ -145,7 +146,7 @@ def test_a_detic_gives_the_features_of_its_backbone(tmp_path: Path) -> None:
         pixel_mean=(0.1, 0.2, 0.3),
     )  # fmt: skip
     network = DeticNetwork.create(tiny, seed=0)
-    network.save_pretrained(tmp_path)
+    save(tmp_path, network)
     image = two_coloured(64, 96)[0]
     with torch.no_grad():
         level3, level4, _ = network.backbone(network.pixels([image])).feature_maps

@@ -7,10 +7,11 @@ from transformers import Mask2FormerConfig, ResNetConfig
 
 from partdistillation.config import TrainingConfig
 from partdistillation.data.examples import Example
+from partdistillation.functional.matching import Targets
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import ModelInfo
 from partdistillation.runs.profiling import profiled
-from partdistillation.training.objective import SetPrediction
+from partdistillation.training.objective import SetPrediction, mean_target_count
 from partdistillation.training.optim import Optimizer
 
 CPU = torch.device("cpu")
@@ -87,6 +88,13 @@ def test_chance_comes_from_the_generator_alone() -> None:
         torch.manual_seed(global_seed)
         losses.append(objective(BATCH[2], generator(seed))[0].item())
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_targets_are_counted_over_the_batch() -> None:
+    counts = [torch.zeros(count, dtype=torch.int64) for count in (3, 2)]
+    targets = [Targets(torch.zeros(len(labels), 4, 4, dtype=torch.bool), labels, labels) for labels in counts]
+    assert mean_target_count(targets, CPU) == 5
+    assert mean_target_count([], CPU) == 1
 
 
 def test_its_steps_are_profiled() -> None:

@@ -60,8 +60,8 @@ def _reason(error: Exception) -> str:
 
 def count_layers(names: Iterable[str], pattern: str) -> int:
     """How many layers there are: one more than the largest index that `pattern` finds in the names."""
-    found = (re.match(pattern, name) for name in names)
-    return 1 + max((int(match[1]) for match in found if match), default=-1)
+    matches = (re.match(pattern, name) for name in names)
+    return 1 + max((int(match[1]) for match in matches if match), default=-1)
 
 
 class _ArraysOnly(pickle.Unpickler):

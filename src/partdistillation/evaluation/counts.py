@@ -12,7 +12,7 @@ from partdistillation.evaluation.bootstrap import WEIGHTS
 from partdistillation.evaluation.parts import PredictedPart, TruePart
 from partdistillation.evaluation.scores import CategoryScore, PartScore
 from partdistillation.functional.clustering_scores import adjusted_rand_index, normalized_mutual_information
-from partdistillation.functional.masks import stacked
+from partdistillation.functional.masks import EncodedMasks, stacked
 from partdistillation.functional.metrics import (
     IouScores,
     apply_mapping,
@@ -22,7 +22,6 @@ from partdistillation.functional.metrics import (
     majority_vote,
     mean_iou,
 )
-from partdistillation.kernels.bit_masks import EncodedMasks
 
 _BACKGROUND = None
 

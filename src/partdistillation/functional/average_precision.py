@@ -7,10 +7,9 @@ over the same order of detections.
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, UInt8
-from numpy.typing import NDArray
 
 from partdistillation.functional.metrics import IOU_THRESHOLDS, take_parts
-from partdistillation.kernels.compiled import compiled
+from partdistillation.kernels import counting
 
 RECALLS: Float64[np.ndarray, " recall"] = np.linspace(0.0, 1.0, 101)
 MAX_DETECTIONS = 100
@@ -53,53 +52,12 @@ def average_precisions(
     ranked = hits[order]
     places = [np.flatnonzero(column) for column in ranked.T]
     starts = np.cumsum([0, *map(len, places)])
-    counting = np.flatnonzero(positives)  # often few of many images
-    return _precisions(
+    labelled = np.flatnonzero(positives)  # often few of many images
+    return counting.precisions(
         np.concatenate([np.zeros(0, np.int64), *places]),
         starts,
         images[order],
         np.ascontiguousarray(weights),
-        weights[:, counting].astype(np.int64) @ positives[counting],
+        weights[:, labelled].astype(np.int64) @ positives[labelled],
         RECALLS,
     )
-
-
-@compiled
-def _precisions(
-    places: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    images: NDArray[np.int64],
-    weights: NDArray[np.uint8],
-    positives: NDArray[np.int64],
-    recalls: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Precision is highest at hits: only they are looked at, from the last to the first.
-
-    `places[starts[t]:starts[t + 1]]` are the ranks of the hits at threshold t.
-    """
-    found = np.full((len(weights), len(starts) - 1), np.nan)
-    counted = np.empty(len(images), np.int64)
-    for replicate in range(len(weights)):
-        if positives[replicate] == 0:
-            continue
-        total = 0
-        for rank in range(len(images)):
-            total += weights[replicate, images[rank]]
-            counted[rank] = total
-        for threshold in range(len(starts) - 1):
-            first, last = starts[threshold], starts[threshold + 1]
-            right = 0
-            for i in range(first, last):
-                right += weights[replicate, images[places[i]]]
-            best, summed, level = 0.0, 0.0, len(recalls) - 1
-            while level >= 0 and recalls[level] > right / positives[replicate]:
-                level -= 1
-            for i in range(last - 1, first - 1, -1):
-                best = max(best, right / (counted[places[i]] + np.spacing(1.0)))
-                right -= weights[replicate, images[places[i]]]
-                before = right / positives[replicate] if i > first else -1.0
-                while level >= 0 and recalls[level] > before:
-                    summed += best
-                    level -= 1
-            found[replicate, threshold] = summed / len(recalls)
-    return found

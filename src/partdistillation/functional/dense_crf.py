@@ -2,6 +2,9 @@
 
 Mean-field inference with Potts compatibility and two Gaussian kernels, one over position and one over
 position and colour, each normalized symmetrically. Model, parameters and approximations are pydensecrf's.
+
+All pixels' probabilities Q are updated at once: Q = softmax(unary + sum_k weight_k * filter_k(Q)), from
+Q = softmax(unary). `kernels.mean_field` does it, filtering on `kernels.permutohedral`'s lattice.
 """
 
 import math

@@ -104,21 +104,21 @@ def kmeans_batch(
         ConfigError: as `kmeans`.
     """
     _check_settings(k, restarts)
-    found: list[Clustering | None] = []
+    clusterings: list[Clustering | None] = []
     batch = []
     for index, points in enumerate(objects):
         with naming_object(index):
             batch.append(_checked(points))
-        found.append(_of_distinct(batch[-1], k))
-    rest = [index for index, clustering in enumerate(found) if clustering is None]
+        clusterings.append(_of_distinct(batch[-1], k))
+    rest = [index for index, clustering in enumerate(clusterings) if clustering is None]
     if rest:
         with single_thread(batch[0].device):
-            clusterings = _best_of_restarts(
+            of_rest = _best_of_restarts(
                 [batch[index] for index in rest], k, restarts, [seeds[index] for index in rest]
             )
-        for index, clustering in zip(rest, clusterings, strict=True):
-            found[index] = clustering
-    return [clustering for clustering in found if clustering is not None]
+        for index, clustering in zip(rest, of_rest, strict=True):
+            clusterings[index] = clustering
+    return [clustering for clustering in clusterings if clustering is not None]
 
 
 @contextmanager
@@ -192,7 +192,7 @@ def _best_of_restarts(
 ) -> list[Clustering]:
     # Distances are expanded to |x|^2 - 2 x.c + |c|^2: far from the origin that would lose float32's digits.
     means = [points.mean(dim=0) for points in objects]
-    points = _padded([one - mean for one, mean in zip(objects, means, strict=True)])
+    points = _padded([values - mean for values, mean in zip(objects, means, strict=True)])
     spread = _principal(points, max(LEAST_DIRECTIONS, 4 * k))
     descent = _best(_descend(spread, _plus_plus(spread, k, restarts, seeds)))
     if spread is not points:
@@ -200,8 +200,8 @@ def _best_of_restarts(
         nowhere = points.values.new_zeros(*counts.shape, points.values.shape[2])
         descent = _descend(points, _means(points, members, counts, nowhere))
     return [
-        Clustering(centroids + mean, assignment[: len(one)], float(inertia))
-        for centroids, mean, assignment, one, inertia in zip(
+        Clustering(centroids + mean, assignment[: len(values)], float(inertia))
+        for centroids, mean, assignment, values, inertia in zip(
             descent.centroids[:, 0], means, descent.assignments[:, 0], objects, descent.inertias, strict=True
         )
     ]
@@ -211,8 +211,8 @@ def _best(descent: _Descent) -> _Descent:
     """The best restart of each object."""
     ties = descent.inertias <= descent.inertias.amin(dim=1, keepdim=True) * (1 + TIE)
     best = ties.int().argmax(dim=1)
-    each = torch.arange(len(best), device=best.device)
-    return _Descent(*(values[each, best][:, None] for values in descent))
+    objects = torch.arange(len(best), device=best.device)
+    return _Descent(*(values[objects, best][:, None] for values in descent))
 
 
 def _padded(objects: Sequence[Tensor]) -> _Points:
@@ -299,11 +299,11 @@ def _descend(points: _Points, centroids: Tensor) -> _Descent:
         distances_moved = _distances(points, moved)
         inertias_moved = _own(points, trial, distances_moved).sum(dim=2, dtype=torch.float64)
         better = going[:, columns] & (inertias_moved < inertias[:, columns] * (1 - TOLERANCE))
-        one, column = better.nonzero(as_tuple=True)
-        won = one, columns[column]
-        centroids[won], assignments[won] = moved[one, column], trial[one, column]
-        distances[won], sizes[won] = distances_moved[one, column], counts[one, column]
-        inertias[won] = inertias_moved[one, column]
+        row, column = better.nonzero(as_tuple=True)
+        won = row, columns[column]
+        centroids[won], assignments[won] = moved[row, column], trial[row, column]
+        distances[won], sizes[won] = distances_moved[row, column], counts[row, column]
+        inertias[won] = inertias_moved[row, column]
         going[:, columns] &= better | ~lloyd[:, columns]
         lloyd[:, columns] |= ~better
         trial = _reassigned(
@@ -367,8 +367,8 @@ def _refilled(points: _Points, assignments: Tensor, distances: Tensor) -> tuple[
         return assignments, members, counts
     assignments = assignments.clone()
     farness = _own(points, assignments, distances).masked_fill_(~points.real[:, None], -1)
-    for one, restart, cluster in empty:
-        farthest = farness[one, restart].argmax()
-        assignments[one, restart, farthest] = cluster
-        farness[one, restart, farthest] = -1
+    for index, restart, cluster in empty:
+        farthest = farness[index, restart].argmax()
+        assignments[index, restart, farthest] = cluster
+        farness[index, restart, farthest] = -1
     return assignments, *_members(points, assignments, distances.shape[2])

@@ -39,8 +39,8 @@ def nominal_tally(counts: Integer[np.ndarray, "unit value"]) -> Float64[np.ndarr
 
 def alpha_of(tallies: Float64[np.ndarray, "set tally"]) -> Float64[np.ndarray, " set"]:
     """Alpha from `nominal_tally`; NaN as `nominal_alpha`."""
-    observed, given = tallies[:, 0], tallies[:, 1:]
-    total = given.sum(axis=1)
-    expected = total**2 - (given**2).sum(axis=1)
+    observed, ratings = tallies[:, 0], tallies[:, 1:]
+    total = ratings.sum(axis=1)
+    expected = total**2 - (ratings**2).sum(axis=1)
     alpha: Float64[np.ndarray, " set"] = 1 - (total - 1) * observed / np.where(expected > 0, expected, np.nan)
     return alpha

@@ -7,18 +7,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64, Int64, UInt8
 from pycocotools import mask as coco
 
 from partdistillation.errors import InputError
-from partdistillation.kernels.bit_masks import (
-    EncodedMasks,
-    encoded_ious,
-    pack,
-    shared_pixels,
-    shared_with_encoded,
-)
-from partdistillation.kernels.run_lengths import check_size, checked, fill, parse, unpack
+from partdistillation.functional.run_lengths import check_size, checked, fill, parse, unpack
+from partdistillation.kernels import bit_masks
 
 
 class EncodedMask(NamedTuple):
@@ -31,6 +25,14 @@ class EncodedMask(NamedTuple):
     @property
     def shape(self) -> tuple[int, int]:
         return self.height, self.width
+
+
+class EncodedMasks(NamedTuple):
+    """Masks of one size as COCO's compressed run-length encodings."""
+
+    counts: Sequence[bytes]
+    height: int
+    width: int
 
 
 Mask = Bool[np.ndarray, "height width"] | EncodedMask
@@ -93,9 +95,9 @@ def union(masks: Sequence[Mask]) -> Mask:
         any_of_them: Bool[np.ndarray, "height width"] = np.logical_or.reduce(together)
         return any_of_them
     counts, *size = together
-    for one in counts:
-        checked(unpack(one), *size)  # pycocotools doesn't
-    merged: bytes = coco.merge([{"size": size, "counts": one} for one in counts])["counts"]
+    for encoding in counts:
+        checked(unpack(encoding), *size)  # pycocotools doesn't
+    merged: bytes = coco.merge([{"size": size, "counts": encoding} for encoding in counts])["counts"]
     return EncodedMask(merged, *size)
 
 
@@ -127,11 +129,11 @@ def encoded_from_coco(segmentation: object, height: int, width: int) -> EncodedM
                 )
             return EncodedMask(_compressed(counts, height, width), height, width)
         case {}:
-            found = f"the keys {sorted(map(str, segmentation))}"
+            other = f"the keys {sorted(map(str, segmentation))}"
         case _:
-            found = type(segmentation).__name__
+            other = type(segmentation).__name__
     raise InputError(
-        f'Expected a segmentation as a list of polygons or as {{"size", "counts"}}, found {found}.'
+        f'Expected a segmentation as a list of polygons or as {{"size", "counts"}}, found {other}.'
     )
 
 
@@ -148,19 +150,8 @@ def _compressed(counts: object, height: int, width: int) -> bytes:
     return compressed
 
 
-def polygons_to_mask(
-    polygons: Sequence[object], height: int, width: int
-) -> Bool[np.ndarray, "{height} {width}"]:
-    """The union of polygons, each [x0, y0, x1, y1, ...] in pixels; drawn by pycocotools' rule.
-
-    Raises:
-        InputError: no polygon, fewer than 3 points, an odd number of coordinates, a coordinate that isn't a
-            finite number or lies farther outside the image than its longer side.
-    """
-    return decode(_merged_polygons(polygons, height, width), height, width)
-
-
 def _merged_polygons(polygons: Sequence[object], height: int, width: int) -> bytes:
+    """The union of polygons, each [x0, y0, x1, y1, ...] in pixels; drawn by pycocotools' rule."""
     check_size(height, width)
     if not polygons:
         raise InputError("Expected at least one polygon, found none; leave out annotations without a region.")
@@ -225,21 +216,57 @@ def pairwise_iou(
     sizes = [masks[1:] if isinstance(masks, EncodedMasks) else masks.shape[1:] for masks in (a, b)]
     if sizes[0] != sizes[1]:
         raise InputError(f"Expected masks of one size, found {sizes[0]} and {sizes[1]}; resize one of them.")
-    if isinstance(b, EncodedMasks):
-        if isinstance(a, EncodedMasks) and len(a.counts) > len(b.counts):
-            return encoded_ious(b, a).T
-        if isinstance(a, EncodedMasks):
-            return encoded_ious(a, b)
-        packed = pack(a.transpose(0, 2, 1))
-        intersection, areas = shared_with_encoded(packed, b)
-    elif isinstance(a, EncodedMasks):
-        return pairwise_iou(b, a).T
-    else:
-        packed, others = pack(a), pack(b)
-        intersection, areas = shared_pixels(packed, others), others.areas
-    union = packed.areas[:, None] + areas - intersection
-    iou: Float64[np.ndarray, "n m"] = intersection / np.maximum(union, 1)
+    if isinstance(a, EncodedMasks) or isinstance(b, EncodedMasks):
+        return _encoded_iou(_encoded(a), _encoded(b))
+    packed, others = bit_masks.pack(a), bit_masks.pack(b)
+    shared = bit_masks.shared_pixels(packed, others)
+    iou: Float64[np.ndarray, "n m"] = shared / np.maximum(packed.areas[:, None] + others.areas - shared, 1)
     return iou
+
+
+def _encoded_iou(a: EncodedMasks, b: EncodedMasks) -> Float64[np.ndarray, "n m"]:
+    if len(a.counts) > len(b.counts):  # many cost no memory there
+        return _encoded_iou(b, a).T
+    ious = np.empty((len(a.counts), len(b.counts)))
+    unusable = bit_masks.write_ious(*_text(a), *_text(b), a.height * a.width, ious)
+    if unusable >= 0:
+        raise _refusal([*a.counts, *b.counts][unusable], a)
+    return ious
+
+
+def paint(masks: EncodedMasks, labels: Sequence[int]) -> Int64[np.ndarray, "height width"]:
+    """A map with every mask's label inside it, 0 elsewhere; where masks overlap, the later one's.
+
+    Raises:
+        InputError: an encoding is damaged.
+    """
+    painted = np.zeros((masks.width, masks.height), dtype=np.int64)
+    unusable = bit_masks.paint(*_text(masks), np.array(labels, dtype=np.int64), painted.ravel())
+    if unusable >= 0:
+        raise _refusal(masks.counts[unusable], masks)
+    return painted.T
+
+
+def _encoded(masks: Bool[np.ndarray, "n height width"] | EncodedMasks) -> EncodedMasks:
+    if isinstance(masks, EncodedMasks):
+        return masks
+    return EncodedMasks([encode(mask) for mask in masks], masks.shape[1], masks.shape[2])
+
+
+def _text(masks: EncodedMasks) -> tuple[UInt8[np.ndarray, " character"], Int64[np.ndarray, " mask"]]:
+    """The characters of all encodings in a row, and how many each has."""
+    check_size(masks.height, masks.width)
+    text = np.frombuffer(b"".join(masks.counts), dtype=np.uint8)
+    return text, np.fromiter(map(len, masks.counts), np.int64, len(masks.counts))
+
+
+def _refusal(counts: bytes, masks: EncodedMasks) -> Exception:
+    """What is wrong with an encoding of such masks that can't be used."""
+    try:
+        checked(unpack(counts), masks.height, masks.width)
+    except InputError as error:
+        return error
+    return AssertionError(f"expected the encoding {counts!r} to be refused")
 
 
 def _coordinates(polygon: object, longer_side: int) -> list[float]:

@@ -11,12 +11,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from partdistillation.functional.masks import pairwise_iou
-from partdistillation.kernels.bit_masks import EncodedMasks, paint
-from partdistillation.kernels.compiled import compiled
+from partdistillation.functional.masks import EncodedMasks, paint, pairwise_iou
+from partdistillation.kernels import counting
 
 Protocol = Literal["strict", "paper"]
 
@@ -65,7 +63,7 @@ class RecallCounter:
             )
         self.ks = tuple(ks)
         self.protocol = protocol
-        self._found = {k: np.zeros(len(IOU_THRESHOLDS), dtype=np.int64) for k in self.ks}
+        self._hits = {k: np.zeros(len(IOU_THRESHOLDS), dtype=np.int64) for k in self.ks}
         self._positives = 0
         self._images = 0
 
@@ -78,8 +76,8 @@ class RecallCounter:
             return
         self._images += 1
         self._positives += len(overlaps)
-        for k, found in counted.items():
-            self._found[k] += found
+        for k, hits in counted.items():
+            self._hits[k] += hits
 
     def count(
         self, overlaps: Float[np.ndarray, "truth proposal"], scores: Float[np.ndarray, " proposal"]
@@ -94,9 +92,7 @@ class RecallCounter:
 
     def result(self) -> Recall:
         """The recalls of all images so far; NaN where no true part was counted."""
-        recalls = {
-            k: tuple((found / (self._positives or np.nan)).tolist()) for k, found in self._found.items()
-        }
+        recalls = {k: tuple((hits / (self._positives or np.nan)).tolist()) for k, hits in self._hits.items()}
         return Recall(recalls, self._positives, self._images)
 
 
@@ -132,26 +128,7 @@ def _count_by_score(
 def take_parts(ranked: Float[np.ndarray, "truth proposal"]) -> Int[np.ndarray, "proposal threshold"]:
     """1 where a proposal (best first) takes a free true part at an IoU threshold, as pycocotools does."""
     limits = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
-    return _hits(np.ascontiguousarray(ranked.T, dtype=np.float64), limits)
-
-
-@compiled
-def _hits(ranked: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Whether each proposal (rows, best first) takes a true part (columns) at each threshold."""
-    proposals, parts = ranked.shape
-    hits = np.zeros((proposals, len(limits)), np.int64)
-    free = np.empty(parts, np.bool_)
-    for i in range(len(limits)):
-        free[:] = True
-        for j in range(proposals):
-            best, most = -1, limits[i]
-            for part in range(parts):
-                if free[part] and ranked[j, part] >= most:  # of equals the last, as pycocotools
-                    best, most = part, ranked[j, part]
-            if best >= 0:
-                free[best] = False
-                hits[j, i] = 1
-    return hits
+    return counting.take_free(np.ascontiguousarray(ranked.T, dtype=np.float64), limits)
 
 
 def _count_by_overlap(
@@ -201,30 +178,13 @@ def confusion_matrix(
     order: Literal["F", "C"] = "F" if predicted.flags.f_contiguous and truth.flags.f_contiguous else "C"
     counts = np.zeros((num_predicted + 1, num_truth + 1), dtype=np.int64)
     rows, columns = (labels.ravel(order).astype(np.int64, copy=False) for labels in (predicted, truth))
-    if _count(rows, columns, counts):
+    if counting.count_pairs(rows, columns, counts):
         return counts
     for name, labels, parts in (("predicted", predicted, num_predicted), ("truth", truth, num_truth)):
         if not 0 <= labels.min() <= labels.max() <= parts:
-            found = f"{labels.min()}..{labels.max()}"
-            raise ValueError(f"expected {name} labels 0..{parts}, found {found}; renumber them")
+            labelled = f"{labels.min()}..{labels.max()}"
+            raise ValueError(f"expected {name} labels 0..{parts}, found {labelled}; renumber them")
     raise AssertionError("expected a label out of range")
-
-
-@compiled
-def _count(predicted: NDArray[np.int64], truth: NDArray[np.int64], counts: NDArray[np.int64]) -> bool:
-    """Add pixels to `counts`; False if a label has no place there."""
-    rows, columns = counts.shape
-    start = 0
-    while start < len(predicted):
-        row, column = predicted[start], truth[start]
-        if row < 0 or row >= rows or column < 0 or column >= columns:
-            return False
-        end = start + 1
-        while end < len(predicted) and predicted[end] == row and truth[end] == column:
-            end += 1
-        counts[row - 1 if row else rows - 1, column - 1 if column else columns - 1] += end - start
-        start = end
-    return True
 
 
 def majority_vote(confusion: Num[np.ndarray, "rows columns"]) -> Int[np.ndarray, " rows-1"]:
@@ -277,27 +237,6 @@ class IouScores:
         """Mean over the parts that are in the ground truth."""
         return nan_mean(self.iou)
 
-    @property
-    def mean_accuracy(self) -> float:
-        return nan_mean(self.accuracy)
-
-    @property
-    def mean_precision(self) -> float:
-        return nan_mean(self.precision)
-
-    @property
-    def pixel_accuracy(self) -> float:
-        """Share of all parts' pixels that were found."""
-        return self._weighted(self.accuracy)
-
-    @property
-    def frequency_weighted_iou(self) -> float:
-        return self._weighted(self.iou)
-
-    def _weighted(self, values: Float[np.ndarray, " part"]) -> float:
-        total = self.pixels.sum()
-        return float(np.nansum(values * self.pixels) / total) if total else float("nan")
-
 
 def mean_iou(confusion: Num[np.ndarray, "rows columns"]) -> IouScores:
     """Per-part IoU, accuracy and precision of a mapped confusion matrix; `.mean_iou` is the class's mIoU.
@@ -326,18 +265,15 @@ class Averages(NamedTuple):
     a_miou: float
     c_macc: float
     a_macc: float
-    c_precision: float
-    a_precision: float
 
 
 def average_over_classes(classes: Sequence[IouScores]) -> Averages:
     """Average per-class scores in both ways that the released code prints (C-mIoU, A-mIoU, ...)."""
 
-    def both(kind: Literal["iou", "accuracy", "precision"]) -> tuple[float, float]:
-        values: list[Float[np.ndarray, " part"]] = [getattr(scores, kind) for scores in classes]
+    def both(values: Sequence[np.ndarray]) -> tuple[float, float]:
         return nan_mean([nan_mean(v) for v in values]), nan_mean([x for v in values for x in v])
 
-    return Averages(*both("iou"), *both("accuracy"), *both("precision"))
+    return Averages(*both([scores.iou for scores in classes]), *both([scores.accuracy for scores in classes]))
 
 
 def nan_mean(values: Iterable[float]) -> float:

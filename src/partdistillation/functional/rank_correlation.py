@@ -40,8 +40,8 @@ def spearman(
         return Correlation(value, float("nan"), float("nan"), len(x))
     members = [np.flatnonzero(places == group) for group in range(len(names))]
     drawn = np.random.default_rng(seed).integers(0, len(names), (replicates, len(names)))
-    found = np.array([_resampled(x, y, members, groups) for groups in drawn])
-    low, high = np.nanquantile(found, (0.025, 0.975))
+    correlations = np.array([_resampled(x, y, members, groups) for groups in drawn])
+    low, high = np.nanquantile(correlations, (0.025, 0.975))
     return Correlation(value, float(low), float(high), len(x))
 
 

@@ -104,14 +104,14 @@ def unique_parts(
     _check(mask_logits, scores, object_mask)
     queries = assign_pixels(mask_logits, scores, object_mask)
     label_map = torch.where(object_mask, labels[queries], -1)
-    found, masks = _split(label_map)
+    parts, masks = _split(label_map)
     used = torch.zeros_like(scores, dtype=torch.bool)
     used[queries[object_mask]] = True
-    candidates = torch.where(used & (labels == found[:, None]), scores, -torch.inf)
+    candidates = torch.where(used & (labels == parts[:, None]), scores, -torch.inf)
     best = candidates.amax(dim=1)
     ratios = _ratios(masks, object_mask)
     kept = _filter(ratios, best, min_ratio, min_score, keep_all_if_none)
-    return Parts(found[kept], masks[kept], best[kept], ratios[kept])
+    return Parts(parts[kept], masks[kept], best[kept], ratios[kept])
 
 
 def part_probabilities(

@@ -3,12 +3,11 @@
 Pixel centres lie at (i + .5) / size; outside the map there is zero, as `grid_sample` has it.
 """
 
-from typing import Any
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from partdistillation.kernels.tracing import takes_kernel
 
 _MOST_PIXELS = 2**22
 """Of masks that are held as numbers at a time: 16 MiB."""
@@ -23,12 +22,11 @@ def sample_features(
     """
     pixels, weights = _neighbors(points, *features.shape[2:])
     rows = features.flatten(2).transpose(1, 2)
-    sampled: Tensor
-    if rows.device.type == "cpu" and rows.dtype == torch.float32:
-        sampled = _SumsOnCpu.apply(rows, pixels, weights)  # type: ignore[no-untyped-call]
-    else:
-        sampled = _weighted_sums(rows, pixels, weights.to(rows))
-    return sampled
+    if takes_kernel(rows):
+        from partdistillation.kernels.scatter import with_scattered_gradient  # imports numba
+
+        return with_scattered_gradient(_weighted_sums, rows, pixels, weights)
+    return _weighted_sums(rows, pixels, weights.to(rows))
 
 
 def sample_masks(
@@ -37,7 +35,7 @@ def sample_masks(
     """Binary masks at points shared by all of them."""
     grid = (2 * points - 1)[None, None]
     some = torch.split(masks, max(1, _MOST_PIXELS // masks.shape[1:].numel()))
-    sampled = [nn.functional.grid_sample(one[None].to(points), grid, align_corners=False) for one in some]
+    sampled = [nn.functional.grid_sample(few[None].to(points), grid, align_corners=False) for few in some]
     return torch.cat(sampled, dim=1)[0, :, 0]
 
 
@@ -56,7 +54,7 @@ def _neighbors(
     columns, across = _beside(points[..., 0], width)
     rows, down = _beside(points[..., 1], height)
     pixels = torch.stack([row * width + column for row in rows for column in columns], dim=-1)
-    return pixels, torch.stack([one * other for one in down for other in across], dim=-1)
+    return pixels, torch.stack([vertical * horizontal for vertical in down for horizontal in across], dim=-1)
 
 
 def _beside(
@@ -84,24 +82,3 @@ def _weighted_sums(
         mode="sum",
     )
     return sums.view(*pixels.shape[:2], -1)
-
-
-class _SumsOnCpu(torch.autograd.Function):
-    """`_weighted_sums`, whose gradient PyTorch sorts the pixels for; numba is imported when first needed."""
-
-    @staticmethod
-    def forward(context: Any, rows: Tensor, pixels: Tensor, weights: Tensor) -> Tensor:
-        context.save_for_backward(pixels, weights)
-        context.number = rows.shape[1]
-        return _weighted_sums(rows.detach(), pixels, weights)
-
-    @staticmethod
-    @once_differentiable
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from partdistillation.kernels.scatter import scatter
-
-        pixels, weights = (one.numpy() for one in context.saved_tensors)
-        found = scatter(
-            gradient.contiguous().numpy(), pixels, weights, context.number, threads=torch.get_num_threads()
-        )
-        return torch.from_numpy(found), None, None

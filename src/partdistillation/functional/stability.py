@@ -69,11 +69,11 @@ def cluster_stability(points: Float[np.ndarray, "n dim"], *, most: int, seed: in
     distinct = len(np.unique(points, axis=0))
     counts = range(2, min(most, len(points) // POINTS_PER_CLUSTER, distinct) + 1)
     halves = [half for _ in range(REPEATS) for half in np.array_split(random.permutation(len(points)), 2)]
-    found = [_agreements(torch.from_numpy(points), halves, count, seed) for count in counts]
+    agreements = [_agreements(torch.from_numpy(points), halves, count, seed) for count in counts]
     return Stability(
         tuple(counts),
-        tuple(float(values.mean()) for values in found),
-        tuple(float(values.std(ddof=1)) / REPEATS**0.5 for values in found),
+        tuple(float(values.mean()) for values in agreements),
+        tuple(float(values.std(ddof=1)) / REPEATS**0.5 for values in agreements),
     )
 
 
@@ -82,9 +82,9 @@ def _agreements(
 ) -> Float[np.ndarray, " repeat"]:
     """Of each halving, how far the two halves' clusters agree on all points."""
     seeds = [seed * len(halves) + place for place in range(len(halves))]
-    found = kmeans_batch([points[half] for half in halves], count, restarts=_RESTARTS, seeds=seeds)
-    labels = np.stack([_nearest(points, clustering.centroids) for clustering in found])
-    tables = np.zeros((len(found) // 2, count, count), np.int64)
+    clusterings = kmeans_batch([points[half] for half in halves], count, restarts=_RESTARTS, seeds=seeds)
+    labels = np.stack([_nearest(points, clustering.centroids) for clustering in clusterings])
+    tables = np.zeros((len(clusterings) // 2, count, count), np.int64)
     for table, first, second in zip(tables, labels[::2], labels[1::2], strict=True):
         np.add.at(table, (first, second), 1)
     return adjusted_rand_index(tables)

@@ -44,7 +44,7 @@ def clustering_loss(
         targets = _window_mean(scores * inside, window) / _window_mean(inside, window).clamp(min=1e-3)
     at_points, targets = (_at(maps, points)[:, visible] for maps in (scores, targets))
     with torch.no_grad():
-        codes = torch.stack([sinkhorn(one) for one in targets])
+        codes = torch.stack([sinkhorn(target) for target in targets])
     predictions = (at_points / TEMPERATURE).log_softmax(dim=-1)
     if not visible.any():
         return predictions.sum()

@@ -1,32 +1,22 @@
 """Binary masks with 64 pixels a word: how many pixels masks share, counted without decoding them.
 
-Of a mask's words only those from its first to its last pixel are kept. Pixels are in rows or in columns,
-whichever they came in; what is counted must agree in that.
+Of a mask's words only those from its first to its last pixel are kept. Encodings are COCO's, by the rules of
+`functional.run_lengths`: the characters of all in a row, and how many each has. What isn't an encoding of as
+many pixels is told by its place.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, UInt64
+from jaxtyping import Bool, Int64, UInt64
 from numpy.typing import NDArray
 
-from partdistillation.errors import InputError
 from partdistillation.kernels.compiled import compiled
-from partdistillation.kernels.run_lengths import check_size, checked, unpack
 
 _Words = NDArray[np.uint64]
 _Ints = NDArray[np.int64]
 
 _BITS = 64
-
-
-class EncodedMasks(NamedTuple):
-    """Masks of one size as COCO's compressed run-length encodings (`counts`), which go down the columns."""
-
-    counts: Sequence[bytes]
-    height: int
-    width: int
 
 
 class BitMasks(NamedTuple):
@@ -42,7 +32,7 @@ class BitMasks(NamedTuple):
 
 
 def pack(masks: Bool[np.ndarray, "mask _ _"]) -> BitMasks:
-    """Pack masks in the order that they have in memory; transpose them first to have columns."""
+    """Pack masks, row by row."""
     pixels = masks.shape[1] * masks.shape[2]
     width = -(-pixels // _BITS)
     octets = np.zeros((len(masks), 8 * width), dtype=np.uint8)
@@ -51,72 +41,9 @@ def pack(masks: Bool[np.ndarray, "mask _ _"]) -> BitMasks:
     return BitMasks(words.ravel(), *_trimmed(words))
 
 
-def paint(masks: EncodedMasks, labels: Sequence[int]) -> Int64[np.ndarray, "height width"]:
-    """A map with every mask's label inside it, 0 elsewhere; where masks overlap, the later one's.
-
-    Raises:
-        InputError: one isn't an encoding of a mask of this size.
-    """
-    unusable, runs, number, _ = _parsed(*_text(masks))
-    if unusable >= 0:
-        raise _refusal(masks, unusable)
-    painted = np.zeros((masks.width, masks.height), dtype=np.int64)
-    _paint(runs, number, np.array(labels, dtype=np.int64), painted.ravel())
-    return painted.T
-
-
-def _text(masks: EncodedMasks) -> tuple[NDArray[np.uint8], _Ints, int]:
-    """All encodings in a row, how long each is, and the number of pixels that each is to fill."""
-    check_size(masks.height, masks.width)
-    text = np.frombuffer(b"".join(masks.counts), dtype=np.uint8)
-    lengths = np.fromiter(map(len, masks.counts), np.int64, len(masks.counts))
-    return text, lengths, masks.height * masks.width
-
-
-def _refusal(masks: EncodedMasks, unusable: int) -> Exception:
-    """What is wrong with an encoding that can't be used."""
-    try:
-        checked(unpack(masks.counts[unusable]), masks.height, masks.width)
-    except InputError as error:
-        return error
-    return AssertionError(f"expected the encoding {masks.counts[unusable]!r} to be refused")
-
-
 def shared_pixels(a: BitMasks, b: BitMasks) -> Int64[np.ndarray, "n m"]:
     """How many pixels each mask of `a` shares with each of `b`."""
     return _shared(*a[:4], *b[:4])
-
-
-def shared_with_encoded(
-    a: BitMasks, b: EncodedMasks
-) -> tuple[Int64[np.ndarray, "n m"], Int64[np.ndarray, " m"]]:
-    """As `shared_pixels`, and the pixels of each of `b`, which are packed one at a time: many cost no memory.
-
-    Raises:
-        InputError: as `paint`.
-    """
-    unusable, shared, areas = _shared_encoded(*_text(b), *a[:4])
-    if unusable >= 0:
-        raise _refusal(b, unusable)
-    return shared, areas
-
-
-def encoded_ious(a: EncodedMasks, b: EncodedMasks) -> Float64[np.ndarray, "n m"]:
-    """Intersection over union of each mask of `a` with each of `b`; 0 where both are empty.
-
-    All in one call of a kernel: for the few small masks of an image, calls are what takes time. Many in `b`
-    cost no memory.
-
-    Raises:
-        InputError: as `paint`.
-    """
-    ious = np.empty((len(a.counts), len(b.counts)))
-    (text, lengths, pixels), (others, their_lengths, _) = _text(a), _text(b)
-    unusable = _ious(text, lengths, others, their_lengths, pixels, ious)
-    if unusable >= 0:
-        one, number = (a, unusable) if unusable < len(a.counts) else (b, unusable - len(a.counts))
-        raise _refusal(one, number)
-    return ious
 
 
 @compiled
@@ -236,12 +163,17 @@ def _filled(runs: _Ints, number: _Ints) -> tuple[_Words, _Ints, _Ints, _Ints]:
 
 
 @compiled
-def _paint(runs: _Ints, number: _Ints, labels: _Ints, painted: _Ints) -> None:
+def paint(text: NDArray[np.uint8], lengths: _Ints, labels: _Ints, painted: _Ints) -> int:
+    """Write each mask's label inside it, down the columns; gives the first unusable encoding, or -1."""
+    unusable, runs, number, _ = _parsed(text, lengths, len(painted))
+    if unusable >= 0:
+        return unusable
     run = 0
     for i in range(len(number)):
         for _ in range(number[i]):
             painted[runs[run, 0] : runs[run, 1]] = labels[i]
             run += 1
+    return -1
 
 
 @compiled
@@ -293,11 +225,15 @@ def _shared_encoded(
 
 
 @compiled
-def _ious(
+def write_ious(
     text: NDArray[np.uint8], lengths: _Ints, others: NDArray[np.uint8], their_lengths: _Ints, pixels: int,
     ious: NDArray[np.float64],
 ) -> int:  # fmt: skip
-    """Write the IoUs; gives the first unusable encoding, counted through both, or -1."""
+    """Write each pair's intersection over union; gives the first unusable encoding, through both, or -1.
+
+    All in one call: for the few small masks of an image, calls are what takes time. Many of the others cost
+    no memory: they are packed one at a time.
+    """
     unusable, runs, number, areas = _parsed(text, lengths, pixels)
     if unusable >= 0:
         return unusable

@@ -8,11 +8,14 @@ is inside. What a head computes doesn't depend on the threads, nor on what is co
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float32
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from partdistillation.kernels.compiled import compiled_loosely
 from partdistillation.kernels.lanes import Lanes, operations
@@ -34,8 +37,8 @@ _Integers = NDArray[np.int64]
 class _Layout(NamedTuple):
     """Where things are in a head's block. Places (x, y) count from the first pixel of the level's border."""
 
-    sizes: _Integers
-    """Height and width of each level."""
+    places: _Integers
+    """The row of the block that each pixel has."""
     positions: _Floats
     """Of each pixel: its own position in each level, once for each of the points there, x and y by turns."""
     limits: _Floats
@@ -45,6 +48,35 @@ class _Layout(NamedTuple):
     starts: _Integers
     """The first row of the level, for each point of all levels."""
     rows: int
+
+
+def attention(
+    values: Float32[Tensor, "batch pixel head channel"],
+    offsets: Float32[Tensor, "batch pixel head places"],
+    logits: Float32[Tensor, "batch pixel head points"],
+    sizes: Sizes,
+) -> Float32[Tensor, "batch pixel head channel"]:
+    """`models.deformable_attention.by_grid_sample`, on a CPU."""
+    return _Attention.apply(values, offsets, logits, sizes)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, values: Tensor, offsets: Tensor, logits: Tensor, sizes: Sizes) -> Tensor:
+        values, offsets, logits = (inputs.detach().contiguous() for inputs in (values, offsets, logits))
+        arrays = values.numpy(), offsets.numpy(), logits.numpy()
+        seen, weights = attend(*arrays, sizes, threads=torch.get_num_threads())
+        context.save_for_backward(values, offsets, torch.from_numpy(weights))
+        context.sizes = sizes
+        return torch.from_numpy(seen)
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        values, offsets, weights = (saved.numpy() for saved in context.saved_tensors)
+        of_seen, threads = gradient.contiguous().numpy(), torch.get_num_threads()
+        gradients = attend_backward(values, offsets, weights, of_seen, context.sizes, threads=threads)
+        return (*(torch.from_numpy(array) for array in gradients), None)
 
 
 def attend(
@@ -96,23 +128,25 @@ def attend_backward(
 
 @lru_cache(maxsize=4)
 def _layout(sizes: Sizes, points: int) -> _Layout:
-    heights, widths = np.array(sizes, np.int64).reshape(-1, 2).T
-    shape = np.stack([widths, heights], axis=-1)
-    positions = []
+    positions, places, strides, starts, limits, rows = [], [], [], [], [], 0
+    shape = np.array(sizes, np.int64).reshape(-1, 2)[:, ::-1]
     for height, width in sizes:
-        y, x = np.meshgrid(np.arange(height) + 0.5, np.arange(width) + 0.5, indexing="ij")
-        place = np.stack([x / width, y / height], axis=-1).reshape(-1, 1, 2)
-        positions.append(place * shape - 0.5 + _BORDER)
-    rows = (heights + 2 * _BORDER) * (widths + 2 * _BORDER)
+        y, x = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+        centre = np.stack([(x + 0.5) / width, (y + 0.5) / height], axis=-1).reshape(-1, 1, 2)
+        positions.append(centre * shape - 0.5 + _BORDER)
+        stride = width + 2 * _BORDER
+        places.append((rows + (y + _BORDER) * stride + x + _BORDER).ravel())
+        strides += points * [stride]
+        starts += points * [rows]
+        limits += points * [width + _BORDER, height + _BORDER]
+        rows += (height + 2 * _BORDER) * stride
     return _Layout(
-        np.stack([heights, widths], axis=-1),
-        np.repeat(np.concatenate(positions), points, axis=1)
-        .reshape(-1, 2 * points * len(sizes))
-        .astype("f4"),
-        np.repeat(shape + _BORDER, points, axis=0).reshape(-1).astype("f4"),
-        np.repeat(widths + 2 * _BORDER, points),
-        np.repeat(np.cumsum(rows) - rows, points),
-        int(rows.sum()),
+        np.concatenate(places),
+        np.repeat(np.concatenate(positions), points, axis=1).reshape(-1, len(limits)).astype("f4"),
+        np.array(limits, "f4"),
+        np.array(strides, np.int64),
+        np.array(starts, np.int64),
+        rows,
     )
 
 
@@ -135,22 +169,22 @@ def _attend(
     cells, parts = np.zeros(2 * points, np.int64), np.zeros(2 * points, np.float32)
     for number in range(begin, end):
         image, head = number // heads, number % heads
-        _copy_to_block(values[image, :, head], layout.sizes, block)
+        _copy_to_block(values[image, :, head], layout.places, block)
         for pixel in range(pixels):
             weight = weights[image, pixel, head]
             _softmax(logits[image, pixel, head], weight)
             _locate(offsets[image, pixel, head], layout.positions[pixel], layout.limits, cells, parts)
             for vector in range(vectors):
-                found = zeros()
+                mixed = zeros()
                 for point in range(points):
                     upper_left, upper_right, lower_left, lower_right = _spread(weight, parts, point)
                     row, row_below = _rows(layout, cells, point, vectors)
                     first, below = row + vector, row_below + vector
-                    found = plus_scaled(found, upper_left, load(block, first))
-                    found = plus_scaled(found, upper_right, load(block, first + vectors))
-                    found = plus_scaled(found, lower_left, load(block, below))
-                    found = plus_scaled(found, lower_right, load(block, below + vectors))
-                store(sums, vector, found)
+                    mixed = plus_scaled(mixed, upper_left, load(block, first))
+                    mixed = plus_scaled(mixed, upper_right, load(block, first + vectors))
+                    mixed = plus_scaled(mixed, lower_left, load(block, below))
+                    mixed = plus_scaled(mixed, lower_right, load(block, below + vectors))
+                store(sums, vector, mixed)
             seen[image, pixel, head] = sums[:channels]
 
 
@@ -176,7 +210,7 @@ def _attend_backward(
     cells, parts = np.zeros(2 * points, np.int64), np.zeros(2 * points, np.float32)
     for number in range(begin, end):
         image, head = number // heads, number % heads
-        _copy_to_block(values[image, :, head], layout.sizes, block)
+        _copy_to_block(values[image, :, head], layout.places, block)
         of_block[:] = 0
         for pixel in range(pixels):
             weight, of_logit = weights[image, pixel, head], of_logits[image, pixel, head]
@@ -209,7 +243,7 @@ def _attend_backward(
                 mean += weight[point] * of_logit[point]
             for point in range(points):
                 of_logit[point] = weight[point] * (of_logit[point] - mean)
-        _copy_from_block(of_block, layout.sizes, of_values[image, :, head])
+        _copy_from_block(of_block, layout.places, of_values[image, :, head])
 
 
 @compiled_loosely
@@ -269,30 +303,14 @@ def _softmax(logits: _Floats, weights: _Floats) -> None:
 
 
 @compiled_loosely
-def _copy_to_block(values: _Floats, sizes: _Integers, block: _Floats) -> None:
+def _copy_to_block(values: _Floats, places: _Integers, block: _Floats) -> None:
     """Pixels of all levels to their rows of the block, whose border stays as it is: zero."""
-    pixel, row = 0, 0
-    for level in range(len(sizes)):
-        row += _BORDER * (sizes[level, 1] + 2 * _BORDER)
-        for _ in range(sizes[level, 0]):
-            row += _BORDER
-            for _ in range(sizes[level, 1]):
-                block[row, : values.shape[1]] = values[pixel]
-                pixel, row = pixel + 1, row + 1
-            row += _BORDER
-        row += _BORDER * (sizes[level, 1] + 2 * _BORDER)
+    for pixel in range(len(places)):
+        block[places[pixel], : values.shape[1]] = values[pixel]
 
 
 @compiled_loosely
-def _copy_from_block(block: _Floats, sizes: _Integers, values: _Floats) -> None:
+def _copy_from_block(block: _Floats, places: _Integers, values: _Floats) -> None:
     """The inverse of `_copy_to_block`."""
-    pixel, row = 0, 0
-    for level in range(len(sizes)):
-        row += _BORDER * (sizes[level, 1] + 2 * _BORDER)
-        for _ in range(sizes[level, 0]):
-            row += _BORDER
-            for _ in range(sizes[level, 1]):
-                values[pixel] = block[row, : values.shape[1]]
-                pixel, row = pixel + 1, row + 1
-            row += _BORDER
-        row += _BORDER * (sizes[level, 1] + 2 * _BORDER)
+    for pixel in range(len(places)):
+        values[pixel] = block[places[pixel], : values.shape[1]]

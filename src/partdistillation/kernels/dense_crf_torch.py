@@ -132,7 +132,9 @@ def _kernel(image: UInt8[Tensor, "height width 3"], sxy: float, srgb: float | No
         highest += [255 / srgb] * 3
     scales = axis_scales(len(features))
     corner_keys, steps = packing(np.zeros(len(scales)), np.array(highest) * scales)
-    elevated = _elevated([one.flatten() * float(scale) for one, scale in zip(features, scales, strict=True)])
+    elevated = _elevated(
+        [values.flatten() * float(scale) for values, scale in zip(features, scales, strict=True)]
+    )
     weights, keys = _simplices(elevated, corner_keys, steps)
     return _numbered(weights, keys, steps).normalized()
 
@@ -152,7 +154,9 @@ def _simplices(
 ) -> tuple[Float32[Tensor, "corners pixels"], Int64[Tensor, "corners pixels"]]:
     """Barycentric weights and packed vertices, as `permutohedral.py` finds them one by one."""
     size = len(elevated)
-    by_corner, by_step = (torch.from_numpy(one).to(elevated.device)[:, None] for one in (corner_keys, steps))
+    by_corner, by_step = (
+        torch.from_numpy(keys).to(elevated.device)[:, None] for keys in (corner_keys, steps)
+    )
     corners = (elevated / size).round().long()
     offsets = elevated - size * corners
     axis = torch.arange(size, device=elevated.device)[:, None, None]

@@ -72,12 +72,12 @@ def operations(width: int, *, fused: bool = False) -> Operations:
 
         return lanes(array, row), generate
 
-    def store(_typing: Any, array: Any, row: Any, given: Any) -> Any:
+    def store(_typing: Any, array: Any, row: Any, values: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             builder.store(arguments[2], _address(lanes, context, builder, signature, arguments), align=4)
             return context.get_dummy_value()
 
-        return types.none(array, row, given), generate
+        return types.none(array, row, values), generate
 
     def plus(_typing: Any, first: Any, second: Any) -> Any:
         def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -85,28 +85,28 @@ def operations(width: int, *, fused: bool = False) -> Operations:
 
         return lanes(first, second), generate
 
-    def plus_scaled(_typing: Any, given: Any, factor: Any, more: Any) -> Any:
+    def plus_scaled(_typing: Any, start: Any, factor: Any, more: Any) -> Any:
         def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             undefined, every = ir.Constant(lanes.vector, ir.Undefined), ir.VectorType(_INDEX, width)
-            one = builder.insert_element(undefined, arguments[1], ir.Constant(_INDEX, 0))
-            factors = builder.shuffle_vector(one, undefined, ir.Constant(every, [0] * width))
+            first = builder.insert_element(undefined, arguments[1], ir.Constant(_INDEX, 0))
+            factors = builder.shuffle_vector(first, undefined, ir.Constant(every, [0] * width))
             return builder.fadd(arguments[0], builder.fmul(factors, arguments[2], flags=flags), flags=flags)
 
         if factor != types.float32:
             return None  # numba says then that no such call exists
-        return lanes(given, factor, more), generate
+        return lanes(start, factor, more), generate
 
-    def plus_product(_typing: Any, given: Any, first: Any, second: Any) -> Any:
+    def plus_product(_typing: Any, start: Any, first: Any, second: Any) -> Any:
         def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             return builder.fadd(arguments[0], builder.fmul(*arguments[1:], flags=flags), flags=flags)
 
-        return lanes(given, first, second), generate
+        return lanes(start, first, second), generate
 
-    def total(_typing: Any, given: Any) -> Any:
+    def total(_typing: Any, vector: Any) -> Any:
         def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             return _sum(builder, arguments[0], width)
 
-        return types.float32(given), generate
+        return types.float32(vector), generate
 
     kinds = (zeros, load, store, plus, plus_scaled, plus_product, total)
     # numba reads only the plain function's arguments

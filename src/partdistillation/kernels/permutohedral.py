@@ -179,11 +179,11 @@ def _find_corners(count: int, offsets: _Floats, corners: _Ints, ranks: _Ints) ->
             rank[point] = excess[point]
     for first in range(size):
         for second in range(first + 1, size):
-            one, other = ranks[first], ranks[second]
+            earlier, later = ranks[first], ranks[second]
             for point in range(count):
                 smaller = np.int32(offsets[first, point] < offsets[second, point])
-                one[point] += smaller
-                other[point] += np.int32(1) - smaller
+                earlier[point] += smaller
+                later[point] += np.int32(1) - smaller
     for axis in range(size):
         offset, corner, rank = offsets[axis], corners[axis], ranks[axis]
         for point in range(count):

@@ -1,8 +1,9 @@
 """Matrix products by the faster of PyTorch's libraries."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from partdistillation.kernels.tracing import takes_kernel
 
 _LEAST_PRODUCTS = 2**23
 """From this number of multiplications on, a product is worth another library's preparations."""
@@ -19,10 +20,11 @@ def linear(
     that aren't Intel's. `weight` may be that of a convolution of 1 x 1 pixels.
     """
     weight = weight.flatten(1)
+    if not takes_kernel(rows) or weight.dtype != rows.dtype:
+        return nn.functional.linear(rows, weight, bias)
     count = rows.shape[:-1].numel()
     images = next((number for number in _IMAGES if count % number == 0), 0)
-    suits = rows.device.type == "cpu" and rows.dtype == weight.dtype == torch.float32
-    if not (suits and images and count * weight.numel() >= _LEAST_PRODUCTS):
+    if not images or count * weight.numel() < _LEAST_PRODUCTS:
         return nn.functional.linear(rows, weight, bias)
     maps = rows.reshape(images, count // images, 1, rows.shape[-1]).permute(0, 3, 1, 2)
     out = nn.functional.conv2d(maps, weight[:, :, None, None], bias)

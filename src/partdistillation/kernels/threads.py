@@ -10,6 +10,6 @@ def in_threads(work: Callable[[int, int], None], count: int, threads: int) -> No
     if threads == 1:
         work(0, count)
         return
-    ends = [count * (one + 1) // threads for one in range(threads)]
+    ends = [count * (part + 1) // threads for part in range(threads)]
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, [0, *ends[:-1]], ends))

@@ -16,10 +16,10 @@ def choose_device(device: Device) -> torch.device:
     """
     if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
-    place, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    if place >= found:
+    place, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if place >= count:
         raise ConfigError(
-            f"--device: expected {place + 1} GPUs that PyTorch can use, found {found}; choose cpu, or start "
+            f"--device: expected {place + 1} GPUs that PyTorch can use, found {count}; choose cpu, or start "
             "fewer processes"
         )
     return torch.device("cuda", place)

@@ -138,13 +138,17 @@ class Encoder:
         a multiple of 32. The maps cover the padded canvas (`padded_size`): pad masks the same way, or crop
         what is upsampled from the maps.
         """
-        arrays = [torch.as_tensor(np.array(one)) if isinstance(one, np.ndarray) else one for one in images]
-        height, width = padded_size(max(len(one) for one in arrays), max(one.shape[1] for one in arrays))
+        arrays = [
+            torch.as_tensor(np.array(image)) if isinstance(image, np.ndarray) else image for image in images
+        ]
+        height, width = padded_size(
+            max(len(image) for image in arrays), max(image.shape[1] for image in arrays)
+        )
         batch = torch.zeros(len(arrays), 3, height, width, device=self.device)
         batch = batch.contiguous(memory_format=self._memory_format)
-        for canvas, one in zip(batch, arrays, strict=True):
-            canvas[:, : one.shape[0], : one.shape[1]] = normalize_images(
-                one.to(self.device), self.mean, self.std
+        for canvas, image in zip(batch, arrays, strict=True):
+            canvas[:, : image.shape[0], : image.shape[1]] = normalize_images(
+                image.to(self.device), self.mean, self.std
             )
         mixed = torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
         with mixed:
@@ -157,8 +161,8 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # not in torch's older releases
-    found: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return device.type == "cpu" and any(found.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _keep_levels(backbone: Any, levels: Sequence[int]) -> None:

@@ -3,15 +3,12 @@
 They take transformers' modules for their weights and settings, and compute what these compute.
 """
 
-from typing import Any
-
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from transformers.models.resnet.modeling_resnet import ResNetBackbone, ResNetConvLayer, ResNetShortCut
 
 from partdistillation.kernels.products import linear
+from partdistillation.kernels.tracing import takes_kernel
 
 
 class Linear(nn.Linear):
@@ -81,49 +78,9 @@ def group_norm(
     rows: Float[Tensor, "batch pixel channel"], norm: nn.GroupNorm, *, relu: bool = False
 ) -> Float[Tensor, "batch pixel channel"]:
     """`norm` of maps given as rows of channels, and ReLU if asked for."""
-    if rows.device.type == "cpu" and rows.dtype == torch.float32:
-        return _GroupNorm.apply(rows, norm.weight, norm.bias, norm.num_groups, norm.eps, relu)  # type: ignore[no-any-return, no-untyped-call]
+    if takes_kernel(rows):
+        from partdistillation.kernels.group_norm import group_norm  # numba takes most of a second to import
+
+        return group_norm(rows, norm.weight, norm.bias, groups=norm.num_groups, epsilon=norm.eps, relu=relu)
     normalized: Tensor = norm(rows.transpose(1, 2)).transpose(1, 2)
     return normalized.relu() if relu else normalized
-
-
-class _GroupNorm(torch.autograd.Function):
-    """`functional.group_norm`, which numba compiles: it is imported when first needed."""
-
-    @staticmethod
-    def forward(
-        context: Any, rows: Tensor, weight: Tensor, bias: Tensor, groups: int, epsilon: float, relu: bool
-    ) -> Tensor:
-        from partdistillation.kernels.group_norm import normalize
-
-        rows, weight, bias = (one.detach().contiguous() for one in (rows, weight, bias))
-        out, moments = normalize(
-            rows.numpy(),
-            weight.numpy(),
-            bias.numpy(),
-            groups=groups,
-            epsilon=epsilon,
-            relu=relu,
-            threads=torch.get_num_threads(),
-        )
-        context.save_for_backward(rows, weight, bias, torch.from_numpy(moments))
-        context.groups, context.relu = groups, relu
-        return torch.from_numpy(out)
-
-    @staticmethod
-    @once_differentiable
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from partdistillation.kernels.group_norm import normalize_backward
-
-        rows, weight, bias, moments = (one.numpy() for one in context.saved_tensors)
-        found = normalize_backward(
-            rows,
-            weight,
-            bias,
-            moments,
-            gradient.contiguous().numpy(),
-            groups=context.groups,
-            relu=context.relu,
-            threads=torch.get_num_threads(),
-        )
-        return (*(torch.from_numpy(one) for one in found), None, None, None)

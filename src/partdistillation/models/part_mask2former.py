@@ -170,7 +170,7 @@ class PartMask2Former(nn.Module):
     def class_logits(
         self, output: DecoderOutput, object_classes: Sequence[Sequence[int]] | None = None
     ) -> list[Float[Tensor, "layer _group query logits"]]:
-        """The head's logits, image by image, as `functional.matching.criterion` reads them.
+        """The head's logits, image by image, as `functional.criterion.criterion` reads them.
 
         A class head has one group. A part head has a group for each entry of the image's `object_classes`:
         the logits of that class's parts. The last logit is "no object".
@@ -180,7 +180,7 @@ class PartMask2Former(nn.Module):
         if object_classes is None:
             raise ValueError("a part head needs the object classes of every image")
         counts = [len(classes) for classes in object_classes]
-        flat = [one for classes in object_classes for one in classes]
+        flat = [object_class for classes in object_classes for object_class in classes]
         device = output.queries.device
         image = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(device)
         logits = self.class_predictor(output.queries[:, image], torch.tensor(flat, device=device).long())
@@ -229,7 +229,7 @@ def _decoder_layer(
     cross, heads = layer.cross_attn, layer.cross_attn.num_heads
     weights, biases = cross.in_proj_weight.chunk(3), cross.in_proj_bias.chunk(3)
     inputs = (hidden + position, keys, values)
-    query, key, value = (linear(*one) for one in zip(inputs, weights, biases, strict=True))
+    query, key, value = (linear(*factors) for factors in zip(inputs, weights, biases, strict=True))
     attended = _attention(query, key, value, heads, attend[:, None])
     hidden = layer.cross_attn_layer_norm(hidden + cross.out_proj(attended))
     own, placed = layer.self_attn, hidden + position

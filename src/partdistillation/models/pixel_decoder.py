@@ -30,17 +30,19 @@ class PixelMaps(NamedTuple):
 def decode_pixels(decoder: Any, maps: Levels) -> PixelMaps:
     """Run transformers' `decoder` on the backbone's maps res2 ... res5."""
     coarse = maps[: -decoder.num_feature_levels - 1 : -1]
-    sizes: Sizes = tuple((one.shape[-2], one.shape[-1]) for one in coarse)
-    projected = [_project(step, one) for step, one in zip(decoder.input_projections, coarse, strict=True)]
+    sizes: Sizes = tuple((level_map.shape[-2], level_map.shape[-1]) for level_map in coarse)
+    projected = [
+        _project(step, level_map) for step, level_map in zip(decoder.input_projections, coarse, strict=True)
+    ]
     positions = [
-        pixel_rows(positions_of(decoder.position_embedding, one)) + level
-        for one, level in zip(coarse, decoder.level_embed, strict=True)
+        pixel_rows(positions_of(decoder.position_embedding, level_map)) + level
+        for level_map, level in zip(coarse, decoder.level_embed, strict=True)
     ]
     hidden, position = torch.cat(projected, dim=1), torch.cat(positions, dim=1)
     for layer in decoder.encoder.layers:
         hidden = _encoder_layer(layer, hidden, position, sizes)
     rows = torch.split(hidden, [height * width for height, width in sizes], dim=1)
-    levels = tuple(_as_maps(one, size) for one, size in zip(rows, sizes, strict=True))
+    levels = tuple(_as_maps(level_map, size) for level_map, size in zip(rows, sizes, strict=True))
     finest = _finest(decoder, levels[-1], maps[: decoder.num_fpn_levels][::-1])
     mask_features = linear(pixel_rows(finest), decoder.mask_projection.weight, decoder.mask_projection.bias)
     return PixelMaps(_as_maps(mask_features, finest.shape[-2:]), levels)
@@ -48,11 +50,11 @@ def decode_pixels(decoder: Any, maps: Levels) -> PixelMaps:
 
 def _finest(decoder: Any, level: Tensor, maps: Levels) -> Tensor:
     """The finest `level`, upsampled and merged with the backbone's finer maps, one after the other."""
-    for one, lateral, output in zip(
+    for level_map, lateral, output in zip(
         maps, decoder.lateral_convolutions, decoder.output_convolutions, strict=True
     ):
-        size = one.shape[-2:]
-        merged = _as_maps(_project(lateral, one), size) + resize(level, size)
+        size = level_map.shape[-2:]
+        merged = _as_maps(_project(lateral, level_map), size) + resize(level, size)
         convolve, norm, _ = output
         level = _as_maps(group_norm(pixel_rows(convolve(merged)), norm, relu=True), size)
     return level

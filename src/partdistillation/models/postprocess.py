@@ -95,8 +95,8 @@ def _part_scores(network: PartMask2Former, view: View, object_class: int | None)
     if network.info.head == "classes" or object_class is not None:
         return class_probabilities(network, view, object_class).amax(dim=1)
     scores = torch.zeros(len(view.queries), device=view.queries.device)
-    for one in range(len(network.info.class_names)):
-        scores = torch.maximum(scores, class_probabilities(network, view, one).amax(dim=1))
+    for index in range(len(network.info.class_names)):
+        scores = torch.maximum(scores, class_probabilities(network, view, index).amax(dim=1))
     return scores
 
 
@@ -251,7 +251,7 @@ class _Patch:
         whole[:, y0:y1, x0:x1] = masks.cpu().numpy()
         if self._size != self._object_mask.shape:
             height, width = self._object_mask.shape
-            whole = np.array([resize_mask(one, height, width) & self._object_mask for one in whole])
+            whole = np.array([resize_mask(mask, height, width) & self._object_mask for mask in whole])
             whole = whole.reshape(len(masks), height, width)
         return torch.from_numpy(whole)
 

@@ -231,13 +231,13 @@ def check_report(source: str | Path, report: Mapping[str, Any]) -> None:
         *(f"missing {name}" for name in missing),
         *(f"unexpected {name}" for name in sorted(report["unexpected_keys"])),
         *(
-            f"{name} has shape {tuple(found)}, expected {tuple(expected)}"
-            for name, found, expected in sorted(report["mismatched_keys"])
+            f"{name} has shape {tuple(shape)}, expected {tuple(expected)}"
+            for name, shape, expected in sorted(report["mismatched_keys"])
         ),
     ]
     if problems:
-        shown = "; ".join(problems[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
-        raise CheckpointError(f"{source}: the weights aren't those of its config.json: {shown}.")
+        listed = "; ".join(problems[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
+        raise CheckpointError(f"{source}: the weights aren't those of its config.json: {listed}.")
 
 
 def _read_info(source: str | Path, config: Mask2FormerConfig) -> ModelInfo:
@@ -290,10 +290,10 @@ def _model_card(network: Network, metadata: Metadata) -> str:
         "classes": f"{len(info.class_names)} classes",
         "parts": f"{info.num_parts} part classes for each of {len(info.class_names)} object classes",
     }[info.head]
-    shown = ", ".join(info.class_names[:20]) + (", ..." if len(info.class_names) > 20 else "")
+    classes = ", ".join(info.class_names[:20]) + (", ..." if len(info.class_names) > 20 else "")
     rows = {
         "Predicts": what,
-        "Classes": shown,
+        "Classes": classes,
         "Backbone": config.backbone_config.model_type,
         "Queries": config.num_queries,
         "Parameters": f"{parameters:,}",

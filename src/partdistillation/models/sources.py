@@ -26,7 +26,7 @@ def resolve(name: str) -> Source:
             is a file.
     """
     if name.startswith(BUILTIN):
-        known = {f"{BUILTIN}{one.name.replace('_', '-')}": one for one in _builtin()}
+        known = {f"{BUILTIN}{path.name.replace('_', '-')}": path for path in _builtin()}
         if name not in known:
             raise CheckpointError(f"expected one of {', '.join(known) or 'no built-in models'}, found {name}")
         return Source(known[name], (known[name],))

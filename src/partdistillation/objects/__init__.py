@@ -89,10 +89,10 @@ def to_row(
 
     The row's reason holds `remarks` and what was `left_out`; of a rejected one, `missing` before.
     """
-    found = sorted(objects, key=lambda one: (-one.score, -one.area))
-    if not found:
+    ranked = sorted(objects, key=lambda candidate: (-candidate.score, -candidate.area))
+    if not ranked:
         return reject(image, "; ".join([missing, *remarks, *left_out]), height=height, width=width)
-    numbered = tuple(replace(one, object_id=number) for number, one in enumerate(found))
+    numbered = tuple(replace(candidate, object_id=number) for number, candidate in enumerate(ranked))
     said = "; ".join(left_out)
     reason = "; ".join([*remarks, f"left out: {said}"] if said else remarks)
     return ObjectRow(image.image_id, image.file_name, width, height, "ok", reason, numbered)

@@ -10,8 +10,7 @@ from dataclasses import replace
 
 from partdistillation.classes.class_list import ClassEntry, ClassList
 from partdistillation.errors import ConfigError
-from partdistillation.functional.masks import pairwise_iou
-from partdistillation.kernels.bit_masks import EncodedMasks
+from partdistillation.functional.masks import EncodedMasks, pairwise_iou
 from partdistillation.runs.records import Object
 from partdistillation.settings import did_you_mean
 
@@ -62,13 +61,13 @@ def known_prompts(classes: ClassList, vocabulary: Sequence[str]) -> tuple[str, .
     """
     prompts = tuple(dict.fromkeys(entry.prompt for entry in classes.entries))
     known = set(vocabulary)
-    found = tuple(prompt for prompt in prompts if prompt in known)
-    if not found:
+    usable = tuple(prompt for prompt in prompts if prompt in known)
+    if not usable:
         raise ConfigError(
             f"--objects.classes: expected classes that the model knows, found none of its {len(vocabulary)}, "
             f"and {prompts[0]!r} first.{did_you_mean(prompts[0], vocabulary)}"
         )
-    return found
+    return usable
 
 
 def best(
@@ -79,11 +78,11 @@ def best(
     Left out are those without pixels or under `min_area` (a share of the image's `pixels`), and those after
     the best `max_objects`.
     """
-    found = sorted(objects, key=lambda one: (-one.score, -one.area))
-    large = [one for one in found if one.area >= max(1, min_area * pixels)]
+    ranked = sorted(objects, key=lambda candidate: (-candidate.score, -candidate.area))
+    large = [candidate for candidate in ranked if candidate.area >= max(1, min_area * pixels)]
     left_out = []
-    if len(large) < len(found):
-        left_out.append(f"{len(found) - len(large)} empty or smaller than {min_area:g} of the image")
+    if len(large) < len(ranked):
+        left_out.append(f"{len(ranked) - len(large)} empty or smaller than {min_area:g} of the image")
     if len(large) > max_objects:
         left_out.append(f"{len(large) - max_objects} after the best {max_objects}")
     return large[:max_objects], left_out
@@ -94,25 +93,27 @@ def distinct(
 ) -> list[Object]:
     """The objects without those whose mask is that (IoU over `SAME`) of a better one, or of one `taken`."""
     kept = list(taken)
-    for one in sorted(objects, key=lambda one: (-one.score, -one.area)):
-        if not _is_one_of(kept, one, height, width):
-            kept.append(one)
+    for candidate in sorted(objects, key=lambda candidate: (-candidate.score, -candidate.area)):
+        if not _is_one_of(kept, candidate, height, width):
+            kept.append(candidate)
     return kept[len(taken) :]
 
 
-def _is_one_of(kept: Sequence[Object], one: Object, height: int, width: int) -> bool:
+def _is_one_of(kept: Sequence[Object], candidate: Object, height: int, width: int) -> bool:
     if not kept:
         return False
     others = EncodedMasks([other.rle for other in kept], height, width)
-    return bool((pairwise_iou(EncodedMasks([one.rle], height, width), others) > SAME).any())
+    return bool((pairwise_iou(EncodedMasks([candidate.rle], height, width), others) > SAME).any())
 
 
-def people(found: Iterable[Object], height: int, width: int, *, taken: Sequence[Object] = ()) -> list[Object]:
+def people(
+    objects: Iterable[Object], height: int, width: int, *, taken: Sequence[Object] = ()
+) -> list[Object]:
     """Objects found as `PEOPLE`, each person once, as `PERSON`; `taken` are those that are known already."""
-    persons = [replace(one, category=PERSON) for one in found if one.score > PEOPLE_SCORE]
+    persons = [replace(candidate, category=PERSON) for candidate in objects if candidate.score > PEOPLE_SCORE]
     return distinct(persons, height, width, taken=taken)
 
 
 def named(objects: Iterable[Object], names: Mapping[str, str]) -> list[Object]:
     """Objects under their classes' names, by what they were asked for as."""
-    return [replace(one, category=names[one.category]) for one in objects]
+    return [replace(candidate, category=names[candidate.category]) for candidate in objects]

@@ -25,13 +25,13 @@ def model_type(source: str | Path, expected: Sequence[str], kind: str) -> str:
     Raises:
         CheckpointError: there is no such model, or it is of another type.
     """
-    found = read_config(source).get("model_type")
-    if found not in expected:
+    actual = read_config(source).get("model_type")
+    if actual not in expected:
         raise CheckpointError(
-            f"{source}: expected {kind} (model_type {', '.join(expected)}), config.json says {found!r}; "
+            f"{source}: expected {kind} (model_type {', '.join(expected)}), config.json says {actual!r}; "
             "give a model of one of these kinds"
         )
-    return str(found)
+    return str(actual)
 
 
 def load_network(model_class: Any, source: str | Path, device: torch.device, *, config: Any = None) -> Any:

@@ -106,7 +106,7 @@ class _MaskReader:
         folder = file.with_suffix("")
         if file.exists() or not folder.is_dir():
             return self._labels(file)
-        files = sorted(one for one in folder.iterdir() if one.suffix.lower() == ".png")
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png")
         if not files:
             raise InputError(f"{folder}: expected masks (.png), a file an object, found none")
         return self._files(files)

@@ -93,7 +93,7 @@ class Preprocessing:
     ) -> Prepared:
         """Resize, normalize and pad at least one image."""
         small = [self._resized(image) for image in images]
-        sizes = tuple((one.shape[0], one.shape[1]) for one in small)
+        sizes = tuple((image.shape[0], image.shape[1]) for image in small)
         height, width = self.canvas or tuple(max(side) for side in zip(*sizes, strict=True))
         pixels = torch.zeros(len(small), 3, height, width, device=device)
         inside = torch.zeros(len(small), height, width, dtype=torch.bool, device=device)
@@ -136,18 +136,18 @@ def _read_settings(source: str | Path) -> dict[str, Any]:
 
 def _parse_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """The fields of `Preprocessing` that the settings have a value for."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if settings.get("size") is not None:
-        found["size"] = _parse_size(settings["size"])
+        fields["size"] = _parse_size(settings["size"])
     for field, name in (("mean", "image_mean"), ("std", "image_std")):
         if settings.get(name) is not None:
             red, green, blue = settings[name]
-            found[field] = (float(red), float(green), float(blue))
+            fields[field] = (float(red), float(green), float(blue))
     if settings.get("resample") is not None:
-        found["resample"] = Image.Resampling(settings["resample"])
+        fields["resample"] = Image.Resampling(settings["resample"])
     if settings.get("pad_size") is not None:
-        found["canvas"] = (int(settings["pad_size"]["height"]), int(settings["pad_size"]["width"]))
-    return found
+        fields["canvas"] = (int(settings["pad_size"]["height"]), int(settings["pad_size"]["width"]))
+    return fields
 
 
 def _parse_size(size: dict[str, int]) -> Exact | Longest | Shortest:

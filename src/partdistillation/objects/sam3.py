@@ -96,8 +96,8 @@ class Sam3Objects:
                 vision_embeds=features, text_embeds=prompt.embeddings, attention_mask=prompt.attended
             )
             scores = (output.pred_logits[0].sigmoid() * output.presence_logits[0].sigmoid()).cpu()
-            for found in find_masks(scores, output.pred_masks[0], height, width, min_score=self.min_score):
-                yield to_object(found.mask, prompt.name, found.score)
+            for match in find_masks(scores, output.pred_masks[0], height, width, min_score=self.min_score):
+                yield to_object(match.mask, prompt.name, match.score)
 
     def _encode_image(self, image: UInt8[np.ndarray, "height width 3"]) -> Sam3VisionEncoderOutput:
         pixels = self.prepare([image], device=self.network.device).pixels
@@ -137,12 +137,12 @@ def find_masks(
 
 
 def _parse_config(source: str | Path, values: dict[str, Any]) -> Sam3Config:
-    found = values.get("model_type")
-    if found == "sam3_video":  # as published: the detector of images beside a tracker, which isn't read
+    kind = values.get("model_type")
+    if kind == "sam3_video":  # as published: the detector of images beside a tracker, which isn't read
         values = values.get("detector_config") or {}
-    elif found != "sam3":
+    elif kind != "sam3":
         raise CheckpointError(
-            f"{source}: expected a SAM 3 model (sam3 or sam3_video), config.json says {found!r}"
+            f"{source}: expected a SAM 3 model (sam3 or sam3_video), config.json says {kind!r}"
         )
     try:
         with quiet_transformers():
@@ -150,8 +150,8 @@ def _parse_config(source: str | Path, values: dict[str, Any]) -> Sam3Config:
     except Exception as error:  # strict configurations raise their own classes
         raise CheckpointError(f"{source}/config.json can't be used: {error}") from error
     if not isinstance(config.text_config, CLIPTextConfig):
-        found = getattr(config.text_config, "model_type", None)
-        raise CheckpointError(f"{source}: expected a CLIP text encoder, config.json says {found!r}")
+        kind = getattr(config.text_config, "model_type", None)
+        raise CheckpointError(f"{source}: expected a CLIP text encoder, config.json says {kind!r}")
     return config
 
 

@@ -73,18 +73,18 @@ class SegmentedObjects:
 
     def _rows(self, entry: ClassEntry | None, images: Sequence[ImageInput]) -> list[ObjectRow]:
         read = [_read(image) for image in images]
-        photographs = [one for one in read if isinstance(one, Photograph)]
-        found = iter(self._label(entry, photographs))
-        return [one if isinstance(one, ObjectRow) else next(found) for one in read]
+        photographs = [photograph for photograph in read if isinstance(photograph, Photograph)]
+        rows = iter(self._label(entry, photographs))
+        return [row if isinstance(row, ObjectRow) else next(rows) for row in read]
 
     def _label(self, entry: ClassEntry | None, photographs: Sequence[Photograph]) -> list[ObjectRow]:
         everything = self._any_class(photographs) if entry is None else self._of_class(entry, photographs)
-        labelled = [self._best(one, found) for one, found in zip(photographs, everything, strict=True)]
+        labelled = [self._best(*pair) for pair in zip(photographs, everything, strict=True)]
         if entry is not None and self.config.keep_any_class:
             labelled = self._with_stand_ins(entry, labelled)
         if self.config.people:
             labelled = self._with_people(labelled)
-        return [one.row(self._missing(entry)) for one in labelled]
+        return [labels.row(self._missing(entry)) for labels in labelled]
 
     def _missing(self, entry: ClassEntry | None) -> str:
         """What to say where nothing of a class was found."""
@@ -94,9 +94,9 @@ class SegmentedObjects:
             return f"no objects of class {entry.name!r}, which the model doesn't know"
         return f"no objects of class {entry.name!r}"
 
-    def _best(self, photograph: Photograph, found: Sequence[Object]) -> "Labelled":
+    def _best(self, photograph: Photograph, objects: Sequence[Object]) -> "Labelled":
         kept, left_out = best(
-            [one for one in found if one.score >= self.config.min_score],
+            [candidate for candidate in objects if candidate.score >= self.config.min_score],
             pixels=photograph.height * photograph.width,
             max_objects=self.config.max_objects,
             min_area=self.config.min_area,
@@ -106,45 +106,45 @@ class SegmentedObjects:
     def _of_class(self, entry: ClassEntry, photographs: Sequence[Photograph]) -> list[list[Object]]:
         if entry.prompt not in self._prompts:
             return [[] for _ in photographs]
-        found = self._ask(photographs, [entry.prompt])
-        return [named(objects, {entry.prompt: entry.name}) for objects in found]
+        answers = self._ask(photographs, [entry.prompt])
+        return [named(objects, {entry.prompt: entry.name}) for objects in answers]
 
     def _any_class(self, photographs: Sequence[Photograph]) -> list[list[Object]]:
-        found = [named(objects, self._names) for objects in self._ask(photographs, self._prompts)]
+        answers = [named(objects, self._names) for objects in self._ask(photographs, self._prompts)]
         if self.segmenter.vocabulary is not None:
-            return found
+            return answers
         # Such a model scores every name by itself: it finds one car as a car and as an automobile.
         return [
-            distinct(objects, one.height, one.width) for one, objects in zip(photographs, found, strict=True)
+            distinct(objects, photograph.height, photograph.width)
+            for photograph, objects in zip(photographs, answers, strict=True)
         ]
 
     def _with_stand_ins(self, entry: ClassEntry, labelled: Sequence["Labelled"]) -> list["Labelled"]:
         """Where nothing of the class was found, the best of any class instead."""
-        without = [one.photograph for one in labelled if not one.objects]
-        found = iter(self._any_class(without))
+        of_any_class = iter(self._any_class([row.photograph for row in labelled if not row.objects]))
         return [
-            one if one.objects else _stand_in(self._best(one.photograph, next(found)), entry)
-            for one in labelled
+            row if row.objects else _stand_in(self._best(row.photograph, next(of_any_class)), entry)
+            for row in labelled
         ]
 
     def _with_people(self, labelled: Sequence["Labelled"]) -> list["Labelled"]:
-        found = self._ask([one.photograph for one in labelled], self._people)
-        return [self._add_people(one, objects) for one, objects in zip(labelled, found, strict=True)]
+        answers = self._ask([row.photograph for row in labelled], self._people)
+        return [self._add_people(row, objects) for row, objects in zip(labelled, answers, strict=True)]
 
-    def _add_people(self, one: "Labelled", found: Sequence[Object]) -> "Labelled":
-        height, width = one.photograph.height, one.photograph.width
-        taken = [known for known in one.objects if known.category in self._person_names]
+    def _add_people(self, row: "Labelled", objects: Sequence[Object]) -> "Labelled":
+        height, width = row.photograph.height, row.photograph.width
+        taken = [known for known in row.objects if known.category in self._person_names]
         persons, left_out = best(
-            people(found, height, width, taken=taken),
+            people(objects, height, width, taken=taken),
             pixels=height * width,
             max_objects=self.config.max_objects,
             min_area=self.config.min_area,
         )
         notes = [f"people: {note}" for note in left_out]
-        return replace(one, people=persons, left_out=[*one.left_out, *notes])
+        return replace(row, people=persons, left_out=[*row.left_out, *notes])
 
     def _ask(self, photographs: Sequence[Photograph], prompts: Sequence[str]) -> list[list[Object]]:
-        return self.segmenter([one.pixels for one in photographs], prompts)
+        return self.segmenter([photograph.pixels for photograph in photographs], prompts)
 
     @cached_property
     def _prompts(self) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Int
 from scipy.optimize import linear_sum_assignment
 
+from partdistillation.functional.masks import EncodedMasks
 from partdistillation.functional.metrics import label_map
-from partdistillation.kernels.bit_masks import EncodedMasks
 from partdistillation.runs.records import PartRow, Row
 
 LabelMap = Int[np.ndarray, "height width"]

@@ -10,9 +10,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from partdistillation.data.images import load_image
-from partdistillation.functional.masks import decode, pairwise_iou
+from partdistillation.functional.masks import EncodedMasks, decode, pairwise_iou
 from partdistillation.functional.metrics import label_map
-from partdistillation.kernels.bit_masks import EncodedMasks
 from partdistillation.pictures.colors import color_of
 from partdistillation.pictures.legends import LegendRow, with_legend
 from partdistillation.pictures.overlays import overlay

@@ -132,14 +132,14 @@ def make_features(
 def _encoder(name: str, levels: Sequence[int], device: torch.device) -> Encoder:
     """A Mask2Former's, a plain backbone, or that of a Detic that was converted (supplement, table 4)."""
     from partdistillation.objects.detic.config import MODEL_TYPE
-    from partdistillation.objects.detic.network import DeticNetwork
+    from partdistillation.objects.detic.files import load
 
     source = resolve(name).path
     if read_config(source).get("model_type") != MODEL_TYPE:
         return Encoder.from_pretrained(source, levels=levels, device=device)
     if 2 in levels:
         raise ConfigError(f"segments.levels: expected some of 3, 4, 5, as {name} is a Detic, found {levels}")
-    network = DeticNetwork.from_pretrained(source)
+    network = load(Path(source))
     mean, std = network.config.pixel_mean, network.config.pixel_std
     return Encoder(network.backbone, levels=levels, mean=mean, std=std, device=device)
 

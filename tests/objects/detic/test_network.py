@@ -10,8 +10,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from partdistillation.errors import CheckpointError, InputError
+from partdistillation.objects.detic import files
 from partdistillation.objects.detic.config import DeticConfig
-from partdistillation.objects.detic.network import Detections, DeticNetwork, paste, rescale
+from partdistillation.objects.detic.masks import paste
+from partdistillation.objects.detic.network import Detections, DeticNetwork, rescale
 
 TINY = DeticConfig(
     embed_dim=8,
@@ -173,13 +175,13 @@ def test_the_published_network_s_image_sizes(height: int, width: int, expected: 
 
 @pytest.fixture
 def directory(network: DeticNetwork, tmp_path: Path) -> Path:
-    network.save_pretrained(tmp_path / "detic")
+    files.save(tmp_path / "detic", network)
     return tmp_path / "detic"
 
 
 def test_everything_comes_back(network: DeticNetwork, directory: Path) -> None:
     assert sorted(path.name for path in directory.iterdir()) == ["config.json", "model.safetensors"]
-    again = DeticNetwork.from_pretrained(directory)
+    again = files.load(directory)
     assert again.config == network.config
     assert not again.training
     torch.testing.assert_close(again.state_dict(), network.state_dict(), rtol=0, atol=0)
@@ -187,8 +189,8 @@ def test_everything_comes_back(network: DeticNetwork, directory: Path) -> None:
 
 def test_saving_again_takes_the_old_one_s_place(directory: Path) -> None:
     other = DeticNetwork.create(TINY, seed=1)
-    other.save_pretrained(str(directory))
-    again = DeticNetwork.from_pretrained(str(directory))
+    files.save(directory, other)
+    again = files.load(directory)
     torch.testing.assert_close(again.state_dict(), other.state_dict(), rtol=0, atol=0)
 
 
@@ -200,16 +202,16 @@ def test_the_file_has_the_names_that_transformers_publishes(directory: Path) -> 
 
 def test_directories_that_aren_t_a_detic(directory: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"found no config\.json.*convert detic"):
-        DeticNetwork.from_pretrained(tmp_path / "nothing")
+        files.load(tmp_path / "nothing")
     (directory / "config.json").write_text(json.dumps({"model_type": "mask2former"}), encoding="utf-8")
     with pytest.raises(CheckpointError, match="found 'mask2former'"):
-        DeticNetwork.from_pretrained(directory)
+        files.load(directory)
     (directory / "config.json").write_text("[]", encoding="utf-8")
     with pytest.raises(CheckpointError, match="found None"):
-        DeticNetwork.from_pretrained(directory)
+        files.load(directory)
     (directory / "config.json").write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"a Detic's config\.json"):
-        DeticNetwork.from_pretrained(directory)
+        files.load(directory)
 
 
 def test_a_field_too_few(directory: Path) -> None:
@@ -218,7 +220,7 @@ def test_a_field_too_few(directory: Path) -> None:
     values["colour"] = "red"
     (directory / "config.json").write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(CheckpointError, match="missing or unknown: colour, temperature"):
-        DeticNetwork.from_pretrained(directory)
+        files.load(directory)
 
 
 def test_weights_that_don_t_fit(directory: Path) -> None:
@@ -230,7 +232,7 @@ def test_weights_that_don_t_fit(directory: Path) -> None:
     weights["backbone.embeddings.norm.bias"] = torch.zeros(9)
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CheckpointError) as caught:
-        DeticNetwork.from_pretrained(directory)
+        files.load(directory)
     message = str(caught.value)
     assert "missing masks.logits.bias" in message
     assert "embeddings.norm.weight" in message
@@ -242,7 +244,7 @@ def test_weights_that_don_t_fit(directory: Path) -> None:
 def test_a_damaged_file(directory: Path) -> None:
     (directory / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="can't be read"):
-        DeticNetwork.from_pretrained(directory)
+        files.load(directory)
 
 
 def test_settings_that_make_no_network(directory: Path) -> None:
@@ -250,4 +252,4 @@ def test_settings_that_make_no_network(directory: Path) -> None:
     values["depths"] = [1, 2, 1]  # no stage of stride 32
     (directory / "config.json").write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(CheckpointError, match="no network can be made"):
-        DeticNetwork.from_pretrained(directory)
+        files.load(directory)

@@ -12,9 +12,10 @@ from torch import Tensor
 from partdistillation.errors import CheckpointError
 from partdistillation.functional.masks import decode
 from partdistillation.objects import ObjectSegmenter
-from partdistillation.objects.detic import DeticObjects
+from partdistillation.objects.detic import DeticObjects, files
 from partdistillation.objects.detic.config import DeticConfig
-from partdistillation.objects.detic.network import DeticNetwork, paste
+from partdistillation.objects.detic.masks import paste
+from partdistillation.objects.detic.network import DeticNetwork
 from partdistillation.runs.records import Object
 
 CONFIG = DeticConfig(
@@ -44,7 +45,7 @@ def network() -> DeticNetwork:
 
 @pytest.fixture(scope="module")
 def saved(network: DeticNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network.save_pretrained(folder := tmp_path_factory.mktemp("detic"))
+    files.save(folder := tmp_path_factory.mktemp("detic"), network)
     return folder
 
 
@@ -134,5 +135,5 @@ def test_what_cant_be_loaded(network: DeticNetwork, saved: Path, tiny_clip: Path
     refused(tiny_clip, tiny_clip, "expected the model_type 'partdistillation-detic', found 'clip_text_model'")
     refused(saved, saved, "expected a CLIP text model")
     narrow = DeticNetwork.create(replace(CONFIG, embedding_dim=8), seed=0)
-    narrow.save_pretrained(tmp_path / "narrow")
+    files.save(tmp_path / "narrow", narrow)
     refused(tmp_path / "narrow", tiny_clip, r"expected embeddings of 8 values, .*narrow.*, found 24\.")

@@ -82,8 +82,8 @@ class Cascade(nn.ModuleList):
         self, levels: Levels, proposals: Sequence[Proposals], sizes: Sequence[tuple[int, int]]
     ) -> Iterator[Stage]:
         """What each stage predicts. `sizes` are (height, width) of the images without padding."""
-        counts = [len(one.boxes) for one in proposals]
-        boxes = torch.cat([one.boxes for one in proposals])
+        counts = [len(image.boxes) for image in proposals]
+        boxes = torch.cat([image.boxes for image in proposals])
         images = torch.arange(len(counts), device=boxes.device)
         images = images.repeat_interleave(torch.tensor(counts, device=boxes.device))
         pooled_levels = levels[: len(POOLED_STRIDES)]
@@ -96,8 +96,8 @@ class Cascade(nn.ModuleList):
             yield Stage(vectors, deltas, refined)
             boxes = torch.cat(
                 [
-                    clip_boxes(one, *size)
-                    for one, size in zip(torch.split(refined, counts), sizes, strict=True)
+                    clip_boxes(own, *size)
+                    for own, size in zip(torch.split(refined, counts), sizes, strict=True)
                 ]
             )
 
@@ -106,7 +106,7 @@ class Cascade(nn.ModuleList):
     ) -> list[Regions]:
         """The regions of each image."""
         stages = list(self.run(levels, proposals, sizes))
-        counts = [len(one.boxes) for one in proposals]
+        counts = [len(image.boxes) for image in proposals]
         boxes = torch.split(stages[-1].boxes, counts)
         vectors = torch.split(torch.stack([stage.vectors for stage in stages]), counts, dim=1)
         return [
@@ -133,11 +133,11 @@ def candidates(
     The score is the geometric mean of the proposal's score and the mean of the stages' class probabilities.
     `embeddings` have length 1; `chunk` of them are compared at a time, which bounds the memory.
     """
-    found = [
+    pairs = [
         _chunk_candidates(regions, part, index * chunk, min_score)
         for index, part in enumerate(torch.split(embeddings, chunk, dim=1))
     ]
-    rows, classes, scores = (torch.cat(values) for values in zip(*found, strict=True))
+    rows, classes, scores = (torch.cat(values) for values in zip(*pairs, strict=True))
     # by place first, so that the order of equal scores doesn't depend on the chunks
     place = (rows * embeddings.shape[1] + classes).argsort()
     order = place[scores[place].argsort(descending=True, stable=True)]

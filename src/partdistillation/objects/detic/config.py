@@ -110,9 +110,9 @@ class DeticConfig:
             values = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path}: expected a Detic's config.json; {error}") from error
-        found = values.pop("model_type", None) if isinstance(values, dict) else None
-        if found != MODEL_TYPE:
-            raise CheckpointError(f"{path}: expected the model_type {MODEL_TYPE!r}, found {found!r}.")
+        kind = values.pop("model_type", None) if isinstance(values, dict) else None
+        if kind != MODEL_TYPE:
+            raise CheckpointError(f"{path}: expected the model_type {MODEL_TYPE!r}, found {kind!r}.")
         expected = {field.name for field in fields(cls)}
         if set(values) != expected:
             differing = ", ".join(sorted(expected ^ set(values)))
@@ -126,4 +126,4 @@ class DeticConfig:
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(_frozen(one) for one in value) if isinstance(value, list | tuple) else value
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value

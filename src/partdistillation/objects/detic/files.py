@@ -28,7 +28,7 @@ _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 
 
 def load(directory: Path) -> DeticNetwork:
-    """The network of a model directory, in `eval()` mode.
+    """The network of a model directory: float32, in `eval()` mode.
 
     Raises:
         CheckpointError: it isn't there, isn't a Detic, or its weights don't fit its config.json.
@@ -96,7 +96,7 @@ def _load_backbone(
     missing, unexpected = (
         {BACKBONE + name for name in report[f"{what}_keys"]} for what in ("missing", "unexpected")
     )
-    mismatched = {(BACKBONE + name, found, expected) for name, found, expected in report["mismatched_keys"]}
+    mismatched = {(BACKBONE + name, shape, expected) for name, shape, expected in report["mismatched_keys"]}
     return backbone, {
         "missing_keys": missing,
         "unexpected_keys": unexpected,

@@ -31,7 +31,7 @@ class MaskHead(nn.Module):
 
     def forward(self, levels: Levels, boxes: list[Float[Tensor, "_ 4"]]) -> list[Float[Tensor, "_ h w"]]:
         """For each image, its boxes' mask probabilities."""
-        counts = [len(one) for one in boxes]
+        counts = [len(own) for own in boxes]
         device = levels[0].device
         images = torch.arange(len(counts), device=device)
         images = images.repeat_interleave(torch.tensor(counts, device=device))

@@ -5,7 +5,6 @@ nothing but PyTorch and transformers' Swin.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,11 +27,9 @@ from partdistillation.objects.detic.cascade import (
     unit_embeddings,
 )
 from partdistillation.objects.detic.config import DeticConfig
-from partdistillation.objects.detic.masks import MaskHead, paste
+from partdistillation.objects.detic.masks import MaskHead
 from partdistillation.objects.detic.proposals import ProposalHead
 from partdistillation.objects.detic.pyramid import Pyramid, swin_config
-
-__all__ = ["Detections", "DeticNetwork", "paste"]
 
 
 class Detections(NamedTuple):
@@ -44,7 +41,7 @@ class Detections(NamedTuple):
     classes: Int[Tensor, "object"]
     """Rows of the embeddings."""
     masks: Float[Tensor, "object h w"]
-    """Probabilities inside the box; `paste` makes them masks of the image."""
+    """Probabilities inside the box; `masks.paste` makes them masks of the image."""
 
 
 class DeticNetwork(nn.Module):
@@ -66,23 +63,6 @@ class DeticNetwork(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return cls(config).eval()
-
-    @classmethod
-    def from_pretrained(cls, source: str | Path) -> "DeticNetwork":
-        """Load a model directory: float32, in `eval()` mode.
-
-        Raises:
-            CheckpointError: it isn't there, isn't a Detic, or its weights don't fit its config.json.
-        """
-        from partdistillation.objects.detic.files import load
-
-        return load(Path(source))
-
-    def save_pretrained(self, directory: str | Path) -> None:
-        """Write a model directory: config.json and model.safetensors."""
-        from partdistillation.objects.detic.files import save
-
-        save(Path(directory), self)
 
     @property
     def device(self) -> torch.device:
@@ -112,7 +92,7 @@ class DeticNetwork(nn.Module):
         together: dict[tuple[int, int], list[int]] = {}
         for index, small in enumerate(resized):
             together.setdefault(padded_size(small.shape[0], small.shape[1]), []).append(index)
-        found: dict[int, Detections] = {}
+        by_image: dict[int, Detections] = {}
         for members in together.values():
             detections = self.detect_resized(
                 [resized[index] for index in members],
@@ -121,9 +101,9 @@ class DeticNetwork(nn.Module):
                 max_detections=max_detections,
                 chunk=chunk,
             )
-            found |= dict(zip(members, detections, strict=True))
+            by_image |= dict(zip(members, detections, strict=True))
         return [
-            rescale(found[index], (small.shape[0], small.shape[1]), (image.shape[0], image.shape[1]))
+            rescale(by_image[index], (small.shape[0], small.shape[1]), (image.shape[0], image.shape[1]))
             for index, (small, image) in enumerate(zip(resized, images, strict=True))
         ]
 
@@ -144,15 +124,17 @@ class DeticNetwork(nn.Module):
         regions = self.cascade(levels, self.proposals.decode(self.proposals(levels)), sizes)
         threshold = self.config.score_threshold if min_score is None else min_score
         top = self.config.max_detections if max_detections is None else max_detections
-        chosen = [self._choose(one, unit, threshold, top, chunk) for one in regions]
+        chosen = [self._choose(region, unit, threshold, top, chunk) for region in regions]
         # a box may be of many classes; its mask is the same
         distinct = [torch.unique(pairs.rows, return_inverse=True) for pairs in chosen]
         masks = self.masks(
-            levels, [one.boxes[rows] for one, (rows, _) in zip(regions, distinct, strict=True)]
+            levels, [region.boxes[rows] for region, (rows, _) in zip(regions, distinct, strict=True)]
         )
         return [
-            Detections(one.boxes[pairs.rows], pairs.scores, pairs.classes, probabilities[places])
-            for one, pairs, probabilities, (_, places) in zip(regions, chosen, masks, distinct, strict=True)
+            Detections(region.boxes[pairs.rows], pairs.scores, pairs.classes, probabilities[places])
+            for region, pairs, probabilities, (_, places) in zip(
+                regions, chosen, masks, distinct, strict=True
+            )
         ]
 
     def pixels(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float[Tensor, "image 3 height width"]:
@@ -203,12 +185,12 @@ class DeticNetwork(nn.Module):
         return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def rescale(found: Detections, old: tuple[int, int], new: tuple[int, int]) -> Detections:
+def rescale(detections: Detections, old: tuple[int, int], new: tuple[int, int]) -> Detections:
     """Detections of an image of the size `old` (height, width) as those of it resized to `new`.
 
     Boxes end at the image's edges; those without an area are left out.
     """
-    factors = found.boxes.new_tensor([new[1] / old[1], new[0] / old[0]]).repeat(2)
-    boxes = clip_boxes(found.boxes * factors, *new)
+    factors = detections.boxes.new_tensor([new[1] / old[1], new[0] / old[0]]).repeat(2)
+    boxes = clip_boxes(detections.boxes * factors, *new)
     kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
-    return Detections(boxes[kept], *(values[kept] for values in found[1:]))
+    return Detections(boxes[kept], *(values[kept] for values in detections[1:]))

@@ -57,18 +57,18 @@ class ProposalHead(nn.Module):
     def decode(self, maps: list[HeatMap]) -> list[Proposals]:
         """The proposals of each image."""
         return [
-            self._decode_one([HeatMap(*(one[image] for one in level)) for level in maps])
+            self._decode_one([HeatMap(*(values[image] for values in level)) for level in maps])
             for image in range(len(maps[0].logits))
         ]
 
     def _decode_one(self, maps: list[HeatMap]) -> Proposals:
-        found = [
+        levels = [
             decode_level(
                 *level, stride, threshold=self.config.heat_threshold, top=self.config.proposals_per_level
             )
             for level, stride in zip(maps, STRIDES, strict=True)
         ]
-        boxes, scores = (torch.cat(values) for values in zip(*found, strict=True))
+        boxes, scores = (torch.cat(values) for values in zip(*levels, strict=True))
         kept = nms(boxes, scores, self.config.proposal_nms)
         if len(kept) > self.config.proposals:  # those that are as good as the last one stay, too
             kept = kept[scores[kept] >= scores[kept[self.config.proposals - 1]]]

@@ -12,7 +12,9 @@ from partdistillation.config import Device
 from partdistillation.errors import CheckpointError
 from partdistillation.models.devices import choose_device
 from partdistillation.objects import to_object
-from partdistillation.objects.detic.network import Detections, DeticNetwork, paste
+from partdistillation.objects.detic import files
+from partdistillation.objects.detic.masks import paste
+from partdistillation.objects.detic.network import Detections, DeticNetwork
 from partdistillation.objects.detic.text import CLIP, TextEmbedder
 from partdistillation.runs.records import Object
 
@@ -45,7 +47,7 @@ class DeticObjects:
             CheckpointError: either can't be loaded, or their embeddings differ in width.
         """
         place = choose_device(device)
-        network = DeticNetwork.from_pretrained(source).to(place)
+        network = files.load(Path(source)).to(place)
         embedder = TextEmbedder.from_pretrained(text_model, device=place)
         expected = network.config.embedding_dim
         if embedder.dim != expected:
@@ -70,13 +72,16 @@ class DeticObjects:
         names = list(dict.fromkeys(class_names))  # twice the same would be found twice
         if not images or not names:
             return [[] for _ in images]
-        found = self.network.detect(images, self.embed(names), min_score=self.min_score)
-        return [_objects(one, image.shape[:2], names) for one, image in zip(found, images, strict=True)]
+        detections = self.network.detect(images, self.embed(names), min_score=self.min_score)
+        return [
+            _objects(of_photograph, image.shape[:2], names)
+            for of_photograph, image in zip(detections, images, strict=True)
+        ]
 
 
-def _objects(found: Detections, size: tuple[int, int], names: Sequence[str]) -> list[Object]:
-    scored = zip(found.classes.tolist(), found.scores.tolist(), strict=True)
+def _objects(detections: Detections, size: tuple[int, int], names: Sequence[str]) -> list[Object]:
+    scored = zip(detections.classes.tolist(), detections.scores.tolist(), strict=True)
     # encoded one by one: a hundred masks of a large photograph take gigabytes
-    masks = paste(found.boxes, found.masks, *size)
+    masks = paste(detections.boxes, detections.masks, *size)
     objects = [to_object(mask, names[row], score) for mask, (row, score) in zip(masks, scored, strict=True)]
-    return [one for one in objects if one.area > 0]
+    return [candidate for candidate in objects if candidate.area > 0]

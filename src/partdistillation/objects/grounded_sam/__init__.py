@@ -71,11 +71,13 @@ class GroundedSamObjects:
 
     def _objects(self, image: UInt8[np.ndarray, "height width 3"], names: Sequence[str]) -> list[Object]:
         height, width = image.shape[:2]
-        found = best(self.detector(image, names), height, width, min_score=self.min_score)
-        masks = self.segmenter(image, found.boxes)
+        detections = best(self.detector(image, names), height, width, min_score=self.min_score)
+        masks = self.segmenter(image, detections.boxes)
         # encoded one by one: a hundred masks of a large photograph take gigabytes
         return [
             to_object(mask, names[label], score)
-            for mask, label, score in zip(masks, found.labels.tolist(), found.scores.tolist(), strict=True)
+            for mask, label, score in zip(
+                masks, detections.labels.tolist(), detections.scores.tolist(), strict=True
+            )
             if mask.any()
         ]

@@ -49,9 +49,9 @@ class BoxSegmenter:
             network = load_network(Sam2Model, source, device)
             side = network.config.prompt_encoder_config.image_size
             default = Preprocessing(Exact(side, side), IMAGENET_MEAN, IMAGENET_STD)
-        found = Preprocessing.from_pretrained(source, default)
+        preprocessing = Preprocessing.from_pretrained(source, default)
         # the network takes this size only; some published SAM 2 models say SAM's
-        return cls(network, replace(found, size=default.size, canvas=default.canvas))
+        return cls(network, replace(preprocessing, size=default.size, canvas=default.canvas))
 
     def __call__(
         self, image: UInt8[np.ndarray, "height width 3"], boxes: Float[Tensor, "box 4"]

@@ -25,12 +25,12 @@ class Detections(NamedTuple):
         return Detections(*(values[which] for values in self))
 
 
-def best(found: Detections, height: int, width: int, *, min_score: float) -> Detections:
+def best(detections: Detections, height: int, width: int, *, min_score: float) -> Detections:
     """Those to keep, by score: inside the image, from `min_score`, without duplicates, `MOST_BOXES` at most.
 
     Boxes are cut at the image's border; one without area is dropped.
     """
-    boxes = clip_boxes(found.boxes, height, width)
+    boxes = clip_boxes(detections.boxes, height, width)
     inside = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-    found = found._replace(boxes=boxes).rows(inside & (found.scores >= min_score))
-    return found.rows(nms(found.boxes, found.scores, NMS_IOU, found.labels)[:MOST_BOXES])
+    detections = detections._replace(boxes=boxes).rows(inside & (detections.scores >= min_score))
+    return detections.rows(nms(detections.boxes, detections.scores, NMS_IOU, detections.labels)[:MOST_BOXES])

@@ -83,8 +83,8 @@ class GroundingDino:
         prompts = self._prompts(class_names)
         image = _widened(image)
         prepared = self.preprocessing([image], device=self.network.device)
-        found = [self._detect(prepared.pixels, prepared.inside, prompt) for prompt in prompts]
-        boxes, labels, scores = (torch.cat(values) for values in zip(*found, strict=True))
+        detections = [self._detect(prepared.pixels, prepared.inside, prompt) for prompt in prompts]
+        boxes, labels, scores = (torch.cat(values) for values in zip(*detections, strict=True))
         height, width = image.shape[:2]
         return Detections(_corners(boxes) * boxes.new_tensor([width, height, width, height]), labels, scores)
 
@@ -123,9 +123,9 @@ class Owlv2:
         network = load_network(Owlv2ForObjectDetection, source, device)
         side = network.config.vision_config.image_size
         default = Preprocessing(Longest(side), CLIP_MEAN, CLIP_STD, canvas=(side, side))
-        found = Preprocessing.from_pretrained(source, default)
+        published = Preprocessing.from_pretrained(source, default)
         # its settings name the square only, not that the image lies in its corner
-        preprocessing = replace(found, size=default.size, canvas=default.canvas)
+        preprocessing = replace(published, size=default.size, canvas=default.canvas)
         tokenizer = load_tokenizer(source, network.config.text_config.vocab_size)
         return cls(network, tokenizer, preprocessing)
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from partdistillation.errors import StoreError
-from partdistillation.functional.masks import pairwise_iou
-from partdistillation.kernels.bit_masks import EncodedMasks
+from partdistillation.functional.masks import EncodedMasks, pairwise_iou
 from partdistillation.runs.records import Object, ObjectRow, Part, PartRow
 from partdistillation.runs.store import read_rows
 

@@ -1,6 +1,6 @@
 """The authors' names and settings. That the translated weights compute the same is tests/parity's."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -8,14 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from partdistillation.convert.detic_official import (
-    infer_config,
-    load_official_state_dict,
-    official_embeddings,
-    translate,
-)
+from partdistillation.convert.detic import infer_config, load_official_state_dict, translate
 from partdistillation.errors import CheckpointError
 from partdistillation.objects.detic.config import DeticConfig
+
+from ..parity.detic import official_shapes
 
 CONFIG = DeticConfig(
     embed_dim=8,
@@ -32,12 +29,11 @@ CONFIG = DeticConfig(
     mask_convs=2,
     mask_channels=8,
 )
-Shapes = Callable[[DeticConfig], dict[str, tuple[int, ...]]]
 RANDOM = torch.Generator().manual_seed(0)
 
 
 @pytest.fixture
-def state(official_shapes: Shapes) -> dict[str, Tensor]:
+def state() -> dict[str, Tensor]:
     return {name: torch.randn(shape, generator=RANDOM) for name, shape in official_shapes(CONFIG).items()}
 
 
@@ -45,7 +41,7 @@ def test_the_shapes_tell_the_architecture(state: Mapping[str, Tensor]) -> None:
     assert infer_config(state) == CONFIG
 
 
-def test_the_published_architecture(official_shapes: Shapes) -> None:
+def test_the_published_architecture() -> None:
     state = {
         name: torch.empty(shape, device="meta") for name, shape in official_shapes(DeticConfig()).items()
     }
@@ -86,18 +82,6 @@ def test_rows_that_are_stored_together() -> None:
     attention = "backbone.encoder.layers.0.blocks.0.attention.self."
     assert list(found) == [f"{attention}{one}.weight" for one in ("query", "key", "value")]
     assert found[attention + "key.weight"].tolist() == [[2.0], [3.0]]
-
-
-def test_the_checkpoint_s_own_classes(state: dict[str, Tensor]) -> None:
-    found = official_embeddings(state)
-    assert found.shape == (3, 7, 12)
-    name = "roi_heads.box_predictor.2.cls_score.zs_weight"
-    assert torch.equal(found[2, 4], state[name][:, 4])
-    del state[name]
-    with pytest.raises(CheckpointError, match=name):
-        official_embeddings(state)
-    with pytest.raises(CheckpointError, match="missing all"):
-        official_embeddings({})
 
 
 def test_weights_that_don_t_fit(state: dict[str, Tensor]) -> None:

@@ -6,7 +6,7 @@ R-CNN (He et al., 2017), Detic (Zhou et al., 2022).
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from partdistillation.convert.detic_official import load_official_state_dict, official_embeddings
+from partdistillation.convert.detic import load_official_state_dict
 from partdistillation.objects.detic.config import DeticConfig
-from partdistillation.objects.detic.steps import compute_steps
+
+from .detic import compute_steps, official_embeddings, official_shapes
 
 CONFIG = DeticConfig(
     embed_dim=8,
@@ -329,7 +330,6 @@ def test_everything(
     size: tuple[int, int],
     classes: int,
     changes: dict[str, float],
-    official_shapes: Callable[[DeticConfig], dict[str, tuple[int, ...]]],
 ) -> None:
     state = random_state(official_shapes(CONFIG), classes, seed)
     network = load_official_state_dict(state)
