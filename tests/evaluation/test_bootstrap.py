@@ -6,7 +6,6 @@ import pytest
 from partdistillation.evaluation import ImageParts, PredictedPart, TruePart, evaluate
 from partdistillation.evaluation.bootstrap import REPLICATES, WEIGHTS, image_weights, interval
 from partdistillation.evaluation.counts import ClassCounts
-from partdistillation.evaluation.tables import values
 from partdistillation.functional.metrics import apply_mapping, majority_vote, mean_iou
 
 
@@ -105,8 +104,8 @@ def test_a_replicates_accuracy_and_hungarian_iou_are_those_of_repeated_images(se
 def test_every_score_has_an_interval_that_holds_it() -> None:
     images = [image(number, shift=number % 5) for number in range(6)]
     scores = evaluate(images, protocol="strict")
-    assert scores.intervals.keys() == values(scores).keys()
-    for name, value in values(scores).items():
+    assert scores.intervals.keys() == scores.values().keys()
+    for name, value in scores.values().items():
         low, high = scores.intervals[name]
         assert low <= value <= high, name
     overlaps = np.array([(1 - number % 5 / 10 + 1) / 2 for number in range(6)])

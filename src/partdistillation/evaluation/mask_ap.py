@@ -18,6 +18,7 @@ from pycocotools.cocoeval import COCOeval
 
 from partdistillation.data.coco import CocoDataset, CocoImage
 from partdistillation.errors import InputError
+from partdistillation.evaluation.tables import Grid, ScoreTables, percent
 from partdistillation.functional.masks import EncodedMask, area, encoded_from_coco
 
 AVERAGES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR@1", "AR@10", "AR@100", "ARs", "ARm", "ARl")
@@ -56,23 +57,18 @@ class MaskAp:
     categories: Mapping[str, float]
     """AP of each class that has true objects."""
 
-    def as_table(self, *, classes: bool = True) -> str:
-        """Markdown, in percent: the averages, then the AP of every class."""
+    def tables(self, *, classes: bool = True) -> ScoreTables:
+        """In percent: the averages, then the AP of every class; in JSON as fractions."""
         left_out = f" ({self.left_out} more can't be used)" if self.left_out else ""
         head = (
             f"Images: {self.images}{left_out}; true objects: {self.objects}; "
             f"predictions: {self.predictions}. Mask AP in percent."
         )
-        values = [[*self.averages], [_percent(value) for value in self.averages.values()]]
-        tables = [head, _markdown(values, "---:")]
-        if classes:
-            rows = ([name, _percent(value)] for name, value in self.categories.items())
-            tables.append(_markdown([["class", "AP"], *rows], "---"))
-        return "\n\n".join(tables)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: fractions, NaN as None."""
-        return {**vars(self), "averages": _plain(self.averages), "categories": _plain(self.categories)}
+        averages = Grid([*self.averages], {"": [[*map(percent, self.averages.values())]]}, text_columns=())
+        rows = [(name, percent(value)) for name, value in self.categories.items()]
+        return ScoreTables(
+            [head, averages, Grid(("class", "AP"), {"": rows})] if classes else [head, averages], vars(self)
+        )
 
 
 def score(truth: CocoDataset, predictions: Iterable[ImageInstances]) -> MaskAp:
@@ -186,19 +182,3 @@ def _mean(precision: Float[np.ndarray, "threshold recall"]) -> float:
 
 def _or_nan(value: float) -> float:
     return math.nan if value < 0 else float(value)
-
-
-def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in values.items()}
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.1f}"
-
-
-def _markdown(lines: list[list[str]], first: str) -> str:
-    rule = (first, *["---:"] * (len(lines[0]) - 1))
-    cells = (
-        [" ".join(cell.split()).replace("|", "\\|") for cell in line] for line in (lines[0], rule, *lines[1:])
-    )
-    return "\n".join("| " + " | ".join(line) + " |" for line in cells)

@@ -16,8 +16,8 @@ from partdistillation.data.images import ImageInput
 from partdistillation.errors import InputError
 from partdistillation.evaluation.parts import ImageParts, PredictedPart, TruePart
 from partdistillation.evaluation.protocol import Evaluator
+from partdistillation.evaluation.provenance import Provenance
 from partdistillation.evaluation.scores import Evaluation
-from partdistillation.evaluation.tables import Provenance
 from partdistillation.functional.masks import EncodedMask, encoded_from_coco
 from partdistillation.functional.metrics import Protocol
 from partdistillation.runs.manifest import MANIFEST, load
