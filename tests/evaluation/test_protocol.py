@@ -158,7 +158,8 @@ def test_recall_is_that_of_average_recall() -> None:
         for truth, predicted, scores in masks
     ]
     expected = average_recall([ImageMasks(*image) for image in masks], (1, 10)).average
-    assert evaluate(images, protocol="strict", ks=(1, 10)).average_recall == expected
+    recall = evaluate(images, protocol="strict", ks=(1, 10)).average_recall
+    assert recall == pytest.approx(expected, abs=1e-15)
 
 
 def test_images_are_read_one_by_one() -> None:
