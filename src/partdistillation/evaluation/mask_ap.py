@@ -81,25 +81,27 @@ def score(truth: CocoDataset, predictions: Iterable[ImageInstances]) -> MaskAp:
         InputError: there are no images, an image comes twice, or a mask has another size than its image.
     """
     images: dict[str, CocoImage] = {}
-    found: list[dict[str, Any]] = []
+    predicted: list[dict[str, Any]] = []
     numbers = {name: number for number, name in enumerate(_names(truth), start=1)}
     for image, instances in predictions:
         if str(image.id) in images:
             raise InputError(f"expected each image once, found {image.file_name} again")
         images[str(image.id)] = image
-        known = [one for one in instances if one.category in numbers]
-        found += [_prediction(len(images), image, numbers[one.category], one) for one in known]
+        known = [instance for instance in instances if instance.category in numbers]
+        predicted += [
+            _prediction(len(images), image, numbers[instance.category], instance) for instance in known
+        ]
     if not images:
         raise InputError(
             f"expected images of {truth.path} to measure mask AP on, found none that can be used"
         )
     true = _true_objects(truth, images, numbers)
-    averages, classes = _evaluate(list(images.values()), list(numbers), true, found)
+    averages, classes = _evaluate(list(images.values()), list(numbers), true, predicted)
     return MaskAp(
         images=len(images),
         left_out=len(truth.images) - len(images),
-        objects=sum(not one["iscrowd"] for one in true),
-        predictions=len(found),
+        objects=sum(not annotation["iscrowd"] for annotation in true),
+        predictions=len(predicted),
         averages=averages,
         categories={name: value for name, value in classes.items() if not math.isnan(value)},
     )
@@ -110,13 +112,13 @@ def _names(truth: CocoDataset) -> list[str]:
     return list(dict.fromkeys(category.name for category in truth.categories))
 
 
-def _prediction(number: int, image: CocoImage, category: int, found: FoundInstance) -> dict[str, Any]:
-    if found.mask.shape != (image.height, image.width):
+def _prediction(number: int, image: CocoImage, category: int, instance: FoundInstance) -> dict[str, Any]:
+    if instance.mask.shape != (image.height, image.width):
         raise InputError(
             f"{image.file_name}: expected a mask of the image's size {image.height, image.width} (height, "
-            f"width), found {found.mask.shape}"
+            f"width), found {instance.mask.shape}"
         )
-    return {**_coco(number, category, found.mask), "area": area(*found.mask), "score": found.score}
+    return {**_coco(number, category, instance.mask), "area": area(*instance.mask), "score": instance.score}
 
 
 def _true_objects(
@@ -125,15 +127,15 @@ def _true_objects(
     """Ids are numbered anew: COCOeval needs integers, and takes an object with the id 0 for none."""
     objects = []
     for number, image in enumerate(images.values(), start=1):
-        for one in truth.of(image.id):
+        for annotation in truth.of(image.id):
             try:
-                mask = encoded_from_coco(one.segmentation, image.height, image.width)
+                mask = encoded_from_coco(annotation.segmentation, image.height, image.width)
             except InputError as error:
-                _log.warning("%s: annotation %s is left out: %s", truth.path, one.id, error)
+                _log.warning("%s: annotation %s is left out: %s", truth.path, annotation.id, error)
                 continue
-            size = area(*mask) if one.area is None else one.area
-            values = _coco(number, numbers[one.category.name], mask)
-            objects.append({**values, "area": size, "iscrowd": int(one.crowd)})
+            size = area(*mask) if annotation.area is None else annotation.area
+            values = _coco(number, numbers[annotation.category.name], mask)
+            objects.append({**values, "area": size, "iscrowd": int(annotation.crowd)})
     return objects
 
 
@@ -146,11 +148,11 @@ def _evaluate(
     images: Sequence[CocoImage],
     names: Sequence[str],
     true: Sequence[dict[str, Any]],
-    found: Sequence[dict[str, Any]],
+    predicted: Sequence[dict[str, Any]],
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The averages, and the AP of every class."""
     with redirect_stdout(StringIO()):  # pycocotools prints
-        evaluation: Any = COCOeval(_index(images, names, true), _index(images, names, found), "segm")
+        evaluation: Any = COCOeval(_index(images, names, true), _index(images, names, predicted), "segm")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -169,7 +171,8 @@ def _index(images: Sequence[CocoImage], names: Sequence[str], annotations: Seque
         ],
         "categories": [{"id": number, "name": name} for number, name in enumerate(names, start=1)],
         "annotations": [
-            {"iscrowd": 0, **one, "id": number} for number, one in enumerate(annotations, start=1)
+            {"iscrowd": 0, **annotation, "id": number}
+            for number, annotation in enumerate(annotations, start=1)
         ],
     }
     coco.createIndex()

@@ -71,7 +71,7 @@ def run(name: Name, base: Inputs, recipe: Recipe) -> list[tuple[Variant, Measure
     _validation(folder / "0", base, recipe).prepare()  # held-out objects of another kind show here
     _prepare(ablation.measure, base, recipe)
     rows = read_rows(base.out / objects.FOLDER, ObjectRow)
-    categories = sorted({thing.category for row in rows for thing in row.objects})
+    categories = sorted({instance.category for row in rows for instance in row.objects})
     results: list[tuple[Variant, Measured | str]] = []
     for place, variant in enumerate(ablation.variants(len(categories))):
         try:
@@ -163,7 +163,9 @@ def _of_classes(whole: Path, out: Path, chosen: Collection[str]) -> Path:
 
 def _without_others(row: ObjectRow, chosen: Collection[str]) -> ObjectRow:
     """Objects of the chosen classes, numbered anew; without any, the image is rejected."""
-    kept = [thing for thing in row.objects if thing.category in chosen]
+    kept = [instance for instance in row.objects if instance.category in chosen]
     if row.status == "ok" and not kept:
         return replace(row, status="rejected", reason="no objects of the chosen classes", objects=())
-    return replace(row, objects=tuple(replace(thing, object_id=place) for place, thing in enumerate(kept)))
+    return replace(
+        row, objects=tuple(replace(instance, object_id=place) for place, instance in enumerate(kept))
+    )

@@ -115,13 +115,15 @@ def _prepare(run: Run, models: Sequence[str]) -> _Prepared:
 
 
 def _is_missing(start: Start) -> bool:
-    return start.given == OWN_PART_MODEL and not Path(start.source).exists()
+    return start.asked == OWN_PART_MODEL and not Path(start.source).exists()
 
 
 def _labelled(parts_dir: Path) -> list[str]:
     """The images with parts."""
     return [
-        row.image_id for row in read_rows(parts_dir, PartRow) if any(thing.parts for thing in row.objects)
+        row.image_id
+        for row in read_rows(parts_dir, PartRow)
+        if any(instance.parts for instance in row.objects)
     ]
 
 
@@ -154,7 +156,7 @@ def _subset(objects_dir: Path, parts_dir: Path, out: Path, percent: int, seed: i
     def without(row: PartRow) -> PartRow:
         if row.image_id in kept:
             return row
-        return replace(row, objects=tuple(replace(thing, parts=()) for thing in row.objects))
+        return replace(row, objects=tuple(replace(instance, parts=()) for instance in row.objects))
 
     def label(shard: Shard[ImageRef]) -> list[PartRow]:
         return [without(row) for row in reader.read(shard.name)]
@@ -183,7 +185,7 @@ def _learned(prepared: _Prepared) -> Learned:
     return Learned(
         seed=prepared.run.seed,
         points=[point for start in prepared.models for point in _points(prepared, start)],
-        models={start.name: start.given for start in prepared.models},
+        models={start.name: start.asked for start in prepared.models},
         provenance=Provenance(
             contents_hash(inputs.held_out.need("parts")), made_from, config=canonical_hash(recipe.to_dict())
         ),
