@@ -261,21 +261,21 @@ def measure_clustered(validation: Validation, model: Path, folder: str, name: st
     """
     inputs = replace(validation.inputs, out=validation.inputs.out / folder)
     config = validation.recipe.ranking
-    features = _collect(validation, model, folder)
+    features = _label(
+        validation,
+        f"{folder}/{ranking.FEATURES}",
+        ProposalRow,
+        model,
+        ranking.collecting_settings(config),
+        partial(_proposer, model, config, validation),
+        inputs.workers,
+    )  # `ranking.collect`, under the names that the model has for the classes
     proposed = (instance for row in read_rows(features, ProposalRow) for instance in row.objects)
     if not any(ranking.salient(instance.proposals, config) for instance in proposed):
         return validation.score(name, kind, map(evaluation.proposals, read_rows(features, ProposalRow)))
     ranking.find_part_classes(inputs, config)
     rows = read_rows(ranking.label(inputs, config), PartRow)
     return validation.score(name, kind, map(evaluation.labelled_parts, rows))
-
-
-def _collect(validation: Validation, model: Path, folder: str) -> Path:
-    """`ranking.collect`, under the names that the model has for the classes."""
-    config = validation.recipe.ranking
-    make, settings = partial(_proposer, model, config, validation), ranking.collecting_settings(config)
-    place = f"{folder}/{ranking.FEATURES}"
-    return _label(validation, place, ProposalRow, model, settings, make, validation.inputs.workers)
 
 
 def measure_parts(
