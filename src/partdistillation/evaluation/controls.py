@@ -44,6 +44,11 @@ class Measured(NamedTuple):
     strict: Evaluation
     paper: Evaluation
 
+    @property
+    def evaluations(self) -> tuple[Evaluation, Evaluation]:
+        """Under both of them."""
+        return self.strict, self.paper
+
     def under(self, protocol: Protocol) -> Evaluation:
         """What it is worth under one of them."""
         return self.strict if protocol == "strict" else self.paper

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
-from rich.padding import Padding
 from rich.table import Table as Printed
 from rich.text import Text
 
@@ -47,7 +46,7 @@ class Grid:
     text_columns: Collection[int] = (0,)
     """The places of columns that are aligned left; numbers are aligned right."""
     label_width: int = 0
-    """At least so wide is the first column in a terminal, so that grids line up."""
+    """At least so wide is the first column in a terminal, so that tables line up."""
 
     def markdown(self) -> str:
         """A table a section."""
@@ -58,25 +57,27 @@ class Grid:
             tables.append(f"{title}\n\n{table}" if title else table)
         return "\n\n".join(tables)
 
-    def printed(self) -> Printed:
-        """One table for a terminal, so that sections line up; on a narrow one long texts are folded."""
+    def printed(self) -> Iterator[Text | Printed]:
+        """The same for a terminal; on a narrow one long texts are folded."""
+        for place, (title, rows) in enumerate(self.sections.items()):
+            if title:
+                yield Text(f"\n{title}" if place else title, style="bold")
+            yield self._printed(rows)
+
+    def _printed(self, rows: Sequence[Sequence[str]]) -> Printed:
         table = Printed(box=SIMPLE_HEAD, show_edge=False, padding=0)
-        for place, title in enumerate(self.header):
+        for place, name in enumerate(self.header):
             table.add_column(
-                title,
+                Text(name),
                 justify="left" if place in self.text_columns else "right",
                 overflow="fold",
                 min_width=None if place else self.label_width,
             )
-        for title, rows in self.sections.items():
-            if title:
-                table.add_row(Text(title, style="bold"))
-            for row in rows:
-                aside = isinstance(row[0], Aside)
-                label, *cells = (cell.replace(" ± ", "\n±") for cell in row)
-                table.add_row(
-                    Text(f"  {label}" if aside else label), *map(Text, cells), style="dim" if aside else None
-                )
+        for row in rows:
+            aside = isinstance(row[0], Aside)
+            label, *cells = (cell.replace(" ± ", "\n±") for cell in row)
+            first = Text(f"  {label}" if aside else label)
+            table.add_row(first, *map(Text, cells), style="dim" if aside else None)
         return table
 
 
@@ -101,17 +102,17 @@ class ScoreTables:
 
     def printed(self) -> Group:
         """The same for a terminal; what stands below the grids is dim."""
-        return Group(*self._printed())
-
-    def _printed(self) -> Iterator[Padding | Text]:
+        printed: list[Text | Printed] = []
         note = ""
-        for place, block in enumerate(self.blocks):
+        for block in self.blocks:
+            printed += [Text()] if printed else []
             if isinstance(block, Grid):
-                yield Padding(block.printed(), (1 if place else 0, 0, 1, 0))
+                printed += block.printed()
                 note = "dim"
             else:
                 title = block.startswith("#")
-                yield Text(block.lstrip("# ") if title else block, style="bold" if title else note)
+                printed.append(Text(block.lstrip("# ") if title else block, style="bold" if title else note))
+        return Group(*printed)
 
     def csv(self) -> str:
         """The long table, a line a record; empty where there is no value."""

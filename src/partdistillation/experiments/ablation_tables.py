@@ -54,7 +54,7 @@ def ablation_tables(
                 "label": row.label,
                 "paper": row.paper,
                 "runs": [
-                    {"seed": seed, "protocols": [measured.strict.to_dict(), measured.paper.to_dict()]}
+                    {"seed": seed, "protocols": [scores.to_dict() for scores in measured.evaluations]}
                     for seed, measured in row.measured.items()
                 ],
                 "missing": row.missing,
@@ -80,7 +80,7 @@ def _records(ablation: Ablation, row: Row, hashes: Mapping[int, Mapping[str, str
     of: Record = {"ablation": ablation.title, "variant": row.label}
     paper = {score: fraction(value) for score, value in row.paper.items()}
     for seed, measured in row.measured.items():
-        for evaluation in (measured.strict, measured.paper):
+        for evaluation in measured.evaluations:
             for record in evaluation.records():
                 published = paper.get(str(record["score"]))
                 yield {**of, **record, "seed": seed, "paper": published, **hashes[seed]}

@@ -79,7 +79,7 @@ class Story:
     def tell(self, measured: Sequence[Measured]) -> None:
         """Add rows to the table and print them."""
         self.measured += measured
-        self.console.print(grid(measured).printed())
+        self.console.print(*grid(measured).printed())
 
 
 def run(out: Path, *, seed: int, from_scratch: bool, device: Device, workers: int) -> Path:

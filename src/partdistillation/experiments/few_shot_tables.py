@@ -76,20 +76,18 @@ class Point:
 
     def records(self) -> Iterator[Record]:
         """Every score of both ways."""
+        model: Record = {
+            "start": self.model,
+            "percent": self.percent,
+            "images": self.images,
+            "known_classes": self.known,
+            "classes": len(self.held_out),
+            "model_sha256": self.sha256,
+        }
         for way, measured in (("proposals", self.proposals), ("parts", self.parts)):
-            for evaluation in (measured.strict, measured.paper):
+            for evaluation in measured.evaluations:
                 for record in evaluation.records():
-                    yield {
-                        **record,
-                        "held_out_images": evaluation.images,
-                        "way": way,
-                        "start": self.model,
-                        "percent": self.percent,
-                        "images": self.images,
-                        "known_classes": self.known,
-                        "classes": len(self.held_out),
-                        "model_sha256": self.sha256,
-                    }
+                    yield {**record, **model, "way": way, "held_out_images": evaluation.images}
 
     def to_dict(self) -> dict[str, Json]:
         """Plain values for JSON."""
@@ -97,12 +95,12 @@ class Point:
             "start": self.model,
             "percent": self.percent,
             "images": self.images,
-            "categories": list(self.categories),
+            "categories": self.categories,
             "known_classes": self.known,
             "classes": len(self.held_out),
             "sha256": self.sha256,
-            "proposals": [self.proposals.strict.to_dict(), self.proposals.paper.to_dict()],
-            "parts": [self.parts.strict.to_dict(), self.parts.paper.to_dict()],
+            "proposals": [evaluation.to_dict() for evaluation in self.proposals.evaluations],
+            "parts": [evaluation.to_dict() for evaluation in self.parts.evaluations],
         }
 
 
