@@ -17,6 +17,7 @@ from partdistillation.evaluation.tables import (
     by,
     cell,
     fraction,
+    number,
     spread,
 )
 from partdistillation.runs.manifest import Json
@@ -87,7 +88,7 @@ class Comparison:
             records += row.published_records()
         columns = ("name", "protocol", "images", "score", "value", "low", "high", "published", "source")
         notes = [*_notes(self.rows, "In percent"), str(self.provenance)]
-        blocks = [_grid([self], records), *notes]
+        blocks: list[str | Grid] = [_grid([self], records), *notes]
         return ScoreTables(blocks, self.to_dict(), records, (*columns, *hashes))
 
     def to_dict(self) -> dict[str, Json]:
@@ -154,7 +155,7 @@ def _means(records: Sequence[Record]) -> list[Json]:
     for (protocol, name), values in by(records, "protocol", "name").items():
         scores: dict[str, Json] = {}
         for (score,), of_runs in by(values, "score").items():
-            summary = spread([float(record["value"]) for record in of_runs])
+            summary = spread([number(record, "value") for record in of_runs])
             scores[str(score)] = summary and {"mean": summary[0], "deviation": summary[1]}
         means.append({"name": name, "protocol": protocol, "scores": scores})
     return means

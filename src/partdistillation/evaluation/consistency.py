@@ -232,9 +232,9 @@ def purities(parts_dir: Path, truth: CocoDataset) -> dict[Key, float]:
         for part in parts_of(truth, image):
             true[part.category].append((part.name, part.mask))
         for instance in row.objects:
-            for part in instance.parts:
-                mask = decode(part.rle, row.height, row.width)
-                votes[instance.category, part.part][_true_part(mask, true[instance.category])] += 1
+            for labelled in instance.parts:
+                mask = decode(labelled.rle, row.height, row.width)
+                votes[instance.category, labelled.part][_true_part(mask, true[instance.category])] += 1
     if not votes:
         raise InputError(f"expected parts in images of {truth.path}, found none: ids and names don't agree")
     return {

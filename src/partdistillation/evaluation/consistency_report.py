@@ -18,7 +18,7 @@ from partdistillation.evaluation.consistency import (
     measure,
     purities,
 )
-from partdistillation.evaluation.tables import Grid, Record, Scalar, ScoreTables, decimals
+from partdistillation.evaluation.tables import Grid, Record, Scalar, ScoreTables, decimals, number
 from partdistillation.functional.rank_correlation import Correlation, spearman
 from partdistillation.runs.verdicts import FILE, Verdict, read_verdicts
 from partdistillation.stages import ranking
@@ -83,7 +83,7 @@ class ConsistencyReport:
         numbers = (*MEASURES, *self.judges)
         rows = [
             [str(rank), *(str(record[name]) for name in ("object_class", "part", "masks")),
-             *(_decimal(math.nan if record[name] is None else record[name]) for name in numbers)]
+             *(_decimal(number(record, name)) for name in numbers)]
             for rank, record in enumerate(records, start=1)
         ]  # fmt: skip
         if ends is not None and len(rows) > 2 * ends:

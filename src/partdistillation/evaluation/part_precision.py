@@ -58,7 +58,7 @@ class PrecisionCounter:
         """Count one image, from the IoU of each true part with each prediction."""
         scores = np.array([part.score for part in predictions], dtype=np.float64)
         self._agnostic.append(_Detections(image_id, *match_detections(overlaps, scores), len(truth)))
-        categories = {part.category for part in (*truth, *predictions)}
+        categories = {part.category for part in truth} | {part.category for part in predictions}
         for category in categories:
             rows = [i for i, part in enumerate(truth) if part.category == category]
             columns = [

@@ -183,13 +183,13 @@ def cell(records: Iterable[Record], form: Form = percent, *, interval: bool = Fa
     Several are written as their mean and standard deviation; a single one with its `interval`, if asked for.
     """
     chosen = [record for record in records if all(record.get(key) == value for key, value in where.items())]
-    summary = spread([_number(record, "value") for record in chosen])
+    summary = spread([number(record, "value") for record in chosen])
     if summary is None:
         return "-"
     value, deviation = summary
     if deviation is not None:
         return f"{form(value)} ± {form(deviation)}"
-    low, high = (_number(chosen[0], edge) for edge in ("low", "high"))
+    low, high = (number(chosen[0], edge) for edge in ("low", "high"))
     return f"{form(value)} [{form(low)}, {form(high)}]" if interval and low == low else form(value)
 
 
@@ -200,7 +200,8 @@ def spread(values: Sequence[float]) -> tuple[float, float | None] | None:
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
-def _number(record: Record, name: str) -> float:
+def number(record: Record, name: str) -> float:
+    """What a record has under a name; NaN where there is nothing."""
     value = record.get(name)
     return math.nan if value is None else float(value)
 

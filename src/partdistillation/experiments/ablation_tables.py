@@ -8,6 +8,7 @@ from partdistillation.evaluation.provenance import Provenance
 from partdistillation.evaluation.run import PROTOCOLS
 from partdistillation.evaluation.tables import Grid, Record, ScoreTables, by, cell, fraction, percent
 from partdistillation.experiments.ablation_grids import Ablation, Variant
+from partdistillation.runs.manifest import Json
 
 TITLES = {"c_miou": "C-mIoU", "a_miou": "A-mIoU", "nmi_foreground": "NMI", "ari_foreground": "ARI"}
 COLUMNS = ("ablation", "variant", "seed", "protocol", "images", "score", "value", "low", "high", "paper")
@@ -45,7 +46,7 @@ def ablation_tables(
     hashes = {seed: provenance.columns() for seed, provenance in origins.items()}
     records = [record for row in rows for record in _records(ablation, row, hashes)]
     made_from = "\n".join(f"- Seed {seed}. {provenance}" for seed, provenance in origins.items())
-    content = {
+    content: Json = {
         "title": ablation.title,
         "source": ablation.source,
         "runs": [{"seed": seed, "provenance": origin.to_dict()} for seed, origin in origins.items()],

@@ -8,6 +8,7 @@ from pathlib import Path
 from partdistillation.evaluation.controls import Measured
 from partdistillation.evaluation.tables import Grid, ScoreTables, decimals
 from partdistillation.report.data import Table, TableRow
+from partdistillation.runs.manifest import Json
 
 KS = (1, 10, 20, 200)
 MARGIN = 5.0
@@ -98,7 +99,7 @@ def grid(measured: Sequence[Measured]) -> Grid:
 def save_tables(out: Path, tables: Sequence[Table], measured: Sequence[Measured]) -> None:
     """Write `table.md`, and `table.json` with every part's score."""
     texts = (block for table in tables for block in (f"## {table.title}", table.note, _grid(table)))
-    content = [
+    content: list[Json] = [
         {"name": row.name, "kind": row.kind, "strict": row.strict.to_dict(), "paper": row.paper.to_dict()}
         for row in measured
     ]

@@ -133,7 +133,7 @@ def tables(runs: Sequence[Learned]) -> ScoreTables:
         for record in point.records()
     ]
     starts = ", ".join(f"{name}: {model}" for name, model in runs[0].models.items())
-    blocks = [
+    blocks: list[str | Grid] = [
         _grid(runs, records),
         _NOTE,
         f"Starts: {starts}",

@@ -49,7 +49,8 @@ def measured(scores: ReviewScores) -> list[Scores]:
 
 
 def _records(scores: ReviewScores) -> Iterator[Record]:
-    for row in (*scores.scores, *scores.differences):
+    rows: list[Scores | Difference] = [*scores.scores, *scores.differences]
+    for row in rows:
         for score, (value, (low, high)) in row.estimates.items():
             of: Record = {"group": row.group, "run": row.run, "minus": _minus(row)}
             yield {**of, "score": score, "value": value, "low": low, "high": high}
