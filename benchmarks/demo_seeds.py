@@ -9,11 +9,11 @@ OUT/seed-0 --seed 0`) are only read.
 
 import argparse
 import json
-import math
-import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from partdistillation.evaluation.tables import Grid, Record, by, cell
 from partdistillation.experiments import demo
 
 COLUMNS = ("AR@1", "AR@10", "AR@20", "AR@200", "C-mIoU", "A-mIoU", "C-mIoU paper")
@@ -28,38 +28,27 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    runs = []
+    records: list[Record] = []
     for seed in arguments.seeds:
         out = arguments.out / f"seed-{seed}"
         if not (out / "table.json").exists():
             demo.run(out, seed=seed, from_scratch=False, device="auto", workers=arguments.workers)
-        runs.append({row["name"]: _values(row) for row in json.loads((out / "table.json").read_bytes())})
-    print(_table(runs))
+        for row in json.loads((out / "table.json").read_bytes()):
+            records += _records(row)
+    rows = [
+        (str(name), *(cell(scores, score=score) for score in COLUMNS))
+        for (name,), scores in by(records, "name").items()
+    ]
+    print(Grid(("", *COLUMNS), {"": rows}).markdown())
 
 
-def _values(row: dict[str, dict[str, object]]) -> list[float]:
-    """A row's numbers in percent, in the order of COLUMNS."""
+def _records(row: dict[str, Any]) -> Iterator[Record]:
+    """A row's numbers, by the names of COLUMNS."""
     strict, paper = row["strict"], row["paper"]
-    recall = strict["average_recall"]
-    assert isinstance(recall, dict)
-    values = [recall[k] for k in ("1", "10", "20", "200")]
+    values = [strict["average_recall"][k] for k in ("1", "10", "20", "200")]
     values += [strict["c_miou"], strict["a_miou"], paper["c_miou"]]
-    return [math.nan if value is None else 100 * float(value) for value in values]
-
-
-def _table(runs: Sequence[dict[str, list[float]]]) -> str:
-    lines = ["| | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for name in runs[0]:
-        cells = [_cell(values) for values in zip(*(run[name] for run in runs), strict=True)]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _cell(values: Sequence[float]) -> str:
-    if any(math.isnan(value) for value in values):
-        return "-"
-    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.1f}{spread}"
+    for score, value in zip(COLUMNS, values, strict=True):
+        yield {"name": row["name"], "score": score, "value": value}
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from partdistillation.config import Inputs, RankingConfig
 from partdistillation.data.coco import CocoDataset, read_parts
 from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.scores import Evaluation
+from partdistillation.evaluation.tables import Grid, cell
 from partdistillation.functional.clustering import cluster_features
 from partdistillation.functional.stability import cluster_stability
 from partdistillation.runs.records import PartRow
@@ -72,8 +73,8 @@ def main() -> None:
         for name, config in configs.items()
     }
     print(f"{machine()}; {len(arguments.seeds)} seeds of clustering, mean ± standard deviation, percent\n")
-    print("\n".join(_scores(results)), "\n")
-    print("\n".join(_counts(results, truth)))
+    print(_scores(results).markdown(), "\n")
+    print(_counts(results, truth).markdown())
     if arguments.time:
         print("\n" + _seconds(arguments.time, arguments.most))
 
@@ -89,28 +90,29 @@ def cluster(out: Path, config: RankingConfig, seed: int, truth: CocoDataset) -> 
         seconds = time.process_time() - start
         rows = read_rows(ranking.label(inputs, config), PartRow)
         (scores,) = evaluation.score(map(evaluation.labelled_parts, rows), truth, ["strict"])
-        counts = {name: len(parts) for name, parts in part_classes.read(folder).items()}
+        counts = {name: len(classes) for name, classes in part_classes.read(folder).items()}
     return Result(counts, scores, seconds)
 
 
-def _scores(results: Mapping[str, Sequence[Result]]) -> list[str]:
-    lines = ["| part classes | a class | " + " | ".join(COLUMNS) + " | s a class |", "|---|" + "---:|" * 6]
-    for name, runs in results.items():
-        counts = [count for run in runs for count in run.counts.values()]
-        cells = [_cell([100 * getattr(run.scores, score) for run in runs]) for score in COLUMNS.values()]
-        seconds = statistics.mean(run.seconds / len(run.counts) for run in runs)
-        lines.append(f"| {name} | {statistics.mean(counts):.1f} | {' | '.join(cells)} | {seconds:.2f} |")
-    return lines
+def _scores(results: Mapping[str, Sequence[Result]]) -> Grid:
+    rows = []
+    for name, seeds in results.items():
+        counts = [count for result in seeds for count in result.counts.values()]
+        scores = [record for result in seeds for record in result.scores.records()]
+        seconds = statistics.mean(result.seconds / len(result.counts) for result in seeds)
+        cells = (cell(scores, score=score) for score in COLUMNS.values())
+        rows.append((name, f"{statistics.mean(counts):.1f}", *cells, f"{seconds:.2f}"))
+    return Grid(("part classes", "a class", *COLUMNS, "s a class"), {"": rows})
 
 
-def _counts(results: Mapping[str, Sequence[Result]], truth: CocoDataset) -> list[str]:
+def _counts(results: Mapping[str, Sequence[Result]], truth: CocoDataset) -> Grid:
     """How many part classes each object class gets where that isn't fixed, a seed after the other."""
-    lines = ["| object class | true parts | by stability, each seed |", "|---|---:|---|"]
-    stable = list(results.values())[-1]
-    for category, names in part_names(truth).items():
-        chosen = ", ".join(str(run.counts.get(category, 0)) for run in stable)
-        lines.append(f"| {category} | {len(names)} | {chosen} |")
-    return lines
+    seeds = list(results.values())[-1]
+    rows = [
+        (category, str(len(names)), ", ".join(str(result.counts.get(category, 0)) for result in seeds))
+        for category, names in part_names(truth).items()
+    ]
+    return Grid(("object class", "true parts", "by stability, each seed"), {"": rows}, text_columns=(0, 2))
 
 
 def _seconds(count: int, most: int) -> str:
@@ -131,11 +133,6 @@ def _seconds(count: int, most: int) -> str:
         f"An object class of {count:,} proposals ({DIM} numbers each): k-means with K = 8 takes "
         f"{taken[0]:.2f} s, to choose K up to {most} {taken[1]:.2f} s."
     )
-
-
-def _cell(values: Sequence[float]) -> str:
-    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.1f}{spread}"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from partdistillation.evaluation.controls import (
     measure_segments,
     measure_whole_objects,
 )
+from partdistillation.evaluation.tables import Grid, percent
 from partdistillation.recipes import seeded
 from partdistillation.stages import distillation, proposals
 
@@ -66,23 +67,18 @@ def _segments(held_out: Inputs, recipe: Recipe) -> list[Measured]:
         folder = held_out.out if enabled else held_out.out / "without_crf"
         validation = Validation(replace(held_out, out=folder), replace(recipe, segments=settings))
         validation.prepare()
-        measured += [
-            scores._replace(name=f"{scores.name}, {name}") for scores in measure_segments(validation)
-        ]
+        measured += [way._replace(name=f"{way.name}, {name}") for way in measure_segments(validation)]
     return measured
 
 
 def _table(measured: list[Measured]) -> str:
     """Markdown, in percent, of the strict protocol; C-mIoU of both."""
-    lines = [
-        "| features or model | " + " | ".join(f"AR@{k}" for k in KS) + " | C-mIoU strict | C-mIoU paper |",
-        "|---|" + "---|" * (len(KS) + 2),
-    ]
-    for scores in measured:
-        values = [scores.strict.average_recall[k] for k in KS] + [scores.strict.c_miou, scores.paper.c_miou]
-        cells = ["-" if value != value else f"{100 * value:.1f}" for value in values]
-        lines.append(f"| {scores.name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    rows = []
+    for way in measured:
+        values = [way.strict.average_recall[k] for k in KS] + [way.strict.c_miou, way.paper.c_miou]
+        rows.append((way.name, *map(percent, values)))
+    header = ("features or model", *(f"AR@{k}" for k in KS), "C-mIoU strict", "C-mIoU paper")
+    return Grid(header, {"": rows}).markdown() + "\n"
 
 
 def _parse() -> argparse.Namespace:

@@ -15,13 +15,13 @@ from partdistillation.config import Inputs, Recipe
 from partdistillation.data.coco import read_instances, read_parts
 from partdistillation.datasets.own_parts import require_labels
 from partdistillation.errors import ConfigError, StoreError
-from partdistillation.evaluation import comparison
 from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.class_map import read_class_map
 from partdistillation.evaluation.comparison import Compared, Comparison
 from partdistillation.evaluation.controls import Validation, measure_model, unknown_classes
+from partdistillation.evaluation.evaluation_tables import evaluation_tables
+from partdistillation.evaluation.provenance import Provenance
 from partdistillation.evaluation.scores import Evaluation
-from partdistillation.evaluation.tables import EvaluationTables, Provenance
 from partdistillation.models.pretrained import read_config, read_info
 from partdistillation.models.sources import resolve
 from partdistillation.report import objects_found
@@ -156,16 +156,10 @@ def evaluate(
     table = None if part_table is None else read_part_table(part_table)
     evaluation.check_images(predictions, truth)
     scores = evaluation.score(evaluation.read_predictions(predictions, table), truth, protocols)
-    tables = EvaluationTables(scores, evaluation.provenance(predictions, parts, part_table), table)
+    provenance = evaluation.provenance(predictions, parts, part_table)
     folder = predictions if predictions.is_dir() else predictions.parent
     stem = "evaluation" if table is None else "evaluation_part_table"
-    for name, text in (("json", tables.json()), ("md", tables.markdown()), ("csv", tables.csv())):
-        replace_file(folder / f"{stem}.{name}", text.encode())
-    console = Console()
-    if console.is_terminal:
-        console.print(tables.printed())
-    else:
-        print(tables.markdown(), end="")
+    evaluation_tables(scores, provenance, table).save(folder / stem)
     return scores
 
 
@@ -211,7 +205,7 @@ def evaluate_model(
     protocols = evaluation.PROTOCOLS if protocol == "both" else (protocol,)
     measured = measure_model(validation, model)
     found = Comparison([Compared(one.name, [*map(one.under, protocols)]) for one in measured], origin)
-    comparison.save(found, inputs.out / "evaluation")
+    found.tables().save(inputs.out / "evaluation")
     return found
 
 

@@ -12,9 +12,8 @@ import pytest
 from rich.console import Console
 
 from partdistillation.evaluation import ImageParts, PredictedPart, TruePart, evaluate
-from partdistillation.evaluation.compared_runs import ComparedRuns, mean_and_deviation
-from partdistillation.evaluation.comparison import Compared, Comparison, Published, save
-from partdistillation.evaluation.tables import Provenance
+from partdistillation.evaluation.comparison import Compared, ComparedRuns, Comparison, Published
+from partdistillation.evaluation.provenance import Provenance
 
 LEFT = np.zeros((4, 4), np.bool_)
 LEFT[:, :2] = True
@@ -34,12 +33,12 @@ def comparison(found: np.ndarray, published: Sequence[Published] = ()) -> Compar
 def shown(tables: Comparison | ComparedRuns) -> list[str]:
     """As a terminal of 80 columns has it."""
     written = io.StringIO()
-    Console(width=80, file=written).print(tables.printed())
+    Console(width=80, file=written).print(tables.tables().printed())
     return written.getvalue().splitlines()
 
 
 def test_a_run_is_a_table_a_protocol(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(comparison(LEFT), tmp_path / "one")
+    comparison(LEFT).tables().save(tmp_path / "one")
     text = (tmp_path / "one.md").read_text()
     assert text == capsys.readouterr().out
     assert "| a \\| way | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 |" in text
@@ -54,7 +53,7 @@ def test_a_run_is_a_table_a_protocol(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_runs_are_means_and_deviations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     half = LEFT.copy()
     half[2:] = False  # an IoU of 1 / 2
-    save(ComparedRuns({3: comparison(LEFT), 5: comparison(half)}), tmp_path / "new" / "both")
+    ComparedRuns({3: comparison(LEFT), 5: comparison(half)}).tables().save(tmp_path / "new" / "both")
     tmp_path /= "new"
     text = (tmp_path / "both.md").read_text()
     assert text == capsys.readouterr().out
@@ -93,7 +92,8 @@ def test_a_terminal_of_80_columns_shows_runs_as_a_table() -> None:
 
 
 def test_published_rows_stand_below_ours() -> None:
-    found = comparison(LEFT, PAPER)
+    compared = comparison(LEFT, PAPER)
+    found = compared.tables()
     text = found.markdown().splitlines()
     place = next(i for i, line in enumerate(text) if line.startswith("| a "))
     assert text[place + 1] == "| *paper, PartImageNet* | - | - | 58.0 | - | 48.0 | - | - | - |"
@@ -102,10 +102,10 @@ def test_published_rows_stand_below_ours() -> None:
     note = next(line for line in text if line.startswith("Published rows"))
     assert "its table 2; its table 3" in note
     assert "whether the background counts" in note
-    assert "Published" not in comparison(LEFT).markdown()
-    printed = shown(found)
+    assert "Published" not in comparison(LEFT).tables().markdown()
+    printed = shown(compared)
     assert max(map(len, printed)) <= 80
-    assert sum(line.startswith("   paper, ") for line in printed) == 4
+    assert sum(line.startswith("  paper, ") for line in printed) == 4
     lines = [one for one in csv.DictReader(io.StringIO(found.csv())) if one["published"]]
     assert [(one["name"], one["published"], one["source"], one["score"], one["value"]) for one in lines] == [
         ("a | way", "paper, PartImageNet", "its table 2", "AR@200", "0.58"),
@@ -121,8 +121,3 @@ def test_published_rows_stand_below_ours() -> None:
         "label": "paper, Pascal Part", "source": "its table 3", "scores": {"nmi": 0.524},
     }  # fmt: skip
     assert rows[1]["published"] == []
-
-
-def test_what_is_not_defined_has_no_mean() -> None:
-    assert mean_and_deviation([0.5, math.nan]) == mean_and_deviation([]) == "-"
-    assert mean_and_deviation([0.25]) == "25.0"

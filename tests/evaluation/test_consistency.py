@@ -118,7 +118,7 @@ def test_single_masks_come_last_without_a_score(
     assert (only.key, only.masks) == (("cat", 2), 1)
     assert np.isnan([only.score, only.cosine, only.overlap, only.silhouette]).all()
     report = run(tmp_path)
-    assert report.markdown().splitlines()[2] == "| 1 | cat | 2 | 1 | - | - | - | - |"
+    assert report.tables().markdown().splitlines()[2] == "| 1 | cat | 2 | 1 | - | - | - | - |"
     assert json.loads((tmp_path / "consistency/consistency.json").read_text())["parts"][0]["score"] is None
 
 
@@ -230,7 +230,7 @@ def test_verdicts_about_other_runs_are_refused(finished: Path, tmp_path: Path) -
 
 def test_long_tables_are_cut_in_the_terminal() -> None:
     parts = [PartConsistency("a|b", part, 5, 0.25, 0.5, 1.0) for part in range(3)]
-    lines = ConsistencyReport(parts).markdown(shown=1).splitlines()
+    lines = ConsistencyReport(parts).tables(ends=1).markdown().splitlines()
     assert lines[2:] == [
         "| 1 | a\\|b | 0 | 5 | 0.50 | 0.25 | 0.50 | 1.00 |",
         "| ... | ... | ... | ... | ... | ... | ... | ... |",

@@ -123,7 +123,7 @@ def test_a_class_map_stands_for_a_model_with_those_names(
         its.prepare()
         model = part_model(tmp_path / f"{place}_model", tiny_recipe, names)
         assert controls.unknown_classes(its, model) == ()
-        found.append([(one.name, one.strict.to_json()) for one in controls.measure_model(its, model)])
+        found.append([(one.name, one.strict.to_dict()) for one in controls.measure_model(its, model)])
     assert found[0] == found[1]
     assert len(found[0]) == 4
 

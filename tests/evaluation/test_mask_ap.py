@@ -90,7 +90,7 @@ def test_an_image_without_predictions_counts_but_not_one_that_is_left_out(tmp_pa
     assert (one.images, one.left_out, one.objects) == (1, 1, 1)
     assert both.averages["AP"] == pytest.approx(HALF)
     assert one.averages["AP"] == pytest.approx(1)
-    assert "(1 more can't be used)" in one.as_table()
+    assert "(1 more can't be used)" in one.tables().markdown()
 
 
 def test_thresholds(tmp_path: Path) -> None:
@@ -133,13 +133,14 @@ def test_without_true_objects_nothing_is_measured(tmp_path: Path) -> None:
     found = measured(dataset(tmp_path, []), [FoundInstance("cat", 0.5, mask(BIG))])
     assert all(math.isnan(value) for value in found.averages.values())
     assert found.categories == {}
-    values = found.to_dict()
+    values = json.loads(found.tables().json())
     assert (values["averages"]["AP"], values["predictions"]) == (None, 1)
 
 
 def test_the_table(tmp_path: Path) -> None:
     truth = dataset(tmp_path, [annotation(0, 7, BIG), annotation(0, 9, SMALL)])
-    head, averages, classes = measured(truth, [FoundInstance("cat", 0.5, mask(BIG))]).as_table().split("\n\n")
+    found = measured(truth, [FoundInstance("cat", 0.5, mask(BIG))]).tables()
+    head, averages, classes = found.markdown().split("\n\n")
     assert head == "Images: 1; true objects: 2; predictions: 1. Mask AP in percent."
     assert averages.splitlines()[0].startswith("| AP | AP50 | AP75 | APs | APm | APl |")
     assert averages.splitlines()[2].startswith("| 50.0 | 50.0 | 50.0 | 0.0 | 100.0 | - |")

@@ -1,7 +1,6 @@
 """Evaluation of files: rows and COCO against ground truth."""
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from partdistillation.data.coco import CocoDataset, read_parts
 from partdistillation.errors import InputError
 from partdistillation.evaluation import Evaluation
 from partdistillation.evaluation import run as evaluation
-from partdistillation.evaluation.tables import percent
 from partdistillation.runs.part_table import ClassParts, PartTable, write_part_table
 from partdistillation.runs.records import ObjectRow, ObjectSegments, PartRow, Segment, SegmentRow
 from partdistillation.runs.store import read_rows
@@ -229,7 +227,3 @@ def test_predictions_without_any_part_score_nothing(
     command = ["evaluate", "--predictions", str(path), "--parts", str(drawings / "parts_train.json")]
     assert cli.main(command) == 0
     assert "| C-mIoU | 0.0 [0.0, 0.0] | 0.0 [0.0, 0.0] |" in capsys.readouterr().out
-
-
-def test_percents_have_no_negative_zero() -> None:
-    assert [percent(value) for value in (-1e-9, 0.0, 0.4567, math.nan)] == ["0.0", "0.0", "45.7", "-"]

@@ -11,7 +11,7 @@ from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.evaluation import ImageParts, PredictedPart, TruePart, evaluate
 from partdistillation.evaluation.comparison import Compared, Comparison
-from partdistillation.evaluation.tables import Provenance
+from partdistillation.evaluation.provenance import Provenance
 from partdistillation.experiments import compare as comparing
 from partdistillation.experiments.compare import compare
 from partdistillation.experiments.paper_rows import PAPER_ROWS
@@ -50,13 +50,17 @@ def test_every_method_is_a_row(
     assert (inputs.out / "comparison.md").read_text() in capsys.readouterr().out
 
 
-def test_several_runs_are_summed_up_beside_them(
-    inputs: Inputs, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def made_up() -> Comparison:
     whole = np.ones((4, 4), np.bool_)
     image = ImageParts((TruePart("car", "all", whole),), (PredictedPart("car", whole, 1.0, 0),), "1")
     row = Compared("part model", [evaluate([image], protocol="strict")], PAPER_ROWS["part model"])
-    monkeypatch.setattr(comparing, "_compared", lambda *_: Comparison([row], Provenance("0" * 64, {})))
+    return Comparison([row], Provenance("0" * 64, {}))
+
+
+def test_several_runs_are_summed_up_beside_them(
+    inputs: Inputs, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing, "_compared", lambda *_: made_up())
     runs = [Run(seed, replace(inputs, out=inputs.out / f"seed-{seed}"), tiny_recipe) for seed in (0, 1)]
     compare(runs, inputs.out)
     assert "Protocol strict, 2 runs of 1 images" in (inputs.out / "comparison.md").read_text()
@@ -93,8 +97,12 @@ def test_only_the_baselines_that_were_chosen_are_trained(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(comparing, "_compared", lambda *arguments: asked.append(arguments[-1]))
-    monkeypatch.setattr(comparing, "save", lambda *_: None)
+
+    def compared(*arguments: object) -> Comparison:
+        asked.append(arguments[-1])
+        return made_up()
+
+    monkeypatch.setattr(comparing, "_compared", compared)
     compare([Run(0, inputs, tiny_recipe)], inputs.out, ("contrastive", "supervised"))
     compare([Run(0, replace(inputs, parts=None), tiny_recipe)], inputs.out)
     assert asked == [["contrastive", "supervised"], ["one-stage", "contrastive"]]

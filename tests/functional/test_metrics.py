@@ -223,6 +223,21 @@ def test_mean_iou_of_a_known_case() -> None:
     assert scores.pixels.tolist() == [10, 4, 0]
 
 
+def test_a_stack_of_matrices_is_scored_as_each_alone() -> None:
+    stack = np.random.default_rng(0).integers(0, 3, (2, 6, 5, 4)) * np.arange(2)[:, None, None, None]
+    for map_ids in (majority_vote, hungarian_match):
+        scores = mean_iou(apply_mapping(stack, map_ids(stack)))
+        assert scores.iou.shape == (2, 6, 3)
+        for place in np.ndindex(2, 6):
+            alone = mean_iou(apply_mapping(stack[place], map_ids(stack[place])))
+            np.testing.assert_array_equal(scores.iou[place], alone.iou)
+            np.testing.assert_array_equal(scores.precision[place], alone.precision)
+    averages = average_over_classes([scores, scores])
+    assert averages.c_miou.shape == (2, 6)
+    assert np.isnan(averages.a_miou[0]).all()  # these matrices are empty
+    assert averages.c_miou[1, 2] == pytest.approx(np.nanmean(scores.iou[1, 2]))
+
+
 def test_mean_iou_refuses_an_unmapped_matrix() -> None:
     with pytest.raises(ValueError, match="apply_mapping"):
         mean_iou(np.zeros((3, 4), dtype=int))

@@ -31,15 +31,6 @@ def image_weights(image_id: str) -> Int64[np.ndarray, f"{WEIGHTS}"]:
     return np.concatenate([[1], drawn])
 
 
-def mean_of_defined(values: Float64[np.ndarray, "weight value"]) -> Float64[np.ndarray, " weight"]:
-    """Of a row's values that aren't NaN; NaN where none is."""
-    defined = ~np.isnan(values)
-    count = defined.sum(axis=1)
-    total = np.where(defined, values, 0.0).sum(axis=1)
-    mean: Float64[np.ndarray, " weight"] = total / np.where(count > 0, count, np.nan)
-    return mean
-
-
 def interval(values: Float64[np.ndarray, f"{WEIGHTS}"]) -> Interval:
     """Of a score as it is and in every replicate; replicates in which nothing was measured don't count."""
     replicates = values[1:][~np.isnan(values[1:])]

@@ -52,11 +52,14 @@ def read_class_map(path: Path, *, own: Collection[str], known: Collection[str]) 
 
 def labelled_under(names: ClassMap, label: Callable[[ObjectRow], Labelled], row: ObjectRow) -> Labelled:
     """Label an image's objects as the classes that `names` says; what is found is of their own classes."""
-    categories = {one.object_id: one.category for one in row.objects}
-    read = tuple(replace(one, category=names.get(one.category, one.category)) for one in row.objects)
-    found = label(replace(row, objects=read))
-    back = tuple(replace(one, category=categories[one.object_id]) for one in found.objects)
-    return replace(found, objects=back)
+    categories = {instance.object_id: instance.category for instance in row.objects}
+    read = tuple(
+        replace(instance, category=names.get(instance.category, instance.category))
+        for instance in row.objects
+    )
+    labelled = label(replace(row, objects=read))
+    back = tuple(replace(instance, category=categories[instance.object_id]) for instance in labelled.objects)
+    return replace(labelled, objects=back)
 
 
 def _lines(path: Path) -> list[tuple[str, str]]:

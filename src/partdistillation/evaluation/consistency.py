@@ -78,18 +78,20 @@ def measure(out: Path, scratch: Path, *, seed: int = 0) -> list[PartConsistency]
     left = _counts(out / ranking.PARTS)
     counts, wanted = dict(left), {key: min(count, SAMPLE) for key, count in left.items()}
     with sorted_by_class(scratch) as samples:
-        for one in _objects(out):
-            _collect(one, samples, left, wanted, random)
-        found = [part for category in samples.categories() for part in _measured(category, samples, counts)]
-    return sorted(found, key=lambda one: (np.isnan(one.score), -one.score, one.key))
+        for instance in _objects(out):
+            _collect(instance, samples, left, wanted, random)
+        measured = [
+            part for category in samples.categories() for part in _measured(category, samples, counts)
+        ]
+    return sorted(measured, key=lambda part: (np.isnan(part.score), -part.score, part.key))
 
 
 def _counts(parts_dir: Path) -> Counter[Key]:
     return Counter(
-        (found.category, part.part)
+        (instance.category, part.part)
         for row in read_rows(parts_dir, PartRow)
-        for found in row.objects
-        for part in found.parts
+        for instance in row.objects
+        for part in instance.parts
     )
 
 
@@ -110,18 +112,18 @@ def _objects(out: Path) -> Iterator[_Labelled]:
         strict=True,
     )
     for row, proposed, ranked in rows:
-        for its, found, labelled in zip(row.objects, proposed.objects, ranked.objects, strict=True):
+        for instance, offered, labelled in zip(row.objects, proposed.objects, ranked.objects, strict=True):
             if labelled.parts:
-                if [one.rle for one in found.proposals] != [one.rle for one in labelled.parts]:
+                if [mask.rle for mask in offered.proposals] != [mask.rle for mask in labelled.parts]:
                     raise StoreError(
                         f"expected the parts of the same proposals in {out / ranking.PARTS} and "
                         f"{out / ranking.FEATURES}, found others in image {row.image_id}: run stage 4 again"
                     )
-                yield _Labelled((its.rle, row.height, row.width), found, labelled)
+                yield _Labelled((instance.rle, row.height, row.width), offered, labelled)
 
 
 def _collect(
-    one: _Labelled,
+    labelled: _Labelled,
     samples: ClassFeatures,
     left: Counter[Key],
     wanted: dict[Key, int],
@@ -131,22 +133,24 @@ def _collect(
 
     Of `left` masks to come of a part class, each is drawn so that exactly `wanted` will have been in the end.
     """
-    category = one.parts.category
+    category = labelled.parts.category
     chosen = []
-    for place, part in enumerate(one.parts.parts):
+    for place, part in enumerate(labelled.parts.parts):
         key = (category, part.part)
         if random.random() * left[key] < wanted[key]:
             chosen.append(place)
             wanted[key] -= 1
         left[key] -= 1
     if chosen:
-        around = box(decode(*one.mask))
-        samples.add(category, np.concatenate([_record(one, place, around) for place in chosen]))
+        around = box(decode(*labelled.mask))
+        samples.add(category, np.concatenate([_record(labelled, place, around) for place in chosen]))
 
 
-def _record(one: _Labelled, place: int, around: tuple[float, float, float, float]) -> Shaped[np.ndarray, "1"]:
-    _, height, width = one.mask
-    part, feature = one.parts.parts[place], one.proposals.proposals[place].feature
+def _record(
+    labelled: _Labelled, place: int, around: tuple[float, float, float, float]
+) -> Shaped[np.ndarray, "1"]:
+    _, height, width = labelled.mask
+    part, feature = labelled.parts.parts[place], labelled.proposals.proposals[place].feature
     mask = in_object_frame(decode(part.rle, height, width), around)
     kind = [("part", "<i4"), ("feature", "<f2", feature.shape), ("mask", "u1", (GRID * GRID // 8,))]
     return np.array([(part.part, feature, np.packbits(mask))], dtype=kind)
@@ -196,13 +200,13 @@ def human_scores(verdicts: Iterable[Verdict]) -> dict[Key, float]:
 
     Part classes that all skipped, or of which no image was shown, are left out.
     """
-    found: defaultdict[Key, list[float]] = defaultdict(list)
-    for one in verdicts:
-        if one.action == "rejected":
-            found[one.category, one.part].append(0.0)
-        elif one.action == "judged" and one.marks:
-            found[one.category, one.part].append(sum(one.marks) / len(one.marks))
-    return {key: sum(shares) / len(shares) for key, shares in found.items()}
+    marked: defaultdict[Key, list[float]] = defaultdict(list)
+    for verdict in verdicts:
+        if verdict.action == "rejected":
+            marked[verdict.category, verdict.part].append(0.0)
+        elif verdict.action == "judged" and verdict.marks:
+            marked[verdict.category, verdict.part].append(sum(verdict.marks) / len(verdict.marks))
+    return {key: sum(shares) / len(shares) for key, shares in marked.items()}
 
 
 def purities(parts_dir: Path, truth: CocoDataset) -> dict[Key, float]:
@@ -227,15 +231,15 @@ def purities(parts_dir: Path, truth: CocoDataset) -> dict[Key, float]:
         true: defaultdict[str, list[tuple[str, Bool[np.ndarray, "h w"]]]] = defaultdict(list)
         for part in parts_of(truth, image):
             true[part.category].append((part.name, part.mask))
-        for found in row.objects:
-            for one in found.parts:
-                mask = decode(one.rle, row.height, row.width)
-                votes[found.category, one.part][_true_part(mask, true[found.category])] += 1
+        for instance in row.objects:
+            for labelled in instance.parts:
+                mask = decode(labelled.rle, row.height, row.width)
+                votes[instance.category, labelled.part][_true_part(mask, true[instance.category])] += 1
     if not votes:
         raise InputError(f"expected parts in images of {truth.path}, found none: ids and names don't agree")
     return {
-        key: max((count for name, count in found.items() if name), default=0) / found.total()
-        for key, found in votes.items()
+        key: max((count for name, count in names.items() if name), default=0) / names.total()
+        for key, names in votes.items()
     }
 
 

@@ -1,8 +1,5 @@
 """Consistency of a run's part classes as files: JSON, CSV and a ranked table."""
 
-import csv
-import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,16 +18,16 @@ from partdistillation.evaluation.consistency import (
     measure,
     purities,
 )
-from partdistillation.evaluation.scores import Json
+from partdistillation.evaluation.tables import Grid, Record, Scalar, ScoreTables, decimals, number
 from partdistillation.functional.rank_correlation import Correlation, spearman
-from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.verdicts import FILE, Verdict, read_verdicts
 from partdistillation.stages import ranking
 
 FOLDER = "consistency"
 Judge = Literal["people", "purity"]
 MEASURES = ("score", "cosine", "silhouette", "overlap")
-_SHOWN = 20
+_ENDS = 20
+_decimal = decimals(2)
 _SCRATCH = ".samples"
 
 
@@ -44,76 +41,63 @@ class ConsistencyReport:
 
     def correlations(self) -> dict[Judge, dict[str, Correlation]]:
         """Spearman's of each measure with each judge; the bootstrap draws object classes."""
-        groups = [one.category for one in self.parts]
+        groups = [part.category for part in self.parts]
+        columns = {name: [getattr(part, name) for part in self.parts] for name in MEASURES}
         return {
             judge: {
-                name: spearman(self._column(name), values, groups, replicates=REPLICATES, seed=0)
-                for name in MEASURES
+                name: spearman(np.array(column), values, groups, replicates=REPLICATES, seed=0)
+                for name, column in columns.items()
             }
             for judge, known in self.judges.items()
-            for values in [np.array([known.get(one.key, math.nan) for one in self.parts])]
+            for values in [np.array([known.get(part.key, math.nan) for part in self.parts])]
         }
 
-    def _column(self, name: str) -> np.ndarray:
-        return np.array([getattr(one, name) for one in self.parts], np.float64)
+    def tables(self, ends: int | None = None) -> ScoreTables:
+        """The ranked table, of which the first and the last `ends` rows; then the correlations.
 
-    def markdown(self, shown: int | None = None) -> str:
-        """The ranked table, of which the first and the last `shown` rows; then the correlations."""
-        rows = [self._row(rank, one) for rank, one in enumerate(self.parts, start=1)]
-        if shown is not None and len(rows) > 2 * shown:
-            rows = [*rows[:shown], ["..."] * len(rows[0]), *rows[-shown:]]
-        head = ["rank", "object class", "part", "masks", *MEASURES, *self.judges]
-        lines = [head, ["---:", "---", *["---:"] * (len(head) - 2)], *rows]
-        return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + self._agreement()) + "\n"
+        CSV has a line a part class; in JSON `correlations` has an object a judge and measure.
+        """
+        correlations = self.correlations()
+        columns = ("object_class", "part", "masks", *MEASURES, *self.judges)
+        records = [dict(zip(columns, self._values(part), strict=True)) for part in self.parts]
+        return ScoreTables(
+            [self._ranked(records, ends), *(_agreement(*pair) for pair in correlations.items())],
+            {
+                "parts": records,
+                "correlations": {
+                    judge: {name: correlation._asdict() for name, correlation in measures.items()}
+                    for judge, measures in correlations.items()
+                },
+            },
+            records,
+            columns,
+            indent=1,
+        )
 
-    def _row(self, rank: int, one: PartConsistency) -> list[str]:
-        values = [getattr(one, name) for name in MEASURES]
-        values += [known.get(one.key, math.nan) for known in self.judges.values()]
-        name = " ".join(one.category.split()).replace("|", "\\|")
-        return [str(rank), name, str(one.part), str(one.masks), *map(_decimal, values)]
+    def _values(self, part: PartConsistency) -> list[Scalar]:
+        measures = (getattr(part, name) for name in MEASURES)
+        judged = (known.get(part.key) for known in self.judges.values())
+        return [part.category, part.part, part.masks, *measures, *judged]
 
-    def _agreement(self) -> list[str]:
-        lines = []
-        for judge, found in self.correlations().items():
-            lines += [
-                "",
-                f"Spearman's correlation with {judge}, 95 % of a bootstrap over object classes in brackets:",
-            ]
-            lines += [
-                f"- {name}: {_decimal(one.value)} [{_decimal(one.low)}, {_decimal(one.high)}], "
-                f"{one.compared} part classes"
-                for name, one in found.items()
-            ]
-        return lines
+    def _ranked(self, records: Sequence[Record], ends: int | None) -> Grid:
+        numbers = (*MEASURES, *self.judges)
+        rows = [
+            [str(rank), *(str(record[name]) for name in ("object_class", "part", "masks")),
+             *(_decimal(number(record, name)) for name in numbers)]
+            for rank, record in enumerate(records, start=1)
+        ]  # fmt: skip
+        if ends is not None and len(rows) > 2 * ends:
+            rows = [*rows[:ends], ["..."] * len(rows[0]), *rows[-ends:]]
+        return Grid(("rank", "object class", "part", "masks", *numbers), {"": rows}, text_columns=(1,))
 
-    def csv(self) -> str:
-        """A line a part class, as fractions; empty where there is nothing to measure."""
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("object_class", "part", "masks", *MEASURES, *self.judges))
-        for one in self.parts:
-            writer.writerow((one.category, one.part, one.masks, *self._values(one).values()))
-        return file.getvalue()
 
-    def json(self) -> str:
-        """`parts`, and in `correlations` an object a judge and measure."""
-        parts: list[Json] = [
-            {"object_class": one.category, "part": one.part, "masks": one.masks, **self._values(one)}
-            for one in self.parts
-        ]
-        correlations: dict[str, Json] = {
-            judge: {
-                name: {key: _json(value) for key, value in one._asdict().items()}
-                for name, one in found.items()
-            }
-            for judge, found in self.correlations().items()
-        }
-        document: dict[str, Json] = {"parts": parts, "correlations": correlations}
-        return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-    def _values(self, one: PartConsistency) -> dict[str, float | None]:
-        found = {name: _json(getattr(one, name)) for name in MEASURES}
-        return found | {judge: known.get(one.key) for judge, known in self.judges.items()}
+def _agreement(judge: Judge, correlations: Mapping[str, Correlation]) -> str:
+    title = f"Spearman's correlation with {judge}, 95 % of a bootstrap over object classes in brackets:"
+    lines = (
+        f"- {name}: {_decimal(value)} [{_decimal(low)}, {_decimal(high)}], {compared} part classes"
+        for name, (value, low, high, compared) in correlations.items()
+    )
+    return "\n".join([title, *lines])
 
 
 def run(
@@ -139,27 +123,18 @@ def run(
         judges["purity"] = purities(out / ranking.PARTS, read_parts(parts))
     folder = out / FOLDER
     report = ConsistencyReport(measure(out, folder / _SCRATCH, seed=seed), judges)
-    for name, text in (("csv", report.csv()), ("json", report.json()), ("md", report.markdown())):
-        replace_file(folder / f"{FOLDER}.{name}", text.encode())
-    print(report.markdown(_SHOWN), end="")
+    report.tables().write(folder / FOLDER)
+    report.tables(_ENDS).show()
     return report
 
 
 def _of_run(verdicts: Sequence[Verdict], out: Path, path: Path) -> list[Verdict]:
     """The verdicts about a run, by the end of its path; all, if they are about one run only."""
-    runs = {one.run for one in verdicts}
+    runs = {verdict.run for verdict in verdicts}
     if len(runs) > 1:
         whole = out.resolve().parts
         runs = {name for name in runs if whole[-len(Path(name).parts) :] == Path(name).parts}
     if len(runs) != 1:
-        names = ", ".join(sorted({one.run for one in verdicts})) or "none"
+        names = ", ".join(sorted({verdict.run for verdict in verdicts})) or "none"
         raise InputError(f"{path}: expected verdicts about {out.resolve().name}, found those about {names}")
-    return [one for one in verdicts if one.run in runs]
-
-
-def _decimal(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.2f}"
-
-
-def _json(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    return [verdict for verdict in verdicts if verdict.run in runs]

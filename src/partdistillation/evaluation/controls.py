@@ -44,6 +44,11 @@ class Measured(NamedTuple):
     strict: Evaluation
     paper: Evaluation
 
+    @property
+    def evaluations(self) -> tuple[Evaluation, Evaluation]:
+        """Under both of them."""
+        return self.strict, self.paper
+
     def under(self, protocol: Protocol) -> Evaluation:
         """What it is worth under one of them."""
         return self.strict if protocol == "strict" else self.paper
@@ -97,8 +102,12 @@ class Validation:
     def true_classes(self) -> tuple[str, ...]:
         """The object classes that have true parts, in alphabetical order."""
         truth = self._truth()
-        found = {one.category.supercategory for its in truth.annotations.values() for one in its}
-        return tuple(sorted(found))
+        names = {
+            annotation.category.supercategory
+            for annotations in truth.annotations.values()
+            for annotation in annotations
+        }
+        return tuple(sorted(names))
 
 
 # ---------------------------------------------------------------------- segments
@@ -132,8 +141,8 @@ def measure_segments(
         rows = zip(
             segment_rows(validation, number), read_rows(validation.objects_dir, ObjectRow), strict=True
         )
-        found = (evaluation.segments(row, its) for row, its in rows)
-        measured.append(validation.score(name, kind, found, named=False))
+        predictions = (evaluation.segments(row, objects_row) for row, objects_row in rows)
+        measured.append(validation.score(name, kind, predictions, named=False))
     return measured
 
 
@@ -159,8 +168,8 @@ def _label_segments(validation: Validation, configs: Mapping[str, SegmentsConfig
             Shard(
                 shard.name,
                 tuple(
-                    ImageRef(_id(number, one.image_id))
-                    for one in shard.inputs
+                    ImageRef(_id(number, image.image_id))
+                    for image in shard.inputs
                     for number in range(len(configs))
                 ),
             )
@@ -188,10 +197,10 @@ def _make_segmenter(
 
     def label(row: ObjectRow) -> Iterator[SegmentRow]:
         for number, config in enumerate(configs):
-            found = segments.segment_row(row, images_dir, features[number], config)
-            yield replace(found, image_id=_id(number, row.image_id))
+            labelled = segments.segment_row(row, images_dir, features[number], config)
+            yield replace(labelled, image_id=_id(number, row.image_id))
 
-    return lambda shard: [found for row in reader.read(shard.name) for found in label(row)]
+    return lambda shard: [labelled for row in reader.read(shard.name) for labelled in label(row)]
 
 
 # ---------------------------------------------------------------------- proposals and parts
@@ -237,7 +246,7 @@ def unknown_classes(validation: Validation, model: Path) -> tuple[str, ...]:
     info, names = read_info(model), validation.class_map
     if info.head != "parts":
         return ()
-    return tuple(one for one in validation.true_classes() if names.get(one, one) not in info.class_names)
+    return tuple(name for name in validation.true_classes() if names.get(name, name) not in info.class_names)
 
 
 def _proposer(
@@ -257,21 +266,21 @@ def measure_clustered(validation: Validation, model: Path, folder: str, name: st
     """
     inputs = replace(validation.inputs, out=validation.inputs.out / folder)
     config = validation.recipe.ranking
-    features = _collect(validation, model, folder)
-    found = (one for row in read_rows(features, ProposalRow) for one in row.objects)
-    if not any(ranking.salient(one.proposals, config) for one in found):
+    features = _label(
+        validation,
+        f"{folder}/{ranking.FEATURES}",
+        ProposalRow,
+        model,
+        ranking.collecting_settings(config),
+        partial(_proposer, model, config, validation),
+        inputs.workers,
+    )  # `ranking.collect`, under the names that the model has for the classes
+    proposed = (instance for row in read_rows(features, ProposalRow) for instance in row.objects)
+    if not any(ranking.salient(instance.proposals, config) for instance in proposed):
         return validation.score(name, kind, map(evaluation.proposals, read_rows(features, ProposalRow)))
     ranking.find_part_classes(inputs, config)
     rows = read_rows(ranking.label(inputs, config), PartRow)
     return validation.score(name, kind, map(evaluation.labelled_parts, rows))
-
-
-def _collect(validation: Validation, model: Path, folder: str) -> Path:
-    """`ranking.collect`, under the names that the model has for the classes."""
-    config = validation.recipe.ranking
-    make, settings = partial(_proposer, model, config, validation), ranking.collecting_settings(config)
-    place = f"{folder}/{ranking.FEATURES}"
-    return _label(validation, place, ProposalRow, model, settings, make, validation.inputs.workers)
 
 
 def measure_parts(

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int
-from scipy.optimize import linear_sum_assignment
 
 from partdistillation.evaluation.bootstrap import WEIGHTS
 from partdistillation.evaluation.parts import PredictedPart, TruePart
@@ -21,28 +20,23 @@ from partdistillation.functional.metrics import (
     label_map,
     majority_vote,
     mean_iou,
+    nan_mean,
 )
 
 _BACKGROUND = None
 
 
 class ClassScores(NamedTuple):
-    """The class's parts under both mappings; `category` is the same for the table.
-
-    The last are of the images as they are and of every bootstrap replicate (`bootstrap.WEIGHTS`).
-    """
+    """The class's scores on the images as they are and in every bootstrap replicate (`bootstrap.WEIGHTS`)."""
 
     majority: IouScores
-    hungarian: IouScores
-    category: CategoryScore
-    ious: Float64[np.ndarray, "weight part"]
     """After the majority vote, which every replicate takes for itself."""
+    hungarian: IouScores
+    """After the assignment that every replicate makes for itself."""
     agreement: Mapping[str, Float64[np.ndarray, " weight"]]
     """NMI and ARI of part ids and true parts, by name."""
-    accuracies: Float64[np.ndarray, "weight part"]
-    """After the majority vote."""
-    hungarian_ious: Float64[np.ndarray, "weight part"]
-    """After the assignment that every replicate makes for itself."""
+    category: CategoryScore
+    """Of the images as they are, for the table."""
 
 
 class ClassCounts:
@@ -86,37 +80,28 @@ class ClassCounts:
                     counted += matrix[i, j] * weights
 
     def scores(self, category: str, *, measured: bool) -> ClassScores:
-        """Map the part ids and score the parts; IoUs are NaN unless `measured`: predictions have part ids."""
-        ids = sorted({part for part, _ in self._pixels if part is not _BACKGROUND})
+        """Map the part ids and score the parts; NaN unless `measured`: predictions have part ids."""
+        ids = sorted({part for part, _ in self._pixels if part is not _BACKGROUND}) if measured else []
         names = sorted(self.occurrences)
-        replicates = self._confusions(ids if measured else (), names)
-        confusion = replicates[0] if measured else np.zeros((1, len(names) + 1), dtype=np.int64)
-        mapping = majority_vote(confusion)
-        majority = mean_iou(apply_mapping(confusion, mapping))
-        hungarian = mean_iou(apply_mapping(confusion, hungarian_match(confusion)))
+        confusions = self._confusions(ids, names) if measured else np.zeros((WEIGHTS, 1, len(names) + 1))
+        mappings = majority_vote(confusions)
+        majority = mean_iou(apply_mapping(confusions, mappings))
+        hungarian = mean_iou(apply_mapping(confusions, hungarian_match(confusions)))
+        agreement = _agreement(confusions) if measured else dict.fromkeys(AGREEMENT, np.full(WEIGHTS, np.nan))
         parts = tuple(
             PartScore(
                 part=name,
                 count=self.occurrences[name],
                 best_overlap=self.overlap_sums[name] / self.occurrences[name],
-                iou=float(majority.iou[j]),
-                part_ids=tuple(int(ids[i]) for i in np.flatnonzero(mapping == j)),
+                iou=float(majority.iou[0, j]),
+                part_ids=tuple(int(ids[i]) for i in np.flatnonzero(mappings[0] == j)),
             )
             for j, name in enumerate(names)
         )
-        agreement = _agreement(replicates) if measured else dict.fromkeys(AGREEMENT, np.full(WEIGHTS, np.nan))
+        miou, miou_hungarian = (float(nan_mean(mapped.iou[0])) for mapped in (majority, hungarian))
         numbers = {name: float(values[0]) for name, values in agreement.items()}
-        unmeasured = np.full((WEIGHTS, len(names)), np.nan)
-        voted = _voted(replicates) if measured else _Mapped(unmeasured, unmeasured)
-        return ClassScores(
-            majority,
-            hungarian,
-            CategoryScore(category, majority.mean_iou, hungarian.mean_iou, **numbers, parts=parts),
-            voted.ious,
-            agreement,
-            voted.accuracies,
-            _assigned(replicates).ious if measured else unmeasured,
-        )
+        summary = CategoryScore(category, miou, miou_hungarian, **numbers, parts=parts)
+        return ClassScores(majority, hungarian, agreement, summary)
 
     def _confusions(self, ids: Sequence[int], names: Sequence[str]) -> Int[np.ndarray, "weight rows columns"]:
         confusions = np.zeros((WEIGHTS, len(ids) + 1, len(names) + 1), dtype=np.int64)
@@ -138,44 +123,6 @@ def _agreement(
     scores = (normalized_mutual_information, adjusted_rand_index)
     values = [score(table) for table in (confusions, inside) for score in scores]
     return dict(zip(AGREEMENT, values, strict=True))
-
-
-class _Mapped(NamedTuple):
-    """Scores of confusion matrices whose part ids were mapped; NaN where a part isn't there."""
-
-    ious: Float64[np.ndarray, "weight part"]
-    accuracies: Float64[np.ndarray, "weight part"]
-
-
-def _voted(confusions: Int[np.ndarray, "weight rows columns"]) -> _Mapped:
-    """`mean_iou(apply_mapping(c, majority_vote(c)))` of every one."""
-    votes = confusions[:, :-1, :-1]
-    if not votes.shape[2]:
-        return _Mapped(*[np.zeros((len(votes), 0))] * 2)
-    return _mapped(confusions, votes.argmax(axis=2))
-
-
-def _assigned(confusions: Int[np.ndarray, "weight rows columns"]) -> _Mapped:
-    """`mean_iou(apply_mapping(c, hungarian_match(c)))` of every one."""
-    votes = confusions[:, :-1, :-1]
-    mappings = np.full(votes.shape[:2], -1)
-    for mapping, its in zip(mappings, votes, strict=True):
-        rows, columns = linear_sum_assignment(its, maximize=True)
-        mapping[rows] = columns
-    # As in `hungarian_match`, which takes twice as long for a thousand matrices: pairs must share pixels.
-    shared = (votes > 0) & (mappings[..., None] == np.arange(votes.shape[2]))
-    return _mapped(confusions, np.where(shared.any(axis=2), mappings, -1))
-
-
-def _mapped(
-    confusions: Int[np.ndarray, "weight rows columns"], mappings: Int[np.ndarray, "weight rows-1"]
-) -> _Mapped:
-    chosen = mappings[..., None] == np.arange(confusions.shape[2] - 1)
-    right = (confusions[:, :-1, :-1] * chosen).sum(axis=1)
-    predicted = (confusions[:, :-1].sum(axis=2)[..., None] * chosen).sum(axis=1)
-    truth = confusions.sum(axis=1)[:, :-1].astype(np.float64)
-    truth[truth == 0] = np.nan
-    return _Mapped(right / (truth + predicted - right), right / truth)
 
 
 def _painted(

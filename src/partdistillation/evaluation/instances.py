@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,12 @@ from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import View, class_probabilities, full_masks, run_network
 from partdistillation.models.sources import resolve
 from partdistillation.objects.mask2former import TOP, inference_size, load_instance_model
-from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.progress import progress
 from partdistillation.runs.store import contents_hash
 
 NAME = "mask_ap"
 """What the files of a measurement are called."""
-_SHOWN = 3
+_NAMED = 3
 
 _log = logging.getLogger(__name__)
 
@@ -73,13 +73,10 @@ def evaluate(
         return None
     truth = read_instances(objects)
     truth.log_notes()
-    found = measure(model, images, truth, device=device)
-    out.mkdir(parents=True, exist_ok=True)
-    values = {**found.to_dict(), "measured": measured}
-    replace_file(path, (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
-    replace_file(path.with_suffix(".md"), f"{found.as_table()}\n".encode())
-    print(found.as_table(classes=False))
-    return found
+    mask_ap = measure(model, images, truth, device=device)
+    replace(mask_ap.tables(), content={**vars(mask_ap), "measured": measured}).write(out / NAME)
+    mask_ap.tables(classes=False).show()
+    return mask_ap
 
 
 def find_all(network: PartMask2Former, images: Path, truth: CocoDataset) -> Iterator[ImageInstances]:
@@ -91,19 +88,19 @@ def find_all(network: PartMask2Former, images: Path, truth: CocoDataset) -> Iter
     rows = _shared_classes(network.info.class_names, truth)
     problems = []
     with progress("mask AP", len(truth.images), unit="images") as advance:
-        for given, entry in zip(truth.inputs(images), truth.images, strict=True):
+        for photograph, entry in zip(truth.inputs(images), truth.images, strict=True):
             try:
-                pixels = _read(given, (entry.height, entry.width))
+                pixels = _read(photograph, (entry.height, entry.width))
             except InputError as error:
                 problems.append(str(error))
             else:
                 yield ImageInstances(entry, tuple(ranked_instances(network, pixels, rows)))
             advance()
     if problems:
-        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         _log.warning(
             "%d of %d images are left out of mask AP: %s%s",
-            len(problems), len(truth.images), "; ".join(problems[:_SHOWN]), more,
+            len(problems), len(truth.images), "; ".join(problems[:_NAMED]), more,
         )  # fmt: skip
 
 
@@ -159,7 +156,7 @@ def _shared_classes(names: Sequence[str], truth: CocoDataset) -> dict[int, str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _read(image: ImageInput, size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:

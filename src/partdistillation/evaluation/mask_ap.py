@@ -18,6 +18,7 @@ from pycocotools.cocoeval import COCOeval
 
 from partdistillation.data.coco import CocoDataset, CocoImage
 from partdistillation.errors import InputError
+from partdistillation.evaluation.tables import Grid, ScoreTables, percent
 from partdistillation.functional.masks import EncodedMask, area, encoded_from_coco
 
 AVERAGES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR@1", "AR@10", "AR@100", "ARs", "ARm", "ARl")
@@ -56,23 +57,18 @@ class MaskAp:
     categories: Mapping[str, float]
     """AP of each class that has true objects."""
 
-    def as_table(self, *, classes: bool = True) -> str:
-        """Markdown, in percent: the averages, then the AP of every class."""
+    def tables(self, *, classes: bool = True) -> ScoreTables:
+        """In percent: the averages, then the AP of every class; in JSON as fractions."""
         left_out = f" ({self.left_out} more can't be used)" if self.left_out else ""
         head = (
             f"Images: {self.images}{left_out}; true objects: {self.objects}; "
             f"predictions: {self.predictions}. Mask AP in percent."
         )
-        values = [[*self.averages], [_percent(value) for value in self.averages.values()]]
-        tables = [head, _markdown(values, "---:")]
-        if classes:
-            rows = ([name, _percent(value)] for name, value in self.categories.items())
-            tables.append(_markdown([["class", "AP"], *rows], "---"))
-        return "\n\n".join(tables)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: fractions, NaN as None."""
-        return {**vars(self), "averages": _plain(self.averages), "categories": _plain(self.categories)}
+        averages = Grid([*self.averages], {"": [[*map(percent, self.averages.values())]]}, text_columns=())
+        rows = [(name, percent(value)) for name, value in self.categories.items()]
+        return ScoreTables(
+            [head, averages, Grid(("class", "AP"), {"": rows})] if classes else [head, averages], vars(self)
+        )
 
 
 def score(truth: CocoDataset, predictions: Iterable[ImageInstances]) -> MaskAp:
@@ -85,25 +81,27 @@ def score(truth: CocoDataset, predictions: Iterable[ImageInstances]) -> MaskAp:
         InputError: there are no images, an image comes twice, or a mask has another size than its image.
     """
     images: dict[str, CocoImage] = {}
-    found: list[dict[str, Any]] = []
+    predicted: list[dict[str, Any]] = []
     numbers = {name: number for number, name in enumerate(_names(truth), start=1)}
     for image, instances in predictions:
         if str(image.id) in images:
             raise InputError(f"expected each image once, found {image.file_name} again")
         images[str(image.id)] = image
-        known = [one for one in instances if one.category in numbers]
-        found += [_prediction(len(images), image, numbers[one.category], one) for one in known]
+        known = [instance for instance in instances if instance.category in numbers]
+        predicted += [
+            _prediction(len(images), image, numbers[instance.category], instance) for instance in known
+        ]
     if not images:
         raise InputError(
             f"expected images of {truth.path} to measure mask AP on, found none that can be used"
         )
     true = _true_objects(truth, images, numbers)
-    averages, classes = _evaluate(list(images.values()), list(numbers), true, found)
+    averages, classes = _evaluate(list(images.values()), list(numbers), true, predicted)
     return MaskAp(
         images=len(images),
         left_out=len(truth.images) - len(images),
-        objects=sum(not one["iscrowd"] for one in true),
-        predictions=len(found),
+        objects=sum(not annotation["iscrowd"] for annotation in true),
+        predictions=len(predicted),
         averages=averages,
         categories={name: value for name, value in classes.items() if not math.isnan(value)},
     )
@@ -114,13 +112,13 @@ def _names(truth: CocoDataset) -> list[str]:
     return list(dict.fromkeys(category.name for category in truth.categories))
 
 
-def _prediction(number: int, image: CocoImage, category: int, found: FoundInstance) -> dict[str, Any]:
-    if found.mask.shape != (image.height, image.width):
+def _prediction(number: int, image: CocoImage, category: int, instance: FoundInstance) -> dict[str, Any]:
+    if instance.mask.shape != (image.height, image.width):
         raise InputError(
             f"{image.file_name}: expected a mask of the image's size {image.height, image.width} (height, "
-            f"width), found {found.mask.shape}"
+            f"width), found {instance.mask.shape}"
         )
-    return {**_coco(number, category, found.mask), "area": area(*found.mask), "score": found.score}
+    return {**_coco(number, category, instance.mask), "area": area(*instance.mask), "score": instance.score}
 
 
 def _true_objects(
@@ -129,15 +127,15 @@ def _true_objects(
     """Ids are numbered anew: COCOeval needs integers, and takes an object with the id 0 for none."""
     objects = []
     for number, image in enumerate(images.values(), start=1):
-        for one in truth.of(image.id):
+        for annotation in truth.of(image.id):
             try:
-                mask = encoded_from_coco(one.segmentation, image.height, image.width)
+                mask = encoded_from_coco(annotation.segmentation, image.height, image.width)
             except InputError as error:
-                _log.warning("%s: annotation %s is left out: %s", truth.path, one.id, error)
+                _log.warning("%s: annotation %s is left out: %s", truth.path, annotation.id, error)
                 continue
-            size = area(*mask) if one.area is None else one.area
-            values = _coco(number, numbers[one.category.name], mask)
-            objects.append({**values, "area": size, "iscrowd": int(one.crowd)})
+            size = area(*mask) if annotation.area is None else annotation.area
+            values = _coco(number, numbers[annotation.category.name], mask)
+            objects.append({**values, "area": size, "iscrowd": int(annotation.crowd)})
     return objects
 
 
@@ -150,11 +148,11 @@ def _evaluate(
     images: Sequence[CocoImage],
     names: Sequence[str],
     true: Sequence[dict[str, Any]],
-    found: Sequence[dict[str, Any]],
+    predicted: Sequence[dict[str, Any]],
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The averages, and the AP of every class."""
     with redirect_stdout(StringIO()):  # pycocotools prints
-        evaluation: Any = COCOeval(_index(images, names, true), _index(images, names, found), "segm")
+        evaluation: Any = COCOeval(_index(images, names, true), _index(images, names, predicted), "segm")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -173,7 +171,8 @@ def _index(images: Sequence[CocoImage], names: Sequence[str], annotations: Seque
         ],
         "categories": [{"id": number, "name": name} for number, name in enumerate(names, start=1)],
         "annotations": [
-            {"iscrowd": 0, **one, "id": number} for number, one in enumerate(annotations, start=1)
+            {"iscrowd": 0, **annotation, "id": number}
+            for number, annotation in enumerate(annotations, start=1)
         ],
     }
     coco.createIndex()
@@ -186,19 +185,3 @@ def _mean(precision: Float[np.ndarray, "threshold recall"]) -> float:
 
 def _or_nan(value: float) -> float:
     return math.nan if value < 0 else float(value)
-
-
-def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in values.items()}
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.1f}"
-
-
-def _markdown(lines: list[list[str]], first: str) -> str:
-    rule = (first, *["---:"] * (len(lines[0]) - 1))
-    cells = (
-        [" ".join(cell.split()).replace("|", "\\|") for cell in line] for line in (lines[0], rule, *lines[1:])
-    )
-    return "\n".join("| " + " | ".join(line) + " |" for line in cells)

@@ -22,9 +22,9 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float64, Int
 
-from partdistillation.evaluation.bootstrap import WEIGHTS, Interval, image_weights, interval, mean_of_defined
+from partdistillation.evaluation.bootstrap import WEIGHTS, Interval, image_weights, interval
 from partdistillation.evaluation.counts import AGREEMENT, ClassCounts, ClassScores
-from partdistillation.evaluation.part_precision import PRECISIONS, PrecisionCounter
+from partdistillation.evaluation.part_precision import PrecisionCounter
 from partdistillation.evaluation.parts import ImageParts, PredictedPart, TruePart
 from partdistillation.evaluation.scores import Evaluation
 from partdistillation.functional.masks import pairwise_iou, stacked, union
@@ -33,6 +33,7 @@ from partdistillation.functional.metrics import (
     Protocol,
     RecallCounter,
     average_over_classes,
+    mean_over_classes,
 )
 
 PAPER_MIN_IOU = 0.1
@@ -69,7 +70,7 @@ class Evaluator:
         self._recall = RecallCounter(ks, protocol=protocol)
         self._classes: defaultdict[str, ClassCounts] = defaultdict(ClassCounts)
         self._precision = PrecisionCounter()
-        self._found = {k: np.zeros(WEIGHTS, dtype=np.int64) for k in ks}
+        self._hits = {k: np.zeros(WEIGHTS, dtype=np.int64) for k in ks}
         self._positives = np.zeros(WEIGHTS, dtype=np.int64)
         self._true_parts = np.zeros(WEIGHTS, dtype=np.int64)
         self._overlap = np.zeros(WEIGHTS, dtype=np.int64)
@@ -87,11 +88,11 @@ class Evaluator:
         self._predictions += len(image.predictions)
         self._add_recall(image, overlaps, weights)
         self._precision.add(image.image_id, image.ground_truth, image.predictions, overlaps)
-        found = overlaps.max(axis=1, initial=0.0)
-        self._true_parts += len(found) * weights
-        self._overlap += round(found.sum() * _OVERLAP_UNITS) * weights
-        for part, best in zip(image.ground_truth, found, strict=True):
-            self._classes[part.category].add_occurrence(part.name, float(best))
+        best = overlaps.max(axis=1, initial=0.0)
+        self._true_parts += len(best) * weights
+        self._overlap += round(best.sum() * _OVERLAP_UNITS) * weights
+        for part, overlap in zip(image.ground_truth, best, strict=True):
+            self._classes[part.category].add_occurrence(part.name, float(overlap))
         self._add_pixels(image, weights)
 
     def _add_recall(
@@ -101,12 +102,11 @@ class Evaluator:
         weights: Int[np.ndarray, " weight"],
     ) -> None:
         scores = np.array([part.score for part in image.predictions], dtype=np.float64)
-        self._recall.add(overlaps, scores)
-        found = self._recall.count(overlaps, scores)
-        if found is not None:
+        counted = self._recall.count(overlaps, scores)
+        if counted is not None:
             self._positives += len(overlaps) * weights
-            for k, hits in found.items():
-                self._found[k] += hits.sum() * weights
+            for k, hits in counted.items():
+                self._hits[k] += hits.sum() * weights
 
     def _add_pixels(self, image: ImageParts, weights: Int[np.ndarray, " weight"]) -> None:
         painted = [part for part in image.predictions if part.part is not None]
@@ -122,62 +122,45 @@ class Evaluator:
     def result(self) -> Evaluation:
         """The scores of all images so far; mIoU is NaN where predictions have no part ids."""
         counts = {name: counts for name, counts in sorted(self._classes.items()) if counts.occurrences}
-        scores = [counted.scores(name, measured=self._named) for name, counted in counts.items()]
-        majority = average_over_classes([score.majority for score in scores])
-        hungarian = average_over_classes([score.hungarian for score in scores])
-        replicates = self._replicates(scores)
-        counted_alone = {name: float(replicates[name][0]) for name in (*AGREEMENT, *PRECISIONS)}
-        true_parts = sum(counted.occurrences.total() for counted in counts.values())
-        overlap = sum(sum(counted.overlap_sums.values()) for counted in counts.values())
+        classes = [counted.scores(name, measured=self._named) for name, counted in counts.items()]
+        replicates = self._replicates(classes)
+        values = {name: float(of_weights[0]) for name, of_weights in replicates.items()}
         return Evaluation(
             protocol=self.protocol,
             images=self._images,
-            true_parts=true_parts,
+            true_parts=int(self._true_parts[0]),
             predictions=self._predictions,
-            average_recall=self._recall.result().average,
-            best_overlap=overlap / true_parts if true_parts else float("nan"),
-            c_miou=majority.c_miou,
-            a_miou=majority.a_miou,
-            c_macc=majority.c_macc,
-            a_macc=majority.a_macc,
-            c_miou_hungarian=hungarian.c_miou,
-            a_miou_hungarian=hungarian.a_miou,
-            **counted_alone,
-            intervals={name: self._interval(values) for name, values in replicates.items()},
-            categories=tuple(score.category for score in scores),
+            average_recall={k: values.pop(f"AR@{k}") for k in self._hits},
+            intervals={name: self._interval(of_weights) for name, of_weights in replicates.items()},
+            categories=tuple(scores.category for scores in classes),
+            **values,
         )
 
-    def _replicates(self, scores: Sequence[ClassScores]) -> dict[str, Float64[np.ndarray, " weight"]]:
-        """Scores of the images as they are and in every bootstrap replicate."""
+    def _replicates(self, classes: Sequence[ClassScores]) -> dict[str, Float64[np.ndarray, " weight"]]:
+        """Scores of the images as they are, which come first, and in every bootstrap replicate."""
         positives = np.where(self._positives > 0, self._positives, np.nan) * len(IOU_THRESHOLDS)
-        recall = {f"AR@{k}": found / positives for k, found in self._found.items()}
-        names = {one.category.category: one.category.names for one in scores}
         true_parts = np.where(self._true_parts > 0, self._true_parts, np.nan)
+        majority = average_over_classes([scores.majority for scores in classes])
+        hungarian = average_over_classes([scores.hungarian for scores in classes])
+        names = {scores.category.category: scores.category.names for scores in classes}
+        over_classes = {
+            "c_miou": majority.c_miou,
+            "a_miou": majority.a_miou,
+            "c_macc": majority.c_macc,
+            "a_macc": majority.a_macc,
+            "c_miou_hungarian": hungarian.c_miou,
+            "a_miou_hungarian": hungarian.a_miou,
+            **{name: mean_over_classes([scores.agreement[name] for scores in classes]) for name in AGREEMENT},
+        }
         return {
-            **recall,
+            **{f"AR@{k}": hits / positives for k, hits in self._hits.items()},
             "best_overlap": self._overlap / true_parts / _OVERLAP_UNITS,
-            **_averages("miou", [one.ious for one in scores]),
-            **_averages("macc", [one.accuracies for one in scores]),
-            **_averages("miou_hungarian", [one.hungarian_ious for one in scores]),
-            **{name: _over_classes([one.agreement[name] for one in scores]) for name in AGREEMENT},
+            **{name: np.broadcast_to(values, WEIGHTS) for name, values in over_classes.items()},
             **self._precision.scores(names if self._named else {}),
         }
 
     def _interval(self, values: Float64[np.ndarray, " weight"]) -> Interval:
         return interval(values) if self._images > 1 else Interval(float("nan"), float("nan"))
-
-
-def _averages(
-    score: str, classes: Sequence[Float64[np.ndarray, "weight _"]]
-) -> dict[str, Float64[np.ndarray, " weight"]]:
-    """`c_SCORE`, the mean over classes of the mean over their parts; `a_SCORE`, the mean over all parts."""
-    parts = np.concatenate(classes, axis=1) if classes else np.full((WEIGHTS, 1), np.nan)
-    means = [mean_of_defined(one) for one in classes]
-    return {f"c_{score}": _over_classes(means), f"a_{score}": mean_of_defined(parts)}
-
-
-def _over_classes(values: Sequence[Float64[np.ndarray, " weight"]]) -> Float64[np.ndarray, " weight"]:
-    return mean_of_defined(np.stack(values, axis=1) if values else np.full((WEIGHTS, 1), np.nan))
 
 
 def _overlaps(

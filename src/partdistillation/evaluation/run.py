@@ -16,8 +16,8 @@ from partdistillation.data.images import ImageInput
 from partdistillation.errors import InputError
 from partdistillation.evaluation.parts import ImageParts, PredictedPart, TruePart
 from partdistillation.evaluation.protocol import Evaluator
+from partdistillation.evaluation.provenance import Provenance
 from partdistillation.evaluation.scores import Evaluation
-from partdistillation.evaluation.tables import Provenance
 from partdistillation.functional.masks import EncodedMask, encoded_from_coco
 from partdistillation.functional.metrics import Protocol
 from partdistillation.runs.manifest import MANIFEST, load
@@ -66,10 +66,10 @@ def score(
         )
     evaluators = [Evaluator(protocol, named=named) for protocol in protocols]
     left = {str(image.id): image for image in truth.images}
-    for found in predictions:
-        image = truth.find(ImageInput(found.image_id, found.file_name, Path(found.file_name)))
+    for predicted in predictions:
+        image = truth.find(ImageInput(predicted.image_id, predicted.file_name, Path(predicted.file_name)))
         if image is not None and left.pop(str(image.id), None) is not None:
-            _add(evaluators, truth, image, found.parts)
+            _add(evaluators, truth, image, predicted.parts)
     if len(left) == len(truth.images):
         raise InputError(
             f"expected predictions in images of {truth.path}, found none: ids and file names don't agree; "
@@ -85,8 +85,10 @@ def without_classes(truth: CocoDataset, left_out: Collection[str]) -> CocoDatase
     if not left_out:
         return truth
     kept = {
-        image: tuple(one for one in its if one.category.supercategory not in left_out)
-        for image, its in truth.annotations.items()
+        image: tuple(
+            annotation for annotation in annotations if annotation.category.supercategory not in left_out
+        )
+        for image, annotations in truth.annotations.items()
     }
     return replace(truth, annotations=kept)
 
@@ -94,7 +96,7 @@ def without_classes(truth: CocoDataset, left_out: Collection[str]) -> CocoDatase
 def _add(
     evaluators: Iterable[Evaluator], truth: CocoDataset, image: CocoImage, parts: tuple[PredictedPart, ...]
 ) -> None:
-    true = tuple(TruePart(one.category, one.name, one.encoded) for one in parts_of(truth, image))
+    true = tuple(TruePart(part.category, part.name, part.encoded) for part in parts_of(truth, image))
     for evaluator in evaluators:
         evaluator.add(ImageParts(true, parts, str(image.id)))
 
@@ -110,16 +112,16 @@ def read_predictions(path: Path, part_table: PartTable | None = None) -> Iterato
     Raises:
         InputError: it is none of these; or it is a COCO file, which has no part ids, and there is a table.
     """
-    found = _stage_or_file(path)
-    if not found.is_file():
-        rows = read_rows(found, PartRow)
+    source = _stage_or_file(path)
+    if not source.is_file():
+        rows = read_rows(source, PartRow)
         return map(labelled_parts, rows if part_table is None else map(part_table.applied, rows))
     if part_table is not None:
         raise InputError(
             f"{path}: expected a folder with part ids, which a part table is about, found a COCO file; give "
             "the folder that it was written to"
         )
-    return coco_predictions(found)
+    return coco_predictions(source)
 
 
 def check_images(predictions: Path, truth: CocoDataset) -> None:
@@ -150,15 +152,15 @@ def check_images(predictions: Path, truth: CocoDataset) -> None:
             _log.warning("%s: %d %s, such as %s", predictions, len(names), what, names[0])
 
 
-def _sizes(found: Path) -> Iterator[tuple[str, str, int, int]]:
+def _sizes(source: Path) -> Iterator[tuple[str, str, int, int]]:
     """Id, file name, width and height of every image that could be used."""
-    if found.is_file():
-        for image in read_parts(found).images:
+    if source.is_file():
+        for image in read_parts(source).images:
             if not image.problem:
                 yield str(image.id), image.file_name, image.width, image.height
         return
-    for shard in load(found).shards:
-        header = parquet.read_table(found / shard.file, columns=[*_HEADER, "status"])
+    for shard in load(source).shards:
+        header = parquet.read_table(source / shard.file, columns=[*_HEADER, "status"])
         for row in header.to_pylist():
             if row["status"] != "rejected":
                 yield row["image_id"], row["file_name"], row["width"], row["height"]
@@ -170,13 +172,13 @@ def provenance(predictions: Path, truth: Path, part_table: Path | None = None) -
     Raises:
         InputError: there are no predictions.
     """
-    found = _stage_or_file(predictions)
+    source = _stage_or_file(predictions)
     config = predictions / CONFIG_FILE
     return Provenance(
-        predictions=contents_hash(found),
+        predictions=contents_hash(source),
         truth=contents_hash(truth),
         made_from={
-            **({} if found.is_file() else load(found).upstream),
+            **({} if source.is_file() else load(source).upstream),
             **({} if part_table is None else {"part table": contents_hash(part_table)}),
         },
         config=hashlib.sha256(config.read_bytes()).hexdigest() if config.is_file() else "",
@@ -200,17 +202,20 @@ def coco_predictions(path: Path) -> Iterator[Predictions]:
     dataset = read_parts(path)
     part = {category.id: number for number, category in enumerate(dataset.categories)}
     for image in dataset.images:
-        annotations = [one for one in dataset.of(image.id) if not one.crowd]
-        objects = {name: number for number, name in enumerate(str(one.object_id) for one in annotations)}
+        annotations = [annotation for annotation in dataset.of(image.id) if not annotation.crowd]
+        objects = {
+            name: number
+            for number, name in enumerate(str(annotation.object_id) for annotation in annotations)
+        }
         parts = tuple(
             PredictedPart(
-                one.category.supercategory,
-                encoded_from_coco(one.segmentation, image.height, image.width),
-                1.0 if one.score is None else one.score,
-                part[one.category.id],
-                objects[str(one.object_id)],
+                annotation.category.supercategory,
+                encoded_from_coco(annotation.segmentation, image.height, image.width),
+                1.0 if annotation.score is None else annotation.score,
+                part[annotation.category.id],
+                objects[str(annotation.object_id)],
             )
-            for one in annotations
+            for annotation in annotations
         )
         yield Predictions(str(image.id), image.file_name, parts)
 
@@ -220,15 +225,9 @@ def labelled_parts(row: PartRow) -> Predictions:
     return _predictions(
         row,
         (
-            PredictedPart(
-                found.category,
-                EncodedMask(part.rle, row.height, row.width),
-                part.score,
-                part.part,
-                found.object_id,
-            )
-            for found in row.objects
-            for part in found.parts
+            (instance.category, part.rle, part.score, part.part, instance.object_id)
+            for instance in row.objects
+            for part in instance.parts
         ),
     )
 
@@ -238,11 +237,9 @@ def proposals(row: ProposalRow) -> Predictions:
     return _predictions(
         row,
         (
-            PredictedPart(
-                found.category, EncodedMask(one.rle, row.height, row.width), one.score, None, found.object_id
-            )
-            for found in row.objects
-            for one in found.proposals
+            (instance.category, proposal.rle, proposal.score, None, instance.object_id)
+            for instance in row.objects
+            for proposal in instance.proposals
         ),
     )
 
@@ -252,11 +249,9 @@ def segments(row: SegmentRow, objects: ObjectRow) -> Predictions:
     return _predictions(
         row,
         (
-            PredictedPart(
-                of.category, EncodedMask(one.rle, row.height, row.width), float(one.area), None, of.object_id
-            )
-            for of, found in zip(objects.objects, row.objects, strict=True)
-            for one in found.segments
+            (instance.category, segment.rle, float(segment.area), None, instance.object_id)
+            for instance, grouped in zip(objects.objects, row.objects, strict=True)
+            for segment in grouped.segments
         ),
     )
 
@@ -266,13 +261,16 @@ def whole_objects(row: ObjectRow) -> Predictions:
     return _predictions(
         row,
         (
-            PredictedPart(
-                one.category, EncodedMask(one.rle, row.height, row.width), one.score, 0, one.object_id
-            )
-            for one in row.objects
+            (instance.category, instance.rle, instance.score, 0, instance.object_id)
+            for instance in row.objects
         ),
     )
 
 
-def _predictions(row: Row, parts: Iterable[PredictedPart]) -> Predictions:
-    return Predictions(row.image_id, row.file_name, tuple(parts))
+def _predictions(row: Row, parts: Iterable[tuple[str, bytes, float, int | None, int]]) -> Predictions:
+    """Of object class, mask, score, part id if any, and the object's number, as `PredictedPart` has them."""
+    predicted = tuple(
+        PredictedPart(category, EncodedMask(rle, row.height, row.width), score, part, object_id)
+        for category, rle, score, part, object_id in parts
+    )
+    return Predictions(row.image_id, row.file_name, predicted)

@@ -1,14 +1,32 @@
 """The result of an evaluation. Fractions in 0..1; NaN = nothing to measure."""
 
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from partdistillation.evaluation.bootstrap import Interval
+from partdistillation.evaluation.tables import Record, plain
 from partdistillation.functional.metrics import Protocol
+from partdistillation.runs.manifest import Json
 
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+TITLES = {
+    "best_overlap": "best overlap",
+    "ap": "mask AP",
+    "ap50": "mask AP50",
+    "c_miou": "C-mIoU",
+    "a_miou": "A-mIoU",
+    "c_miou_hungarian": "C-mIoU (Hungarian)",
+    "a_miou_hungarian": "A-mIoU (Hungarian)",
+    "c_macc": "C-mAcc",
+    "a_macc": "A-mAcc",
+    "part_ap": "named parts' AP",
+    "part_ap50": "named parts' AP50",
+    "nmi": "NMI",
+    "ari": "ARI",
+    "nmi_foreground": "NMI (foreground)",
+    "ari_foreground": "ARI (foreground)",
+}
+"""The scores besides AR@k, in the tables' order: those of masks alone, then those of part ids."""
 
 
 @dataclass(frozen=True)
@@ -83,22 +101,24 @@ class Evaluation:
     """95 % of a bootstrap over images, by score: `AR@10`, `c_miou`, `nmi`, ..."""
     categories: tuple[CategoryScore, ...]
 
+    def values(self) -> dict[str, float]:
+        """All scores by the names that JSON, CSV and `intervals` have."""
+        recall = {f"AR@{k}": value for k, value in self.average_recall.items()}
+        return recall | {name: getattr(self, name) for name in TITLES}
+
+    def records(self) -> Iterator[Record]:
+        """The scores as records of a long table."""
+        for score, value in self.values().items():
+            low, high = self.intervals.get(score, (math.nan, math.nan))
+            yield {
+                "protocol": self.protocol,
+                "images": self.images,
+                "score": score,
+                "value": value,
+                "low": low,
+                "high": high,
+            }
+
     def to_dict(self) -> dict[str, Json]:
         """Plain values for JSON; NaN becomes None."""
-        return {key: _plain(value) for key, value in asdict(self).items()}
-
-    def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _plain(value: object) -> Json:
-    match value:
-        case float():
-            return None if math.isnan(value) else value
-        case dict():
-            return {str(key): _plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case None | bool() | int() | str():
-            return value
-    raise TypeError(f"expected plain values, found {type(value).__name__}")
+        return {key: plain(value) for key, value in asdict(self).items()}

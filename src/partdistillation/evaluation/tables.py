@@ -1,220 +1,241 @@
-"""Evaluations of the same predictions side by side: for a terminal, as Markdown, as CSV and as JSON."""
+"""Score tables, from a long table of values: as Markdown, for a terminal, as CSV and as JSON.
+
+The long table has a record a value: what it is of (`protocol`, `object_class`, `seed`, ...), the `score`'s
+name, its `value`, and `low` and `high` where there is an interval. CSV has the records. What people read are
+grids of text: `by` gathers the records of a row, `cell` those of a column. Several values, as of several
+seeds, become their mean and standard deviation.
+"""
 
 import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group
-from rich.padding import Padding
+from rich.console import Console, Group
 from rich.table import Table as Printed
 from rich.text import Text
 
-from partdistillation.evaluation.bootstrap import Interval
-from partdistillation.evaluation.scores import Evaluation, Json
-from partdistillation.runs.part_table import PartTable
+from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.manifest import Json
 
-_TITLES = {
-    "best_overlap": "best overlap",
-    "ap": "mask AP",
-    "ap50": "mask AP50",
-    "c_miou": "C-mIoU",
-    "a_miou": "A-mIoU",
-    "c_miou_hungarian": "C-mIoU (Hungarian)",
-    "a_miou_hungarian": "A-mIoU (Hungarian)",
-    "c_macc": "C-mAcc",
-    "a_macc": "A-mAcc",
-    "part_ap": "named parts' AP",
-    "part_ap50": "named parts' AP50",
-    "nmi": "NMI",
-    "ari": "ARI",
-    "nmi_foreground": "NMI (foreground)",
-    "ari_foreground": "ARI (foreground)",
-}
-"""The scores besides AR@k, in the tables' order: those of masks alone, then those of part ids."""
-_HASH = 12
+Scalar = str | int | float | None
+Record = Mapping[str, Scalar]
+"""A value of the long table and what it is of; None or NaN where there is nothing."""
+Form = Callable[[float], str]
+"""How a number is written."""
+
+
+class Aside(str):
+    """The label of a row that is there to compare with: in italics, or dim in a terminal."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """What was compared; SHA-256 of contents, paths don't count."""
+class Grid:
+    """Cells as text, under a header."""
 
-    truth: str
-    made_from: Mapping[str, str]
-    """What the predictions were made from, by name: models, objects."""
-    predictions: str = ""
-    """Of the rows or the file; empty where a model was evaluated."""
-    config: str = ""
-    """Of the settings, or of a run's `config.yaml` where its files are scored; empty where there is none."""
-    unknown_classes: tuple[str, ...] = ()
-    """Object classes with true parts that the model doesn't know: its own part ids aren't scored on them."""
-
-    def to_dict(self) -> dict[str, Json]:
-        """Plain values for JSON."""
-        return {
-            "predictions": self.predictions or None,
-            "truth": self.truth,
-            "made_from": dict(self.made_from),
-            "config": self.config or None,
-            "unknown_classes": list(self.unknown_classes),
-        }
-
-    def hashes(self) -> dict[str, str]:
-        """The beginnings of all hashes, by name."""
-        named = {
-            "predictions": self.predictions,
-            "truth": self.truth,
-            **self.made_from,
-            "config": self.config,
-        }
-        return {name: value[:_HASH] for name, value in named.items() if value}
-
-    def __str__(self) -> str:
-        shown = ", ".join(f"{name} {value}" for name, value in self.hashes().items())
-        unknown = ", ".join(self.unknown_classes)
-        note = f"The model doesn't know: {unknown}; only clustered scores count them.\n\n" if unknown else ""
-        return f"{note}SHA-256: {shown}"
-
-
-@dataclass(frozen=True)
-class EvaluationTables:
-    """One evaluation a protocol, all of the same predictions and images."""
-
-    evaluations: Sequence[Evaluation]
-    provenance: Provenance
-    part_table: PartTable | None = None
-    """What to call part classes; without it they are shown by their ids."""
+    header: Sequence[str]
+    sections: Mapping[str, Sequence[Sequence[str]]]
+    """Rows by the title above them, which may be empty."""
+    text_columns: Collection[int] = (0,)
+    """The places of columns that are aligned left; numbers are aligned right."""
+    label_width: int = 0
+    """At least so wide is the first column in a terminal, so that tables line up."""
 
     def markdown(self) -> str:
-        """Two tables in percent: all scores, and every part."""
-        tables = (table.markdown() for table in (self._scores(), self._parts()))
-        return "\n\n".join([self._head(), *tables, str(self.provenance)]) + "\n"
+        """A table a section."""
+        rule = ["---" if place in self.text_columns else "---:" for place in range(len(self.header))]
+        tables = []
+        for title, rows in self.sections.items():
+            table = "\n".join(map(_line, (self.header, rule, *rows)))
+            tables.append(f"{title}\n\n{table}" if title else table)
+        return "\n\n".join(tables)
 
-    def printed(self) -> Group:
-        """The same for a terminal; on a narrow one long names are folded."""
-        tables = (Padding(table.printed(), (1, 0, 0, 0)) for table in (self._scores(), self._parts()))
-        return Group(self._head(), *tables, "", Text(str(self.provenance), style="dim"))
+    def printed(self) -> Iterator[Text | Printed]:
+        """The same for a terminal; on a narrow one long texts are folded."""
+        for place, (title, rows) in enumerate(self.sections.items()):
+            if title:
+                yield Text(f"\n{title}" if place else title, style="bold")
+            yield self._printed(rows)
 
-    def csv(self) -> str:
-        """A line a score: protocol, object class and part (empty: over all), score, value, low, high."""
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("protocol", "images", "object_class", "part", "score", "value", "low", "high"))
-        for one in self.evaluations:
-            for score, value in values(one).items():
-                edges = one.intervals.get(score, Interval(math.nan, math.nan))
-                numbers = map(_number, (value, *edges))
-                writer.writerow((one.protocol, one.images, "", "", score, *numbers))
-            for category in one.categories:
-                for part in category.parts:
-                    for score in ("best_overlap", "iou"):
-                        found = _number(getattr(part, score))
-                        where = (one.protocol, one.images, category.category, part.part)
-                        writer.writerow((*where, score, found, "", ""))
-        return file.getvalue()
-
-    def json(self) -> str:
-        """Everything, as fractions: `provenance`, and in `protocols` an object a protocol."""
-        protocols: list[Json] = [one.to_dict() for one in self.evaluations]
-        content: dict[str, Json] = {"provenance": self.provenance.to_dict(), "protocols": protocols}
-        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-    def _head(self) -> str:
-        counts = "; ".join(
-            f"{one.protocol}: {one.predictions} predictions in {one.images} images"
-            for one in self.evaluations
-        )
-        return (
-            f"True parts: {self.evaluations[0].true_parts}; {counts}. In percent, with 95 % of a bootstrap "
-            "over images in brackets."
-        )
-
-    def _scores(self) -> "_Table":
-        columns = [values(one) for one in self.evaluations]
-        rows = [
-            (
-                _TITLES.get(score, score),
-                *(
-                    _with_interval(found[score], one.intervals.get(score))
-                    for one, found in zip(self.evaluations, columns, strict=True)
-                ),
+    def _printed(self, rows: Sequence[Sequence[str]]) -> Printed:
+        table = Printed(box=SIMPLE_HEAD, show_edge=False, padding=0)
+        for place, name in enumerate(self.header):
+            table.add_column(
+                Text(name),
+                justify="left" if place in self.text_columns else "right",
+                overflow="fold",
+                min_width=None if place else self.label_width,
             )
-            for score in columns[0]
-        ]
-        return _Table(("score", *(one.protocol for one in self.evaluations)), rows, text_columns=1)
-
-    def _parts(self) -> "_Table":
-        first, *others = self.evaluations
-        ious = [
-            {(its.category, part.part): part.iou for its in one.categories for part in its.parts}
-            for one in others
-        ]
-        rows = [
-            (its.category, part.part, str(part.count), percent(part.best_overlap), percent(part.iou),
-             *(percent(found.get((its.category, part.part), math.nan)) for found in ious),
-             self._named(its.category, part.part_ids) or "-")
-            for its in first.categories
-            for part in its.parts
-        ]  # fmt: skip
-        titles = ["IoU", *(f"IoU, {one.protocol}" for one in others)]
-        last = "part ids" if self.part_table is None else "part classes"
-        columns = ("object class", "part", "count", "best overlap", *titles, last)
-        return _Table(columns, rows, text_columns=2)
-
-    def _named(self, category: str, part_ids: Sequence[int]) -> str:
-        if self.part_table is None:
-            return " ".join(map(str, part_ids))
-        return ", ".join(self.part_table.name(category, part) for part in part_ids)
-
-
-def values(one: Evaluation) -> dict[str, float]:
-    """All scores of an evaluation, by the names that JSON and CSV have."""
-    recall = {f"AR@{k}": value for k, value in one.average_recall.items()}
-    return recall | {name: getattr(one, name) for name in _TITLES}
-
-
-def percent(value: float) -> str:
-    """One digit, without the percent sign, and none of a negative zero; `-` for NaN."""
-    return "-" if math.isnan(value) else f"{100 * value:z.1f}"
-
-
-def _with_interval(value: float, edges: Interval | None) -> str:
-    if edges is None or math.isnan(edges.low):
-        return percent(value)
-    return f"{percent(value)} [{percent(edges.low)}, {percent(edges.high)}]"
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else repr(value)
-
-
-class _Table(NamedTuple):
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    text_columns: int
-    """So many columns, the first ones, are aligned left, the rest right."""
-
-    def markdown(self) -> str:
-        return "\n".join(self._lines())
-
-    def _lines(self) -> Iterator[str]:
-        rule = ["---" if i < self.text_columns else "---:" for i in range(len(self.columns))]
-        for line in (self.columns, rule, *self.rows):
-            yield "| " + " | ".join(map(_cell, line)) + " |"
-
-    def printed(self) -> Printed:
-        table = Printed(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-        for i, title in enumerate(self.columns):
-            justify: Literal["left", "right"] = "left" if i < self.text_columns else "right"
-            table.add_column(title, justify=justify, overflow="fold")
-        for row in self.rows:
-            table.add_row(*map(Text, row))
+        for row in rows:
+            aside = isinstance(row[0], Aside)
+            label, *cells = (cell.replace(" ± ", "\n±") for cell in row)
+            first = Text(f"  {label}" if aside else label)
+            table.add_row(first, *map(Text, cells), style="dim" if aside else None)
         return table
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+@dataclass(frozen=True)
+class ScoreTables:
+    """What is written of some scores."""
+
+    blocks: Sequence[str | Grid]
+    """What people read: paragraphs and grids. A paragraph that begins with # is a title."""
+    content: Json
+    """What JSON holds; NaN becomes None."""
+    records: Sequence[Record] = ()
+    columns: Sequence[str] = ()
+    """Of the CSV; without any there is none."""
+    indent: int = 2
+
+    def markdown(self) -> str:
+        """The blocks, one below the other."""
+        return (
+            "\n\n".join(block if isinstance(block, str) else block.markdown() for block in self.blocks) + "\n"
+        )
+
+    def printed(self) -> Group:
+        """The same for a terminal; what stands below the grids is dim."""
+        printed: list[Text | Printed] = []
+        note = ""
+        for block in self.blocks:
+            printed += [Text()] if printed else []
+            if isinstance(block, Grid):
+                printed += block.printed()
+                note = "dim"
+            else:
+                title = block.startswith("#")
+                printed.append(Text(block.lstrip("# ") if title else block, style="bold" if title else note))
+        return Group(*printed)
+
+    def csv(self) -> str:
+        """The long table, a line a record; empty where there is no value."""
+        file = io.StringIO()
+        writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _or_none(value) for name, value in record.items()} for record in self.records)
+        return file.getvalue()
+
+    def json(self) -> str:
+        """Everything, numbers as fractions."""
+        text = json.dumps(plain(self.content), indent=self.indent, ensure_ascii=False, allow_nan=False)
+        return f"{text}\n"
+
+    def write(self, stem: Path) -> None:
+        """Write `STEM.md`, `.json` and, where there are columns, `.csv`."""
+        texts = {"md": self.markdown(), "json": self.json()} | ({"csv": self.csv()} if self.columns else {})
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        for suffix, text in texts.items():
+            replace_file(stem.with_name(f"{stem.name}.{suffix}"), text.encode())
+
+    def show(self) -> None:
+        """Print the blocks: as Markdown, if not in a terminal."""
+        console = Console()
+        if console.is_terminal:
+            console.print(self.printed())
+        else:
+            print(self.markdown(), end="")
+
+    def save(self, stem: Path) -> None:
+        """Write the files and print the blocks."""
+        self.write(stem)
+        self.show()
+
+
+# ---------------------------------------------------------------------- from numbers to text
+
+
+def decimals(digits: int) -> Form:
+    """A number with so many digits, none of a negative zero; `-` for NaN."""
+    return lambda value: "-" if math.isnan(value) else f"{value:z.{digits}f}"
+
+
+def percent(value: float) -> str:
+    """A fraction in percent: one digit, without the percent sign."""
+    return decimals(1)(100 * value)
+
+
+def fraction(value: float) -> float:
+    """What a paper has in percent, as our own scores are in CSV and JSON."""
+    return round(value / 100, 6)
+
+
+# ---------------------------------------------------------------------- from records to cells
+
+
+def by(records: Iterable[Record], *keys: str) -> dict[tuple[Scalar, ...], list[Record]]:
+    """The records by what they have under `keys`, in the order of the first of each."""
+    groups: dict[tuple[Scalar, ...], list[Record]] = {}
+    for record in records:
+        groups.setdefault(tuple(record.get(key) for key in keys), []).append(record)
+    return groups
+
+
+def cell(records: Iterable[Record], form: Form = percent, *, interval: bool = False, **where: Scalar) -> str:
+    """The value of the records that have all of `where`, as text; `-` where there is none.
+
+    Several are written as their mean and standard deviation; a single one with its `interval`, if asked for.
+    """
+    chosen = [record for record in records if all(record.get(key) == value for key, value in where.items())]
+    summary = spread([number(record, "value") for record in chosen])
+    if summary is None:
+        return "-"
+    value, deviation = summary
+    if deviation is not None:
+        return f"{form(value)} ± {form(deviation)}"
+    low, high = (number(chosen[0], edge) for edge in ("low", "high"))
+    return f"{form(value)} [{form(low)}, {form(high)}]" if interval and low == low else form(value)
+
+
+def spread(values: Sequence[float]) -> tuple[float, float | None] | None:
+    """The mean, and of several values the standard deviation; None where one isn't defined."""
+    if not values or any(map(math.isnan, values)):
+        return None
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def number(record: Record, name: str) -> float:
+    """What a record has under a name; NaN where there is nothing."""
+    value = record.get(name)
+    return math.nan if value is None else float(value)
+
+
+# ---------------------------------------------------------------------- how they are written
+
+
+def plain(value: object) -> Json:
+    """Plain values for JSON; NaN becomes None, a tuple a list.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    match value:
+        case float():
+            return None if math.isnan(value) else value
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case None | bool() | int() | str():
+            return value
+    raise TypeError(f"expected plain values, found {type(value).__name__}")
+
+
+def _or_none(value: Scalar) -> Scalar:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _line(cells: Sequence[str]) -> str:
+    """A line of a Markdown table."""
+    return "|" + "".join(f" {text} |" if text else " |" for text in map(_escaped, cells))
+
+
+def _escaped(text: str) -> str:
+    escaped = " ".join(text.split()).replace("|", "\\|")
+    return f"*{escaped}*" if isinstance(text, Aside) else escaped

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from partdistillation.config import RankingConfig, Recipe
+from partdistillation.config import Recipe
 from partdistillation.errors import CheckpointError
 
 Change = Callable[[Recipe], Recipe]
@@ -36,25 +36,17 @@ class Ablation:
     """Given how many object classes there are."""
 
 
-def _segments(**changes: object) -> Change:
-    return lambda recipe: replace(recipe, segments=replace(recipe.segments, **changes))  # type: ignore[arg-type]
+def _set(section: str, **changes: object) -> Change:
+    """Other values of a section's settings."""
+    return lambda recipe: recipe.updated({section: changes})
 
 
 def _filters(*, per_pixel: bool, area: bool, score: bool) -> Change:
     def change(recipe: Recipe) -> Recipe:
-        config: RankingConfig = recipe.ranking
-        ratio, least = config.min_ratio if area else 0.0, config.min_score if score else 0.0
-        return replace(
-            recipe,
-            ranking=replace(
-                config,
-                per_pixel=per_pixel,
-                min_ratio=ratio,
-                label_min_ratio=ratio,
-                min_score=least,
-                label_min_score=least,
-            ),
-        )
+        ratio = recipe.ranking.min_ratio if area else 0.0
+        least = recipe.ranking.min_score if score else 0.0
+        ratios = {"min_ratio": ratio, "label_min_ratio": ratio}
+        return _set("ranking", per_pixel=per_pixel, min_score=least, label_min_score=least, **ratios)(recipe)
 
     return change
 
@@ -65,7 +57,7 @@ def _levels(_: int) -> Iterator[Variant]:
         ((3,), 10.8), ((4,), 23.4), ((5,), 20.6), ((3, 4), 27.6), ((4, 5), 26.1), ((3, 4, 5), 25.3),
     ):  # fmt: skip
         label = " + ".join(f"res{level}" for level in levels)
-        yield Variant(label, _segments(levels=levels), {"AR@10": recall})
+        yield Variant(label, _set("segments", levels=levels), {"AR@10": recall})
 
 
 def _published(name: str) -> Change:
@@ -87,8 +79,8 @@ def _converted(command: str) -> Change:
 def _encoders(_: int) -> Iterator[Variant]:
     """Supplement, table 4, and controls that learned nothing."""
     yield Variant("the recipe's encoder", lambda recipe: recipe)
-    yield Variant("the same, random weights", _segments(features="random"))
-    yield Variant("colour and position", _segments(features="rgb_xy", metric="l2"))
+    yield Variant("the same, random weights", _set("segments", features="random"))
+    yield Variant("colour and position", _set("segments", features="rgb_xy", metric="l2"))
     for label, change, first, tenth in (
         ("Swin-B, LVIS + COCO, Detic", _converted("convert detic"), 2.7, 10.8),
         ("Swin-B, COCO instances", _published("swin-base-coco-instance"), 6.6, 27.0),
@@ -121,26 +113,6 @@ def _post_processing(_: int) -> Iterator[Variant]:
         yield Variant(" + ".join(names), change, {"c_miou": miou})
 
 
-def _sampling(_: int) -> Iterator[Variant]:
-    for label, on in (("at random (the paper)", False), ("by importance (Mask2Former)", True)):
-        yield Variant(
-            label,
-            lambda recipe, on=on: replace(  # type: ignore[misc]
-                recipe, proposals=replace(recipe.proposals, importance_sampling=on)
-            ),
-        )
-
-
-def _part_counts(_: int) -> Iterator[Variant]:
-    for count in (2, 4, 8, 16):
-        yield Variant(
-            f"K = {count}",
-            lambda recipe, count=count: replace(  # type: ignore[misc]
-                recipe, ranking=replace(recipe.ranking, num_parts=count)
-            ),
-        )
-
-
 def _class_counts(classes: int) -> Iterator[Variant]:
     count = 1
     while count < classes:
@@ -161,14 +133,13 @@ ABLATIONS: Mapping[Name, Ablation] = {
     ),
     "k": Ablation(
         "Segments an object", "figure 6 left, which chooses k = 4", "segments", ("AR@1", "AR@10"),
-        lambda _: [Variant(f"k = {k}", _segments(k=k)) for k in (2, 3, 4, 5, 6, 8)],
+        lambda _: [Variant(f"k = {k}", _set("segments", k=k)) for k in (2, 3, 4, 5, 6, 8)],
     ),
     "crf": Ablation(
         "Dense CRF", "supplement, section 2; no numbers there", "segments", ("AR@1", "AR@10"),
         lambda _: [
             Variant("with CRF", lambda recipe: recipe),
-            Variant("without", lambda recipe: _segments(
-                crf=replace(recipe.segments.crf, enabled=False))(recipe)),
+            Variant("without", _set("segments", crf={"enabled": False})),
         ],
     ),
     "post-processing": Ablation(
@@ -177,11 +148,16 @@ ABLATIONS: Mapping[Name, Ablation] = {
     ),
     "sampling": Ablation(
         "Points of the mask losses", "supplement, section 2; no numbers there", "proposals",
-        ("AR@1", "AR@10", "AR@200"), lambda count: list(_sampling(count)),
+        ("AR@1", "AR@10", "AR@200"),
+        lambda _: [
+            Variant("at random (the paper)", _set("proposals", importance_sampling=False)),
+            Variant("by importance (Mask2Former)", _set("proposals", importance_sampling=True)),
+        ],
     ),
     "parts": Ablation(
         "Part classes an object class", "it chooses K = 8; no numbers there", "parts",
-        ("c_miou", "a_miou", "nmi_foreground", "ari_foreground"), lambda count: list(_part_counts(count)),
+        ("c_miou", "a_miou", "nmi_foreground", "ari_foreground"),
+        lambda _: [Variant(f"K = {count}", _set("ranking", num_parts=count)) for count in (2, 4, 8, 16)],
     ),
     "classes": Ablation(
         "Object classes that are learned from", "no table there", "proposals",

@@ -1,26 +1,18 @@
-"""The ablations' tables: the paper's numbers beside ours, as Markdown, CSV and JSON."""
+"""The ablations' tables: the paper's numbers beside ours."""
 
-import csv
-import io
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from rich.table import Table as Printed
-from rich.text import Text
-
-from partdistillation.evaluation.compared_runs import mean_and_deviation
-from partdistillation.evaluation.comparison import hashes
 from partdistillation.evaluation.controls import Measured
+from partdistillation.evaluation.provenance import Provenance
 from partdistillation.evaluation.run import PROTOCOLS
-from partdistillation.evaluation.scores import Evaluation
-from partdistillation.evaluation.tables import Provenance, values
+from partdistillation.evaluation.tables import Grid, Record, ScoreTables, by, cell, fraction, percent
 from partdistillation.experiments.ablation_grids import Ablation, Variant
-from partdistillation.functional.metrics import Protocol
+from partdistillation.runs.manifest import Json
 
 TITLES = {"c_miou": "C-mIoU", "a_miou": "A-mIoU", "nmi_foreground": "NMI", "ari_foreground": "ARI"}
+COLUMNS = ("ablation", "variant", "seed", "protocol", "images", "score", "value", "low", "high", "paper")
+"""Of the CSV, before the hashes of what a seed's run was made from; fractions, the paper's too."""
 
 
 class Row(NamedTuple):
@@ -28,12 +20,8 @@ class Row(NamedTuple):
 
     label: str
     paper: Mapping[str, float]
-    found: Mapping[int, Measured]
+    measured: Mapping[int, Measured]
     missing: str = ""
-
-    def scores(self, protocol: Protocol, column: str) -> list[float]:
-        """Fractions, one a seed."""
-        return [values(one.under(protocol))[column] for one in self.found.values()]
 
 
 def collected(runs: Mapping[int, Sequence[tuple[Variant, Measured | str]]]) -> list[Row]:
@@ -41,140 +29,95 @@ def collected(runs: Mapping[int, Sequence[tuple[Variant, Measured | str]]]) -> l
     rows = []
     for same in zip(*runs.values(), strict=True):
         variant = same[0][0]
-        by_seed = dict(zip(runs, (found for _, found in same), strict=True))
-        measured = {seed: found for seed, found in by_seed.items() if not isinstance(found, str)}
-        missing = next((found for found in by_seed.values() if isinstance(found, str)), "")
+        by_seed = dict(zip(runs, (result for _, result in same), strict=True))
+        measured = {seed: result for seed, result in by_seed.items() if not isinstance(result, str)}
+        missing = next((result for result in by_seed.values() if isinstance(result, str)), "")
         rows.append(Row(variant.label, variant.paper, measured, missing))
     return rows
 
 
-@dataclass(frozen=True)
-class AblationTable:
-    """An ablation's variants, and what each seed's run was made from."""
+def ablation_tables(
+    ablation: Ablation, rows: Sequence[Row], origins: Mapping[int, Provenance]
+) -> ScoreTables:
+    """An ablation's variants: mean and standard deviation over seeds in percent, and the paper's number.
 
-    ablation: Ablation
-    rows: Sequence[Row]
-    origins: Mapping[int, Provenance]
-
-    def markdown(self) -> str:
-        """In percent: mean and standard deviation over seeds, and the paper's number where it has one."""
-        columns = list(self._columns())
-        lines = [f"### {self.ablation.title}", "", self._note(), ""]
-        for protocol in PROTOCOLS:
-            lines += [f"Protocol {protocol}", "", f"| | {' | '.join(columns)} |"]
-            lines.append("|---" + "|---:" * len(columns) + "|")
-            lines += [f"| {row.label} | {' | '.join(self._cells(row, protocol))} |" for row in self.rows]
-            lines.append("")
-        return "\n".join([*lines, *(f"- {one}" for one in self._made_from()), ""])
-
-    def printed(self) -> Printed:
-        """The same for a terminal."""
-        table = Printed(
-            title=self.ablation.title,
-            title_justify="left",
-            caption=Text("\n".join([self._note(), *self._made_from()]), style="dim"),
-            caption_justify="left",
-        )
-        table.add_column("")
-        for column in self._columns():
-            table.add_column(column, justify="right")
-        for protocol in PROTOCOLS:
-            table.add_section()
-            table.add_row(Text(f"Protocol {protocol}", style="bold"))
-            for row in self.rows:
-                table.add_row(row.label, *self._cells(row, protocol))
-        return table
-
-    def csv(self) -> str:
-        """A line a variant, seed, protocol and score; fractions, the paper's too."""
-        file = io.StringIO()
-        made_from = {seed: hashes(one) for seed, one in self.origins.items()}
-        named = list(dict.fromkeys(name for one in made_from.values() for name in one))
-        header = [
-            "ablation",
-            "variant",
-            "seed",
-            "protocol",
-            "images",
-            "score",
-            "value",
-            "low",
-            "high",
-            "paper",
-        ]
-        writer = csv.DictWriter(file, [*header, *named], restval="", lineterminator="\n")
-        writer.writeheader()
-        for row in self.rows:
-            variant: dict[str, object] = {"ablation": self.ablation.title, "variant": row.label}
-            paper = {score: round(value / 100, 6) for score, value in row.paper.items()}
-            for seed, measured in row.found.items():
-                for one in (measured.strict, measured.paper):
-                    for line in _lines(one):
-                        beside = {"paper": paper.get(str(line["score"]), "")}
-                        writer.writerow({**variant, "seed": seed, **line, **beside, **made_from[seed]})
-            if not row.found:
-                writer.writerows(
-                    {**variant, "score": score, "paper": value} for score, value in paper.items()
-                )
-        return file.getvalue()
-
-    def json(self) -> str:
-        """Everything; scores as fractions, the paper's in percent as printed there."""
-        content = {
-            "title": self.ablation.title,
-            "source": self.ablation.source,
-            "runs": [{"seed": seed, "provenance": one.to_dict()} for seed, one in self.origins.items()],
-            "rows": [
-                {
-                    "label": row.label,
-                    "paper": dict(row.paper),
-                    "runs": [
-                        {"seed": seed, "protocols": [one.strict.to_dict(), one.paper.to_dict()]}
-                        for seed, one in row.found.items()
-                    ],
-                    "missing": row.missing,
-                }
-                for row in self.rows
-            ],
-        }
-        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-    def _made_from(self) -> list[str]:
-        return [f"Seed {seed}. {one}" for seed, one in self.origins.items()]
-
-    def _columns(self) -> Iterator[str]:
-        for column in self.ablation.columns:
-            title = TITLES.get(column, column)
-            yield title
-            if self._published(column):
-                yield f"{title}, paper"
-
-    def _cells(self, row: Row, protocol: Protocol) -> Iterator[str]:
-        for column in self.ablation.columns:
-            yield mean_and_deviation(row.scores(protocol, column))
-            if self._published(column):
-                yield f"{row.paper[column]:.1f}" if column in row.paper else "-"
-
-    def _published(self, column: str) -> bool:
-        return any(column in row.paper for row in self.rows)
-
-    def _note(self) -> str:
-        images = sorted({one.strict.images for row in self.rows for one in row.found.values()})
-        runs = f"{len(self.origins)} runs, mean ± standard deviation" if len(self.origins) > 1 else "1 run"
-        note = f"Paper: {self.ablation.source}. Ours: in percent, {runs}"
-        note += f", {' or '.join(map(str, images))} images." if images else "."
-        reasons: dict[str, list[Row]] = {}
-        for row in self.rows:
-            if row.missing:  # before the colon there may be a model's name
-                reasons.setdefault(row.missing.partition(": ")[2], []).append(row)
-        for same in reasons.values():
-            note += f" Not run: {'; '.join(row.label for row in same)} ({same[0].missing})."
-        return note
+    `origins` are what each seed's run was made from. In JSON the paper's numbers are in percent.
+    """
+    hashes = {seed: provenance.columns() for seed, provenance in origins.items()}
+    records = [record for row in rows for record in _records(ablation, row, hashes)]
+    made_from = "\n".join(f"- Seed {seed}. {provenance}" for seed, provenance in origins.items())
+    content: Json = {
+        "title": ablation.title,
+        "source": ablation.source,
+        "runs": [{"seed": seed, "provenance": origin.to_dict()} for seed, origin in origins.items()],
+        "rows": [
+            {
+                "label": row.label,
+                "paper": row.paper,
+                "runs": [
+                    {"seed": seed, "protocols": [scores.to_dict() for scores in measured.evaluations]}
+                    for seed, measured in row.measured.items()
+                ],
+                "missing": row.missing,
+            }
+            for row in rows
+        ],
+    }
+    return ScoreTables(
+        [
+            f"### {ablation.title}",
+            _note(ablation, rows, len(origins)),
+            _grid(ablation, rows, records),
+            made_from,
+        ],
+        content,
+        records,
+        (*COLUMNS, *dict.fromkeys(name for named in hashes.values() for name in named)),
+        indent=1,
+    )
 
 
-def _lines(one: Evaluation) -> Iterator[dict[str, object]]:
-    for score, value in values(one).items():
-        low, high = one.intervals.get(score, (math.nan, math.nan))
-        numbers = {"value": value, "low": low, "high": high}
-        shown = {name: "" if math.isnan(number) else number for name, number in numbers.items()}
-        yield {"protocol": one.protocol, "images": one.images, "score": score, **shown}
+def _records(ablation: Ablation, row: Row, hashes: Mapping[int, Mapping[str, str]]) -> Iterator[Record]:
+    of: Record = {"ablation": ablation.title, "variant": row.label}
+    paper = {score: fraction(value) for score, value in row.paper.items()}
+    for seed, measured in row.measured.items():
+        for evaluation in measured.evaluations:
+            for record in evaluation.records():
+                published = paper.get(str(record["score"]))
+                yield {**of, **record, "seed": seed, "paper": published, **hashes[seed]}
+    if not row.measured:
+        for score, value in paper.items():
+            yield {**of, "score": score, "paper": value}
+
+
+def _grid(ablation: Ablation, rows: Sequence[Row], records: Sequence[Record]) -> Grid:
+    """A section a protocol; beside a score stands the paper's, where it has any."""
+    published = {score for row in rows for score in row.paper}
+    header = [""]
+    for score in ablation.columns:
+        title = TITLES.get(score, score)
+        header += [title, f"{title}, paper"] if score in published else [title]
+    values = by(records, "variant", "protocol")
+
+    def cells(row: Row, protocol: str) -> Iterator[str]:
+        yield row.label
+        for score in ablation.columns:
+            yield cell(values.get((row.label, protocol), ()), score=score)
+            if score in published:
+                yield percent(fraction(row.paper[score])) if score in row.paper else "-"
+
+    return Grid(header, {f"Protocol {name}": [[*cells(row, name)] for row in rows] for name in PROTOCOLS})
+
+
+def _note(ablation: Ablation, rows: Sequence[Row], runs: int) -> str:
+    images = sorted({measured.strict.images for row in rows for measured in row.measured.values()})
+    seeds = f"{runs} runs, mean ± standard deviation" if runs > 1 else "1 run"
+    note = f"Paper: {ablation.source}. Ours: in percent, {seeds}"
+    note += f", {' or '.join(map(str, images))} images." if images else "."
+    reasons: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.missing:  # before the colon there may be a model's name
+            reasons.setdefault(row.missing.partition(": ")[2], []).append(row)
+    for same in reasons.values():
+        note += f" Not run: {'; '.join(row.label for row in same)} ({same[0].missing})."
+    return note

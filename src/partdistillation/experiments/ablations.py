@@ -15,7 +15,6 @@ from typing import Literal
 from partdistillation import pipeline
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import CheckpointError
-from partdistillation.evaluation.comparison import save
 from partdistillation.evaluation.controls import (
     Measured,
     Validation,
@@ -24,9 +23,9 @@ from partdistillation.evaluation.controls import (
     measure_proposals,
     measure_segments,
 )
-from partdistillation.evaluation.tables import Provenance
+from partdistillation.evaluation.provenance import Provenance
 from partdistillation.experiments.ablation_grids import ABLATIONS, Ablation, Measure, Name, Variant
-from partdistillation.experiments.ablation_tables import AblationTable, collected
+from partdistillation.experiments.ablation_tables import ablation_tables, collected
 from partdistillation.experiments.runs import Run, require_inputs
 from partdistillation.models.sources import resolve
 from partdistillation.runs.engine import run_shards
@@ -44,10 +43,10 @@ def ablate(name: Name | Literal["all"], runs: Iterable[Run], out: Path) -> None:
     """One ablation, or all of them, on every run; tables go to `out/ablations`."""
     names: Sequence[Name] = tuple(ABLATIONS) if name == "all" else (name,)
     prepared = list(runs)
-    for one in names:
-        rows = collected({its.seed: run(one, its.inputs, its.recipe) for its in prepared})
-        origins = {its.seed: _provenance(its) for its in prepared}
-        save(AblationTable(ABLATIONS[one], rows, origins), out / FOLDER / one)
+    for ablation in names:
+        results = {base.seed: run(ablation, base.inputs, base.recipe) for base in prepared}
+        origins = {base.seed: _provenance(base) for base in prepared}
+        ablation_tables(ABLATIONS[ablation], collected(results), origins).save(out / FOLDER / ablation)
 
 
 def _provenance(run: Run) -> Provenance:
@@ -72,16 +71,16 @@ def run(name: Name, base: Inputs, recipe: Recipe) -> list[tuple[Variant, Measure
     _validation(folder / "0", base, recipe).prepare()  # held-out objects of another kind show here
     _prepare(ablation.measure, base, recipe)
     rows = read_rows(base.out / objects.FOLDER, ObjectRow)
-    categories = sorted({found.category for row in rows for found in row.objects})
-    found: list[tuple[Variant, Measured | str]] = []
+    categories = sorted({instance.category for row in rows for instance in row.objects})
+    results: list[tuple[Variant, Measured | str]] = []
     for place, variant in enumerate(ablation.variants(len(categories))):
         try:
             measured = _measure(variant, ablation, folder / str(place), base, recipe, categories)
         except CheckpointError as error:  # a published model that isn't here
-            found.append((variant, str(error).split(";")[0]))
+            results.append((variant, str(error).split(";")[0]))
         else:
-            found.append((variant, measured))
-    return found
+            results.append((variant, measured))
+    return results
 
 
 def _prepare(measure: Measure, base: Inputs, recipe: Recipe) -> None:
@@ -164,7 +163,9 @@ def _of_classes(whole: Path, out: Path, chosen: Collection[str]) -> Path:
 
 def _without_others(row: ObjectRow, chosen: Collection[str]) -> ObjectRow:
     """Objects of the chosen classes, numbered anew; without any, the image is rejected."""
-    kept = [one for one in row.objects if one.category in chosen]
+    kept = [instance for instance in row.objects if instance.category in chosen]
     if row.status == "ok" and not kept:
         return replace(row, status="rejected", reason="no objects of the chosen classes", objects=())
-    return replace(row, objects=tuple(replace(one, object_id=place) for place, one in enumerate(kept)))
+    return replace(
+        row, objects=tuple(replace(instance, object_id=place) for place, instance in enumerate(kept))
+    )

@@ -9,8 +9,7 @@ from partdistillation import baselines, pipeline
 from partdistillation.baselines import contrastive
 from partdistillation.config import Inputs, Recipe
 from partdistillation.evaluation import run as evaluation
-from partdistillation.evaluation.compared_runs import ComparedRuns
-from partdistillation.evaluation.comparison import Compared, Comparison, save
+from partdistillation.evaluation.comparison import Compared, ComparedRuns, Comparison
 from partdistillation.evaluation.controls import (
     Kind,
     Measured,
@@ -21,7 +20,7 @@ from partdistillation.evaluation.controls import (
     measure_segments,
     measure_whole_objects,
 )
-from partdistillation.evaluation.tables import Provenance
+from partdistillation.evaluation.provenance import Provenance
 from partdistillation.experiments.paper_rows import PAPER_ROWS
 from partdistillation.experiments.runs import Run, require_inputs
 from partdistillation.runs.manifest import canonical_hash
@@ -51,13 +50,14 @@ def compare(
         ConfigError: images, objects or parts, or the held-out ones, are missing; before any training.
         InputError: they can't be used; before any training.
     """
-    found: dict[int, Comparison] = {}
+    comparisons: dict[int, Comparison] = {}
     for run in runs:
         require_inputs(run.inputs, run.recipe)
-        found[run.seed] = _compared(run.inputs, run.recipe, _learnable(chosen, run.inputs))
-        save(found[run.seed], run.inputs.out / FOLDER)
-    if len(found) > 1:
-        save(ComparedRuns(found), out / FOLDER)
+        comparison = _compared(run.inputs, run.recipe, _learnable(chosen, run.inputs))
+        comparison.tables().save(run.inputs.out / FOLDER)
+        comparisons[run.seed] = comparison
+    if len(comparisons) > 1:
+        ComparedRuns(comparisons).tables().save(out / FOLDER)
 
 
 def _learnable(chosen: Sequence[baselines.Name], inputs: Inputs) -> list[baselines.Name]:
@@ -77,7 +77,7 @@ def _compared(inputs: Inputs, recipe: Recipe, chosen: Sequence[baselines.Name]) 
     measured += _scored(validation, inputs.out / distillation.FOLDER, "parts", "part model", "result")
     for name, model in models.items():
         measured += _baseline(validation, name, model)
-    rows = [Compared(one.name, (one.strict, one.paper), PAPER_ROWS.get(one.name, ())) for one in measured]
+    rows = [Compared(way.name, way.evaluations, PAPER_ROWS.get(way.name, ())) for way in measured]
     return Comparison(rows, _provenance(inputs, recipe, validation, models))
 
 
@@ -92,8 +92,8 @@ def _baseline(validation: Validation, name: baselines.Name, model: Path) -> Iter
             )
         case "contrastive":
             parts = contrastive.label(validation.inputs, model, validation.inputs.out / folder)
-            found = map(evaluation.labelled_parts, read_rows(parts, PartRow))
-            yield validation.score(name, "baseline", found)
+            predictions = map(evaluation.labelled_parts, read_rows(parts, PartRow))
+            yield validation.score(name, "baseline", predictions)
         case _:
             yield from _scored(validation, model, folder, name, "baseline")
 

@@ -25,7 +25,7 @@ from partdistillation.evaluation.controls import (
     measure_whole_objects,
     segment_rows,
 )
-from partdistillation.experiments.demo_tables import claims, printed, save_tables, tables, wanted
+from partdistillation.experiments.demo_tables import claims, grid, save_tables, tables, wanted
 from partdistillation.part_shapes import write_coco
 from partdistillation.recipes import DEMO, seeded
 from partdistillation.report import run as run_report
@@ -79,7 +79,7 @@ class Story:
     def tell(self, measured: Sequence[Measured]) -> None:
         """Add rows to the table and print them."""
         self.measured += measured
-        self.console.print(printed(measured))
+        self.console.print(*grid(measured).printed())
 
 
 def run(out: Path, *, seed: int, from_scratch: bool, device: Device, workers: int) -> Path:
@@ -109,11 +109,11 @@ def play(plan: Plan, out: Path, *, seed: int, from_scratch: bool, device: Device
             title = name.replace("_", "-")
             with story.chapter(f"Baseline: {title}"):
                 story.tell([measure_parts(validation, learn(), name, title, "baseline")])
-    table = tables(story.measured)
-    save_tables(out, table, story.measured)
+    results = tables(story.measured)
+    save_tables(out, results, story.measured)
     with story.chapter("Report"):
         page = build_report(
-            _report(inputs, recipe, validation, story.measured, table), out / run_report.FOLDER
+            _report(inputs, recipe, validation, story.measured, results), out / run_report.FOLDER
         )
     story.console.print("In percent. mIoU: C over object classes, A over parts; *: by the paper's protocol.")
     for line in claims(story.measured):
@@ -206,12 +206,12 @@ def _report(
     recipe: Recipe,
     validation: Validation,
     measured: Sequence[Measured],
-    found: Sequence[Table],
+    results: Sequence[Table],
 ) -> ReportData:
     """The run's report, with what was measured, and pictures of validation images."""
     own = run_report.contents(inputs, recipe, seconds=pipeline.seconds(inputs.out))
-    values = {one.name: one for one in measured}
-    part_model, best = values["part model"], values["supervised"]
+    ways = {way.name: way for way in measured}
+    part_model, best = ways["part model"], ways["supervised"]
     images_dir, folder = validation.inputs.need("images"), validation.inputs.out
     return replace(
         own,
@@ -221,7 +221,7 @@ def _report(
             Headline("Part model", f"{100 * part_model.strict.c_miou:.1f}", "C-mIoU, no part labels"),
             Headline("Supervised", f"{100 * best.strict.c_miou:.1f}", "C-mIoU, with all part labels"),
         ),
-        tables=(*found, wanted(claims(measured)), *own.tables),
+        tables=(*results, wanted(claims(measured)), *own.tables),
         pictures=pictures(
             validation.objects_dir,
             images_dir,

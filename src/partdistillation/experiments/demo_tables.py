@@ -1,20 +1,20 @@
 """The demo's tables: what was measured, and whether what is wanted of the method holds."""
 
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.table import Table as Printed
-
 from partdistillation.evaluation.controls import Measured
+from partdistillation.evaluation.tables import Grid, ScoreTables, decimals
 from partdistillation.report.data import Table, TableRow
-from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.manifest import Json
 
 KS = (1, 10, 20, 200)
 MARGIN = 5.0
 """How much better than untrained features the trained features are wanted to be, in percent."""
 _LABEL_WIDTH = 31
+_number = decimals(1)
 
 
 def tables(measured: Sequence[Measured]) -> tuple[Table, ...]:
@@ -22,17 +22,16 @@ def tables(measured: Sequence[Measured]) -> tuple[Table, ...]:
     recall = Table(
         "Finding parts: average recall",
         tuple(f"AR@{k}" for k in KS),
-        tuple(TableRow(one.name, tuple(_percents(one)[: len(KS)]), one.kind) for one in measured),
+        tuple(TableRow(row.name, tuple(_percents(row)[: len(KS)]), row.kind) for row in measured),
         note="Of all parts of the validation images by the k best masks an image, given the objects' masks, "
         "over IoU 0.5:0.05:0.95 (protocol strict), in percent.",
         better="high",
     )
-    named = [one for one in measured if one.strict.c_miou == one.strict.c_miou]
-    columns = ("C-mIoU", "A-mIoU", "C-mIoU, paper", "A-mIoU, paper")
+    named = [row for row in measured if not math.isnan(row.strict.c_miou)]
     naming = Table(
         "Naming parts: mIoU after a majority vote",
-        columns,
-        tuple(TableRow(one.name, tuple(_percents(one)[len(KS) :]), one.kind) for one in named),
+        ("C-mIoU", "A-mIoU", "C-mIoU, paper", "A-mIoU, paper"),
+        tuple(TableRow(row.name, tuple(_percents(row)[len(KS) :]), row.kind) for row in named),
         note="Part classes of unseen objects against true parts, in percent. C: mean over object classes, A: "
         "over parts. The paper's protocol drops predictions that miss all true parts, which flatters.",
         better="high",
@@ -61,66 +60,57 @@ class Claim:
 
 def claims(measured: Sequence[Measured]) -> list[Claim]:
     """What is wanted of the method; whether it holds is said in the table."""
-    recall = {one.name: 100 * one.strict.average_recall[10] for one in measured}
-    named = {one.name: 100 * one.strict.c_miou for one in measured}
-    segments = next(one.name for one in measured if one.name.startswith("segments: "))
-    controls = [one.name for one in measured if one.name.startswith("segments: ") and one.kind == "control"]
-    best = max(controls, key=recall.__getitem__)
-    many = {one.name: 100 * one.strict.average_recall[200] for one in measured}
+    tenth, most = ({row.name: 100 * row.strict.average_recall[k] for row in measured} for k in (10, 200))
+    named = {row.name: 100 * row.strict.c_miou for row in measured}
+    grouped = [row for row in measured if row.name.startswith("segments: ")]
+    segments = grouped[0].name
+    best = max((row.name for row in grouped if row.kind == "control"), key=tenth.__getitem__)
     return [
         Claim(f"trained features beat untrained ones by {MARGIN:g} (AR@10)",
-              recall[segments], recall[best], MARGIN, best),
+              tenth[segments], tenth[best], MARGIN, best),
         Claim("proposals beat segments (AR@200, as the paper measures proposals)",
-              many["proposals: overlapping"], many[segments], 0.0, segments),
+              most["proposals: overlapping"], most[segments], 0.0, segments),
         Claim("the part model beats one-stage clustering (C-mIoU)",
               named["part model"], named["one-stage"], 0.0, "one-stage"),
     ]  # fmt: skip
 
 
-def wanted(found: Sequence[Claim]) -> Table:
+def wanted(checked: Sequence[Claim]) -> Table:
     """Whether each claim holds, for the report."""
-    rows = tuple(TableRow(one.text, (one.ours, one.other, "yes" if one.holds else "no")) for one in found)
-    return Table("What was wanted", ("ours", "the other", "holds"), rows, note="In percent.")
+    rows = (
+        TableRow(claim.text, (claim.ours, claim.other, "yes" if claim.holds else "no")) for claim in checked
+    )
+    return Table("What was wanted", ("ours", "the other", "holds"), tuple(rows), note="In percent.")
 
 
-def _percents(one: Measured) -> list[float]:
-    scores = [one.strict.average_recall[k] for k in KS]
-    scores += [one.strict.c_miou, one.strict.a_miou, one.paper.c_miou, one.paper.a_miou]
+def _percents(row: Measured) -> list[float]:
+    scores = [row.strict.average_recall[k] for k in KS]
+    scores += [row.strict.c_miou, row.strict.a_miou, row.paper.c_miou, row.paper.a_miou]
     return [100 * value for value in scores]
 
 
-def printed(measured: Sequence[Measured]) -> Printed:
-    """The rows for a terminal of 80 columns; tables printed one after the other line up."""
-    table = Printed(box=None, padding=(0, 0, 0, 1))
-    table.add_column(min_width=_LABEL_WIDTH, no_wrap=True)
-    for title in ("AR@1", *(f"@{k}" for k in KS[1:]), "C-mIoU", "A", "C*", "A*"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for one in measured:
-        table.add_row(one.name, *("-" if value != value else f"{value:.1f}" for value in _percents(one)))
-    return table
+def grid(measured: Sequence[Measured]) -> Grid:
+    """The rows for a terminal of 80 columns; those printed one after the other line up."""
+    header = ("", "AR@1", *(f"@{k}" for k in KS[1:]), "C-mIoU", "A", "C*", "A*")
+    rows = [(row.name, *map(_number, _percents(row))) for row in measured]
+    return Grid(header, {"": rows}, label_width=_LABEL_WIDTH)
 
 
-def save_tables(out: Path, found: Sequence[Table], measured: Sequence[Measured]) -> None:
+def save_tables(out: Path, tables: Sequence[Table], measured: Sequence[Measured]) -> None:
     """Write `table.md`, and `table.json` with every part's score."""
-    text = "\n".join([*map(_markdown, found), *(f"- {line}" for line in claims(measured)), ""])
-    replace_file(out / "table.md", text.encode())
-    values = [
-        {"name": one.name, "kind": one.kind, "strict": one.strict.to_dict(), "paper": one.paper.to_dict()}
-        for one in measured
+    texts = (block for table in tables for block in (f"## {table.title}", table.note, _grid(table)))
+    content: list[Json] = [
+        {"name": row.name, "kind": row.kind, "strict": row.strict.to_dict(), "paper": row.paper.to_dict()}
+        for row in measured
     ]
-    replace_file(out / "table.json", (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode())
+    lines = "\n".join(f"- {claim}" for claim in claims(measured))
+    ScoreTables([*texts, lines], content, indent=1).write(out / "table")
 
 
-def _markdown(table: Table) -> str:
-    lines = [f"## {table.title}", "", table.note, ""]
-    lines.append(f"| | {' | '.join(table.columns)} |")
-    lines.append("|---" * (len(table.columns) + 1) + "|")
+def _grid(table: Table) -> Grid:
+    rows = []
     for row in table.rows:
         kind = "" if row.kind == "result" else f" ({row.kind})"
-        cells = (value if isinstance(value, str) else _cell(value) for value in row.values)
-        lines.append(f"| {row.label}{kind} | {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
-
-
-def _cell(value: object) -> str:
-    return f"{value:.1f}" if isinstance(value, float) and value == value else "-"
+        numbers = (_number(value) if isinstance(value, float) else "-" for value in row.values)
+        rows.append((f"{row.label}{kind}", *numbers))
+    return Grid(("", *table.columns), {"": rows})

@@ -10,7 +10,7 @@ from partdistillation.baselines import supervised
 from partdistillation.config import Inputs
 from partdistillation.errors import InputError
 from partdistillation.evaluation.controls import Validation, measure_parts, measure_proposals
-from partdistillation.evaluation.tables import Provenance
+from partdistillation.evaluation.provenance import Provenance
 from partdistillation.experiments import few_shot_tables
 from partdistillation.experiments.few_shot_tables import Learned, Point
 from partdistillation.experiments.runs import Run, require_inputs
@@ -64,15 +64,15 @@ def few_shot(runs: Iterable[Run], out: Path, models: Sequence[str] = (OWN_PART_M
         run.inputs.need("parts")
         require_inputs(run.inputs, run.recipe)
     prepared = [_prepare(run, models) for run in chosen_runs]
-    for one in prepared:
-        if any(map(_is_missing, one.models)):
-            pipeline.run(one.run.inputs, one.run.recipe)
-    found = []
-    for one in prepared:
-        found.append(_learned(one))
-        few_shot_tables.save(found[-1:], one.run.inputs.out / FOLDER)
-    if len(found) > 1:
-        few_shot_tables.save(found, out / FOLDER)
+    for experiment in prepared:
+        if any(map(_is_missing, experiment.models)):
+            pipeline.run(experiment.run.inputs, experiment.run.recipe)
+    learned = []
+    for experiment in prepared:
+        learned.append(_learned(experiment))
+        few_shot_tables.save(learned[-1:], experiment.run.inputs.out / FOLDER)
+    if len(learned) > 1:
+        few_shot_tables.save(learned, out / FOLDER)
 
 
 def chosen(image_ids: Sequence[str], percent: int, seed: int) -> frozenset[str]:
@@ -93,8 +93,8 @@ def chosen(image_ids: Sequence[str], percent: int, seed: int) -> frozenset[str]:
 
 def _prepare(run: Run, models: Sequence[str]) -> _Prepared:
     inputs, recipe = run.inputs, run.recipe
-    found = starts(models, inputs.out, taken=(_LABELS, VALIDATION))
-    for start in found:
+    to_start = starts(models, inputs.out, taken=(_LABELS, VALIDATION))
+    for start in to_start:
         if not _is_missing(start):
             start.check()
     objects_dir = pipeline.objects(inputs, recipe)
@@ -111,17 +111,19 @@ def _prepare(run: Run, models: Sequence[str]) -> _Prepared:
     _require_parts(inputs, lesson, shares)
     validation = Validation(replace(inputs.held_out, out=inputs.out / FOLDER / VALIDATION), recipe)
     validation.prepare()
-    return _Prepared(run, found, lesson, shares, validation)
+    return _Prepared(run, to_start, lesson, shares, validation)
 
 
 def _is_missing(start: Start) -> bool:
-    return start.given == OWN_PART_MODEL and not Path(start.source).exists()
+    return start.asked == OWN_PART_MODEL and not Path(start.source).exists()
 
 
 def _labelled(parts_dir: Path) -> list[str]:
     """The images with parts."""
     return [
-        row.image_id for row in read_rows(parts_dir, PartRow) if any(found.parts for found in row.objects)
+        row.image_id
+        for row in read_rows(parts_dir, PartRow)
+        if any(instance.parts for instance in row.objects)
     ]
 
 
@@ -154,7 +156,7 @@ def _subset(objects_dir: Path, parts_dir: Path, out: Path, percent: int, seed: i
     def without(row: PartRow) -> PartRow:
         if row.image_id in kept:
             return row
-        return replace(row, objects=tuple(replace(found, parts=()) for found in row.objects))
+        return replace(row, objects=tuple(replace(instance, parts=()) for instance in row.objects))
 
     def label(shard: Shard[ImageRef]) -> list[PartRow]:
         return [without(row) for row in reader.read(shard.name)]
@@ -173,28 +175,28 @@ def _subset(objects_dir: Path, parts_dir: Path, out: Path, percent: int, seed: i
 # ---------------------------------------------------------------------- training and scores
 
 
-def _learned(one: _Prepared) -> Learned:
-    inputs, recipe = one.run.inputs, one.run.recipe
+def _learned(prepared: _Prepared) -> Learned:
+    inputs, recipe = prepared.run.inputs, prepared.run.recipe
     made_from = {
         start.name if len(start.files) == 1 else f"{start.name}.{place}": contents_hash(file)
-        for start in one.models
+        for start in prepared.models
         for place, file in enumerate(start.files)
     }
     return Learned(
-        seed=one.run.seed,
-        points=[point for start in one.models for point in _points(one, start)],
-        models={start.name: start.given for start in one.models},
+        seed=prepared.run.seed,
+        points=[point for start in prepared.models for point in _points(prepared, start)],
+        models={start.name: start.asked for start in prepared.models},
         provenance=Provenance(
             contents_hash(inputs.held_out.need("parts")), made_from, config=canonical_hash(recipe.to_dict())
         ),
     )
 
 
-def _points(one: _Prepared, start: Start) -> Iterator[Point]:
-    inputs, recipe = one.run.inputs, one.run.recipe
-    for percent, share in one.shares.items():
+def _points(prepared: _Prepared, start: Start) -> Iterator[Point]:
+    inputs, recipe = prepared.run.inputs, prepared.run.recipe
+    for percent, share in prepared.shares.items():
         lesson = replace(
-            one.lesson,
+            prepared.lesson,
             name=f"{FOLDER}_{start.name}_{percent}",
             parts=share,
             initial=start.source,
@@ -203,13 +205,13 @@ def _points(one: _Prepared, start: Start) -> Iterator[Point]:
         )
         model = distillation.learn_parts(lesson, inputs, recipe)
         folder = f"{start.name}_{percent}"
-        overlapping, _ = measure_proposals(one.validation, model, f"{folder}_proposals")
+        overlapping, _ = measure_proposals(prepared.validation, model, f"{folder}_proposals")
         yield Point(
             model=start.name,
             percent=percent,
             images=len(_labelled(share)),
             categories=tuple(distillation.part_ids(share)),
             proposals=overlapping,
-            parts=measure_parts(one.validation, model, f"{folder}_parts", "parts", "result"),
+            parts=measure_parts(prepared.validation, model, f"{folder}_parts", "parts", "result"),
             sha256=contents_hash(model),
         )

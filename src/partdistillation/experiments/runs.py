@@ -28,9 +28,9 @@ def require_inputs(inputs: Inputs, recipe: Recipe) -> None:
         ConfigError: images, objects or held-out parts weren't given, or a path doesn't exist.
         InputError: they can't be used (`require_labels`).
     """
-    given = recipe.objects.source in get_args(ObjectFiles)
+    in_files = recipe.objects.source in get_args(ObjectFiles)
     for name in REMEMBERED:
-        if name != "parts" and (given or name != "objects"):
+        if name != "parts" and (in_files or name != "objects"):
             inputs.need(name)
     require_labels(inputs)
     require_labels(inputs.held_out)

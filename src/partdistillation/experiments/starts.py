@@ -18,7 +18,7 @@ class Start(NamedTuple):
 
     name: str
     """A safe folder name, no other start's."""
-    given: str
+    asked: str
     """How it was asked for."""
     source: str
     """What `models.sources` resolves: a folder, a published model's name, or a model in this package."""
@@ -47,12 +47,14 @@ def starts(models: Sequence[str], folder: Path, taken: Collection[str] = ()) -> 
     """
     if not models:
         raise ConfigError("--models: expected at least one model to start from, found none")
-    found = []
-    for name, given in zip(names(models, taken), models, strict=True):
-        own = given.startswith(OWN)
+    models_to_start = []
+    for name, model in zip(names(models, taken), models, strict=True):
+        own = model.startswith(OWN)
         # absolute, or a relative folder might be taken for a published model's name
-        found.append(Start(name, given, str(folder.absolute() / given.removeprefix(OWN)) if own else given))
-    return found
+        models_to_start.append(
+            Start(name, model, str(folder.absolute() / model.removeprefix(OWN)) if own else model)
+        )
+    return models_to_start
 
 
 def names(models: Sequence[str], taken: Collection[str] = ()) -> list[str]:
@@ -64,15 +66,15 @@ def names(models: Sequence[str], taken: Collection[str] = ()) -> list[str]:
     paths = [_path(model) for model in models]
     lengths = [1] * len(paths)
     while True:
-        found = ["-".join(path[-length:]) for path, length in zip(paths, lengths, strict=True)]
-        same = [name.casefold() for name in found]  # some file systems don't tell A from a
+        short = ["-".join(path[-length:]) for path, length in zip(paths, lengths, strict=True)]
+        same = [name.casefold() for name in short]  # some file systems don't tell A from a
         clashing = [i for i, name in enumerate(same) if same.count(name) > 1 or name in taken]
         if not clashing:
-            return found
+            return short
         longer = [i for i in clashing if lengths[i] < len(paths[i])]
         if not longer:
             raise ConfigError(
-                f"--models: expected models with names of their own, found {found[clashing[0]]} for "
+                f"--models: expected models with names of their own, found {short[clashing[0]]} for "
                 f"{' and '.join(models[i] for i in clashing if same[i] == same[clashing[0]])}; give each "
                 "model once, or rename its folder"
             )

@@ -2,7 +2,7 @@
 
 All numbers are fractions in 0..1 (the paper prints percent); NaN = not defined (nothing to measure).
 A confusion matrix has one row a predicted part id and one column a true part, in pixels; the last row and
-the last column are the background.
+the last column are the background. Functions of one take a stack of them too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -187,36 +187,43 @@ def confusion_matrix(
     raise AssertionError("expected a label out of range")
 
 
-def majority_vote(confusion: Num[np.ndarray, "rows columns"]) -> Int[np.ndarray, " rows-1"]:
+def majority_vote(
+    confusion: Num[np.ndarray, "*stack rows columns"],
+) -> Int[np.ndarray, "*stack rows-1"]:
     """Map every part id to the true part that it covers most (supplement, section 4); several may share one.
 
     The background has no vote and the first of equals wins, so an id that never touches a true part goes to
     part 0, as in the released code: its pixels count as errors. All -1 (background) if there is no true part.
     """
-    votes = confusion[:-1, :-1]
-    if votes.shape[1] == 0:
-        return np.full(len(votes), -1, dtype=np.int64)
-    mapping: Int[np.ndarray, " rows-1"] = votes.argmax(axis=1)
+    votes = confusion[..., :-1, :-1]
+    if votes.shape[-1] == 0:
+        return np.full(votes.shape[:-1], -1, dtype=np.int64)
+    mapping: Int[np.ndarray, "*stack rows-1"] = votes.argmax(axis=-1)
     return mapping
 
 
-def hungarian_match(confusion: Num[np.ndarray, "rows columns"]) -> Int[np.ndarray, " rows-1"]:
+def hungarian_match(
+    confusion: Num[np.ndarray, "*stack rows columns"],
+) -> Int[np.ndarray, "*stack rows-1"]:
     """Map part ids to true parts one to one, sharing the most pixels in all; -1 (background) = no partner."""
-    votes = confusion[:-1, :-1]
-    mapping = np.full(len(votes), -1, dtype=np.int64)
-    rows, columns = linear_sum_assignment(votes, maximize=True)
-    shared = votes[rows, columns] > 0
-    mapping[rows[shared]] = columns[shared]
-    return mapping
+    votes = confusion[..., :-1, :-1]
+    mapping = np.full(votes.shape[:-1], -1, dtype=np.int64)
+    for place in np.ndindex(votes.shape[:-2]):
+        rows, columns = linear_sum_assignment(votes[place], maximize=True)
+        mapping[place][rows] = columns
+    shared = (votes > 0) & (mapping[..., None] == np.arange(votes.shape[-1]))
+    return np.where(shared.any(axis=-1), mapping, -1)
 
 
 def apply_mapping(
-    confusion: Num[np.ndarray, "rows columns"], mapping: Int[np.ndarray, " rows-1"]
-) -> Num[np.ndarray, "columns columns"]:
+    confusion: Num[np.ndarray, "*stack rows columns"], mapping: Int[np.ndarray, "*stack rows-1"]
+) -> Num[np.ndarray, "*stack columns columns"]:
     """The confusion matrix after part ids were replaced by true parts (-1 = background)."""
-    columns = confusion.shape[1]
-    mapped = np.zeros((columns, columns), dtype=confusion.dtype)
-    np.add.at(mapped, np.append(mapping, -1), confusion)
+    columns = confusion.shape[-1]
+    background = np.full((*mapping.shape[:-1], 1), -1)
+    chosen = np.concatenate([mapping, background], axis=-1) % columns
+    one_hot = (np.arange(columns)[:, None] == chosen[..., None, :]).astype(confusion.dtype)
+    mapped: Num[np.ndarray, "*stack columns columns"] = one_hot @ confusion
     return mapped
 
 
@@ -224,31 +231,31 @@ def apply_mapping(
 class IouScores:
     """Scores of a class's parts; NaN where a part isn't in the ground truth (precision: prediction)."""
 
-    iou: Float[np.ndarray, " part"]
-    accuracy: Float[np.ndarray, " part"]
+    iou: Float[np.ndarray, "*stack part"]
+    accuracy: Float[np.ndarray, "*stack part"]
     """Share of the part's pixels that were found (recall)."""
-    precision: Float[np.ndarray, " part"]
+    precision: Float[np.ndarray, "*stack part"]
     """Share of the pixels predicted as the part that are right (the released code's IoPred)."""
-    pixels: Num[np.ndarray, " part"]
+    pixels: Num[np.ndarray, "*stack part"]
     """The part's pixels in the ground truth."""
 
     @property
     def mean_iou(self) -> float:
         """Mean over the parts that are in the ground truth."""
-        return nan_mean(self.iou)
+        return float(nan_mean(self.iou))
 
 
-def mean_iou(confusion: Num[np.ndarray, "rows columns"]) -> IouScores:
+def mean_iou(confusion: Num[np.ndarray, "*stack rows columns"]) -> IouScores:
     """Per-part IoU, accuracy and precision of a mapped confusion matrix; `.mean_iou` is the class's mIoU.
 
     The background isn't a class, but parts predicted on it and parts missed count. ValueError if not square:
     map the part ids first (`apply_mapping(confusion, majority_vote(confusion))`).
     """
-    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
+    if confusion.ndim < 2 or confusion.shape[-1] != confusion.shape[-2]:
         raise ValueError(f"expected a square matrix, found {confusion.shape}; use apply_mapping first")
-    right = np.diag(confusion)[:-1].astype(np.float64)
-    truth = confusion.sum(axis=0)[:-1]
-    predicted = confusion.sum(axis=1)[:-1]
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)[..., :-1].astype(np.float64)
+    truth = confusion.sum(axis=-2)[..., :-1]
+    predicted = confusion.sum(axis=-1)[..., :-1]
     present = np.where(truth > 0, truth, np.nan)
     return IouScores(
         iou=right / (present + predicted - right),
@@ -261,22 +268,32 @@ def mean_iou(confusion: Num[np.ndarray, "rows columns"]) -> IouScores:
 class Averages(NamedTuple):
     """Scores over object classes: `c_`, mean of the classes' means; `a_`, mean over all their parts."""
 
-    c_miou: float
-    a_miou: float
-    c_macc: float
-    a_macc: float
+    c_miou: Float[np.ndarray, "*stack"]
+    a_miou: Float[np.ndarray, "*stack"]
+    c_macc: Float[np.ndarray, "*stack"]
+    a_macc: Float[np.ndarray, "*stack"]
 
 
 def average_over_classes(classes: Sequence[IouScores]) -> Averages:
     """Average per-class scores in both ways that the released code prints (C-mIoU, A-mIoU, ...)."""
 
-    def both(values: Sequence[np.ndarray]) -> tuple[float, float]:
-        return nan_mean([nan_mean(v) for v in values]), nan_mean([x for v in values for x in v])
+    def both(kind: Literal["iou", "accuracy"]) -> tuple[np.ndarray, np.ndarray]:
+        values: list[Float[np.ndarray, "*stack _"]] = [getattr(scores, kind) for scores in classes]
+        return mean_over_classes([nan_mean(v) for v in values]), nan_mean(np.concatenate(values, axis=-1))
 
-    return Averages(*both([scores.iou for scores in classes]), *both([scores.accuracy for scores in classes]))
+    if not classes:
+        return Averages(*[np.array(np.nan)] * 4)
+    return Averages(*both("iou"), *both("accuracy"))
 
 
-def nan_mean(values: Iterable[float]) -> float:
-    """Mean of the numbers that are defined; NaN (without a warning) if none is."""
-    defined = [value for value in values if not np.isnan(value)]
-    return float(np.mean(defined)) if defined else float("nan")
+def mean_over_classes(values: Sequence[Float[np.ndarray, "*stack"]]) -> Float[np.ndarray, "*stack"]:
+    """Mean of the classes' values that are defined; NaN if none is."""
+    return nan_mean(np.stack(values, axis=-1)) if values else np.array(np.nan)
+
+
+def nan_mean(values: Float[np.ndarray, "*stack n"]) -> Float[np.ndarray, "*stack"]:
+    """Mean along the last axis of the numbers that are defined; NaN (without a warning) where none is."""
+    defined = ~np.isnan(values)
+    count = defined.sum(axis=-1)
+    total = np.where(defined, values, 0.0).sum(axis=-1)
+    return np.asarray(total / np.where(count > 0, count, np.nan))

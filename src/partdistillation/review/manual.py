@@ -108,13 +108,13 @@ def score(verdicts: Iterable[Verdict], groups: Mapping[str, Set[str] | None]) ->
         classes = sorted(common if wanted is None else common & wanted)
         weights = _class_weights(classes)
         replicates = {}
-        for run, its in tallies.items():
-            table = np.array([its[name] for name in classes]).reshape(len(classes), _COLUMNS)
+        for run, of_classes in tallies.items():
+            table = np.array([of_classes[name] for name in classes]).reshape(len(classes), _COLUMNS)
             replicates[run] = _replicates(table, weights)
             scores.append(_scores(run, group, table, replicates[run]))
-        for one, other in combinations(replicates, 2):
-            change = {name: values - replicates[other][name] for name, values in replicates[one].items()}
-            differences.append(Difference(one, other, group, _estimates(change, len(classes))))
+        for run, other in combinations(replicates, 2):
+            change = {name: values - replicates[other][name] for name, values in replicates[run].items()}
+            differences.append(Difference(run, other, group, _estimates(change, len(classes))))
     left_out = {run: len(classes) - len(common) for run, classes in tallies.items()}
     return ReviewScores(scores, differences, left_out)
 
@@ -124,12 +124,14 @@ def score(verdicts: Iterable[Verdict], groups: Mapping[str, Set[str] | None]) ->
 
 def _tallies(verdicts: Iterable[Verdict]) -> dict[str, dict[str, _Tally]]:
     """By run, then by object class; without object classes that were only skipped."""
-    found: dict[str, dict[str, _Tally]] = {}
-    for (run, category), its in sorted(_grouped(verdicts, lambda one: (one.run, one.category)).items()):
-        tally = _class_tally(its)
+    tallies: dict[str, dict[str, _Tally]] = {}
+    for (run, category), verdicts_of_class in sorted(
+        _grouped(verdicts, lambda verdict: (verdict.run, verdict.category)).items()
+    ):
+        tally = _class_tally(verdicts_of_class)
         if tally[_PARTS]:
-            found.setdefault(run, {})[category] = tally
-    return found
+            tallies.setdefault(run, {})[category] = tally
+    return tallies
 
 
 def _grouped(verdicts: Iterable[Verdict], key: Callable[[Verdict], _Key]) -> dict[_Key, list[Verdict]]:
@@ -142,28 +144,28 @@ def _grouped(verdicts: Iterable[Verdict], key: Callable[[Verdict], _Key]) -> dic
 def _class_tally(verdicts: Sequence[Verdict]) -> _Tally:
     """The sums over an object class's part classes, of one run."""
     tally = np.zeros(_COLUMNS)
-    tally[_SKIPPED] = len({one.part for one in verdicts})
-    answers = [one for one in verdicts if one.action != "skipped"]
+    tally[_SKIPPED] = len({verdict.part for verdict in verdicts})
+    answers = [verdict for verdict in verdicts if verdict.action != "skipped"]
     unique: dict[tuple[str, int], Bool[np.ndarray, " k"]] = {}
-    for reviewer, theirs in _grouped(answers, lambda one: one.reviewer).items():
-        unique |= {(reviewer, part): found for part, found in _unique(theirs).items()}
-    for part, its in _grouped(answers, lambda one: one.part).items():
-        images = _images(its)
-        counts = np.array([_marked(one) for one in its])
+    for reviewer, theirs in _grouped(answers, lambda verdict: verdict.reviewer).items():
+        unique |= {(reviewer, part): new for part, new in _unique(theirs).items()}
+    for part, judgements in _grouped(answers, lambda verdict: verdict.part).items():
+        images = _images(judgements)
+        counts = np.array([_marked(verdict) for verdict in judgements])
         tally[_PARTS] += 1
         tally[_SKIPPED] -= 1
         tally[_FEW] += images < MAX_MARKS
-        tally[_VERDICTS] += len(its)
+        tally[_VERDICTS] += len(judgements)
         tally[_PRECISION] += (counts[:, None] >= KS).mean(axis=0)
         tally[_STRICT] += (counts[:, None] > KS).mean(axis=0)
-        tally[_UNIQUE] += np.mean([unique[one.reviewer, part] for one in its], axis=0)
-        tally[_MARKS] += nominal_tally(_mark_counts(its, images))
+        tally[_UNIQUE] += np.mean([unique[verdict.reviewer, part] for verdict in judgements], axis=0)
+        tally[_MARKS] += nominal_tally(_mark_counts(judgements, images))
     return tally
 
 
 def _images(verdicts: Sequence[Verdict]) -> int:
     """How many images of a part class its reviewers saw."""
-    seen = {len(one.marks) for one in verdicts if one.action == "judged"}
+    seen = {len(verdict.marks) for verdict in verdicts if verdict.action == "judged"}
     if len(seen) > 1:
         first = verdicts[0]
         raise InputError(
@@ -171,7 +173,7 @@ def _images(verdicts: Sequence[Verdict]) -> int:
             f"the same images, found marks of {' and '.join(map(str, sorted(seen)))} images: were two "
             "reviews with other collages put together?"
         )
-    return max(seen or {len(one.marks) for one in verdicts})
+    return max(seen or {len(verdict.marks) for verdict in verdicts})
 
 
 def _marked(verdict: Verdict) -> int:
@@ -182,7 +184,7 @@ def _marked(verdict: Verdict) -> int:
 def _mark_counts(verdicts: Sequence[Verdict], images: int) -> Int64[np.ndarray, "image 2"]:
     """How many reviewers didn't, and did, see the part in each image."""
     rejected = (False,) * images
-    marks = [one.marks if one.action == "judged" else rejected for one in verdicts]
+    marks = [verdict.marks if verdict.action == "judged" else rejected for verdict in verdicts]
     yes = np.array(marks, dtype=np.int64).sum(axis=0)
     return np.stack([len(marks) - yes, yes], axis=1)
 
@@ -192,10 +194,10 @@ def _unique(theirs: Sequence[Verdict]) -> dict[int, Bool[np.ndarray, " k"]]:
     same = _same_parts(theirs)
     seen: defaultdict[int, Bool[np.ndarray, " k"]] = defaultdict(lambda: np.zeros(len(KS), dtype=bool))
     unique = {}
-    for one in sorted(theirs, key=lambda one: one.part):
-        consistent = np.array([_marked(one) >= k for k in KS])
-        unique[one.part] = consistent & ~seen[same[one.part]]
-        seen[same[one.part]] = seen[same[one.part]] | consistent
+    for verdict in sorted(theirs, key=lambda verdict: verdict.part):
+        consistent = np.array([_marked(verdict) >= k for k in KS])
+        unique[verdict.part] = consistent & ~seen[same[verdict.part]]
+        seen[same[verdict.part]] = seen[same[verdict.part]] | consistent
     return unique
 
 
@@ -208,11 +210,15 @@ def _same_parts(theirs: Sequence[Verdict]) -> dict[int, int]:
             part = leads_to[part]
         return part
 
-    for one in theirs:
-        for other in (one.duplicate_of, one.merged_into):
-            if one.action == "judged" and other is not None and stands_for(one.part) != stands_for(other):
-                leads_to[stands_for(one.part)] = stands_for(other)
-    return {one.part: stands_for(one.part) for one in theirs}
+    for verdict in theirs:
+        for other in (verdict.duplicate_of, verdict.merged_into):
+            if (
+                verdict.action == "judged"
+                and other is not None
+                and stands_for(verdict.part) != stands_for(other)
+            ):
+                leads_to[stands_for(verdict.part)] = stands_for(other)
+    return {verdict.part: stands_for(verdict.part) for verdict in theirs}
 
 
 # ---------------------------------------------------------------------- from tallies to scores

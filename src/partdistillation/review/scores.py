@@ -9,16 +9,7 @@ from partdistillation.errors import ConfigError, InputError
 from partdistillation.pictures.curves import Curve
 from partdistillation.pictures.plots import save_plot
 from partdistillation.review.manual import KS, ReviewScores, score
-from partdistillation.review.manual_tables import (
-    CURVES,
-    csv_lines,
-    curve,
-    json_text,
-    labels,
-    markdown,
-    measured,
-)
-from partdistillation.runs.atomic import replace_file
+from partdistillation.review.manual_tables import CURVES, curve, labels, measured, review_tables
 from partdistillation.runs.part_table import FILE, from_verdicts, read_part_table, write_part_table
 from partdistillation.runs.verdicts import Verdict, read_verdicts, verdicts_file
 
@@ -43,12 +34,10 @@ def run(sources: Sequence[Path], groups: Sequence[str], *, out: Path | None = No
     files = [verdicts_file(source) for source in sources]
     scores = score(_read(files), {ALL: None, **_read_groups(groups)})
     folder = out or files[0].parent
-    folder.mkdir(parents=True, exist_ok=True)
-    table = markdown(scores)
-    for suffix, text in (("md", table), ("csv", csv_lines(scores)), ("json", json_text(scores))):
-        replace_file(folder / f"{STEM}.{suffix}", text.encode())
+    tables = review_tables(scores)
+    tables.write(folder / STEM)
     _plot(scores, folder)
-    print(table, end="")
+    tables.show()
     print(f"Look into {folder}")
     return scores
 
@@ -74,7 +63,7 @@ def make_part_table(reviewed: Path, *, run: str | None = None, out: Path | None 
         )
     write_part_table(path, table)
     named, joined, rejected = (
-        sum(len(getattr(one, decision)) for one in table.classes.values())
+        sum(len(getattr(parts, decision)) for parts in table.classes.values())
         for decision in ("names", "merged", "rejected")
     )
     print(f"{named} part classes are named, {joined} joined with another, {rejected} rejected")
@@ -97,7 +86,7 @@ def _read(files: Sequence[Path]) -> list[Verdict]:
 
 
 def _read_groups(groups: Sequence[str]) -> dict[str, Set[str]]:
-    found: dict[str, Set[str]] = {}
+    classes: dict[str, Set[str]] = {}
     for group in groups:
         name, equals, file = group.partition("=")
         if not (equals and file and _GROUP_NAME.fullmatch(name)):
@@ -105,28 +94,28 @@ def _read_groups(groups: Sequence[str]) -> dict[str, Set[str]]:
                 "--groups: expected NAME=FILE with a name of letters, digits, '.', '_' and '-', "
                 f"found {group!r}"
             )
-        if name in (ALL, *found):
+        if name in (ALL, *classes):
             raise ConfigError(f"--groups: expected every name once and none {ALL!r}, found {name!r} again")
-        found[name] = {entry.name for entry in read_class_list(Path(file)).entries}
-    return found
+        classes[name] = {entry.name for entry in read_class_list(Path(file)).entries}
+    return classes
 
 
 # ---------------------------------------------------------------------- curves
 
 
-def _plot(found: ReviewScores, folder: Path) -> None:
+def _plot(scores: ReviewScores, folder: Path) -> None:
     """Precision and diversity over k: several runs in a picture for each group, or the groups of one run."""
-    shown = measured(found)
-    several = len({one.run for one in shown}) > 1
-    for group in sorted({one.group for one in shown}) if several else [ALL]:
-        curves = [one for one in shown if one.group == group or not several]
+    rows = measured(scores)
+    several = len({row.run for row in rows}) > 1
+    for group in sorted({row.group for row in rows}) if several else [ALL]:
+        curves = [row for row in rows if row.group == group or not several]
         place = "" if group == ALL else f"_{group}"
         for counted, name in (("precision", "precision"), ("unique", "diversity")):
             save_plot(
                 folder / f"{name}{place}.png",
                 [
-                    Curve(label, tuple(zip(KS, (100 * value for value in curve(one, counted)), strict=True)))
-                    for label, one in zip(labels(curves), curves, strict=True)
+                    Curve(label, tuple(zip(KS, (100 * value for value in curve(row, counted)), strict=True)))
+                    for label, row in zip(labels(curves), curves, strict=True)
                 ],
                 x=f"k ({CURVES[counted]})",
                 y="part classes, %",
