@@ -420,9 +420,10 @@ def pretrain(arguments: StageArguments) -> None:
 def objects(arguments: ObjectsArguments) -> None:
     """Stage 1: find, or collect, the object masks of every image."""
     from partdistillation import pipeline
+    from partdistillation.report.objects_found import show_objects
 
     pipeline.objects(arguments.inputs, arguments.settings)
-    pipeline.show_objects(arguments.inputs, arguments.show)
+    show_objects(arguments.inputs, arguments.show)
 
 
 def segments(arguments: StageArguments) -> None:
@@ -487,13 +488,14 @@ def predict(arguments: PredictArguments) -> None:
 
 def evaluate(arguments: EvaluateArguments) -> None:
     """Compare predictions, or a model, with ground-truth parts: AR@k, mIoU, AP."""
-    from partdistillation import pipeline
+    from partdistillation.evaluation.of_model import evaluate_model
+    from partdistillation.evaluation.of_predictions import evaluate
 
     match arguments:
         case EvaluateArguments(
             predictions=Path() as predictions, model=None, class_map=None, images=None, objects=None
         ):
-            pipeline.evaluate(
+            evaluate(
                 predictions,
                 arguments.parts,
                 protocol=arguments.protocol,
@@ -507,7 +509,7 @@ def evaluate(arguments: EvaluateArguments) -> None:
                 parts=arguments.parts,
                 device=arguments.device,
             )
-            pipeline.evaluate_model(
+            evaluate_model(
                 model,
                 inputs,
                 PAPER,
@@ -524,30 +526,30 @@ def evaluate(arguments: EvaluateArguments) -> None:
 
 def baseline_supervised(arguments: StageArguments) -> None:
     """Train the network on true parts, every object class's by name."""
-    from partdistillation import baselines
+    from partdistillation.baselines.run import run_baseline
 
-    baselines.run("supervised", arguments.inputs, arguments.settings)
+    run_baseline("supervised", arguments.inputs, arguments.settings)
 
 
 def baseline_supervised_agnostic(arguments: StageArguments) -> None:
     """Supervised, but all parts as one class (to compare with proposals)."""
-    from partdistillation import baselines
+    from partdistillation.baselines.run import run_baseline
 
-    baselines.run("supervised-agnostic", arguments.inputs, arguments.settings)
+    run_baseline("supervised-agnostic", arguments.inputs, arguments.settings)
 
 
 def baseline_one_stage(arguments: StageArguments) -> None:
     """One-stage self-training: pixels of a class clustered over the whole data set."""
-    from partdistillation import baselines
+    from partdistillation.baselines.run import run_baseline
 
-    baselines.run("one-stage", arguments.inputs, arguments.settings)
+    run_baseline("one-stage", arguments.inputs, arguments.settings)
 
 
 def baseline_contrastive(arguments: StageArguments) -> None:
     """Train Choudhury et al.'s contrastive reconstruction, a network an object class."""
-    from partdistillation import baselines
+    from partdistillation.baselines.run import run_baseline
 
-    baselines.run("contrastive", arguments.inputs, arguments.settings)
+    run_baseline("contrastive", arguments.inputs, arguments.settings)
 
 
 def few_shot(arguments: FewShotArguments) -> None:

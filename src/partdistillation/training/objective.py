@@ -34,14 +34,14 @@ class SetPrediction:
         self, examples: Sequence[Example], generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss of a batch, summed over its decoder layers, and the last layer's terms."""
-        images = torch.from_numpy(np.stack([one.image for one in examples])).to(self.device)
-        targets = [_targets(one, self.device) for one in examples]
+        images = torch.from_numpy(np.stack([example.image for example in examples])).to(self.device)
+        targets = [_targets(example, self.device) for example in examples]
         info = self.model.info
         parts = isinstance(self.model.class_predictor, PartHead)
         with span("forward"):
             output = self.model(normalize_images(images, info.pixel_mean, info.pixel_std))
             logits = self.model.class_logits(
-                output, [one.object_classes for one in examples] if parts else None
+                output, [example.object_classes for example in examples] if parts else None
             )
         points = draw_points(
             targets,
