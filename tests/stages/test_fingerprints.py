@@ -61,7 +61,9 @@ class Finished(NamedTuple):
 
 
 def validation(inputs: Inputs, recipe: Recipe) -> Validation:
-    return Validation(replace(inputs.held_out, out=inputs.out / "validation"), recipe)
+    held_out = Validation(replace(inputs.held_out, out=inputs.out / "validation"), recipe)
+    held_out.prepare()
+    return held_out
 
 
 def objects_of(source: ObjectsFrom, inputs: Inputs, recipe: Recipe) -> Path:
@@ -126,7 +128,7 @@ DECIDES: Sequence[tuple[type[Settings], str]] = (
 """All fields of a section decide what a work makes."""
 
 BESIDES = (
-    *(("objects", "objects", name) for name in ("source", "max_objects", "min_area")),
+    *(("objects", name, "objects") for name in ("source", "max_objects", "min_area")),
     ("objects", "text_model", "objects by detic"),
     ("ranking", "num_parts", "distillation"),
     *(("distillation", "exact_rows", work) for work in ("supervised", "few-shot")),
@@ -221,6 +223,7 @@ def finished(
             work(inputs, recipe)
         others = {
             "encoder": str(encoder),
+            "objects.source": "sam3",
             "objects.classes": str(other_classes),
             "pretrain.warmup.objects": str(other_objects),
         }
@@ -276,10 +279,9 @@ def test_a_setting_decides_the_warm_up(section: str, name: str, finished: Finish
         return
     for folder in (warmup.FOLDER, pretrain.DATA):
         shutil.copytree(finished.inputs.out / folder, tmp_path / folder)
+    model = pretrain.new_model(finished.recipe.pretrain, ("car",))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            pretrain, "load_backbone", lambda _: pretrain.new_model(finished.recipe.pretrain, ("a",))
-        )
+        patch.setattr(pretrain, "new_model", lambda *_: model)  # another backbone isn't here
         with pytest.raises(SettingsChanged, match=warmup.FOLDER):
             pretrain.run(replace(finished.inputs, out=tmp_path), recipe)
 
