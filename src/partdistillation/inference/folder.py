@@ -84,7 +84,7 @@ def predict(
         plan = _found_objects(segmenter, model, inputs)
     else:
         plan = _given_objects(dataset, objects, inputs)
-    write(out / OBJECTS, plan, make_shards(inputs))
+    write(out / OBJECTS, plan, make_shards(plan.images))
     _predictions(segmenter, model, images_dir, out)
     ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images}
     _write_coco(out, ids, segmenter.part_name)

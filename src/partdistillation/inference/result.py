@@ -79,12 +79,12 @@ class Result:
     file_name: str = ""
 
     def __post_init__(self) -> None:
-        for found in self.objects:
-            for mask in (found.mask, *(part.mask for part in found.parts)):
+        for instance in self.objects:
+            for mask in (instance.mask, *(part.mask for part in instance.parts)):
                 if mask.shape != self.image.shape[:2]:
                     raise InputError(
                         f"Expected masks of the image's size {self.image.shape[:2]}, found {mask.shape} in "
-                        f"an object of class {found.category!r}; resize it to the image."
+                        f"an object of class {instance.category!r}; resize it to the image."
                     )
 
     @property
@@ -103,13 +103,13 @@ class Result:
 
         """
         objects = enlarge_labels(self._object_map(), _SHORTER_SIDE)
-        shown = overlay(enlarge(self.image, _SHORTER_SIDE), enlarge_labels(self._part_map(), _SHORTER_SIDE))
-        scale = len(shown) / self.height
+        pixels = overlay(enlarge(self.image, _SHORTER_SIDE), enlarge_labels(self._part_map(), _SHORTER_SIDE))
+        scale = len(pixels) / self.height
         tags = [
-            (f"{found.category} {found.score:.2f}", scale * found.box[0], scale * found.box[1])
-            for found in self.objects
+            (f"{instance.category} {instance.score:.2f}", scale * instance.box[0], scale * instance.box[1])
+            for instance in self.objects
         ]
-        picture = with_legend(name_tags(outline(shown, objects, width=3), tags), self._legend())
+        picture = with_legend(name_tags(outline(pixels, objects, width=3), tags), self._legend())
         if path is not None:
             picture.save(_checked(Path(path), _PICTURES))
         return picture
@@ -138,16 +138,16 @@ class Result:
         objects = instances_document(
             [image],
             [
-                InstanceLabel(1, number, found.category, encode(found.mask), found.score)
-                for number, found in enumerate(self.objects, start=1)
+                InstanceLabel(1, number, instance.category, encode(instance.mask), instance.score)
+                for number, instance in enumerate(self.objects, start=1)
             ],
         )
         parts = parts_document(
             [image],
             [
-                PartLabel(1, number, found.category, part.name, encode(part.mask), part.score)
-                for number, found in enumerate(self.objects, start=1)
-                for part in found.parts
+                PartLabel(1, number, instance.category, part.name, encode(part.mask), part.score)
+                for number, instance in enumerate(self.objects, start=1)
+                for part in instance.parts
             ],
         )
         return _joined(objects, parts)
@@ -156,10 +156,10 @@ class Result:
         """Everything but the pixels: boxes xyxy, masks as COCO's compressed run-length encoding."""
         objects = [
             {
-                "category": found.category,
-                "score": found.score,
-                "box": found.box,
-                "mask": self._rle(found.mask),
+                "category": instance.category,
+                "score": instance.score,
+                "box": instance.box,
+                "mask": self._rle(instance.mask),
                 "parts": [
                     {
                         "part": part.part,
@@ -168,10 +168,10 @@ class Result:
                         "box": part.box,
                         "mask": self._rle(part.mask),
                     }
-                    for part in found.parts
+                    for part in instance.parts
                 ],
             }
-            for found in self.objects
+            for instance in self.objects
         ]
         document = {
             "file_name": self.file_name,
@@ -186,25 +186,25 @@ class Result:
 
     def _object_map(self) -> Int[np.ndarray, "height width"]:
         labels = np.zeros((self.height, self.width), dtype=np.int64)
-        for i, found in enumerate(self.objects, start=1):
-            labels[found.mask] = i
+        for i, instance in enumerate(self.objects, start=1):
+            labels[instance.mask] = i
         return labels
 
     def _part_map(self) -> Int[np.ndarray, "height width"]:
         """Part classes + 1; where parts overlap, the higher score is seen."""
         labels = np.zeros((self.height, self.width), dtype=np.int64)
-        for part in sorted((p for found in self.objects for p in found.parts), key=lambda p: p.score):
+        for part in sorted((p for instance in self.objects for p in instance.parts), key=lambda p: p.score):
             labels[part.mask] = part.part + 1
         return labels
 
     def _legend(self) -> list[LegendRow]:
         rows = []
-        for category in sorted({found.category for found in self.objects}):
+        for category in sorted({instance.category for instance in self.objects}):
             names = {
                 part.part: part.name
-                for found in self.objects
-                if found.category == category
-                for part in found.parts
+                for instance in self.objects
+                if instance.category == category
+                for part in instance.parts
             }
             rows.append(
                 LegendRow(

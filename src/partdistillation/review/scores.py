@@ -18,7 +18,8 @@ from partdistillation.review.manual_tables import (
     measured,
 )
 from partdistillation.runs.atomic import replace_file
-from partdistillation.runs.part_table import FILE, from_verdicts, read_part_table, write_part_table
+from partdistillation.runs.majority import from_verdicts
+from partdistillation.runs.part_table import FILE, read_part_table, write_part_table
 from partdistillation.runs.verdicts import Verdict, read_verdicts, verdicts_file
 
 ALL = "all"
