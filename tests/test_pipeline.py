@@ -25,7 +25,7 @@ from partdistillation.models.pretrained import read_info
 from partdistillation.runs import stage_log, store
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
 from partdistillation.runs.store import read_rows
-from partdistillation.training import loop as training
+from partdistillation.training import loop
 
 STAGES: dict[str, type[Row]] = {
     "objects": ObjectRow,
@@ -151,10 +151,10 @@ def dies_at(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, count: int) 
     [
         (store.StageStore, "commit", 5),
         (store.StageStore, "commit", 30),
-        (training, "save_checkpoint", 1),
-        (training, "save_checkpoint", 3),
-        (training, "finish", 1),
-        (training, "remove_checkpoints", 2),
+        (loop, "save_checkpoint", 1),
+        (loop, "save_checkpoint", 3),
+        (loop, "finish", 1),
+        (loop, "remove_checkpoints", 2),
     ],
 )
 def test_a_run_that_was_killed_ends_with_the_same_bytes(

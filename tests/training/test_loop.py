@@ -30,8 +30,7 @@ from partdistillation.errors import (
 )
 from partdistillation.runs import atomic
 from partdistillation.runs.profiling import profiled
-from partdistillation.training import checkpoints
-from partdistillation.training import loop as training
+from partdistillation.training import checkpoints, loop
 from partdistillation.training.loop import Run, is_trained, sample_index, train
 
 PROGRAM = Path(__file__).with_name("train_tiny.py")
@@ -306,7 +305,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_the_processes_cannot_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "world", lambda: 2)
+    monkeypatch.setattr(loop, "world", lambda: 2)
     with pytest.raises(ConfigError, match=r"training.batch_size: expected a multiple of the 2 .* found 3"):
         fit(tmp_path)
     assert not (tmp_path / "checkpoints").exists()
