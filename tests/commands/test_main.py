@@ -54,15 +54,15 @@ def run(stub: Callable[[str, str], Calls], tmp_path: Path) -> Callable[..., tupl
 def test_a_stage_gets_inputs_and_recipe(
     command: str, stub: Callable[[str, str], Calls], tmp_path: Path
 ) -> None:
+    stub("report.objects_found", "show_objects")
     calls = stub("pipeline", command)
-    sys.modules["partdistillation.pipeline"].__dict__["show_objects"] = lambda *_: None
     assert cli.main([command, "--out", str(tmp_path), "--images", "photos", "--recipe", "demo"]) == 0
     assert calls == [((Inputs(out=tmp_path, images=Path("photos")), DEMO), {})]
 
 
 def test_objects_are_shown(stub: Callable[[str, str], Calls], tmp_path: Path) -> None:
-    calls = stub("pipeline", "show_objects")
-    sys.modules["partdistillation.pipeline"].__dict__["objects"] = lambda *_: None
+    stub("pipeline", "objects")
+    calls = stub("report.objects_found", "show_objects")
     config.save(Inputs(out=tmp_path, images=tmp_path), DEMO)
     assert cli.main(["objects", "--out", str(tmp_path), "--show", "9"]) == 0
     assert calls == [((Inputs(out=tmp_path, images=tmp_path), 9), {})]
@@ -177,14 +177,14 @@ def test_an_unusable_remembered_file_is_named(tmp_path: Path, capsys: pytest.Cap
         ),
         (
             ["evaluate", "--predictions", "p", "--parts", "parts.json"],
-            "pipeline",
+            "evaluation.of_predictions",
             "evaluate",
             (Path("p"), Path("parts.json")),
             {"protocol": "both", "part_table": None},
         ),
         (
             ["evaluate", "--predictions", "p", "--parts", "parts.json", "--parts-table", "t.json"],
-            "pipeline",
+            "evaluation.of_predictions",
             "evaluate",
             (Path("p"), Path("parts.json")),
             {"protocol": "both", "part_table": Path("t.json")},

@@ -120,7 +120,7 @@ def run(
 
     Raises:
         InputError: there is no object to learn from.
-        PartDistillationError: as `training.train`.
+        PartDistillationError: as `training.loop.train`.
     """
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)

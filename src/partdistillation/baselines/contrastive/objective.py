@@ -1,4 +1,4 @@
-"""What the contrastive baseline minimises: the Objective of `training.train`."""
+"""What the contrastive baseline minimises: the Objective of `training.loop.train`."""
 
 from collections.abc import Mapping, Sequence
 
