@@ -19,12 +19,13 @@ from partdistillation.commands.main import main
 from partdistillation.config import CONFIG_FILE, Inputs, Recipe
 from partdistillation.data.coco import read_parts
 from partdistillation.errors import ConfigError, InputError, SettingsChanged, StoreError
+from partdistillation.evaluation import of_predictions
 from partdistillation.inference import PartSegmenter
 from partdistillation.models.pretrained import read_info
-from partdistillation.runs import store
+from partdistillation.runs import stage_log, store
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
 from partdistillation.runs.store import read_rows
-from partdistillation.training import loop as training
+from partdistillation.training import loop
 
 STAGES: dict[str, type[Row]] = {
     "objects": ObjectRow,
@@ -97,7 +98,7 @@ def test_a_run_leaves_models_a_log_and_a_report(finished: Inputs, tiny_recipe: R
     assert [(line["stage"], line["step"]) for line in lines] == [
         (stage, step) for stage in ("proposals", "distillation") for step in (0, 1)
     ]
-    assert set(pipeline.seconds(out)) == {"objects", "segments", "proposals", "ranking", "distillation"}
+    assert set(stage_log.seconds(out)) == {"objects", "segments", "proposals", "ranking", "distillation"}
     remembered = config.from_yaml(out / CONFIG_FILE, Inputs(out=out), Recipe())
     assert remembered == (finished, tiny_recipe)
     page = (out / "report" / "index.html").read_text()
@@ -150,10 +151,10 @@ def dies_at(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, count: int) 
     [
         (store.StageStore, "commit", 5),
         (store.StageStore, "commit", 30),
-        (training, "save_checkpoint", 1),
-        (training, "save_checkpoint", 3),
-        (training, "finish", 1),
-        (training, "remove_checkpoints", 2),
+        (loop, "save_checkpoint", 1),
+        (loop, "save_checkpoint", 3),
+        (loop, "finish", 1),
+        (loop, "remove_checkpoints", 2),
     ],
 )
 def test_a_run_that_was_killed_ends_with_the_same_bytes(
@@ -220,7 +221,7 @@ def test_a_stage_is_remembered_as_soon_as_it_begins(data: Path, tiny_recipe: Rec
         inputs,
         tiny_recipe,
     )
-    assert pipeline.seconds(inputs.out) == {}
+    assert stage_log.seconds(inputs.out) == {}
 
 
 def test_stages_alone_want_the_one_before(data: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
@@ -309,7 +310,7 @@ def evaluated(copied: Inputs) -> Callable[..., dict[str, Any]]:
     """Evaluates a run, and gives what it wrote, by protocol."""
 
     def evaluate(**options: Any) -> dict[str, Any]:
-        pipeline.evaluate(copied.out, copied.need("parts"), **options)
+        of_predictions.evaluate(copied.out, copied.need("parts"), **options)
         written = json.loads((copied.out / "evaluation.json").read_text())
         return {one["protocol"]: one for one in written["protocols"]}
 
@@ -332,7 +333,7 @@ def test_a_run_is_evaluated(
     )  # whole where it's no terminal
     assert "predictions in 12 images" in (copied.out / "evaluation.md").read_text()
     assert (copied.out / "evaluation.csv").read_text().startswith("protocol,images,")
-    monkeypatch.setattr(pipeline, "Console", partial(Console, force_terminal=True, width=80))
+    monkeypatch.setattr(of_predictions, "Console", partial(Console, force_terminal=True, width=80))
     assert list(evaluated(protocol="paper")) == ["paper"]
     shown = capsys.readouterr().out
     assert "A-mIoU (Hungarian)" in shown

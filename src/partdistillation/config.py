@@ -2,14 +2,20 @@
 
 A field's docstring is its help text on the command line. Types and ranges are checked whenever an
 instance is made (settings.py says how); what contradicts something else is refused by the class itself.
+
+A section is the fingerprint of what it decides (`Settings.fingerprint`). One that decides several artefacts
+is put together of a class for each; a setting that doesn't count is marked where it is declared.
 """
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from partdistillation.errors import ConfigError
 from partdistillation.settings import (
+    BY_CONTENTS,
+    INCIDENTAL,
+    THROUGH_STEPS,
     NaturalInt,
     NonNegative,
     Positive,
@@ -67,8 +73,8 @@ class Inputs(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.val_images is None) != (self.val_objects is None):
-            given, missing = ("val-images", "val-objects")[:: -1 if self.val_images is None else 1]
-            raise ConfigError(f"--{given} is given without --{missing}: mask AP needs both")
+            present, missing = ("val-images", "val-objects")[:: -1 if self.val_images is None else 1]
+            raise ConfigError(f"--{present} is given without --{missing}: mask AP needs both")
 
     @property
     def held_out(self) -> "Inputs":
@@ -173,13 +179,13 @@ class TrainingConfig(Settings):
     """Objects smaller than this share of the image are left out."""
     min_mask_area: Share = 0.0
     """Segments or parts smaller than this share of their object are left out."""
-    checkpoint_every: PositiveInt = 1_000
+    checkpoint_every: Annotated[PositiveInt, INCIDENTAL] = 1_000
     """Steps between checkpoints, from which a stopped run goes on."""
-    keep_checkpoints: PositiveInt = 1
+    keep_checkpoints: Annotated[PositiveInt, INCIDENTAL] = 1
     """Checkpoints kept, newest first."""
-    log_every: PositiveInt = 20
+    log_every: Annotated[PositiveInt, INCIDENTAL] = 20
     """Steps between lines in metrics.jsonl."""
-    data_workers: NaturalInt = 0
+    data_workers: Annotated[NaturalInt, INCIDENTAL] = 0
     """Processes that read and augment images; 0 reads in the training process."""
     seed: NaturalInt = 0
     """Decides weights, order and augmentation."""
@@ -206,7 +212,7 @@ class WarmupConfig(Settings):
 
     steps: NaturalInt = 0
     """Optimiser steps; 0 leaves the warm-up out."""
-    objects: str = ""
+    objects: Annotated[str, BY_CONTENTS] = ""
     """COCO instances of the same images with finer classes (as ImageNet-21K's); empty: those of --objects."""
     batch_size: PositiveInt = 48
     """Objects a step."""
@@ -222,7 +228,7 @@ class WarmupConfig(Settings):
     """Prototypes of the dense clustering, a level."""
     min_side: NaturalInt = 14
     """Objects whose longer side has fewer pixels are left out."""
-    checkpoint_every: PositiveInt = 500
+    checkpoint_every: Annotated[PositiveInt, INCIDENTAL] = 500
     """Steps between checkpoints."""
     seed: NaturalInt = 0
     """Decides weights, order and augmentation."""
@@ -237,23 +243,31 @@ class WarmupConfig(Settings):
 
 
 @dataclass(frozen=True)
-class PretrainConfig(TrainingConfig):
+class BackboneConfig(Settings):
+    """Stage 0: what its network's encoder is, before anything is learned."""
+
+    section: ClassVar[str] = "pretrain"
+
+    backbone: str = "microsoft/swin-large-patch4-window12-384-in22k"
+    """Pretrained backbone: a published one's name or a directory; `small` is a ResNet with random weights."""
+    drop_path: Annotated[float, Range(0, 0.9)] = 0.3
+    """Stochastic depth: how often training skips the last layer of a backbone that has it (as Swin)."""
+
+
+@dataclass(frozen=True)
+class PretrainConfig(BackboneConfig, TrainingConfig):
     """Stage 0: the instance segmentation model (users normally load a published one)."""
 
     section: ClassVar[str] = "pretrain"
 
     steps: NaturalInt = 0
     """Optimiser steps in all; 0: as many as `epochs` take."""
-    epochs: PositiveInt = 100
+    epochs: Annotated[PositiveInt, THROUGH_STEPS] = 100
     """How often every image is seen, where `steps` is 0."""
     batch_size: PositiveInt = 16
     """Images a step, over all processes."""
     image_size: ImageSize = 1024
     """Longest side of an image, and the side of the square training canvas, in pixels."""
-    backbone: str = "microsoft/swin-large-patch4-window12-384-in22k"
-    """Pretrained backbone: a published one's name or a directory; `small` is a ResNet with random weights."""
-    drop_path: Annotated[float, Range(0, 0.9)] = 0.3
-    """Stochastic depth: how often training skips the last layer of a backbone that has it (as Swin)."""
     hidden_dim: PositiveInt = 256
     """Channels of the decoders."""
     pixel_decoder_layers: PositiveInt = 6
@@ -285,36 +299,42 @@ class PretrainConfig(TrainingConfig):
 
 
 @dataclass(frozen=True)
-class ObjectsConfig(Settings):
-    """Stage 1: which instances are kept."""
+class KeptObjectsConfig(Settings):
+    """Stage 1: which instances are kept, wherever they come from."""
 
     section: ClassVar[str] = "objects"
 
     source: ObjectsFrom = "annotations"
     """What --objects holds (COCO annotations, masks, another run), or the model that finds the objects."""
-    classes: Path | None = None
+    classes: Annotated[Path | None, BY_CONTENTS] = None
     """List of the classes to look for, or that the masks' values stand for: one a line."""
-    model: str = ""
-    """The model: a hub name or a directory; empty: the source's published one (mask2former: --encoder)."""
-    segmenter: str = ""
-    """grounded_sam's second model, which turns boxes into masks; empty: a published one."""
-    text_model: str = ""
-    """detic's second model, CLIP, which reads the classes' names; empty: the published one."""
-    people: bool = False
-    """Look for people too (a person, man, woman ...), whatever the class of an image; only for models."""
-    keep_any_class: bool = False
-    """Where nothing of an image's class is found, take the best object of any class (the released code)."""
     max_objects: PositiveInt = 10
     """Objects kept an image, best score first."""
-    min_score: Share = 0.3
-    """Lowest score of an object that a model finds."""
     min_area: Share = 0.0
     """Smallest object, as a share of the image."""
 
 
 @dataclass(frozen=True)
-class SegmentsConfig(Settings):
-    """Stage 2: pixel grouping inside every object mask."""
+class ObjectsConfig(KeptObjectsConfig):
+    """Stage 1: which instances are kept."""
+
+    model: Annotated[str, BY_CONTENTS] = ""
+    """The model: a hub name or a directory; empty: the source's published one (mask2former: --encoder)."""
+    segmenter: Annotated[str, BY_CONTENTS] = ""
+    """grounded_sam's second model, which turns boxes into masks; empty: a published one."""
+    text_model: Annotated[str, BY_CONTENTS] = ""
+    """detic's second model, CLIP, which reads the classes' names; empty: the published one."""
+    people: bool = False
+    """Look for people too (a person, man, woman ...), whatever the class of an image; only for models."""
+    keep_any_class: bool = False
+    """Where nothing of an image's class is found, take the best object of any class (the released code)."""
+    min_score: Share = 0.3
+    """Lowest score of an object that a model finds."""
+
+
+@dataclass(frozen=True)
+class PixelsConfig(Settings):
+    """Stage 2: what pixels are compared by; the one-stage baseline compares them so too."""
 
     section: ClassVar[str] = "segments"
 
@@ -322,16 +342,10 @@ class SegmentsConfig(Settings):
     """`random` (same encoder, untrained) and `rgb_xy` (colour and position) are controls."""
     levels: tuple[int, ...] = (3, 4)
     """Encoder levels, res2 = 2 ... res5 = 5; coarser ones are upsampled to the finest and concatenated."""
-    k: PositiveInt = 4
-    """Segments an object (clusters of k-means)."""
-    restarts: PositiveInt = 10
-    """k-means runs with different starts, of which the best is taken."""
     metric: Literal["dot", "l2", "cosine"] = "dot"
     """How a pixel is compared with the centroids; `dot` as in the released recipes."""
     image_size: ImageSize = 640
     """Longest side of the image that the encoder sees, in pixels."""
-    crf: CrfConfig = field(default_factory=CrfConfig)
-    """Dense CRF that smooths the segments' borders."""
     seed: NaturalInt = 0
     """Decides k-means' starts, together with the image's and the object's id."""
 
@@ -341,6 +355,18 @@ class SegmentsConfig(Settings):
             raise ConfigError(
                 f"segments.levels: expected some of 2 3 4 5 in rising order, found {list(self.levels)}"
             )
+
+
+@dataclass(frozen=True)
+class SegmentsConfig(PixelsConfig):
+    """Stage 2: pixel grouping inside every object mask."""
+
+    k: PositiveInt = 4
+    """Segments an object (clusters of k-means)."""
+    restarts: PositiveInt = 10
+    """k-means runs with different starts, of which the best is taken."""
+    crf: CrfConfig = field(default_factory=CrfConfig)
+    """Dense CRF that smooths the segments' borders."""
 
 
 @dataclass(frozen=True)
@@ -356,8 +382,8 @@ class ProposalsConfig(TrainingConfig):
 
 
 @dataclass(frozen=True)
-class RankingConfig(Settings):
-    """Stage 4: proposals, made unique per pixel and filtered, are clustered per object class."""
+class CollectingConfig(Settings):
+    """Stage 4: which proposals an object has, and their features."""
 
     section: ClassVar[str] = "ranking"
 
@@ -365,28 +391,57 @@ class RankingConfig(Settings):
     """Longest side of the image that the proposal model sees, in pixels."""
     per_pixel: bool = True
     """Give every pixel to its best proposal, so that proposals don't overlap."""
-    min_ratio: Share = 0.05
-    """tau_r: smallest share of the object's area, for the proposals that are clustered."""
-    min_score: Share = 0.3
-    """tau_s: lowest proposal score, for the proposals that are clustered."""
     label_min_ratio: Share = 0.05
-    """tau_r for the proposals that become parts (the paper: the same)."""
+    """tau_r for the proposals that become parts (the paper: as min_ratio)."""
     label_min_score: Share = 0.3
-    """tau_s for the proposals that become parts (the paper: the same)."""
+    """tau_s for the proposals that become parts (the paper: as min_score)."""
     keep_all_if_none: bool = False
     """Skip a filter that no proposal passes (the released code) instead of dropping all (the paper)."""
-    num_parts: PositiveInt = 8
-    """K: part classes an object class; where `part_count` is `stability`, at most so many."""
-    part_count: Literal["fixed", "stability"] = "fixed"
-    """Part classes of each object class: all `num_parts` (the paper), or as many as are found stably."""
-    distance: Literal["l2", "released_21k", "dot"] = "l2"
-    """Equation 4's distance; the others are the released code's."""
     normalize: bool = True
     """L2-normalize the queries' features before clustering."""
+
+
+@dataclass(frozen=True)
+class KMeansConfig(Settings):
+    """Stage 4: how features of an object class are clustered; those of the one-stage baseline are so too."""
+
+    section: ClassVar[str] = "ranking"
+
+    num_parts: PositiveInt = 8
+    """K: part classes an object class; where `part_count` is `stability`, at most so many."""
     restarts: PositiveInt = 10
     """k-means runs with different starts, of which the best is taken."""
     seed: NaturalInt = 0
     """Decides k-means' starts."""
+
+
+@dataclass(frozen=True)
+class ClusteringConfig(KMeansConfig):
+    """Stage 4: which of the proposals are clustered, and into how many part classes."""
+
+    min_ratio: Share = 0.05
+    """tau_r: smallest share of the object's area, for the proposals that are clustered."""
+    min_score: Share = 0.3
+    """tau_s: lowest proposal score, for the proposals that are clustered."""
+    keep_all_if_none: bool = False
+    """Skip a filter that no proposal passes (the released code) instead of dropping all (the paper)."""
+    part_count: Literal["fixed", "stability"] = "fixed"
+    """Part classes of each object class: all `num_parts` (the paper), or as many as are found stably."""
+
+
+@dataclass(frozen=True)
+class LabellingConfig(Settings):
+    """Stage 4: which part class a proposal is of."""
+
+    section: ClassVar[str] = "ranking"
+
+    distance: Literal["l2", "released_21k", "dot"] = "l2"
+    """Equation 4's distance; the others are the released code's."""
+
+
+@dataclass(frozen=True)
+class RankingConfig(LabellingConfig, ClusteringConfig, CollectingConfig):
+    """Stage 4: proposals, made unique per pixel and filtered, are clustered per object class."""
 
 
 @dataclass(frozen=True)
@@ -423,11 +478,11 @@ class FinetuneConfig(SupervisedConfig):
 
     section: ClassVar[str] = "finetune"
 
-    percents: tuple[int, ...] = (1, 5, 10, 20, 50, 100)
+    percents: Annotated[tuple[int, ...], THROUGH_STEPS] = (1, 5, 10, 20, 50, 100)
     """Shares of the labelled images, in percent; each holds those of the smaller ones."""
     steps: NaturalInt = 0
     """Optimiser steps for each share; 0: `steps_per_percent` times the percent."""
-    steps_per_percent: PositiveInt = 1_000
+    steps_per_percent: Annotated[PositiveInt, THROUGH_STEPS] = 1_000
     """Optimiser steps for each percent of the labelled images, where `steps` is 0."""
     learning_rate: Positive = 1e-5
     """AdamW's learning rate after the warm-up."""
@@ -469,11 +524,11 @@ class ContrastiveConfig(Settings):
     """Objects a step; at least two, or there is nothing to contrast."""
     learning_rate: Positive = 1e-5
     """AdamW's learning rate after the warm-up."""
-    data_workers: NaturalInt = 0
+    data_workers: Annotated[NaturalInt, INCIDENTAL] = 0
     """Processes that read and deform images; 0 reads in the training process."""
-    checkpoint_every: PositiveInt = 1_000
+    checkpoint_every: Annotated[PositiveInt, INCIDENTAL] = 1_000
     """Steps between checkpoints, from which a stopped run goes on."""
-    log_every: PositiveInt = 20
+    log_every: Annotated[PositiveInt, INCIDENTAL] = 20
     """Steps between lines in metrics.jsonl."""
     seed: NaturalInt = 0
     """Decides weights, order and deformations."""
@@ -538,8 +593,8 @@ def to_yaml(recipe: Recipe, inputs: Inputs | None = None) -> str:
     if inputs is None:
         return write_yaml(recipe.to_dict())
     paths = {name: getattr(inputs, name) for name in REMEMBERED}
-    given = {name: str(path.absolute()) for name, path in paths.items() if path is not None}
-    return write_yaml({"inputs": given, **recipe.to_dict()})
+    known = {name: str(path.absolute()) for name, path in paths.items() if path is not None}
+    return write_yaml({"inputs": known, **recipe.to_dict()})
 
 
 def from_yaml(path: Path, inputs: Inputs, recipe: Recipe) -> tuple[Inputs, Recipe]:
@@ -551,10 +606,10 @@ def from_yaml(path: Path, inputs: Inputs, recipe: Recipe) -> tuple[Inputs, Recip
     """
     values = read_yaml(path)
     try:
-        found = Document(inputs=inputs, **vars(recipe)).updated(values)
+        document = Document(inputs=inputs, **vars(recipe)).updated(values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    return found.inputs, Recipe(**{entry.name: getattr(found, entry.name) for entry in fields(Recipe)})
+    return document.inputs, document.part(Recipe)
 
 
 def save(inputs: Inputs, recipe: Recipe) -> Path:

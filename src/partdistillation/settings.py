@@ -40,6 +40,17 @@ class Range:
         return f"{low} to {self.high:g}"
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Marks a setting that isn't in its section's fingerprint, and says why."""
+
+    why: str
+
+
+INCIDENTAL = LeftOut("it says how the work is done, and changes nothing that is made")
+BY_CONTENTS = LeftOut("the contents of what it names count, not the name: a stage adds their hash")
+THROUGH_STEPS = LeftOut("it decides the number of steps, which is in the fingerprint")
+
 PositiveInt = Annotated[int, Range(1)]
 NaturalInt = Annotated[int, Range(0)]
 Positive = Annotated[float, Range(0, open_low=True)]
@@ -62,6 +73,21 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values: what YAML and JSON can hold, in the order of the fields."""
         return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self)}
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The plain values of the settings that decide what is made: all but those marked as `LeftOut`."""
+        hints = _field_types(type(self))
+        values = {
+            entry.name: getattr(self, entry.name) for entry in fields(self) if not left_out(hints[entry.name])
+        }
+        return {
+            name: value.fingerprint() if isinstance(value, Settings) else _plain(value)
+            for name, value in values.items()
+        }
+
+    def part(self, section: type[S]) -> S:
+        """These settings as one of the classes that theirs is put together of: what decides one artefact."""
+        return section(**{entry.name: getattr(self, entry.name) for entry in fields(section)})
 
     def updated(self: S, values: Mapping[str, Any]) -> S:
         """A copy with `values` (nested, as `to_dict` gives them) in place of its own.
@@ -87,6 +113,11 @@ class Settings:
                 f"{_dotted(self.section, name)}: expected a section with settings in it, found {value!r}"
             )
         return own.updated(value)
+
+
+def left_out(hint: object) -> LeftOut | None:
+    """The mark of a field's type, if it has one."""
+    return next((mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, LeftOut)), None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

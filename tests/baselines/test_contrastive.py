@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from partdistillation import baselines
 from partdistillation.baselines import contrastive
 from partdistillation.baselines.contrastive import objective
 from partdistillation.baselines.contrastive.labelling import object_parts, pixel_probabilities
@@ -26,6 +25,7 @@ from partdistillation.baselines.contrastive.samples import (
     ObjectPairs,
     draw_targets,
 )
+from partdistillation.baselines.run import run_baseline
 from partdistillation.config import ContrastiveConfig, Inputs, Recipe
 from partdistillation.data.object_views import ObjectCrop
 from partdistillation.errors import CheckpointError, ConfigError, InputError
@@ -403,7 +403,7 @@ def test_drawings_from_masks_to_parts_of_held_out_images(
     drawings: Path, settings: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     inputs = inputs_of(drawings, "train", tmp_path / "run", only=("car", "tree"))
-    folder = baselines.run("contrastive", inputs, settings)
+    folder = run_baseline("contrastive", inputs, settings)
     assert folder == tmp_path / "run" / "baselines" / "contrastive"
     found = contrastive.objects_by_class(tmp_path / "run" / "objects")
     assert list(found) == ["car", "tree"]
@@ -420,7 +420,7 @@ def test_drawings_from_masks_to_parts_of_held_out_images(
     assert unknown
     assert f"objects of {len(unknown)} classes" in caplog.text
     before = contents(tmp_path / "run")
-    assert baselines.run("contrastive", inputs, settings) == folder
+    assert run_baseline("contrastive", inputs, settings) == folder
     assert contents(tmp_path / "run") == before
 
 

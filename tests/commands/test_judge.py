@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from partdistillation import config, pipeline
+from partdistillation import config
 from partdistillation.commands.main import main
 from partdistillation.config import Inputs, Recipe
+from partdistillation.evaluation import of_model
 from partdistillation.recipes import PAPER, RELEASED_1K
 
 MODEL = ["evaluate", "--model", "m", "--parts", "p.json", "--images", "i", "--objects", "o.json"]
@@ -18,7 +19,7 @@ MODEL = ["evaluate", "--model", "m", "--parts", "p.json", "--images", "i", "--ob
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Inputs, Recipe]]:
     """What models were scored with."""
     calls: list[tuple[Path, Inputs, Recipe]] = []
-    monkeypatch.setattr(pipeline, "evaluate_model", lambda *args, **_: calls.append(args))
+    monkeypatch.setattr(of_model, "evaluate_model", lambda *args, **_: calls.append(args))
     return calls
 
 

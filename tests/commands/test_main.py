@@ -26,14 +26,14 @@ Calls = list[tuple[tuple[Any, ...], dict[str, Any]]]
         ),
         (
             ["evaluate", "--predictions", "p", "--parts", "parts.json"],
-            "pipeline",
+            "evaluation.of_predictions",
             "evaluate",
             (Path("p"), Path("parts.json")),
             {"protocol": "both", "part_table": None},
         ),
         (
             ["evaluate", "--predictions", "p", "--parts", "parts.json", "--parts-table", "t.json"],
-            "pipeline",
+            "evaluation.of_predictions",
             "evaluate",
             (Path("p"), Path("parts.json")),
             {"protocol": "both", "part_table": Path("t.json")},

@@ -1,6 +1,5 @@
 """What stages get: inputs and settings from flags, files, recipes and what a run remembers."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,14 +34,14 @@ def test_a_stage_gets_inputs_and_recipe(
     command: str, stub: Callable[[str, str], Calls], tmp_path: Path
 ) -> None:
     calls = stub("pipeline", command)
-    sys.modules["partdistillation.pipeline"].__dict__["show_objects"] = lambda *_: None
+    stub("report.objects_found", "show_objects")
     assert cli.main([command, "--out", str(tmp_path), "--images", "photos", "--recipe", "demo"]) == 0
     assert calls == [((Inputs(out=tmp_path, images=Path("photos")), DEMO), {})]
 
 
 def test_objects_are_shown(stub: Callable[[str, str], Calls], tmp_path: Path) -> None:
-    calls = stub("pipeline", "show_objects")
-    sys.modules["partdistillation.pipeline"].__dict__["objects"] = lambda *_: None
+    calls = stub("report.objects_found", "show_objects")
+    stub("pipeline", "objects")
     config.save(Inputs(out=tmp_path, images=tmp_path), DEMO)
     assert cli.main(["objects", "--out", str(tmp_path), "--show", "9"]) == 0
     assert calls == [((Inputs(out=tmp_path, images=tmp_path), 9), {})]

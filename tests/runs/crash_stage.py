@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 
 from partdistillation.runs import atomic
 from partdistillation.runs.engine import run_shards
-from partdistillation.runs.records import Object, ObjectRow
+from partdistillation.runs.records import Object, ObjectParts, ObjectRow, PartRow
 from partdistillation.runs.shards import Shard, make_shards
 from partdistillation.runs.store import encode_shard
 
@@ -84,6 +85,18 @@ def failing_work(shard: Shard[Item]) -> Iterator[ObjectRow]:
     if shard.name == "images-00002":
         raise ZeroDivisionError("oh")
     return work(shard)
+
+
+def part_row(row: ObjectRow) -> PartRow:
+    """Objects without parts; nobody asks about an image that can't be used."""
+    assert row.status == "ok"
+    return row.to(PartRow, (ObjectParts(known.object_id, known.category, ()) for known in row.objects))
+
+
+def make_part_row(loads: str) -> Callable[[ObjectRow], PartRow]:
+    """Leaves a file for each time that it is called."""
+    with tempfile.NamedTemporaryFile(dir=loads, delete=False):
+        return part_row
 
 
 def run_on_processes(out: str) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 import torch
 
 from partdistillation.errors import InputError, PartDistillationError, StoreError
-from partdistillation.runs.engine import run_shards
-from partdistillation.runs.records import ObjectRow
+from partdistillation.runs.engine import map_rows, run_shards
+from partdistillation.runs.manifest import load
+from partdistillation.runs.records import ObjectRow, PartRow
 from partdistillation.runs.shards import make_shards
-from partdistillation.runs.store import read_rows, verify
+from partdistillation.runs.store import read_rows, stage_hash, verify
 
 
 @pytest.fixture
@@ -54,6 +56,29 @@ def test_every_input_ends_as_one_row(run: Callable[..., Path], crash_stage: Any,
     rows = list(read_rows(run(tmp_path / "out"), ObjectRow))
     assert rows == [crash_stage.label(item) for item in crash_stage.make_items(8)]
     assert [row.image_id for row in rows if row.status == "rejected"] == ["image-6"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_function_goes_over_the_rows_that_can_be_used(
+    workers: int, run: Callable[..., Path], crash_stage: Any, tmp_path: Path
+) -> None:
+    source, loads = run(tmp_path / "objects"), tmp_path / "loads"
+    loads.mkdir()
+    out = map_rows(
+        tmp_path / "parts",
+        source=source,
+        read=ObjectRow,
+        row=PartRow,
+        make=partial(crash_stage.make_part_row, str(loads)),
+        settings={},
+        workers=workers,
+        label="parts",
+    )
+    assert len(list(loads.iterdir())) == max(1, workers)
+    assert load(out).upstream == {"objects": stage_hash(source)}
+    for row, mapped in zip(read_rows(source, ObjectRow), read_rows(out, PartRow), strict=True):
+        assert mapped == (row.to(PartRow, ()) if row.status == "rejected" else crash_stage.part_row(row))
+        assert (mapped.image_id, mapped.file_name, mapped.reason) == (row.image_id, row.file_name, row.reason)
 
 
 def test_work_happens_on_one_thread(run: Callable[..., Path], crash_stage: Any, tmp_path: Path) -> None:

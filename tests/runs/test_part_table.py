@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode, encode
+from partdistillation.runs.majority import from_verdicts
 from partdistillation.runs.part_table import (
     ClassParts,
     PartTable,
-    from_verdicts,
     read_part_table,
     write_part_table,
 )

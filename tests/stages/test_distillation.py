@@ -109,8 +109,10 @@ def test_classes_with_different_numbers_of_parts_learn_together(
         initial=tiny_recipe.encoder,
         model=tmp_path / "part_model",
         config=tiny_recipe.distillation,
+        exact_rows=True,
+        objects_model=tiny_recipe.encoder,
     )
-    distillation.learn_parts(lesson, Inputs(out=tmp_path, images=tmp_path / "images"), tiny_recipe)
+    distillation.learn_parts(lesson, Inputs(out=tmp_path, images=tmp_path / "images"))
     network = PartMask2Former.from_pretrained(tmp_path / "part_model")
     view = run_network(network, random.integers(0, 256, (64, 64, 3), np.uint8), 64)
     cat, dog = (class_probabilities(network, view, index) for index in range(2))

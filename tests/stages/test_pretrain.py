@@ -24,6 +24,7 @@ from transformers import (
     SwinForImageClassification,
 )
 
+from partdistillation import pipeline
 from partdistillation.config import Inputs, PretrainConfig, Recipe, WarmupConfig, save
 from partdistillation.data.coco import read_instances
 from partdistillation.data.images import load_image
@@ -342,7 +343,7 @@ def test_mask_ap_is_measured_on_held_out_data(
         val_images=tmp_path / "val",
         val_objects=tmp_path / "objects_val.json",
     )
-    pretrain.run(given, without_warmup)
+    pipeline.pretrain(given, without_warmup)
     assert "Images: 3; true objects:" in capsys.readouterr().out
     file = tmp_path / "out/mask_ap.json"
     values = json.loads(file.read_text())
@@ -353,10 +354,10 @@ def test_mask_ap_is_measured_on_held_out_data(
     assert values["averages"] == json.loads(alone.tables().json())["averages"]
 
     before = file.stat().st_mtime_ns
-    pretrain.run(given, without_warmup)
+    pipeline.pretrain(given, without_warmup)
     assert file.stat().st_mtime_ns == before
     write_coco(tmp_path, "val", seed=5, count=2, size=SIZE)
-    pretrain.run(given, without_warmup)
+    pipeline.pretrain(given, without_warmup)
     assert json.loads(file.read_text())["images"] == 2
 
 

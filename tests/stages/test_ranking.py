@@ -127,11 +127,6 @@ def test_each_class_has_as_many_part_classes_as_are_stable(
         ranking.find_part_classes(three_and_nine, replace(config, part_count="fixed"))
 
 
-def test_part_classes_of_a_fixed_number_do_not_know_the_setting(clusters: Inputs) -> None:
-    folder = ranking.find_part_classes(clusters, CONFIG)
-    assert "part_count" not in json.loads((folder / "part_classes.json").read_text())["settings"]
-
-
 def test_probabilities_are_equation_4s(clusters: Inputs) -> None:
     ranking.find_part_classes(clusters, CONFIG)
     ranking.label(clusters, CONFIG)

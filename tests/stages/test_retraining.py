@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from partdistillation import config, pipeline
-from partdistillation.commands import main as cli
+from partdistillation.commands.main import main
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import InputError, SettingsChanged
 from partdistillation.functional.masks import decode, encode
@@ -104,10 +104,10 @@ def test_from_the_command_line(
     config.save(inputs, recipe)
     write_part_table(tmp_path / "mine.json", PartTable({"car": ClassParts(merged={2: 9})}))
     command = ["distill", "--out", str(inputs.out), "--parts-table", str(tmp_path / "mine.json")]
-    assert cli.main(command) == 2
+    assert main(command) == 2
     assert "mentions part 9 of 'car': expected parts 0 to 2" in capsys.readouterr().err
     write_part_table(tmp_path / "mine.json", PartTable({"car": ClassParts(merged={2: 0})}))
-    assert cli.main(command) == 0
+    assert main(command) == 0
     assert distillation.part_ids(inputs.out / "retrained/parts") == {"car": {0, 1}}
 
 

@@ -125,12 +125,6 @@ def test_a_row_and_its_segments(tmp_path: Path) -> None:
     assert alone.objects == found.objects[:1]
 
 
-def test_a_rejected_image_stays_rejected(tmp_path: Path) -> None:
-    row = ObjectRow("7", "gone.jpg", 0, 0, "rejected", "no such file", ())
-    found = segments.segment_row(row, tmp_path, colours, SegmentsConfig())
-    assert (found.status, found.reason, found.objects) == ("rejected", "no such file", ())
-
-
 def test_seeds_differ_by_object_image_and_setting() -> None:
     seeds = {
         segments.object_seed(*key)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from partdistillation.config import PretrainConfig, TrainingConfig
+from partdistillation.config import TrainingConfig
 from partdistillation.errors import (
     CheckpointError,
     ConfigError,
@@ -30,9 +30,8 @@ from partdistillation.errors import (
 )
 from partdistillation.runs import atomic
 from partdistillation.runs.profiling import profiled
-from partdistillation.training import checkpoints
-from partdistillation.training import loop as training
-from partdistillation.training.loop import Run, decisive, is_trained, sample_index, train
+from partdistillation.training import checkpoints, loop
+from partdistillation.training.loop import Run, is_trained, sample_index, train
 
 PROGRAM = Path(__file__).with_name("train_tiny.py")
 CPU = torch.device("cpu")
@@ -93,7 +92,7 @@ def fit(
     """Train a line in `out`."""
     line = objective or Line()
     out.mkdir(exist_ok=True)
-    run = Run(out, name, out / f"{name}_model", {"settings": decisive(config), "objects": "0123"})
+    run = Run(out, name, out / f"{name}_model", {"settings": config.fingerprint(), "objects": "0123"})
     return train(line.model, Points(), line, config, run, save=Saves(line.model), device=CPU)
 
 
@@ -175,17 +174,6 @@ def test_training_leaves_the_global_generator_alone(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     fit(tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-@pytest.mark.parametrize("name", ["checkpoint_every", "keep_checkpoints", "log_every", "data_workers"])
-def test_settings_that_change_nothing_may_change(name: str) -> None:
-    assert decisive(CONFIG) == decisive(CONFIG.updated({name: 7}))
-
-
-def test_settings_in_settings_decide_too() -> None:
-    config = PretrainConfig()
-    assert decisive(config) != decisive(config.updated({"warmup": {"seed": 7}}))
-    assert decisive(config) == decisive(config.updated({"warmup": {"checkpoint_every": 7}}))
 
 
 @pytest.mark.parametrize("keep", [1, 2])
@@ -317,7 +305,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_the_processes_cannot_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "world", lambda: 2)
+    monkeypatch.setattr(loop, "world", lambda: 2)
     with pytest.raises(ConfigError, match=r"training.batch_size: expected a multiple of the 2 .* found 3"):
         fit(tmp_path)
     assert not (tmp_path / "checkpoints").exists()

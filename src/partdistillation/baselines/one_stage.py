@@ -6,7 +6,7 @@ pixel is its part class. Then the same self-training as in stage 5, from stage 0
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from partdistillation.baselines import FOLDER
-from partdistillation.config import Device, Inputs, Recipe, SegmentsConfig
+from partdistillation.config import Device, Inputs, KMeansConfig, PixelsConfig, Recipe
 from partdistillation.data.images import load_image
 from partdistillation.data.transforms import resize_longest
 from partdistillation.functional.clustering import cluster_stream
@@ -26,11 +26,10 @@ from partdistillation.functional.grouping import assign_to_centroids, mask_at
 from partdistillation.functional.masks import decode, encode, resize_mask
 from partdistillation.models.devices import choose_device
 from partdistillation.models.sources import resolve
-from partdistillation.runs.engine import run_shards
+from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow, Row
-from partdistillation.runs.shards import ImageRef, Shard
-from partdistillation.runs.store import StageReader, read_rows, stage_hash
+from partdistillation.runs.store import read_rows, stage_hash
 from partdistillation.stages import distillation, objects, part_classes
 from partdistillation.stages.class_features import sorted_by_class
 from partdistillation.stages.segments import FeatureMap, make_features, object_seed, padded, to_size
@@ -46,7 +45,6 @@ PARTS = "parts"
 _SCRATCH = ".features"
 
 Features = Callable[[UInt8[np.ndarray, "h w 3"]], FeatureMap]
-Labeller = Callable[[Shard[ImageRef]], list[PartRow]]
 
 
 @dataclass(frozen=True)
@@ -68,15 +66,14 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     folder = inputs.out / FOLDER / NAME
     collect(inputs, recipe, folder)
     find_part_classes(recipe, folder)
-    lesson = distillation.Lesson(
+    lesson = replace(
+        distillation.lesson(inputs, recipe),
         name=NAME,
         parts=label(inputs, recipe, folder),
-        num_parts=recipe.ranking.num_parts,
         initial=recipe.encoder,
         model=folder / distillation.FOLDER,
-        config=recipe.distillation,
     )
-    return distillation.learn_parts(lesson, inputs, recipe)
+    return distillation.learn_parts(lesson, inputs)
 
 
 # ---------------------------------------------------------------------- pixels
@@ -85,33 +82,26 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
 def collect(inputs: Inputs, recipe: Recipe, folder: Path) -> Path:
     """Write `folder/pixels`: features of some pixels of every object."""
     objects_dir = inputs.out / objects.FOLDER
-    return run_shards(
+    return map_rows(
         folder / PIXELS,
+        source=objects_dir,
+        read=ObjectRow,
         row=PixelRow,
-        shards=StageReader(objects_dir, ObjectRow).shards,
+        make=partial(_make_collector, inputs.need("images"), recipe, inputs.device),
         settings=_settings(recipe),
-        upstream=[objects_dir, *resolve(recipe.encoder).files],
-        make_work=partial(_make_collector, inputs.need("images"), objects_dir, recipe, inputs.device),
+        upstream=resolve(recipe.encoder).files,
         workers=inputs.workers,
         label=f"{NAME}: pixels",
     )
 
 
 def _settings(recipe: Recipe) -> dict[str, Json]:
-    names = ("features", "levels", "metric", "image_size", "seed")
-    return {"encoder": recipe.encoder} | {name: recipe.segments.to_dict()[name] for name in names}
+    return {"encoder": recipe.encoder, **recipe.segments.part(PixelsConfig).fingerprint()}
 
 
-def _make_collector(
-    images_dir: Path, objects_dir: Path, recipe: Recipe, device: Device
-) -> Callable[[Shard[ImageRef]], list[PixelRow]]:
-    reader = StageReader(objects_dir, ObjectRow)
+def _make_collector(images_dir: Path, recipe: Recipe, device: Device) -> Callable[[ObjectRow], PixelRow]:
     features = make_features(recipe.encoder, recipe.segments, choose_device(device))
-
-    def work(shard: Shard[ImageRef]) -> list[PixelRow]:
-        return [pixel_row(row, images_dir, features, recipe.segments) for row in reader.read(shard.name)]
-
-    return work
+    return partial(pixel_row, images_dir=images_dir, features=features, config=recipe.segments)
 
 
 class _Field(NamedTuple):
@@ -122,27 +112,31 @@ class _Field(NamedTuple):
     size: tuple[int, int]
 
 
-def pixel_row(row: ObjectRow, images_dir: Path, features: Features, config: SegmentsConfig) -> PixelRow:
+def pixel_row(row: ObjectRow, images_dir: Path, features: Features, config: PixelsConfig) -> PixelRow:
     """Features of some pixels of each object of one image."""
-    header = (row.image_id, row.file_name, row.width, row.height, row.status, row.reason)
-    if row.status == "rejected":
-        return PixelRow(*header, ())
     field = _field(row, images_dir, features, config)
-    found = (
-        _pixels(field.features, mask, one.category, object_seed(config.seed, row.image_id, one.object_id))
-        for one, mask in zip(row.objects, field.masks, strict=True)
+    pixels = (
+        _pixels(
+            field.features,
+            mask,
+            instance.category,
+            object_seed(config.seed, row.image_id, instance.object_id),
+        )
+        for instance, mask in zip(row.objects, field.masks, strict=True)
     )
-    return PixelRow(*header, tuple(found))
+    return row.to(PixelRow, pixels)
 
 
-def _field(row: ObjectRow, images_dir: Path, features: Features, config: SegmentsConfig) -> _Field:
+def _field(row: ObjectRow, images_dir: Path, features: Features, config: PixelsConfig) -> _Field:
     image = resize_longest(load_image(images_dir / row.file_name), config.image_size)
     height, width = image.shape[:2]
-    masks = [resize_mask(decode(one.rle, row.height, row.width), height, width) for one in row.objects]
-    found = features(image)
+    masks = [
+        resize_mask(decode(instance.rle, row.height, row.width), height, width) for instance in row.objects
+    ]
+    feature_map = features(image)
     if config.metric == "cosine":
-        found = torch.nn.functional.normalize(found, dim=0)
-    return _Field(found, padded(np.stack(masks)).to(found.device), (height, width))
+        feature_map = torch.nn.functional.normalize(feature_map, dim=0)
+    return _Field(feature_map, padded(np.stack(masks)).to(feature_map.device), (height, width))
 
 
 def _pixels(features: FeatureMap, mask: Tensor, category: str, seed: int) -> ObjectPixels:
@@ -161,17 +155,16 @@ def find_part_classes(recipe: Recipe, folder: Path) -> Path:
         SettingsChanged: they are there, but with other settings or from other pixels.
     """
     classes_dir, pixels_dir = folder / part_classes.FOLDER, folder / PIXELS
-    config = recipe.ranking
-    settings = {"num_parts": config.num_parts, "restarts": config.restarts, "seed": config.seed}
-    origin: part_classes.Origin = {"settings": settings, "pixels": stage_hash(pixels_dir)}
+    config = recipe.ranking.part(KMeansConfig)
+    origin: part_classes.Origin = {"settings": config.fingerprint(), "pixels": stage_hash(pixels_dir)}
     if part_classes.are_found(classes_dir, origin, also_delete=PARTS):
         return classes_dir
     counts: Counter[str] = Counter()
     with sorted_by_class(classes_dir / _SCRATCH) as features:
         for row in read_rows(pixels_dir, PixelRow):
-            for found in row.objects:
-                features.add(found.category, found.features.reshape(found.count, -1))
-                counts[found.category] += found.count
+            for pixels in row.objects:
+                features.add(pixels.category, pixels.features.reshape(pixels.count, -1))
+                counts[pixels.category] += pixels.count
         centroids = {
             category: cluster_stream(
                 partial(features.pieces, category),
@@ -182,8 +175,8 @@ def find_part_classes(recipe: Recipe, folder: Path) -> Path:
             for category in features.categories()
         }
     classes: dict[str, Json] = {
-        category: {"pixels": counts[category], "part_classes": len(found)}
-        for category, found in centroids.items()
+        category: {"pixels": counts[category], "part_classes": len(centres)}
+        for category, centres in centroids.items()
     }
     part_classes.write(classes_dir, centroids, origin, classes)
     return classes_dir
@@ -195,32 +188,29 @@ def find_part_classes(recipe: Recipe, folder: Path) -> Path:
 def label(inputs: Inputs, recipe: Recipe, folder: Path) -> Path:
     """Write `folder/parts`: each cluster's pixels in an object are one part. No CRF, as in the paper."""
     objects_dir, classes_dir = inputs.out / objects.FOLDER, folder / part_classes.FOLDER
-    return run_shards(
+    return map_rows(
         folder / PARTS,
+        source=objects_dir,
+        read=ObjectRow,
         row=PartRow,
-        shards=StageReader(objects_dir, ObjectRow).shards,
+        make=partial(_make_labeller, inputs.need("images"), classes_dir, recipe, inputs.device),
         settings=_settings(recipe),
-        upstream=[objects_dir, classes_dir, *resolve(recipe.encoder).files],
-        make_work=partial(
-            _make_labeller, inputs.need("images"), objects_dir, classes_dir, recipe, inputs.device
-        ),
+        upstream=[classes_dir, *resolve(recipe.encoder).files],
         workers=inputs.workers,
         label=f"{NAME}: parts",
     )
 
 
 def _make_labeller(
-    images_dir: Path, objects_dir: Path, classes_dir: Path, recipe: Recipe, device: Device
-) -> Labeller:
-    reader = StageReader(objects_dir, ObjectRow)
-    features = make_features(recipe.encoder, recipe.segments, choose_device(device))
-    centroids = {name: torch.from_numpy(c) for name, c in part_classes.read(classes_dir).items()}
-
-    def work(shard: Shard[ImageRef]) -> list[PartRow]:
-        rows = reader.read(shard.name)
-        return [part_row(row, images_dir, features, centroids, recipe.segments) for row in rows]
-
-    return work
+    images_dir: Path, classes_dir: Path, recipe: Recipe, device: Device
+) -> Callable[[ObjectRow], PartRow]:
+    return partial(
+        part_row,
+        images_dir=images_dir,
+        features=make_features(recipe.encoder, recipe.segments, choose_device(device)),
+        centroids={name: torch.from_numpy(c) for name, c in part_classes.read(classes_dir).items()},
+        config=recipe.segments,
+    )
 
 
 def part_row(
@@ -228,28 +218,25 @@ def part_row(
     images_dir: Path,
     features: Features,
     centroids: Mapping[str, Tensor],
-    config: SegmentsConfig,
+    config: PixelsConfig,
 ) -> PartRow:
     """The parts of one image's objects: its pixels by their nearest centroid."""
-    header = (row.image_id, row.file_name, row.width, row.height, row.status, row.reason)
-    if row.status == "rejected":
-        return PartRow(*header, ())
     field = _field(row, images_dir, features, config)
     height, width = field.size
-    found = []
-    for one, mask in zip(row.objects, field.masks, strict=True):
+    labelled = []
+    for instance, mask in zip(row.objects, field.masks, strict=True):
         labels = assign_to_centroids(
-            field.features, mask, centroids[one.category].to(mask.device), metric=config.metric
+            field.features, mask, centroids[instance.category].to(mask.device), metric=config.metric
         )
-        found.append(_parts(one, row, labels[:height, :width].cpu().numpy()))
-    return PartRow(*header, tuple(found))
+        labelled.append(_parts(instance, row, labels[:height, :width].cpu().numpy()))
+    return row.to(PartRow, labelled)
 
 
-def _parts(found: Object, row: ObjectRow, labels: Int[np.ndarray, "h w"]) -> ObjectParts:
+def _parts(instance: Object, row: ObjectRow, labels: Int[np.ndarray, "h w"]) -> ObjectParts:
     """The object's parts: a label of the working image is a part class."""
-    labels = np.where(decode(found.rle, row.height, row.width), to_size(labels, row.height, row.width), 0)
+    labels = np.where(decode(instance.rle, row.height, row.width), to_size(labels, row.height, row.width), 0)
     parts = (
         Part(int(value) - 1, 1.0, 1.0, int(np.count_nonzero(labels == value)), encode(labels == value))
         for value in np.unique(labels[labels > 0])
     )
-    return ObjectParts(found.object_id, found.category, tuple(parts))
+    return ObjectParts(instance.object_id, instance.category, tuple(parts))

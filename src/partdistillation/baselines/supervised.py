@@ -5,7 +5,8 @@ object class's parts by name; `run_agnostic` learns them as one class, which the
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,13 +20,12 @@ from partdistillation.data.images import ImageInput
 from partdistillation.functional.masks import decode, encode
 from partdistillation.models.sources import resolve
 from partdistillation.runs.atomic import replace_file
-from partdistillation.runs.engine import run_shards
+from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
-from partdistillation.runs.shards import ImageRef, Shard
-from partdistillation.runs.store import StageReader, contents_hash
+from partdistillation.runs.store import contents_hash
 from partdistillation.stages import distillation, objects, proposals
-from partdistillation.training.loop import Run, decisive
+from partdistillation.training.loop import Run
 
 NAME = "supervised"
 AGNOSTIC = "supervised_agnostic"
@@ -38,22 +38,22 @@ PartNames = Mapping[str, tuple[str, ...]]
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/baselines/supervised`: the ground truth as parts, and the model that learned them."""
     folder = inputs.out / FOLDER / NAME
-    lesson = true_parts(inputs, folder, initial=recipe.encoder, config=recipe.supervised, name=NAME)
-    return distillation.learn_parts(lesson, inputs, recipe)
+    return distillation.learn_parts(true_parts(inputs, recipe, folder, recipe.supervised, NAME), inputs)
 
 
 def true_parts(
-    inputs: Inputs, folder: Path, *, initial: str, config: TrainingConfig, name: str
+    inputs: Inputs, recipe: Recipe, folder: Path, config: TrainingConfig, name: str
 ) -> distillation.Lesson:
-    """Write `folder/parts` and their names; the lesson starts from the network `initial`."""
+    """Write `folder/parts` and their names; the lesson starts from the run's encoder."""
     parts_dir = label(inputs, folder)
     names = part_names(read_parts(inputs.need("parts")))
     replace_file(folder / PART_NAMES, (json.dumps(names, indent=1, ensure_ascii=False) + "\n").encode())
-    return distillation.Lesson(
+    return replace(
+        distillation.lesson(inputs, recipe),
         name=name,
         parts=parts_dir,
         num_parts=max(map(len, names.values())),
-        initial=initial,
+        initial=recipe.encoder,
         model=folder / distillation.FOLDER,
         config=config,
     )
@@ -61,14 +61,11 @@ def true_parts(
 
 def run_agnostic(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/baselines/supervised_agnostic`: a proposal model that learned every true region."""
-    folder, objects_dir, config = (
-        inputs.out / FOLDER / AGNOSTIC,
-        inputs.out / objects.FOLDER,
-        recipe.supervised,
-    )
+    folder, objects_dir = inputs.out / FOLDER / AGNOSTIC, inputs.out / objects.FOLDER
+    config = recipe.supervised
     parts_dir = label(inputs, folder, regions=True)
     depends: dict[str, Json] = {
-        "settings": decisive(config),
+        "settings": config.fingerprint(),
         "encoder": [recipe.encoder, *map(contents_hash, resolve(recipe.encoder).files)],
         "objects": contents_hash(objects_dir),
         "parts": contents_hash(parts_dir),
@@ -85,23 +82,17 @@ def run_agnostic(inputs: Inputs, recipe: Recipe) -> Path:
 def label(inputs: Inputs, folder: Path, *, regions: bool = False) -> Path:
     """Write `folder/parts`: every object with its true parts; with `regions`, each region (wheel) its own."""
     objects_dir, parts_json = inputs.out / objects.FOLDER, inputs.need("parts")
-    return run_shards(
+    dataset = read_parts(parts_json)
+    return map_rows(
         folder / "parts",
+        source=objects_dir,
+        read=ObjectRow,
         row=PartRow,
-        shards=StageReader(objects_dir, ObjectRow).shards,
+        make=lambda: partial(part_row, dataset=dataset, names=part_names(dataset), regions=regions),
         settings={"regions": True} if regions else {},
-        upstream=[objects_dir, parts_json],
-        make_work=partial(_make_labeller, objects_dir, parts_json, regions),
+        upstream=[parts_json],
         label=f"{NAME}: parts",
     )
-
-
-def _make_labeller(
-    objects_dir: Path, parts_json: Path, regions: bool
-) -> Callable[[Shard[ImageRef]], list[PartRow]]:
-    reader, dataset = StageReader(objects_dir, ObjectRow), read_parts(parts_json)
-    names = part_names(dataset)
-    return lambda shard: [part_row(row, dataset, names, regions=regions) for row in reader.read(shard.name)]
 
 
 def part_names(dataset: CocoDataset) -> PartNames:
@@ -110,7 +101,7 @@ def part_names(dataset: CocoDataset) -> PartNames:
     for category in dataset.categories:
         own = category.name.removeprefix(f"{category.supercategory} ")
         names.setdefault(category.supercategory, set()).add(own)
-    return {category: tuple(sorted(found)) for category, found in sorted(names.items())}
+    return {category: tuple(sorted(parts)) for category, parts in sorted(names.items())}
 
 
 def part_row(row: ObjectRow, dataset: CocoDataset, names: PartNames, *, regions: bool = False) -> PartRow:
@@ -121,29 +112,29 @@ def part_row(row: ObjectRow, dataset: CocoDataset, names: PartNames, *, regions:
     Raises:
         InputError: what the ground truth says of this image can't be used.
     """
-    header = (row.image_id, row.file_name, row.width, row.height, row.status, row.reason)
-    if row.status == "rejected":
-        return PartRow(*header, ())
     image = dataset.find(ImageInput(row.image_id, row.file_name, Path(row.file_name)))
     truth = () if image is None else parts_of(dataset, image)
-    masks = np.stack([decode(one.rle, row.height, row.width) for one in row.objects])
-    tied = tie_parts(truth, [one.category for one in row.objects], masks)
-    found = (
+    masks = np.stack([decode(instance.rle, row.height, row.width) for instance in row.objects])
+    tied = tie_parts(truth, [instance.category for instance in row.objects], masks)
+    labelled = (
         _object_parts(
-            one, [part for part, its in zip(truth, tied, strict=True) if its == place], names, regions
+            instance,
+            [part for part, index in zip(truth, tied, strict=True) if index == place],
+            names,
+            regions,
         )
-        for place, one in enumerate(row.objects)
+        for place, instance in enumerate(row.objects)
     )
-    return PartRow(*header, tuple(found))
+    return row.to(PartRow, labelled)
 
 
 def _object_parts(
-    found: Object, truth: list[GroundTruthPart], names: PartNames, regions: bool
+    instance: Object, truth: list[GroundTruthPart], names: PartNames, regions: bool
 ) -> ObjectParts:
     parts = []
-    for number, name in enumerate(names.get(found.category, ())):
+    for number, name in enumerate(names.get(instance.category, ())):
         masks = [part.mask for part in truth if part.name == name]
         if masks and not regions:
             masks = [np.logical_or.reduce(masks)]
         parts += [Part(number, 1.0, 1.0, int(np.count_nonzero(mask)), encode(mask)) for mask in masks]
-    return ObjectParts(found.object_id, found.category, tuple(parts))
+    return ObjectParts(instance.object_id, instance.category, tuple(parts))

@@ -147,9 +147,9 @@ def contrastive(arguments: StageArguments) -> None:
 
 
 def _baseline(name: Baseline, arguments: StageArguments) -> None:
-    from partdistillation import baselines
+    from partdistillation.baselines.run import run_baseline
 
-    baselines.run(name, arguments.inputs, arguments.settings)
+    run_baseline(name, arguments.inputs, arguments.settings)
 
 
 _OBJECTS = ("images", "objects", "device", "workers")

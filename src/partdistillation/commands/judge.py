@@ -44,12 +44,13 @@ class EvaluateArguments(SettingsArguments):
 
 def evaluate(arguments: EvaluateArguments) -> None:
     """Compare predictions, or a model, with true parts: AR@k, mIoU, AP."""
-    from partdistillation import pipeline
+    from partdistillation.evaluation.of_model import evaluate_model
+    from partdistillation.evaluation.of_predictions import evaluate
 
     protocol, table = arguments.protocol, arguments.parts_table
     match arguments:
         case EvaluateArguments(predictions=Path() as predictions, model=None) if not _of_models(arguments):
-            pipeline.evaluate(predictions, arguments.parts, protocol=protocol, part_table=table)
+            evaluate(predictions, arguments.parts, protocol=protocol, part_table=table)
         case EvaluateArguments(predictions=None, model=Path() as model):
             inputs = Inputs(
                 out=arguments.out,
@@ -58,7 +59,7 @@ def evaluate(arguments: EvaluateArguments) -> None:
                 parts=arguments.parts,
                 device=arguments.device,
             )
-            pipeline.evaluate_model(
+            evaluate_model(
                 model,
                 inputs,
                 arguments.settings,

@@ -32,9 +32,10 @@ class ObjectsArguments(StageArguments):
 def objects(arguments: ObjectsArguments) -> None:
     """Stage 1: find, or collect, the object masks of every image."""
     from partdistillation import pipeline
+    from partdistillation.report.objects_found import show_objects
 
     pipeline.objects(arguments.inputs, arguments.settings)
-    pipeline.show_objects(arguments.inputs, arguments.show)
+    show_objects(arguments.inputs, arguments.show)
 
 
 def segments(arguments: StageArguments) -> None:

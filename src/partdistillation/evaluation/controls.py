@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from partdistillation.config import Inputs, RankingConfig, Recipe, SegmentsConfig
+from partdistillation.config import CollectingConfig, Inputs, RankingConfig, Recipe, SegmentsConfig
 from partdistillation.data.coco import CocoDataset, read_parts
 from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.class_map import ClassMap, Labelled, labelled_under
@@ -22,10 +22,9 @@ from partdistillation.evaluation.scores import Evaluation
 from partdistillation.functional.metrics import Protocol
 from partdistillation.inference import PartSegmenter, part_row
 from partdistillation.models.devices import choose_device
-from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import read_info
 from partdistillation.models.sources import resolve
-from partdistillation.runs.engine import run_shards
+from partdistillation.runs.engine import map_rows, mapped, run_shards
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.part_table import PartTable
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, SegmentRow
@@ -175,7 +174,7 @@ def _label_segments(validation: Validation, configs: Mapping[str, SegmentsConfig
             )
             for shard in StageReader(validation.objects_dir, ObjectRow).shards
         ],
-        settings={name: config.to_dict() for name, config in configs.items()} | {"encoder": encoder},
+        settings={name: config.fingerprint() for name, config in configs.items()} | {"encoder": encoder},
         upstream=[validation.objects_dir, *resolve(encoder).files],
         make_work=partial(_make_segmenter, validation, tuple(configs.values())),
         workers=inputs.workers,
@@ -197,8 +196,11 @@ def _make_segmenter(
 
     def label(row: ObjectRow) -> Iterator[SegmentRow]:
         for number, config in enumerate(configs):
-            labelled = segments.segment_row(row, images_dir, features[number], config)
-            yield replace(labelled, image_id=_id(number, row.image_id))
+            label = partial(
+                segments.segment_row, images_dir=images_dir, features=features[number], config=config
+            )
+            segmented = mapped(SegmentRow, label, row)
+            yield replace(segmented, image_id=_id(number, row.image_id))
 
     return lambda shard: [labelled for row in reader.read(shard.name) for labelled in label(row)]
 
@@ -216,10 +218,7 @@ def measure_proposals(validation: Validation, model: Path, folder: str = "propos
     }
     measured = []
     for place, (name, settings) in kinds.items():
-        make = partial(_proposer, model, settings, validation)
-        decisive = ranking.collecting_settings(settings)
-        stage = _label(validation, place, ProposalRow, model, decisive, make)
-        rows = read_rows(stage, ProposalRow)
+        rows = read_rows(_propose(validation, place, model, settings), ProposalRow)
         measured.append(validation.score(name, "result", map(evaluation.proposals, rows), named=False))
     return measured
 
@@ -249,14 +248,6 @@ def unknown_classes(validation: Validation, model: Path) -> tuple[str, ...]:
     return tuple(name for name in validation.true_classes() if names.get(name, name) not in info.class_names)
 
 
-def _proposer(
-    model: Path, config: RankingConfig, validation: Validation
-) -> Callable[[ObjectRow], ProposalRow]:
-    inputs = validation.inputs
-    network = PartMask2Former.from_pretrained(model).to(choose_device(inputs.device))
-    return partial(ranking.proposal_row, images_dir=inputs.need("images"), model=network, config=config)
-
-
 def measure_clustered(validation: Validation, model: Path, folder: str, name: str, kind: Kind) -> Measured:
     """A model's proposals, whichever model's, as the part classes of a clustering on these very images.
 
@@ -266,21 +257,23 @@ def measure_clustered(validation: Validation, model: Path, folder: str, name: st
     """
     inputs = replace(validation.inputs, out=validation.inputs.out / folder)
     config = validation.recipe.ranking
-    features = _label(
-        validation,
-        f"{folder}/{ranking.FEATURES}",
-        ProposalRow,
-        model,
-        ranking.collecting_settings(config),
-        partial(_proposer, model, config, validation),
-        inputs.workers,
-    )  # `ranking.collect`, under the names that the model has for the classes
+    # as `ranking.collect`, under the names that the model has for the classes
+    features = _propose(validation, f"{folder}/{ranking.FEATURES}", model, config, inputs.workers)
     proposed = (instance for row in read_rows(features, ProposalRow) for instance in row.objects)
     if not any(ranking.salient(instance.proposals, config) for instance in proposed):
         return validation.score(name, kind, map(evaluation.proposals, read_rows(features, ProposalRow)))
     ranking.find_part_classes(inputs, config)
     rows = read_rows(ranking.label(inputs, config), PartRow)
     return validation.score(name, kind, map(evaluation.labelled_parts, rows))
+
+
+def _propose(
+    validation: Validation, folder: str, model: Path, config: CollectingConfig, workers: int = 1
+) -> Path:
+    inputs = validation.inputs
+    make = partial(ranking.make_proposer, inputs.need("images"), model, config, inputs.device)
+    settings = config.part(CollectingConfig).fingerprint()
+    return _label(validation, folder, ProposalRow, model, settings, make, workers)
 
 
 def measure_parts(
@@ -303,7 +296,7 @@ def measure_parts(
 def _segmenter(model: Path, validation: Validation) -> Callable[[ObjectRow], PartRow]:
     inputs = validation.inputs
     segmenter = PartSegmenter.from_pretrained(model, device=inputs.device, part_table=validation.part_table)
-    return lambda row: part_row(segmenter, row, inputs.need("images"))
+    return partial(part_row, segmenter, images_dir=inputs.need("images"))
 
 
 def measure_whole_objects(validation: Validation) -> Measured:
@@ -323,20 +316,20 @@ def _label(
 ) -> Path:
     """Label the validation's objects with a model; in this process that is quicker than to start others."""
     names: Json = dict(validation.class_map)
-    return run_shards(
+    return map_rows(
         validation.inputs.out / folder,
+        source=validation.objects_dir,
+        read=ObjectRow,
         row=row,
-        shards=StageReader(validation.objects_dir, ObjectRow).shards,
+        make=partial(_make_labeller, validation.class_map, make),
         settings={**settings, **({"class_map": names} if names else {})},
-        upstream=[validation.objects_dir, model],
-        make_work=partial(_make_labeller, validation, make),
+        upstream=[model],
         workers=workers,
         label=f"validation: {folder.replace('_', ' ')}",
     )
 
 
 def _make_labeller(
-    validation: Validation, make: Callable[[], Callable[[ObjectRow], Labelled]]
-) -> Callable[[Shard[ImageRef]], list[Labelled]]:
-    reader, names, label = StageReader(validation.objects_dir, ObjectRow), validation.class_map, make()
-    return lambda shard: [labelled_under(names, label, row) for row in reader.read(shard.name)]
+    names: ClassMap, make: Callable[[], Callable[[ObjectRow], Labelled]]
+) -> Callable[[ObjectRow], Labelled]:
+    return partial(labelled_under, names, make())

@@ -9,6 +9,7 @@ import random
 import shutil
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -28,12 +29,11 @@ from partdistillation.experiments.ablation_grids import ABLATIONS, Ablation, Mea
 from partdistillation.experiments.ablation_tables import ablation_tables, collected
 from partdistillation.experiments.runs import Run, require_inputs
 from partdistillation.models.sources import resolve
-from partdistillation.runs.engine import run_shards
+from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import canonical_hash
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.run_folder import VALIDATION
-from partdistillation.runs.shards import ImageRef, Shard
-from partdistillation.runs.store import StageReader, contents_hash, read_rows
+from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import distillation, objects, proposals, ranking, segments
 
 FOLDER = "ablations"
@@ -145,18 +145,13 @@ def _chosen(variant: Variant, categories: Sequence[str], seed: int) -> frozenset
 
 def _of_classes(whole: Path, out: Path, chosen: Collection[str]) -> Path:
     """Write `out/objects`: those of another run's objects that are of these classes."""
-    reader = StageReader(whole / objects.FOLDER, ObjectRow)
-
-    def label(shard: Shard[ImageRef]) -> list[ObjectRow]:
-        return [_without_others(row, chosen) for row in reader.read(shard.name)]
-
-    return run_shards(
+    return map_rows(
         out / objects.FOLDER,
+        source=whole / objects.FOLDER,
+        read=ObjectRow,
         row=ObjectRow,
-        shards=reader.shards,
+        make=lambda: partial(_without_others, chosen=chosen),
         settings={"classes": sorted(chosen)},
-        upstream=[whole / objects.FOLDER],
-        make_work=lambda: label,
         label=f"objects of {len(chosen)} classes",
     )
 
@@ -164,7 +159,7 @@ def _of_classes(whole: Path, out: Path, chosen: Collection[str]) -> Path:
 def _without_others(row: ObjectRow, chosen: Collection[str]) -> ObjectRow:
     """Objects of the chosen classes, numbered anew; without any, the image is rejected."""
     kept = [instance for instance in row.objects if instance.category in chosen]
-    if row.status == "ok" and not kept:
+    if not kept:
         return replace(row, status="rejected", reason="no objects of the chosen classes", objects=())
     return replace(
         row, objects=tuple(replace(instance, object_id=place) for place, instance in enumerate(kept))

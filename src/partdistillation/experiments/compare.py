@@ -7,6 +7,7 @@ from pathlib import Path
 
 from partdistillation import baselines, pipeline
 from partdistillation.baselines import contrastive
+from partdistillation.baselines.run import train_baseline
 from partdistillation.config import Inputs, Recipe
 from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.comparison import Compared, ComparedRuns, Comparison
@@ -71,7 +72,7 @@ def _compared(inputs: Inputs, recipe: Recipe, chosen: Sequence[baselines.Name]) 
     validation = Validation(replace(inputs.held_out, out=inputs.out / VALIDATION), recipe)
     validation.prepare()  # first, as it finds out what can't be used
     pipeline.run(inputs, recipe)
-    models = {name: baselines.train(name, inputs, recipe) for name in chosen}
+    models = {name: train_baseline(name, inputs, recipe) for name in chosen}
     measured = [measure_whole_objects(validation), *measure_segments(validation)]
     measured += measure_proposals(validation, inputs.out / proposals.FOLDER)
     measured += _scored(validation, inputs.out / distillation.FOLDER, "parts", "part model", "result")

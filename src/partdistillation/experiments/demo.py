@@ -35,6 +35,7 @@ from partdistillation.report.examples import galleries, pictures
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.records import PartRow, ProposalRow
 from partdistillation.runs.run_folder import VALIDATION
+from partdistillation.runs.stage_log import seconds
 from partdistillation.runs.store import read_rows
 from partdistillation.stages import proposals
 
@@ -209,7 +210,7 @@ def _report(
     results: Sequence[Table],
 ) -> ReportData:
     """The run's report, with what was measured, and pictures of validation images."""
-    own = run_report.contents(inputs, recipe, seconds=pipeline.seconds(inputs.out))
+    own = run_report.contents(inputs, recipe, seconds=seconds(inputs.out))
     ways = {way.name: way for way in measured}
     part_model, best = ways["part model"], ways["supervised"]
     images_dir, folder = validation.inputs.need("images"), validation.inputs.out

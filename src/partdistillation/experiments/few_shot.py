@@ -1,8 +1,9 @@
 """Few-shot training: models, each taught the true parts of some of the images (supplement, section 2)."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from partdistillation import pipeline
@@ -15,12 +16,11 @@ from partdistillation.experiments import few_shot_tables
 from partdistillation.experiments.few_shot_tables import Learned, Point
 from partdistillation.experiments.runs import Run, require_inputs
 from partdistillation.experiments.starts import OWN, Start, starts
-from partdistillation.runs.engine import run_shards
+from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import canonical_hash
 from partdistillation.runs.records import PartRow
 from partdistillation.runs.run_folder import VALIDATION
-from partdistillation.runs.shards import ImageRef, Shard
-from partdistillation.runs.store import StageReader, contents_hash, read_rows
+from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import distillation, objects
 
 FOLDER = "few_shot"
@@ -99,9 +99,7 @@ def _prepare(run: Run, models: Sequence[str]) -> _Prepared:
             start.check()
     objects_dir = pipeline.objects(inputs, recipe)
     config = recipe.finetune
-    lesson = supervised.true_parts(
-        inputs, inputs.out / FOLDER / _LABELS, initial="", config=config, name=FOLDER
-    )
+    lesson = supervised.true_parts(inputs, recipe, inputs.out / FOLDER / _LABELS, config, FOLDER)
     shares = {
         percent: _subset(
             objects_dir, lesson.parts, inputs.out / FOLDER / _LABELS / str(percent), percent, config.seed
@@ -151,25 +149,22 @@ def _require_parts(inputs: Inputs, lesson: distillation.Lesson, shares: dict[int
 def _subset(objects_dir: Path, parts_dir: Path, out: Path, percent: int, seed: int) -> Path:
     """Write the true parts, those of images that aren't chosen left out."""
     kept = chosen(_labelled(parts_dir), percent, seed)
-    reader = StageReader(parts_dir, PartRow)
-
-    def without(row: PartRow) -> PartRow:
-        if row.image_id in kept:
-            return row
-        return replace(row, objects=tuple(replace(instance, parts=()) for instance in row.objects))
-
-    def label(shard: Shard[ImageRef]) -> list[PartRow]:
-        return [without(row) for row in reader.read(shard.name)]
-
-    return run_shards(
+    return map_rows(
         out,
+        source=parts_dir,
+        read=PartRow,
         row=PartRow,
-        shards=reader.shards,
+        make=lambda: partial(_without_others, kept),
         settings={"percent": percent, "seed": seed},
-        upstream=[objects_dir, parts_dir],
-        make_work=lambda: label,
+        upstream=[objects_dir],
         label=f"few-shot: {percent} % of the parts",
     )
+
+
+def _without_others(kept: Collection[str], row: PartRow) -> PartRow:
+    if row.image_id in kept:
+        return row
+    return row.to(PartRow, (replace(labelled, parts=()) for labelled in row.objects))
 
 
 # ---------------------------------------------------------------------- training and scores
@@ -203,7 +198,7 @@ def _points(prepared: _Prepared, start: Start) -> Iterator[Point]:
             model=inputs.out / FOLDER / start.name / str(percent) / distillation.FOLDER,
             config=recipe.finetune.for_percent(percent),
         )
-        model = distillation.learn_parts(lesson, inputs, recipe)
+        model = distillation.learn_parts(lesson, inputs)
         folder = f"{start.name}_{percent}"
         overlapping, _ = measure_proposals(prepared.validation, model, f"{folder}_proposals")
         yield Point(

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -25,17 +26,17 @@ from partdistillation.inference.segmenter import (
     part_row,
 )
 from partdistillation.models.sources import resolve
-from partdistillation.objects import ObjectSource, log_rejected
 from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.labelling import plain_list
 from partdistillation.objects.mask2former import Mask2FormerObjects
 from partdistillation.objects.masks import MaskedObjects
 from partdistillation.objects.segmented import SegmentedObjects
-from partdistillation.runs.engine import run_shards
+from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow, PartRow
-from partdistillation.runs.shards import ImageRef, Shard, make_shards
-from partdistillation.runs.store import StageReader, read_rows
+from partdistillation.runs.shards import make_shards
+from partdistillation.runs.store import read_rows
+from partdistillation.stages.objects import Plan, write
 
 OBJECTS = "objects"
 PREDICTIONS = "predictions"
@@ -81,9 +82,10 @@ def predict(
     dataset = read_instances(objects) if objects is not None and not objects.is_dir() else None
     inputs = dataset.inputs(images) if dataset is not None and images.is_dir() else _photographs(images)
     if objects is None:
-        _found_objects(segmenter, model, inputs, out)
+        plan = _found_objects(segmenter, model, inputs)
     else:
-        _given_objects(dataset, objects, inputs, out)
+        plan = _given_objects(dataset, objects, inputs)
+    write(out / OBJECTS, plan, make_shards(plan.images))
     _predictions(segmenter, model, images_dir, out)
     ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images}
     formats.write(list(_labels(out, ids, segmenter.part_name)), out, "coco")
@@ -101,7 +103,7 @@ def _photographs(images: Path) -> list[ImageInput]:
     return [ImageInput(images.name, images.name, images)]
 
 
-def _found_objects(segmenter: PartSegmenter, model: str | Path, inputs: list[ImageInput], out: Path) -> None:
+def _found_objects(segmenter: PartSegmenter, model: str | Path, inputs: list[ImageInput]) -> Plan:
     network, classes = segmenter.objects_network, segmenter.class_names
     find = SegmentedObjects(
         Mask2FormerObjects(network, MIN_OBJECT_SCORE),
@@ -116,60 +118,33 @@ def _found_objects(segmenter: PartSegmenter, model: str | Path, inputs: list[Ima
         "min_score": MIN_OBJECT_SCORE,
     }
     folder = objects_model_of(model)
-    _run_objects(find, inputs, settings, () if folder is None else (folder,), out)
+    return Plan(inputs, lambda: find, settings, () if folder is None else (folder,))
 
 
-def _given_objects(dataset: CocoDataset | None, objects: Path, inputs: list[ImageInput], out: Path) -> None:
+def _given_objects(dataset: CocoDataset | None, objects: Path, inputs: list[ImageInput]) -> Plan:
     if dataset is None:
-        find: ObjectSource = MaskedObjects(objects, _MAX_GIVEN_OBJECTS, 0.0)
-        _run_objects(find, inputs, {"masks": objects.name}, (), out)
-    else:
-        dataset.log_notes()
-        find = AnnotatedObjects(dataset, _MAX_GIVEN_OBJECTS, 0.0)
-        _run_objects(find, inputs, {}, (objects,), out)
-
-
-def _run_objects(
-    find: ObjectSource,
-    inputs: list[ImageInput],
-    settings: Mapping[str, Json],
-    upstream: tuple[Path, ...],
-    out: Path,
-) -> None:
-    def make_work() -> Callable[[Shard[ImageInput]], list[ObjectRow]]:
-        return lambda shard: list(find(shard.inputs))
-
-    run_shards(
-        out / OBJECTS,
-        row=ObjectRow,
-        shards=make_shards(inputs),
-        settings=settings,
-        upstream=upstream,
-        make_work=make_work,
-        label="objects",
-    )
-    log_rejected(read_rows(out / OBJECTS, ObjectRow))
+        masks = MaskedObjects(objects, _MAX_GIVEN_OBJECTS, 0.0)
+        return Plan(inputs, lambda: masks, {"masks": objects.name})
+    dataset.log_notes()
+    annotated = AnnotatedObjects(dataset, _MAX_GIVEN_OBJECTS, 0.0)
+    return Plan(inputs, lambda: annotated, {}, (objects,))
 
 
 def _predictions(segmenter: PartSegmenter, model: str | Path, images_dir: Path, out: Path) -> None:
-    reader = StageReader(out / OBJECTS, ObjectRow)
     source = resolve(str(model))
-
-    def make_work() -> Callable[[Shard[ImageRef]], list[PartRow]]:
-        return lambda shard: [part_row(segmenter, row, images_dir) for row in reader.read(shard.name)]
-
-    run_shards(
+    map_rows(
         out / PREDICTIONS,
+        source=out / OBJECTS,
+        read=ObjectRow,
         row=PartRow,
-        shards=reader.shards,
+        make=lambda: partial(part_row, segmenter, images_dir=images_dir),
         settings={
             "published_model": None if source.files else str(source.path),
             "min_ratio": MIN_RATIO,
             "min_score": MIN_SCORE,
             **({"part_table": edits} if (edits := segmenter.part_table.edits) else {}),
         },
-        upstream=[*source.files, out / OBJECTS],
-        make_work=make_work,
+        upstream=source.files,
         label="predictions",
     )
 

@@ -3,7 +3,7 @@
 import heapq
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import View, run_network, segment_parts
 from partdistillation.models.sources import resolve
-from partdistillation.objects.mask2former import find_instances, load_instance_model
+from partdistillation.objects.mask2former import Instance, find_instances, load_instance_model
 from partdistillation.runs.part_table import FILE, PartTable, read_part_table
 from partdistillation.runs.records import ObjectParts, ObjectRow, Part, PartRow
 from partdistillation.stages.distillation import OBJECTS_MODEL
@@ -151,15 +151,13 @@ class PartSegmenter:
         pixels, name = _pixels(image)
         if objects is None:
             objects = self._find(pixels, max_objects, min_object_score)
-        known = any(given.category in self._classes for given in objects)
+        known = any(mask.category in self._classes for mask in objects)
         view = run_network(self.network, pixels, self.network.info.image_size) if known else None
-        found = (
-            FoundObject(
-                given.category, given.score, given.mask, self._parts(view, given, min_ratio, min_score)
-            )
-            for given in objects
+        segmented = (
+            FoundObject(mask.category, mask.score, mask.mask, self._parts(view, mask, min_ratio, min_score))
+            for mask in objects
         )
-        return Result(pixels, tuple(found), name)
+        return Result(pixels, tuple(segmented), name)
 
     @cached_property
     def objects_network(self) -> PartMask2Former:
@@ -190,31 +188,31 @@ class PartSegmenter:
         instances = find_instances(
             self.objects_network, image, min_score=min_score, classes=frozenset(self.class_names)
         )
-        best = heapq.nlargest(max_objects, instances, key=lambda one: (one.score, np.count_nonzero(one.mask)))
+        best = heapq.nlargest(max_objects, instances, key=_score_and_area)
         return [ObjectMask(*instance) for instance in best]
 
     def _parts(
-        self, view: View | None, given: ObjectMask | FoundObject, min_ratio: float, min_score: float
+        self, view: View | None, mask: ObjectMask | FoundObject, min_ratio: float, min_score: float
     ) -> tuple[FoundPart, ...]:
-        if view is None or given.category not in self._classes:
-            self._say_unknown(given.category)
+        if view is None or mask.category not in self._classes:
+            self._say_unknown(mask.category)
             return ()
         parts = segment_parts(
             self.network,
             view,
-            given.mask,
-            self._classes[given.category],
+            mask.mask,
+            self._classes[mask.category],
             min_ratio=min_ratio,
             min_score=min_score,
         )
-        found = zip(parts.labels.tolist(), parts.scores.tolist(), parts.masks.numpy(), strict=True)
-        groups = self.part_table.grouped(given.category, found, lambda one: int(one[0]))
+        labelled = zip(parts.labels.tolist(), parts.scores.tolist(), parts.masks.numpy(), strict=True)
+        groups = self.part_table.grouped(mask.category, labelled, lambda part: int(part[0]))
         return tuple(
             FoundPart(
                 part,
-                self.part_name(given.category, part),
+                self.part_name(mask.category, part),
                 max(score for _, score, _ in group),
-                decoded(union([mask for _, _, mask in group])),
+                decoded(union([region for _, _, region in group])),
             )
             for part, group in groups
         )
@@ -244,20 +242,18 @@ def part_row(
 
     A part's `probability` is its score. Raises InputError where the image can't be read any more.
     """
-    header = (row.image_id, row.file_name, row.width, row.height, row.status)
-    if row.status == "rejected":
-        return PartRow(*header, row.reason, ())
-    given = [
-        ObjectMask(decode(one.rle, row.height, row.width), one.category, one.score) for one in row.objects
+    masks = [
+        ObjectMask(decode(instance.rle, row.height, row.width), instance.category, instance.score)
+        for instance in row.objects
     ]
-    result = segmenter(images_dir / row.file_name, given, min_ratio=min_ratio, min_score=min_score)
-    unknown = sorted({one.category for one in given} - set(segmenter.class_names))
+    result = segmenter(images_dir / row.file_name, masks, min_ratio=min_ratio, min_score=min_score)
+    unknown = sorted({mask.category for mask in masks} - set(segmenter.class_names))
     reasons = [row.reason, *(_unknown(category, segmenter.class_names) for category in unknown)]
-    objects = tuple(
-        ObjectParts(one.object_id, one.category, tuple(map(_record, found.parts)))
-        for one, found in zip(row.objects, result.objects, strict=True)
+    labelled = (
+        ObjectParts(instance.object_id, instance.category, tuple(map(_record, segmented.parts)))
+        for instance, segmented in zip(row.objects, result.objects, strict=True)
     )
-    return PartRow(*header, "; ".join(filter(None, reasons)), objects)
+    return replace(row.to(PartRow, labelled), reason="; ".join(filter(None, reasons)))
 
 
 def objects_model_of(part_model: str | Path) -> Path | None:
@@ -272,6 +268,10 @@ def _part_table_of(part_model: str | Path) -> PartTable:
     path = resolve(str(part_model)).path
     file = Path(path) / FILE
     return read_part_table(file) if isinstance(path, Path) and file.is_file() else PartTable()
+
+
+def _score_and_area(instance: Instance) -> tuple[float, int]:
+    return instance.score, int(np.count_nonzero(instance.mask))
 
 
 def _record(part: FoundPart) -> Part:

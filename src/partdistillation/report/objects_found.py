@@ -13,9 +13,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from partdistillation.config import Inputs
 from partdistillation.report.objects_sheet import objects_sheet
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.store import read_rows
+from partdistillation.stages.objects import FOLDER
 
 SHEET = "objects_sheet.png"
 MOST_CLASSES, MOST_REASONS = 10, 3
@@ -85,6 +87,18 @@ class ObjectCounts:
         ordered = sorted(self.scores)
         up_to = np.cumsum([self.scores[score] for score in ordered])
         return ordered[int(np.searchsorted(up_to, share * up_to[-1]))]
+
+
+def show_objects(inputs: Inputs, count: int = 0) -> None:
+    """Print what stage 1 has found, and draw `count` images as `out/objects_sheet.png`.
+
+    Raises:
+        StoreError: the stage isn't finished.
+    """
+    folder, sheet = inputs.out / FOLDER, inputs.out / SHEET
+    if show(folder).classes and count:
+        draw(folder, inputs.need("images"), count, sheet)
+        Console().print(f"Look at {sheet}", soft_wrap=True)
 
 
 def show(objects_dir: Path) -> ObjectCounts:

@@ -10,7 +10,8 @@ from partdistillation.pictures.curves import Curve
 from partdistillation.pictures.plots import save_plot
 from partdistillation.review.manual import KS, ReviewScores, score
 from partdistillation.review.manual_tables import CURVES, curve, labels, measured, review_tables
-from partdistillation.runs.part_table import FILE, from_verdicts, read_part_table, write_part_table
+from partdistillation.runs.majority import from_verdicts
+from partdistillation.runs.part_table import FILE, read_part_table, write_part_table
 from partdistillation.runs.verdicts import Verdict, read_verdicts, verdicts_file
 
 ALL = "all"

@@ -5,15 +5,16 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from partdistillation.errors import PartDistillationError
 from partdistillation.runs import profiling
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.profiling import Costs, span
 from partdistillation.runs.progress import progress
-from partdistillation.runs.records import R
-from partdistillation.runs.shards import In, Shard
-from partdistillation.runs.store import StageStore, encode_shard, open_stage
+from partdistillation.runs.records import R, Row
+from partdistillation.runs.shards import ImageRef, In, Shard
+from partdistillation.runs.store import StageReader, StageStore, encode_shard, open_stage
 from partdistillation.runs.workers import (
     TaskFailedError,
     WorkerDiedError,
@@ -21,6 +22,52 @@ from partdistillation.runs.workers import (
     map_on_processes,
     one_thread,
 )
+
+S = TypeVar("S", bound=Row)
+
+
+def map_rows(
+    out: Path,
+    *,
+    source: Path,
+    read: type[S],
+    row: type[R],
+    make: Callable[[], Callable[[S], R]],
+    settings: Mapping[str, Json],
+    upstream: Sequence[Path] = (),
+    workers: int = 0,
+    label: str,
+) -> Path:
+    """`run_shards` for a function from a row of the stage `source` to a row about the same image.
+
+    `make` is called once a process: it loads what the function needs. The function is asked about images that
+    can be used; a rejected one stays rejected, for the same reason. `source` is upstream by itself.
+
+    Raises:
+        As `run_shards`.
+    """
+    return run_shards(
+        out,
+        row=row,
+        shards=StageReader(source, read).shards,
+        settings=settings,
+        upstream=[source, *upstream],
+        make_work=partial(_make_mapper, source, read, row, make),
+        workers=workers,
+        label=label,
+    )
+
+
+def _make_mapper(
+    source: Path, read: type[S], row: type[R], make: Callable[[], Callable[[S], R]]
+) -> Callable[[Shard[ImageRef]], Iterable[R]]:
+    reader, function = StageReader(source, read), make()
+    return lambda shard: map(partial(mapped, row, function), reader.read(shard.name))
+
+
+def mapped(row: type[R], function: Callable[[S], R], source: S) -> R:
+    """What the function makes of a row; a rejected one stays rejected."""
+    return source.to(row, ()) if source.status == "rejected" else function(source)
 
 
 def run_shards(

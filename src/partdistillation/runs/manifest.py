@@ -151,13 +151,13 @@ def _journal_entries(journal: Path) -> Iterator[Entry]:
             return  # torn by a kill: this shard and later ones are redone
 
 
-def check_unchanged(folder: Path, found: Manifest, wanted: Manifest) -> None:
+def check_unchanged(folder: Path, before: Manifest, now: Manifest) -> None:
     """Refuse to mix rows of two origins in one folder.
 
     Raises:
         SettingsChanged: names each setting, upstream stage or shard that differs.
     """
-    changes = _changes(found, wanted)
+    changes = _changes(before, now)
     if changes:
         raise SettingsChanged(
             f"{folder} was started with other settings or inputs:\n  "
@@ -166,25 +166,25 @@ def check_unchanged(folder: Path, found: Manifest, wanted: Manifest) -> None:
         )
 
 
-def _changes(found: Manifest, wanted: Manifest) -> list[str]:
-    changes = differences(found.settings, wanted.settings)
-    if found.row != wanted.row:
-        changes.append(f"rows: were {found.row}, are now {wanted.row}")
-    elif found.columns != wanted.columns:
-        changes.append(f"rows: the columns of {found.row} have changed with the software's version")
-    for name in sorted(found.upstream.keys() | wanted.upstream.keys()):
-        if found.upstream.get(name) != wanted.upstream.get(name):
+def _changes(before: Manifest, now: Manifest) -> list[str]:
+    changes = differences(before.settings, now.settings)
+    if before.row != now.row:
+        changes.append(f"rows: were {before.row}, are now {now.row}")
+    elif before.columns != now.columns:
+        changes.append(f"rows: the columns of {before.row} have changed with the software's version")
+    for name in sorted(before.upstream.keys() | now.upstream.keys()):
+        if before.upstream.get(name) != now.upstream.get(name):
             changes.append(f"upstream {name}: its contents aren't those that this stage was started with")
     # A shard's fingerprint covers all of the above: only where they agree does it tell about the inputs.
-    return changes or _input_changes(found.shards, wanted.shards)
+    return changes or _input_changes(before.shards, now.shards)
 
 
-def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two nested groups of settings, a sentence each, by their dotted names."""
-    before, now = _flat(found), _flat(wanted)
+    flat_before, flat_now = _flat(before), _flat(now)
     changes = []
-    for key in sorted(before.keys() | now.keys()):
-        old, new = (json.dumps(side[key]) if key in side else "not set" for side in (before, now))
+    for key in sorted(flat_before.keys() | flat_now.keys()):
+        old, new = (json.dumps(side[key]) if key in side else "not set" for side in (flat_before, flat_now))
         if old != new:
             changes.append(f"{key}: was {old}, is now {new}")
     return changes
@@ -200,8 +200,8 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _input_changes(found: Sequence[Entry], wanted: Sequence[Entry]) -> list[str]:
-    old, new = ({entry.name: entry for entry in entries} for entries in (found, wanted))
+def _input_changes(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
+    old, new = ({entry.name: entry for entry in entries} for entries in (before, now))
     changes = []
     for name in sorted(old.keys() | new.keys()):
         if name not in new:

@@ -12,11 +12,10 @@ are one part: their masks' union, with the best score.
 
 import json
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +24,6 @@ from partdistillation.functional.masks import EncodedMask, decoded, encode, unio
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectParts, Part, PartRow
-from partdistillation.runs.verdicts import Verdict
 
 FILE = "part_table.json"
 """In a model's folder: the table of a model that was trained with one."""
@@ -125,25 +123,25 @@ class PartTable:
         decided = self.of(category)
         groups: list[tuple[int, list[T]]] = []
         places: dict[int, int] = {}
-        for one in parts:
-            part = decided.becomes(part_of(one))
+        for entry in parts:
+            part = decided.becomes(part_of(entry))
             if part is None:
                 continue
             if part in decided.joined and part in places:
-                groups[places[part]][1].append(one)
+                groups[places[part]][1].append(entry)
             else:
                 places[part] = len(groups)
-                groups.append((part, [one]))
+                groups.append((part, [entry]))
         return groups
 
     def applied(self, row: PartRow) -> PartRow:
         """An image's parts with rejected ones left out and joined ones as one."""
-        return replace(row, objects=tuple(self._of_object(found, row) for found in row.objects))
+        return replace(row, objects=tuple(self._of_object(labelled, row) for labelled in row.objects))
 
-    def _of_object(self, found: ObjectParts, row: PartRow) -> ObjectParts:
-        groups = self.grouped(found.category, found.parts, lambda one: one.part)
+    def _of_object(self, labelled: ObjectParts, row: PartRow) -> ObjectParts:
+        groups = self.grouped(labelled.category, labelled.parts, lambda part: part.part)
         parts = tuple(_one_part(part, group, row.height, row.width) for part, group in groups)
-        return replace(found, parts=parts)
+        return replace(labelled, parts=parts)
 
     def check(self, num_parts: int) -> None:
         """Refuse a table of other part classes than 0 to `num_parts` - 1.
@@ -174,24 +172,24 @@ class PartTable:
             category: ClassParts(
                 {
                     new: self.of(category).names[part]
-                    for part, new in its.items()
+                    for part, new in new_ids.items()
                     if part in self.of(category).names
                 }
             )
-            for category, its in ids.items()
+            for category, new_ids in ids.items()
         }
         return ids, PartTable({category: decided for category, decided in named.items() if decided.names})
 
     @property
     def edits(self) -> dict[str, Json]:
         """What changes parts, and not just their names, as plain values: part of a stage's fingerprint."""
-        found: dict[str, Json] = {}
+        edits: dict[str, Json] = {}
         for category, decided in sorted(self.classes.items()):
             changed = {str(part): decided.becomes(part) for part in sorted(decided.mentioned)}
-            its: dict[str, Json] = {part: new for part, new in changed.items() if str(new) != part}
-            if its:
-                found[category] = its
-        return found
+            moved: dict[str, Json] = {part: new for part, new in changed.items() if str(new) != part}
+            if moved:
+                edits[category] = moved
+        return edits
 
 
 def _left(decided: ClassParts, num_parts: int) -> list[int]:
@@ -201,11 +199,11 @@ def _left(decided: ClassParts, num_parts: int) -> list[int]:
 def _one_part(part: int, group: Sequence[Part], height: int, width: int) -> Part:
     if len(group) == 1:
         return replace(group[0], part=part)
-    mask = decoded(union([EncodedMask(one.rle, height, width) for one in group]))
+    mask = decoded(union([EncodedMask(member.rle, height, width) for member in group]))
     return Part(
         part=part,
-        probability=max(one.probability for one in group),
-        score=max(one.score for one in group),
+        probability=max(member.probability for member in group),
+        score=max(member.score for member in group),
         area=int(mask.sum()),
         rle=encode(mask),
     )
@@ -247,9 +245,9 @@ def read_part_table(path: Path) -> PartTable:
     classes = {}
     place = str(path)
     try:
-        for category, its in _classes(content).items():
+        for category, values in _classes(content).items():
             place = f"{path}, object class {category!r}"
-            classes[category] = _class_parts(its)
+            classes[category] = _class_parts(values)
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
     return PartTable(classes)
@@ -305,122 +303,3 @@ def _part_id(value: object) -> int:
     if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,8}", value):
         return int(value)
     raise InputError(f"expected a part id (0, 1, 2 ...), found {value!r}")
-
-
-# ---------------------------------------------------------------------- what reviewers agree on
-
-
-def from_verdicts(verdicts: Iterable[Verdict], run: str | None = None) -> PartTable:
-    """The decisions of the majority of a run's reviewers, of each part class and pair of part classes.
-
-    - A part class is rejected if more than half of those who judged it reject it.
-    - Two part classes are joined if more than half of those who judged both merge them, by themselves or
-      through others. Joined ones may lead to further ones; all are joined with the lowest part id.
-    - A part class is called what most call it, or those joined with it: whatever the case of letters, and the
-      first in the alphabet of names that are given as often.
-
-    So a tie between reviewers changes nothing. Who skipped a part class hasn't judged it, and what is only
-    called a duplicate isn't merged.
-
-    Args:
-        verdicts: one a reviewer and part class.
-        run: whose part classes, where the verdicts are about several runs.
-
-    Raises:
-        InputError: there are no verdicts on the run, or it isn't said which; or a part class is merged into
-            one that nobody has a verdict on.
-    """
-    its = _of_run(list(verdicts), run)
-    classes = {category: _agreed(category, its[category]) for category in sorted(its)}
-    return PartTable({category: decided for category, decided in classes.items() if decided.mentioned})
-
-
-def _of_run(verdicts: Sequence[Verdict], run: str | None) -> dict[str, list[Verdict]]:
-    """One run's verdicts, by object class."""
-    runs = sorted({one.run for one in verdicts})
-    if run is None and len(runs) == 1:
-        (run,) = runs
-    if run not in runs:
-        found = "no run" if run is None else repr(run)
-        raise InputError(
-            f"expected one of the runs with verdicts ({', '.join(runs) or 'there are none'}), found {found}"
-        )
-    classes: defaultdict[str, list[Verdict]] = defaultdict(list)
-    for one in verdicts:
-        if one.run == run:
-            classes[one.category].append(one)
-    return classes
-
-
-def _agreed(category: str, verdicts: Sequence[Verdict]) -> ClassParts:
-    _check_targets(category, verdicts)
-    answers = [one for one in verdicts if one.action != "skipped"]
-    reviewers: defaultdict[str, list[Verdict]] = defaultdict(list)
-    for one in answers:
-        reviewers[one.reviewer].append(one)
-    judged, refused = (
-        Counter(one.part for one in answers),
-        Counter(one.part for one in answers if one.action == "rejected"),
-    )
-    rejected = frozenset(part for part in judged if 2 * refused[part] > judged[part])
-    pairs = [pair for pair in _majority_pairs(list(reviewers.values())) if not rejected & {*pair}]
-    merged = _joined(pairs)
-    return ClassParts(_names(answers, merged, rejected), merged, rejected)
-
-
-def _check_targets(category: str, verdicts: Sequence[Verdict]) -> None:
-    known = {one.part for one in verdicts}
-    for one in verdicts:
-        if one.merged_into is not None and one.merged_into not in known:
-            raise InputError(
-                f"{one.reviewer!r} merged part {one.part} of {category!r} into part {one.merged_into}, which "
-                f"nobody has a verdict on (there are verdicts on {', '.join(map(str, sorted(known)))})"
-            )
-
-
-def _majority_pairs(reviewers: Sequence[Sequence[Verdict]]) -> list[tuple[int, int]]:
-    """The pairs of part classes that most of their reviewers merge."""
-    together: Counter[tuple[int, int]] = Counter()
-    asked: Counter[tuple[int, int]] = Counter()
-    for theirs in reviewers:
-        merges = [
-            (one.part, one.merged_into)
-            for one in theirs
-            if one.action == "judged" and one.merged_into is not None
-        ]
-        same = _joined(merges)
-        parts = sorted({one.part for one in theirs} | {part for pair in merges for part in pair})
-        for pair in combinations(parts, 2):
-            first, second = (same.get(part, part) for part in pair)
-            asked[pair] += 1
-            together[pair] += first == second
-    return [pair for pair, count in together.items() if 2 * count > asked[pair]]
-
-
-def _joined(pairs: Iterable[tuple[int, int]]) -> dict[int, int]:
-    """For each part of a pair, the lowest that pairs lead to from it; without the lowest ones themselves."""
-    groups: dict[int, set[int]] = {}
-    for one, other in pairs:
-        group = groups.get(one, {one}) | groups.get(other, {other})
-        groups |= dict.fromkeys(group, group)
-    return {part: min(group) for part, group in sorted(groups.items()) if part != min(group)}
-
-
-def _names(answers: Sequence[Verdict], merged: Mapping[int, int], rejected: frozenset[int]) -> dict[int, str]:
-    given: defaultdict[int, Counter[str]] = defaultdict(Counter)
-    for one in answers:
-        part = merged.get(one.part, one.part)
-        name = " ".join("".join(c if c.isprintable() else " " for c in one.name).split())
-        if is_name(name, part) and one.action == "judged" and part not in rejected:
-            given[part][name] += 1
-    return {part: _most_given(names) for part, names in sorted(given.items())}
-
-
-def _most_given(names: Counter[str]) -> str:
-    """The most frequent name, then its most frequent spelling."""
-    by_name: Counter[str] = Counter()
-    for spelling, count in names.items():
-        by_name[spelling.casefold()] += count
-    first = min(by_name, key=lambda name: (-by_name[name], name))
-    spellings = (spelling for spelling in names if spelling.casefold() == first)
-    return min(spellings, key=lambda spelling: (-names[spelling], spelling))

@@ -75,22 +75,22 @@ class Profile:
         self._thread.place = place = (*around, name)
         with self._lock:
             total = self.costs.setdefault(place, Cost())
-        one = Cost(calls=1)
+        entered = Cost(calls=1)
         _wait_for_gpu()
         self._look()
         with self._lock:
-            self._open.append(one)
+            self._open.append(entered)
         wall, cpu = time.perf_counter(), time.process_time()
         try:
             yield
         finally:
             _wait_for_gpu()
-            one.wall, one.cpu = time.perf_counter() - wall, time.process_time() - cpu
+            entered.wall, entered.cpu = time.perf_counter() - wall, time.process_time() - cpu
             self._look()
             self._thread.place = around
             with self._lock:
-                self._open[:] = [cost for cost in self._open if cost is not one]
-                total.add(one)
+                self._open[:] = [cost for cost in self._open if cost is not entered]
+                total.add(entered)
 
     def merge(self, costs: Mapping[Place, Cost]) -> None:
         """Add what another process has recorded."""

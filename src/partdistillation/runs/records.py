@@ -9,7 +9,7 @@ The Parquet columns follow from the dataclasses: a nested dataclass is a struct,
 the bytes of its little-endian float16 values (float16 columns are read by few tools); nothing is null.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
@@ -93,6 +93,11 @@ class Row:
     height: int
     status: Status
     reason: str
+
+    def to(self, row: "Callable[..., R]", objects: Iterable[object]) -> "R":
+        """The same image as a row of another stage, with what that has for each of its objects."""
+        header = (self.image_id, self.file_name, self.width, self.height, self.status, self.reason)
+        return row(*header, tuple(objects))
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,14 @@ def stage_in(folder: Path, names: Sequence[str]) -> Path:
     Raises:
         InputError: neither.
     """
-    found = find_stage(folder, names)
-    if found is None:
+    stage = find_stage(folder, names)
+    if stage is None:
         inside = f", or one with {' or '.join(names)} in it; found neither" if names else "; found none"
         raise InputError(
             f"{folder}: expected a stage's folder{inside}. "
             "Give the folder of a run (--out of `partdistill run`), or of `partdistill predict`"
         )
-    return found
+    return stage
 
 
 def find_stage(folder: Path, names: Sequence[str]) -> Path | None:
@@ -44,14 +44,14 @@ def images_of(run: Path, images: Path | None) -> Path:
         InputError: neither; or there is no such folder.
         ConfigError: the run's settings can't be read.
     """
-    found = images or remembered_images(run)
-    if found is None:
+    folder = images or remembered_images(run)
+    if folder is None:
         raise InputError(f"{run} doesn't say where its photographs are: give their folder as --images")
-    if not found.is_dir():
+    if not folder.is_dir():
         raise InputError(
-            f"expected a folder of photographs at {found}, found none: give its new place as --images"
+            f"expected a folder of photographs at {folder}, found none: give its new place as --images"
         )
-    return found
+    return folder
 
 
 def remembered_images(folder: Path) -> Path | None:

@@ -97,9 +97,9 @@ def _resumed(folder: Path, wanted: Manifest) -> Manifest:
             f"expected an empty folder or a stage's in {folder}, found {files[0]} and no manifest. "
             "Choose another --out, or delete the folder."
         )
-    found = manifests.load(folder)
-    manifests.check_unchanged(folder, found, wanted)
-    committed = {entry.name: entry for entry in found.shards}
+    before = manifests.load(folder)
+    manifests.check_unchanged(folder, before, wanted)
+    committed = {entry.name: entry for entry in before.shards}
     return replace(wanted, shards=tuple(_undamaged(folder, committed[e.name], e) for e in wanted.shards))
 
 
@@ -150,12 +150,12 @@ def encode_shard(shard: Shard[Input], rows: Iterable[R], row: type[R]) -> bytes:
 
 def _check_rows(shard: Shard[Input], rows: Sequence[Row], row: type[Row]) -> None:
     wanted = [item.image_id for item in shard.inputs]
-    found = [item.image_id for item in rows]
-    if found != wanted:
-        first = next(pair for pair in zip_longest(wanted, found) if pair[0] != pair[1])
+    written = [item.image_id for item in rows]
+    if written != wanted:
+        first = next(pair for pair in zip_longest(wanted, written) if pair[0] != pair[1])
         raise StoreError(
             f"shard {shard.name}: expected one row for each of its {len(wanted)} inputs, in their order, "
-            f"found {len(found)} rows, and {first[1]!r} where {first[0]!r} belongs. "
+            f"found {len(written)} rows, and {first[1]!r} where {first[0]!r} belongs. "
             "An input that can't be used is a row too, with status rejected."
         )
     for item in rows:
@@ -268,8 +268,8 @@ def verify(stage_dir: Path) -> list[str]:
     Raises:
         StoreError: there is no manifest, or it is damaged.
     """
-    found = (_problem(stage_dir, entry) for entry in manifests.load(stage_dir).shards)
-    return [problem for problem in found if problem]
+    problems = (_problem(stage_dir, entry) for entry in manifests.load(stage_dir).shards)
+    return [problem for problem in problems if problem]
 
 
 def _problem(folder: Path, entry: Entry) -> str | None:

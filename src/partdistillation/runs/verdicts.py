@@ -57,13 +57,13 @@ def verdicts_file(path: Path) -> Path:
     Raises:
         InputError: there are none.
     """
-    found = path / FILE if path.is_dir() else path
-    if not found.is_file():
+    file = path / FILE if path.is_dir() else path
+    if not file.is_file():
         raise InputError(
             f"{path}: expected verdicts, or a run's folder with {FILE} in it; found neither. "
             "`partdistill review` collects verdicts"
         )
-    return found
+    return file
 
 
 def read_verdicts(path: Path) -> list[Verdict]:
@@ -100,8 +100,8 @@ def read_verdicts(path: Path) -> list[Verdict]:
 def _parse(line: str) -> Verdict:
     values = json.loads(line)
     if not isinstance(values, dict) or set(values) != set(Verdict._fields):
-        found = sorted(values) if isinstance(values, dict) else type(values).__name__
-        raise ValueError(f"expected a JSON object with {', '.join(Verdict._fields)}, found {found}")
+        keys = sorted(values) if isinstance(values, dict) else type(values).__name__
+        raise ValueError(f"expected a JSON object with {', '.join(Verdict._fields)}, found {keys}")
     for name, value in values.items():
         expected, fits = _FORMS[name]
         if not fits(value):

@@ -14,12 +14,14 @@ from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.sources import resolve
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow, PartRow
+from partdistillation.runs.stage_log import Stage
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import objects, proposals, ranking
-from partdistillation.training.loop import Run, decisive, is_finished, processes, train
+from partdistillation.training.loop import Run, is_finished, processes, train
 from partdistillation.training.objective import SetPrediction
 
 FOLDER = "part_model"
+STAGE = Stage("distillation", folders=(FOLDER,), sections=("distillation",))
 OBJECTS_MODEL = "objects_model"
 """In the part model's folder: the instance segmentation model, for images whose objects aren't given."""
 
@@ -39,22 +41,49 @@ class Lesson:
     model: Path
     """Folder of the finished part model; its losses and checkpoints go beside it."""
     config: TrainingConfig
+    exact_rows: bool
+    """How rows of classes are updated that a step doesn't see (`distillation.exact_rows`)."""
+    objects_model: str
+    """The instance segmentation model that is put into the folder; named as `initial` is."""
+
+    def depends_on(self, objects_dir: Path) -> dict[str, Json]:
+        """All of it that decides the model, files by their contents."""
+        return {
+            "settings": self.config.fingerprint(),
+            "exact_rows": self.exact_rows,
+            "num_parts": self.num_parts,
+            "objects": contents_hash(objects_dir),
+            "parts": contents_hash(self.parts),
+            "initial": _contents(self.initial),
+            "objects_model": _contents(self.objects_model),
+        }
+
+
+def _contents(model: str) -> Json:
+    """Of a published model its name."""
+    return list(map(contents_hash, resolve(model).files)) or model
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/part_model`: the proposal network with K part classes an object class."""
-    lesson = Lesson(
+    return learn_parts(lesson(inputs, recipe), inputs)
+
+
+def lesson(inputs: Inputs, recipe: Recipe) -> Lesson:
+    """Stage 5's own."""
+    return Lesson(
         name="distillation",
         parts=inputs.out / ranking.PARTS,
         num_parts=recipe.ranking.num_parts,
         initial=str(inputs.out / proposals.FOLDER),
         model=inputs.out / FOLDER,
         config=recipe.distillation,
+        exact_rows=recipe.distillation.exact_rows,
+        objects_model=recipe.encoder,
     )
-    return learn_parts(lesson, inputs, recipe)
 
 
-def learn_parts(lesson: Lesson, inputs: Inputs, recipe: Recipe) -> Path:
+def learn_parts(lesson: Lesson, inputs: Inputs) -> Path:
     """Train a part model on labelled parts; return its folder.
 
     Raises:
@@ -63,7 +92,7 @@ def learn_parts(lesson: Lesson, inputs: Inputs, recipe: Recipe) -> Path:
     """
     config, device = lesson.config, choose_device(inputs.device)
     objects_dir = inputs.out / objects.FOLDER
-    training = Run(lesson.model.parent, lesson.name, lesson.model, _depends(lesson, objects_dir))
+    training = Run(lesson.model.parent, lesson.name, lesson.model, lesson.depends_on(objects_dir))
     if is_finished(training):
         return training.model_dir
     parts = part_ids(lesson.parts)
@@ -85,9 +114,9 @@ def learn_parts(lesson: Lesson, inputs: Inputs, recipe: Recipe) -> Path:
             SetPrediction(model, config, device),
             config,
             training,
-            save=lambda path: _save(model, path, lesson, recipe),
+            save=lambda path: _save(model, path, lesson),
             device=device,
-            exact_rows=recipe.distillation.exact_rows,
+            exact_rows=lesson.exact_rows,
         )
 
 
@@ -97,17 +126,17 @@ def part_ids(parts_dir: Path) -> dict[str, frozenset[int]]:
     Raises:
         InputError: no object has a part.
     """
-    found: defaultdict[str, set[int]] = defaultdict(set)
+    ids: defaultdict[str, set[int]] = defaultdict(set)
     for row in read_rows(parts_dir, PartRow):
-        for one in row.objects:
-            for part in one.parts:
-                found[one.category].add(part.part)
-    if not found:
+        for labelled in row.objects:
+            for part in labelled.parts:
+                ids[labelled.category].add(part.part)
+    if not ids:
         raise InputError(
             f"expected objects with parts in {parts_dir}, found none: lower ranking.label_min_score and "
             "ranking.label_min_ratio, or train the proposal model for longer"
         )
-    return {name: frozenset(found[name]) for name in sorted(found)}
+    return {name: frozenset(ids[name]) for name in sorted(ids)}
 
 
 def part_images(
@@ -120,33 +149,25 @@ def part_images(
     index = {name: place for place, name in enumerate(names or ())}
     images = []
     rows = zip(read_rows(objects_dir, ObjectRow), read_rows(parts_dir, PartRow), strict=True)
-    for row, ranked in rows:
+    for row, part_row in rows:
         masks = tuple(
-            LabelledMask(part.rle, part.part, index[its.category]) if names else LabelledMask(part.rle, 0)
-            for found, its in zip(row.objects, ranked.objects, strict=True)
-            if found.area >= config.min_object_area * row.height * row.width
-            for part in its.parts
-            if part.area >= config.min_mask_area * found.area
+            LabelledMask(part.rle, part.part, index[labelled.category])
+            if names
+            else LabelledMask(part.rle, 0)
+            for instance, labelled in zip(row.objects, part_row.objects, strict=True)
+            if instance.area >= config.min_object_area * row.height * row.width
+            for part in labelled.parts
+            if part.area >= config.min_mask_area * instance.area
         )
         if masks:
             images.append(LabelledImage(row.file_name, row.height, row.width, masks))
     return images
 
 
-def _depends(lesson: Lesson, objects_dir: Path) -> dict[str, Json]:
-    return {
-        "settings": decisive(lesson.config),
-        "num_parts": lesson.num_parts,
-        "objects": contents_hash(objects_dir),
-        "parts": contents_hash(lesson.parts),
-        "initial": list(map(contents_hash, resolve(lesson.initial).files)) or lesson.initial,
-    }
-
-
-def _save(model: PartMask2Former, path: Path, lesson: Lesson, recipe: Recipe) -> None:
+def _save(model: PartMask2Former, path: Path, lesson: Lesson) -> None:
     """The part model and, so that its folder is all that is needed, the model that finds the objects."""
     model.save_pretrained(path, metadata={"stage": lesson.name, "steps": lesson.config.steps})
-    source = resolve(recipe.encoder).path
+    source = resolve(lesson.objects_model).path
     if isinstance(source, Path):
         shutil.copytree(source, path / OBJECTS_MODEL, copy_function=shutil.copyfile)
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from partdistillation.classes.class_list import ClassList, read_class_list
-from partdistillation.config import Device, Inputs, ObjectsConfig, Recipe
+from partdistillation.config import Device, Inputs, KeptObjectsConfig, ObjectsConfig, Recipe
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput
@@ -21,9 +21,11 @@ from partdistillation.runs.engine import run_shards
 from partdistillation.runs.manifest import Json, canonical_hash
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.shards import Shard, make_shards
+from partdistillation.runs.stage_log import Stage
 from partdistillation.runs.store import read_rows
 
 FOLDER = "objects"
+STAGE = Stage("objects", folders=(FOLDER,), sections=("objects",), reads=("objects",))
 
 _log = logging.getLogger(__name__)
 
@@ -33,31 +35,29 @@ class Plan(NamedTuple):
 
     images: Sequence[ImageInput]
     make: Callable[[], ObjectSource]
+    settings: Mapping[str, Json]
     upstream: Sequence[Path] = ()
-    settings: Mapping[str, Json] = {}
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/objects`: a row an image, with at most `max_objects` objects (and as many people)."""
     images_dir = inputs.need("images")
     plan = _plan(inputs, images_dir, recipe)
-    config = recipe.objects
-    by_class = all(image.category for image in plan.images)
-    folder = run_shards(
-        inputs.out / FOLDER,
+    by = _category if all(image.category for image in plan.images) else None
+    shards = make_shards(plan.images, size=_shard_size(len(plan.images)), by=by)
+    return write(inputs.out / FOLDER, plan, shards, inputs.workers)
+
+
+def write(folder: Path, plan: Plan, shards: Sequence[Shard[ImageInput]], workers: int = 0) -> Path:
+    """Write the rows of a plan's images, and say in the log how many can't be used."""
+    run_shards(
+        folder,
         row=ObjectRow,
-        shards=make_shards(
-            plan.images, size=_shard_size(len(plan.images)), by=_category if by_class else None
-        ),
-        settings={
-            "source": config.source,
-            "max_objects": config.max_objects,
-            "min_area": config.min_area,
-            **plan.settings,
-        },
+        shards=shards,
+        settings=plan.settings,
         upstream=plan.upstream,
         make_work=partial(_make_work, plan.make),
-        workers=inputs.workers,
+        workers=workers,
         label="objects",
     )
     log_rejected(read_rows(folder, ObjectRow))
@@ -85,7 +85,8 @@ def _annotations(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Pla
         )
     dataset = read_instances(path)
     dataset.log_notes()
-    return Plan(dataset.inputs(images_dir), partial(_annotated, dataset, config), [path])
+    make = partial(_annotated, dataset, config)
+    return Plan(dataset.inputs(images_dir), make, _kept(config), [path])
 
 
 def _masks(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
@@ -96,37 +97,42 @@ def _masks(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
     return Plan(
         scan(images_dir).images,
         partial(MaskedObjects, folder, config.max_objects, config.min_area, classes),
-        settings={} if classes is None else {"classes": _fingerprint(classes)},
+        _kept(config) if classes is None else {**_kept(config), "classes": _fingerprint(classes)},
     )
 
 
 def _other_run(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
-    given = inputs.need("objects")
-    folder = given / FOLDER if (given / FOLDER).is_dir() else given
+    run_folder = inputs.need("objects")
+    folder = run_folder / FOLDER if (run_folder / FOLDER).is_dir() else run_folder
     if folder.resolve() == (inputs.out / FOLDER).resolve():
-        raise ConfigError(f"--objects: expected another run than the one that --out names, found {given}")
+        raise ConfigError(
+            f"--objects: expected another run than the one that --out names, found {run_folder}"
+        )
     copied = CopiedObjects.of(folder, max_objects=config.max_objects, min_area=config.min_area)
-    return Plan(scan(images_dir).images, partial(_same, copied), [folder])
+    return Plan(scan(images_dir).images, partial(_same, copied), _kept(config), [folder])
+
+
+def _kept(config: ObjectsConfig) -> dict[str, Json]:
+    """What decides the rows where the objects are there already."""
+    return config.part(KeptObjectsConfig).fingerprint()
 
 
 def _model(inputs: Inputs, images_dir: Path, recipe: Recipe) -> Plan:
     from partdistillation.objects.models import fingerprints, model_names
 
-    config, found = recipe.objects, scan(images_dir)
+    config, photographs = recipe.objects, scan(images_dir)
     classes = None if config.classes is None else read_class_list(config.classes)
     if classes is not None:
-        _say_unlisted(found.categories, classes)
+        _say_unlisted(photographs.categories, classes)
     elif config.source != "mask2former":
-        classes = open_vocabulary(found.categories)
+        classes = open_vocabulary(photographs.categories)
     settings: dict[str, Json] = {
+        **config.fingerprint(),
         "classes": None if classes is None else _fingerprint(classes),
         "models": fingerprints(model_names(config, recipe.encoder)),
-        "min_score": config.min_score,
-        "people": config.people,
-        "keep_any_class": config.keep_any_class,
     }
     make = partial(_segmented, config, recipe.encoder, classes, inputs.device)
-    return Plan(found.images, make, settings=settings)
+    return Plan(photographs.images, make, settings)
 
 
 def _say_unlisted(folders: Sequence[str], classes: ClassList) -> None:

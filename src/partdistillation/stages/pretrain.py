@@ -13,11 +13,10 @@ from typing import Literal
 import torch
 from transformers import Mask2FormerConfig
 
-from partdistillation.config import Inputs, ObjectsConfig, PretrainConfig, Recipe, WarmupConfig
+from partdistillation.config import BackboneConfig, Inputs, ObjectsConfig, PretrainConfig, Recipe
 from partdistillation.data.coco import read_instances
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
 from partdistillation.errors import ConfigError
-from partdistillation.evaluation import instances
 from partdistillation.models.backbones import SMALL, backbone_config, load_backbone
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
@@ -25,13 +24,15 @@ from partdistillation.models.pretrained import ModelInfo
 from partdistillation.models.sources import resolve
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow
+from partdistillation.runs.stage_log import Stage
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import objects, warmup
-from partdistillation.training.loop import Run, decisive, is_finished, train
+from partdistillation.training.loop import Run, is_finished, train
 from partdistillation.training.objective import SetPrediction
 from partdistillation.training.parallel import processes, rank, wait_for_all
 
 FOLDER = "pretrained_model"
+STAGE = Stage("pretrain", folders=(FOLDER,), sections=("pretrain",))
 DATA = "pretrain_data"
 """What is learned: a folder of objects as stage 1's, but with all of an image's."""
 MOST_OBJECTS = 1000
@@ -39,8 +40,6 @@ MOST_OBJECTS = 1000
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/pretrain_data`, if it isn't there, and `out/pretrained_model`.
-
-    With `--val-images` and `--val-objects`, the mask AP on these is printed, and left in `out/mask_ap.md`.
 
     Raises:
         InputError: no object is large enough to be learned, or the held-out data can't be used.
@@ -52,21 +51,10 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         inputs.need("val_images")
         read_instances(inputs.need("val_objects"))
     with processes(device):
-        measures = rank() == 0
-        if measures:
+        if rank() == 0:
             read_objects(inputs)
         wait_for_all()
-        model_dir = _learn_objects(inputs, recipe.pretrain, device)
-    if measures and inputs.val_images is not None and inputs.val_objects is not None:
-        instances.evaluate(
-            model_dir,
-            inputs.val_images,
-            inputs.val_objects,
-            out=inputs.out,
-            device=inputs.device,
-            again=False,
-        )
-    return model_dir
+        return _learn_objects(inputs, recipe.pretrain, device)
 
 
 def read_objects(inputs: Inputs) -> Path:
@@ -83,14 +71,16 @@ def _learn_objects(inputs: Inputs, config: PretrainConfig, device: torch.device)
     objects_dir, root = inputs.out / DATA / objects.FOLDER, inputs.need("images")
     names, images = object_images(objects_dir, config)
     config = config.for_images(len(images))
-    depends = _depends(objects_dir, config)
-    training = Run(inputs.out, "pretrain", inputs.out / FOLDER, depends)
+    contents = _contents(objects_dir, config)
+    training = Run(
+        inputs.out, "pretrain", inputs.out / FOLDER, {"settings": config.fingerprint(), **contents}
+    )
     if is_finished(training):
         return training.model_dir
     samples = LabelledImages(root, images, config)
     model = new_model(config, names)
     if config.warmup.steps:
-        _warm_up(model, inputs, objects_dir, config, depends, device)
+        _warm_up(model, inputs, objects_dir, config, contents, device)
     model.set_frozen(config.freeze)
     model.to(device)
     return train(
@@ -107,14 +97,14 @@ def _learn_objects(inputs: Inputs, config: PretrainConfig, device: torch.device)
 def object_images(objects_dir: Path, config: PretrainConfig) -> tuple[tuple[str, ...], list[LabelledImage]]:
     """The classes that occur, by name, and the training set: every object that is large enough."""
     rows = [row for row in read_rows(objects_dir, ObjectRow) if row.status == "ok"]
-    names = tuple(sorted({found.category for row in rows for found in row.objects}))
+    names = tuple(sorted({instance.category for row in rows for instance in row.objects}))
     index = {name: place for place, name in enumerate(names)}
     images = []
     for row in rows:
         masks = tuple(
-            LabelledMask(found.rle, index[found.category])
-            for found in row.objects
-            if found.area >= config.min_object_area * row.height * row.width
+            LabelledMask(instance.rle, index[instance.category])
+            for instance in row.objects
+            if instance.area >= config.min_object_area * row.height * row.width
         )
         if masks:
             images.append(LabelledImage(row.file_name, row.height, row.width, masks))
@@ -146,28 +136,19 @@ def new_model(config: PretrainConfig, names: Sequence[str]) -> PartMask2Former:
     return model
 
 
-def _depends(objects_dir: Path, config: PretrainConfig) -> dict[str, Json]:
-    settings = decisive(replace(config, warmup=_without_path(config.warmup)))
-    del settings["epochs"]  # the steps, which follow from them, count
-    depends: dict[str, Json] = {
-        "settings": settings,
-        "objects": contents_hash(objects_dir),
-    }
+def _contents(objects_dir: Path, config: PretrainConfig) -> dict[str, Json]:
+    """Hashes of what is learned from."""
+    contents: dict[str, Json] = {"objects": contents_hash(objects_dir)}
     if config.backbone != SMALL and (files := resolve(config.backbone).files):
-        depends["backbone_files"] = list(map(contents_hash, files))
+        contents["backbone_files"] = list(map(contents_hash, files))
     if config.warmup.objects:
         relabelled = Path(config.warmup.objects)
         if not relabelled.is_file():
             raise ConfigError(
                 f"pretrain.warmup.objects: expected a COCO .json file, found none at {relabelled}"
             )
-        depends["warmup_objects"] = contents_hash(relabelled)
-    return depends
-
-
-def _without_path(config: WarmupConfig) -> WarmupConfig:
-    """The contents of the file count, not where it lies."""
-    return replace(config, objects="")
+        contents["warmup_objects"] = contents_hash(relabelled)
+    return contents
 
 
 def _warm_up(
@@ -175,15 +156,16 @@ def _warm_up(
     inputs: Inputs,
     objects_dir: Path,
     config: PretrainConfig,
-    depends: Mapping[str, Json],
+    contents: Mapping[str, Json],
     device: torch.device,
 ) -> None:
     """The encoder's own training, in place. It depends on less than the whole: not on the masks' settings."""
     root, encoder = inputs.need("images"), model.model.pixel_level_module.encoder
-    own: dict[str, Json] = {
-        "settings": decisive(_without_path(config.warmup)),
-        "backbone": config.backbone,
+    depends: dict[str, Json] = {
+        "settings": config.warmup.fingerprint(),
+        "backbone": config.part(BackboneConfig).fingerprint(),
         "model_seed": config.seed,
+        **contents,
     }
     warmup.run(
         encoder,
@@ -191,7 +173,7 @@ def _warm_up(
         root,
         warmup.object_crops(objects_dir, root, config.warmup),
         config.warmup,
-        Run(inputs.out, warmup.NAME, inputs.out / warmup.FOLDER, {**depends, **own}),
+        Run(inputs.out, warmup.NAME, inputs.out / warmup.FOLDER, depends),
         device=device,
         data_workers=config.data_workers,
     )

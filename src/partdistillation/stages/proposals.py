@@ -11,12 +11,14 @@ from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.sources import resolve
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow, SegmentRow
+from partdistillation.runs.stage_log import Stage
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import objects, segments
-from partdistillation.training.loop import Run, decisive, is_finished, processes, train
+from partdistillation.training.loop import Run, is_finished, processes, train
 from partdistillation.training.objective import SetPrediction
 
 FOLDER = "proposal_model"
+STAGE = Stage("proposals", folders=(FOLDER,), sections=("proposals", "encoder"))
 CLASS = "part"
 
 
@@ -25,7 +27,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     config = recipe.proposals
     objects_dir, segments_dir = inputs.out / objects.FOLDER, inputs.out / segments.FOLDER
     depends: dict[str, Json] = {
-        "settings": decisive(config),
+        "settings": config.fingerprint(),
         "encoder": [recipe.encoder, *map(contents_hash, resolve(recipe.encoder).files)],
         "objects": contents_hash(objects_dir),
         "segments": contents_hash(segments_dir),
@@ -83,10 +85,10 @@ def segment_images(objects_dir: Path, segments_dir: Path, config: ProposalsConfi
     for row, segmented in rows:
         masks = tuple(
             LabelledMask(segment.rle, label=0)
-            for found, its in zip(row.objects, segmented.objects, strict=True)
-            if found.area >= config.min_object_area * row.height * row.width
-            for segment in its.segments
-            if segment.area >= config.min_mask_area * found.area
+            for instance, grouped in zip(row.objects, segmented.objects, strict=True)
+            if instance.area >= config.min_object_area * row.height * row.width
+            for segment in grouped.segments
+            if segment.area >= config.min_mask_area * instance.area
         )
         if masks:
             images.append(LabelledImage(row.file_name, row.height, row.width, masks))

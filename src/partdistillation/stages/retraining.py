@@ -1,6 +1,6 @@
 """Stage 5 once more, on the parts as people have them: without rejected ones, joined ones as one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,12 +8,11 @@ from pathlib import Path
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import InputError
 from partdistillation.models.devices import choose_device
-from partdistillation.runs.engine import run_shards
+from partdistillation.runs.engine import map_rows
 from partdistillation.runs.part_table import FILE, PartTable, write_part_table
 from partdistillation.runs.records import PartRow
-from partdistillation.runs.shards import ImageRef, Shard
-from partdistillation.runs.store import StageReader, read_rows
-from partdistillation.stages import distillation, proposals, ranking
+from partdistillation.runs.store import read_rows
+from partdistillation.stages import distillation, ranking
 from partdistillation.training.parallel import processes, rank, wait_for_all
 
 FOLDER = "retrained"
@@ -43,15 +42,14 @@ def run(inputs: Inputs, recipe: Recipe, table: PartTable) -> Path:
         if rank() == 0:
             relabel(inputs.out / ranking.PARTS, folder / ranking.PARTS, table, ids)
         wait_for_all()
-        lesson = distillation.Lesson(
+        lesson = replace(
+            distillation.lesson(inputs, recipe),
             name=FOLDER,
             parts=folder / ranking.PARTS,
             num_parts=_num_parts(folder / ranking.PARTS),
-            initial=str(inputs.out / proposals.FOLDER),
             model=folder / distillation.FOLDER,
-            config=recipe.distillation,
         )
-        model = distillation.learn_parts(lesson, inputs, recipe)
+        model = distillation.learn_parts(lesson, inputs)
         if rank() == 0:
             write_part_table(model / FILE, names)
         wait_for_all()
@@ -60,36 +58,30 @@ def run(inputs: Inputs, recipe: Recipe, table: PartTable) -> Path:
 
 def relabel(parts_dir: Path, out: Path, table: PartTable, ids: Mapping[str, Mapping[int, int]]) -> Path:
     """Write the parts as the table has them, with new part ids by object class."""
-    return run_shards(
+    return map_rows(
         out,
+        source=parts_dir,
+        read=PartRow,
         row=PartRow,
-        shards=StageReader(parts_dir, PartRow).shards,
+        make=lambda: partial(_renumbered, table=table, ids=ids),
         settings={"part_table": table.edits},
-        upstream=[parts_dir],
-        make_work=partial(_make_relabeller, parts_dir, table, ids),
         label=f"{FOLDER}: parts",
     )
 
 
-def _make_relabeller(
-    parts_dir: Path, table: PartTable, ids: Mapping[str, Mapping[int, int]]
-) -> Callable[[Shard[ImageRef]], list[PartRow]]:
-    reader = StageReader(parts_dir, PartRow)
-    return lambda shard: [_renumbered(table.applied(row), ids) for row in reader.read(shard.name)]
-
-
-def _renumbered(row: PartRow, ids: Mapping[str, Mapping[int, int]]) -> PartRow:
+def _renumbered(row: PartRow, table: PartTable, ids: Mapping[str, Mapping[int, int]]) -> PartRow:
     objects = []
-    for found in row.objects:
-        new = ids.get(found.category)
-        parts = found.parts if new is None else (replace(one, part=new[one.part]) for one in found.parts)
-        objects.append(replace(found, parts=tuple(parts)))
-    return replace(row, objects=tuple(objects))
+    for labelled in table.applied(row).objects:
+        new = ids.get(labelled.category)
+        parts = (part if new is None else replace(part, part=new[part.part]) for part in labelled.parts)
+        objects.append(replace(labelled, parts=tuple(parts)))
+    return row.to(PartRow, objects)
 
 
 def _num_parts(parts_dir: Path) -> int:
     rows = read_rows(parts_dir, PartRow)
-    most = max((part.part for row in rows for found in row.objects for part in found.parts), default=None)
+    ids = (part.part for row in rows for labelled in row.objects for part in labelled.parts)
+    most = max(ids, default=None)
     if most is None:
         raise InputError("expected a part table that leaves some parts to learn, found that it rejects all")
     return most + 1

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from partdistillation.config import CrfConfig, Device, Inputs, Recipe, SegmentsConfig
+from partdistillation.config import CrfConfig, Device, Inputs, PixelsConfig, Recipe, SegmentsConfig
 from partdistillation.data.images import load_image
 from partdistillation.data.transforms import resize_longest
 from partdistillation.errors import ConfigError
@@ -23,14 +23,14 @@ from partdistillation.models.devices import choose_device
 from partdistillation.models.encoder import STRIDE, Encoder
 from partdistillation.models.pretrained import read_config
 from partdistillation.models.sources import resolve
-from partdistillation.runs.engine import run_shards
-from partdistillation.runs.profiling import span, span_each
+from partdistillation.runs.engine import map_rows
+from partdistillation.runs.profiling import span
 from partdistillation.runs.records import ObjectRow, ObjectSegments, Segment, SegmentRow
-from partdistillation.runs.shards import ImageRef, Shard
-from partdistillation.runs.store import StageReader
+from partdistillation.runs.stage_log import Stage
 from partdistillation.stages import objects
 
 FOLDER = "segments"
+STAGE = Stage("segments", folders=(FOLDER,), sections=("segments", "encoder"))
 
 FeatureMap = Float[Tensor, "channel rows columns"]
 
@@ -38,49 +38,39 @@ FeatureMap = Float[Tensor, "channel rows columns"]
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/segments`: a row an image, with the segments of each of its objects."""
     objects_dir = inputs.out / objects.FOLDER
-    return run_shards(
+    return map_rows(
         inputs.out / FOLDER,
+        source=objects_dir,
+        read=ObjectRow,
         row=SegmentRow,
-        shards=StageReader(objects_dir, ObjectRow).shards,
-        settings={**recipe.segments.to_dict(), "encoder": recipe.encoder},
-        upstream=[objects_dir, *resolve(recipe.encoder).files],
-        make_work=partial(_make_work, inputs.need("images"), objects_dir, recipe, inputs.device),
+        make=partial(_make_segmenter, inputs.need("images"), recipe, inputs.device),
+        settings={**recipe.segments.fingerprint(), "encoder": recipe.encoder},
+        upstream=resolve(recipe.encoder).files,
         workers=inputs.workers,
         label="segments",
     )
 
 
-def _make_work(
-    images_dir: Path, objects_dir: Path, recipe: Recipe, device: Device
-) -> Callable[[Shard[ImageRef]], list[SegmentRow]]:
-    reader = StageReader(objects_dir, ObjectRow)
+def _make_segmenter(images_dir: Path, recipe: Recipe, device: Device) -> Callable[[ObjectRow], SegmentRow]:
     features = make_features(recipe.encoder, recipe.segments, choose_device(device))
-
-    def work(shard: Shard[ImageRef]) -> list[SegmentRow]:
-        rows = span_each("read", reader.read(shard.name))
-        return [segment_row(row, images_dir, features, recipe.segments) for row in rows]
-
-    return work
+    return partial(segment_row, images_dir=images_dir, features=features, config=recipe.segments)
 
 
 def segment_row(
     row: ObjectRow, images_dir: Path, features: Callable[[np.ndarray], FeatureMap], config: SegmentsConfig
 ) -> SegmentRow:
-    """Segment the objects of one image. A rejected image stays rejected, for the same reason."""
-    header = (row.image_id, row.file_name, row.width, row.height, row.status, row.reason)
-    if row.status == "rejected":
-        return SegmentRow(*header, ())
+    """Segment the objects of one image."""
     with span("read"):
         image = load_image(images_dir / row.file_name)
-        masks = np.stack([decode(one.rle, row.height, row.width) for one in row.objects])
-    seeds = [object_seed(config.seed, row.image_id, one.object_id) for one in row.objects]
-    labels = segment_objects(image, masks, features, config, seeds)
+        masks = np.stack([decode(instance.rle, row.height, row.width) for instance in row.objects])
+    seeds = [object_seed(config.seed, row.image_id, instance.object_id) for instance in row.objects]
+    label_maps = segment_objects(image, masks, features, config, seeds)
     with span("encode masks"):
-        found = tuple(
-            ObjectSegments(one.object_id, _segments(label_map, mask))
-            for one, label_map, mask in zip(row.objects, labels, masks, strict=True)
+        segmented = (
+            ObjectSegments(instance.object_id, _segments(labels, mask))
+            for instance, labels, mask in zip(row.objects, label_maps, masks, strict=True)
         )
-    return SegmentRow(*header, found)
+        return row.to(SegmentRow, segmented)
 
 
 def segment_objects(
@@ -101,25 +91,25 @@ def segment_objects(
         small = resize_longest(image, config.image_size)
         height, width = small.shape[:2]
         inside = np.stack([resize_mask(mask, height, width) for mask in masks])
-    found = [np.zeros((height, width), np.int64)] * len(masks)
+    label_maps = [np.zeros((height, width), np.int64)] * len(masks)
     kept = np.flatnonzero(inside.any(axis=(1, 2)))  # others are less than a pixel at the working size
     grouped: list[np.ndarray] = []
     if len(kept):
         with span("encode"):
             maps = features(small)
         with span("group"):
-            grouped = _group(maps, inside[kept], config, [seeds[int(one)] for one in kept])
+            grouped = _group(maps, inside[kept], config, [seeds[place] for place in kept.tolist()])
         if config.crf.enabled:
             with span("refine"):
                 grouped = _refine_objects(small, grouped, config.crf, maps.device)
-    for one, labels in zip(kept, grouped, strict=True):
-        found[one] = labels
+    for place, labels in zip(kept.tolist(), grouped, strict=True):
+        label_maps[place] = labels
     with span("resize"):
-        return [to_size(labels, *image.shape[:2]) for labels in found]
+        return [to_size(labels, *image.shape[:2]) for labels in label_maps]
 
 
 def make_features(
-    encoder: str, config: SegmentsConfig, device: torch.device
+    encoder: str, config: PixelsConfig, device: torch.device
 ) -> Callable[[np.ndarray], FeatureMap]:
     """The function from a working-size image to its feature map: the trained encoder's, or a control's."""
     if config.features == "rgb_xy":
@@ -198,7 +188,7 @@ def _refine_objects(
 ) -> list[np.ndarray]:
     if device.type == "cuda":
         return _refine_together(image, labels, crf, device)
-    return [_refine(image, one, crf) for one in labels]
+    return [_refine(image, label_map, crf) for label_map in labels]
 
 
 def _refine(image: UInt8[np.ndarray, "h w 3"], labels: Int[np.ndarray, "h w"], crf: CrfConfig) -> np.ndarray:
@@ -222,10 +212,10 @@ def _refine_together(
     """The same for all objects of an image in one go, on a GPU."""
     from partdistillation.kernels.dense_crf_torch import dense_crf_objects  # imports numba
 
-    given = torch.from_numpy(np.stack(labels)).to(device)
-    marginals = dense_crf_objects(torch.from_numpy(image).to(device), given, **_crf_settings(crf))
+    before = torch.from_numpy(np.stack(labels)).to(device)
+    marginals = dense_crf_objects(torch.from_numpy(image).to(device), before, **_crf_settings(crf))
     best = marginals[:, 1:].argmax(dim=1) + 1
-    return list(torch.where(given > 0, best, 0).cpu().numpy())
+    return list(torch.where(before > 0, best, 0).cpu().numpy())
 
 
 def _crf_settings(crf: CrfConfig) -> dict[str, Any]:
@@ -243,5 +233,5 @@ def to_size(labels: Int[np.ndarray, "h w"], height: int, width: int) -> Int[np.n
 def _segments(
     labels: Int[np.ndarray, "height width"], mask: Bool[np.ndarray, "height width"]
 ) -> tuple[Segment, ...]:
-    masks = ((labels == label) & mask for label in range(1, int(labels.max()) + 1))
-    return tuple(Segment(int(np.count_nonzero(one)), encode(one)) for one in masks if one.any())
+    regions = ((labels == label) & mask for label in range(1, int(labels.max()) + 1))
+    return tuple(Segment(int(np.count_nonzero(region)), encode(region)) for region in regions if region.any())

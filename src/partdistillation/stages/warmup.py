@@ -79,7 +79,7 @@ class WarmupObjective:
             torch.from_numpy(np.stack(field)).to(self.device)
             for field in list(zip(*examples, strict=True))[:4]
         )
-        labels = torch.tensor([one.label for one in examples], device=self.device).repeat_interleave(2)
+        labels = torch.tensor([views.label for views in examples], device=self.device).repeat_interleave(2)
         pixels = normalize_images(images.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
         maps = self.net.encoder(pixels).feature_maps
         inside = masks.flatten(0, 1)[:, None].float()
@@ -120,7 +120,7 @@ def run(
 
     Raises:
         InputError: there is no object to learn from.
-        PartDistillationError: as `training.train`.
+        PartDistillationError: as `training.loop.train`.
     """
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -146,15 +146,20 @@ def object_crops(objects_dir: Path, root: Path, config: WarmupConfig) -> Crops:
     rows = [row for row in read_rows(objects_dir, ObjectRow) if row.status == "ok"]
     if config.objects:
         rows = _relabelled(rows, root, Path(config.objects))
-    names = sorted({found.category for row in rows for found in row.objects})
+    names = sorted({instance.category for row in rows for instance in row.objects})
     index = {name: place for place, name in enumerate(names)}
     crops = tuple(
-        ObjectCrop(row.file_name, row.height, row.width, found.rle, index[found.category])
+        ObjectCrop(row.file_name, row.height, row.width, instance.rle, index[instance.category])
         for row in rows
-        for found in row.objects
-        if max(found.box[2] - found.box[0], found.box[3] - found.box[1]) >= config.min_side
+        for instance in row.objects
+        if _longer_side(instance.box) >= config.min_side
     )
     return Crops(crops, len(names))
+
+
+def _longer_side(box: tuple[float, float, float, float]) -> float:
+    left, top, right, bottom = box
+    return max(right - left, bottom - top)
 
 
 def _relabelled(rows: Sequence[ObjectRow], root: Path, path: Path) -> list[ObjectRow]:
@@ -163,16 +168,16 @@ def _relabelled(rows: Sequence[ObjectRow], root: Path, path: Path) -> list[Objec
     images = {image.file_name: image for image in dataset.inputs(root)}
     wanted = {row.file_name for row in rows}
     if missing := sorted(wanted - images.keys()):
-        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        listed = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         raise InputError(
             f"{path}: expected an entry for each of the {len(wanted)} images with objects, found none for "
-            f"{shown}; is it of another split?"
+            f"{listed}; is it of another split?"
         )
-    found = (
+    relabelled = (
         annotated_objects(dataset, images[name], max_objects=MANY_OBJECTS, min_area=0.0)
         for name in sorted(wanted)
     )
-    return [row for row in found if row.status == "ok"]
+    return [row for row in relabelled if row.status == "ok"]
 
 
 def _training_config(config: WarmupConfig, data_workers: int) -> TrainingConfig:

@@ -198,15 +198,15 @@ def _is_kept(line: bytes, stage: str, done: int) -> bool:
 def _check_unchanged(folder: Path, wanted: Mapping[str, Json]) -> None:
     text = (folder / TRAINING).read_bytes()
     try:
-        found = json.loads(text)
+        before = json.loads(text)
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        before = None
+    if not isinstance(before, dict):
         raise StoreError(
             f"{folder / TRAINING}: expected what {folder} was trained from, found {text[:40]!r}. "
             f"Delete {folder} to train again."
         )
-    if changes := differences(found, json.loads(_dump(wanted))):
+    if changes := differences(before, json.loads(_dump(wanted))):
         raise SettingsChanged(
             f"{folder} was trained with other settings or inputs:\n  "
             + "\n  ".join(changes)

@@ -185,7 +185,7 @@ def _mean_over_processes(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         all_of_them = [torch.empty_like(mine) for _ in range(world)]
         distributed.all_gather(all_of_them, mine)
         # the padding must go: a row with a gradient of 0 would count as touched
-        gathered.append(torch.cat([one[: int(n)] for one, n in zip(all_of_them, counts, strict=True)]))
+        gathered.append(torch.cat([theirs[: int(n)] for theirs, n in zip(all_of_them, counts, strict=True)]))
     touched, place = torch.unique(gathered[0], return_inverse=True)
     summed = values.new_zeros(len(touched), values.shape[1]).index_add_(0, place, gathered[1])
     return touched, summed / world

@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,10 +23,8 @@ from torch.utils.data import DataLoader, Dataset
 from partdistillation.config import TrainingConfig
 from partdistillation.data.transforms import augmentation_rng
 from partdistillation.errors import ConfigError, PartDistillationError
-from partdistillation.runs.manifest import Json
 from partdistillation.runs.profiling import span, span_each
 from partdistillation.runs.progress import Advance, progress
-from partdistillation.settings import Settings
 from partdistillation.training.checkpoints import (
     TRAINED,
     Run,
@@ -54,7 +52,6 @@ __all__ = [
     "Objective",
     "Run",
     "Samples",
-    "decisive",
     "is_finished",
     "is_trained",
     "processes",
@@ -65,9 +62,6 @@ __all__ = [
 E = TypeVar("E")
 E_co = TypeVar("E_co", covariant=True)
 E_contra = TypeVar("E_contra", contravariant=True)
-
-NOT_DECISIVE = ("checkpoint_every", "keep_checkpoints", "log_every", "data_workers")
-"""Settings of training that don't change what is learned."""
 
 
 @runtime_checkable
@@ -88,19 +82,6 @@ class Objective(Protocol[E_contra]):
     def __call__(
         self, examples: Sequence[E_contra], generator: torch.Generator, /
     ) -> tuple[Tensor, Mapping[str, Tensor | float]]: ...
-
-
-def decisive(config: Settings) -> dict[str, Json]:
-    """The settings that decide what is learned."""
-    return _decisive(config.to_dict())
-
-
-def _decisive(settings: Mapping[str, Any]) -> dict[str, Json]:
-    return {
-        name: _decisive(value) if isinstance(value, Mapping) else value
-        for name, value in settings.items()
-        if name not in NOT_DECISIVE
-    }
 
 
 def train(
@@ -282,9 +263,9 @@ def _batches(samples: Samples[E], config: TrainingConfig, start: int) -> Iterato
         generator=torch.Generator(),  # or it draws from the global one
     )
     for examples in loader:
-        for one in examples:
-            if isinstance(one, PartDistillationError):
-                raise one
+        for example in examples:
+            if isinstance(example, PartDistillationError):
+                raise example
         yield examples
 
 

@@ -19,7 +19,7 @@ from partdistillation.runs.profiling import span
 
 
 class SetPrediction:
-    """The Objective of `training.train` for a `PartMask2Former`."""
+    """The Objective of `training.loop.train` for a `PartMask2Former`."""
 
     def __init__(self, model: PartMask2Former, config: TrainingConfig, device: torch.device) -> None:
         self.model, self.config, self.device = model, config, device

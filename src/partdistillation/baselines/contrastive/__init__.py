@@ -53,7 +53,7 @@ from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import objects
-from partdistillation.training.loop import Run, decisive, is_finished, train
+from partdistillation.training.loop import Run, is_finished, train
 
 __all__ = ["NAME", "PARTS", "label", "learn", "objects_by_class", "run"]
 
@@ -84,13 +84,14 @@ def objects_by_class(objects_dir: Path) -> dict[str, tuple[ObjectCrop, ...]]:
     Raises:
         InputError: there are none.
     """
-    found: defaultdict[str, list[ObjectCrop]] = defaultdict(list)
+    crops: defaultdict[str, list[ObjectCrop]] = defaultdict(list)
     for row in read_rows(objects_dir, ObjectRow):
-        for one in row.objects:
-            found[one.category].append(ObjectCrop(row.file_name, row.height, row.width, one.rle, 0))
-    if not found:
+        for instance in row.objects:
+            crop = ObjectCrop(row.file_name, row.height, row.width, instance.rle, 0)
+            crops[instance.category].append(crop)
+    if not crops:
         raise InputError(f"expected objects in {objects_dir}, found none: every image was rejected")
-    return {category: tuple(found[category]) for category in sorted(found)}
+    return {category: tuple(crops[category]) for category in sorted(crops)}
 
 
 def learn(category: str, crops: Sequence[ObjectCrop], folder: Path, inputs: Inputs, recipe: Recipe) -> Path:
@@ -98,7 +99,7 @@ def learn(category: str, crops: Sequence[ObjectCrop], folder: Path, inputs: Inpu
     config, source, place = recipe.contrastive, resolve(recipe.encoder), class_folder(folder, category)
     depends: dict[str, Json] = {
         "category": category,
-        "settings": decisive(config),
+        "settings": config.fingerprint(),
         "encoder": [recipe.encoder, *map(contents_hash, source.files)],
         "objects": contents_hash(inputs.out / objects.FOLDER),
     }

@@ -27,6 +27,9 @@ from partdistillation.stages import objects
 _PIXELS = 2**20
 """Pixels of an object that are classified at a time."""
 
+_PartsOfObjects = dict[tuple[str, int], tuple[Part, ...]]
+"""By image id and object id."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -57,7 +60,8 @@ def label(inputs: Inputs, folder: Path, out: Path) -> Path:
 
 def _models(folder: Path, objects_dir: Path) -> dict[str, Path]:
     """The networks of the objects' classes, as far as there are any."""
-    wanted = sorted({one.category for row in read_rows(objects_dir, ObjectRow) for one in row.objects})
+    rows = read_rows(objects_dir, ObjectRow)
+    wanted = sorted({instance.category for row in rows for instance in row.objects})
     places = {category: class_folder(folder, category) / MODEL for category in wanted}
     models = {category: place for category, place in places.items() if place.is_dir()}
     missing = [category for category in wanted if category not in models]
@@ -78,11 +82,12 @@ def _make_labeller(
 
     def work(shard: Shard[ImageRef]) -> list[PartRow]:
         rows = list(reader.read(shard.name))
-        found: dict[tuple[str, int], tuple[Part, ...]] = {}
-        for category in sorted({one.category for row in rows for one in row.objects} & models.keys()):
+        parts: _PartsOfObjects = {}
+        categories = {instance.category for row in rows for instance in row.objects}
+        for category in sorted(categories & models.keys()):
             network = ContrastiveNet.load(models[category]).to(where)  # one at a time: they are large
-            found |= _parts_of_class(category, rows, images_dir, network)
-        return [_part_row(row, found) for row in rows]
+            parts |= _parts_of_class(category, rows, images_dir, network)
+        return [_part_row(row, parts) for row in rows]
 
     return work
 
@@ -91,18 +96,19 @@ def _parts_of_class(
     category: str, rows: Sequence[ObjectRow], images_dir: Path, network: ContrastiveNet
 ) -> Iterator[tuple[tuple[str, int], tuple[Part, ...]]]:
     for row in rows:
-        for one in row.objects:
-            if one.category == category:
-                crop = ObjectCrop(row.file_name, row.height, row.width, one.rle, 0)
-                yield (row.image_id, one.object_id), object_parts(*load_object(images_dir, crop), network)
+        for instance in row.objects:
+            if instance.category == category:
+                crop = ObjectCrop(row.file_name, row.height, row.width, instance.rle, 0)
+                parts = object_parts(*load_object(images_dir, crop), network)
+                yield (row.image_id, instance.object_id), parts
 
 
-def _part_row(row: ObjectRow, found: Mapping[tuple[str, int], tuple[Part, ...]]) -> PartRow:
-    parts = (
-        ObjectParts(one.object_id, one.category, found.get((row.image_id, one.object_id), ()))
-        for one in row.objects
+def _part_row(row: ObjectRow, parts: _PartsOfObjects) -> PartRow:
+    labelled = (
+        ObjectParts(instance.object_id, instance.category, parts.get((row.image_id, instance.object_id), ()))
+        for instance in row.objects
     )
-    return PartRow(row.image_id, row.file_name, row.width, row.height, row.status, row.reason, tuple(parts))
+    return row.to(PartRow, labelled)
 
 
 def object_parts(
@@ -115,7 +121,7 @@ def object_parts(
     A part's score is the mean probability of its pixels.
     """
     probabilities = pixel_probabilities(image, mask, network)
-    scores, labels = (one.cpu().numpy() for one in probabilities.max(dim=1))
+    scores, labels = (values.cpu().numpy() for values in probabilities.max(dim=1))
     parts = []
     for number in np.unique(labels):
         region = np.zeros(mask.shape, np.bool_)

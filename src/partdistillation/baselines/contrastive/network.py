@@ -95,7 +95,8 @@ class ContrastiveNet(nn.Module):
         maps = self.encoder(images.contiguous(memory_format=self._memory_format)).feature_maps[FIRST_LEVEL:]
         size = maps[0].shape[-2:]
         features = torch.cat(
-            [functional.interpolate(one, size, mode="bilinear", align_corners=False) for one in maps], dim=1
+            [functional.interpolate(level, size, mode="bilinear", align_corners=False) for level in maps],
+            dim=1,
         )
         features = functional.instance_norm(features)  # or one part takes all (see the package)
         return torch.stack([convolution(features) for convolution in self.head]).sum(dim=0)

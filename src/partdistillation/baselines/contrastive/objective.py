@@ -1,4 +1,4 @@
-"""What the contrastive baseline minimises: the Objective of `training.train`."""
+"""What the contrastive baseline minimises: the Objective of `training.loop.train`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -77,7 +77,7 @@ class Consistency:
         """Of the frozen network: of unit length at each pixel of its finest map."""
         maps = self.frozen.levels(images)
         size = maps[0].shape[-2:]
-        together = torch.cat([functional.interpolate(one, size, mode="bilinear") for one in maps], dim=1)
+        together = torch.cat([functional.interpolate(level, size, mode="bilinear") for level in maps], dim=1)
         return functional.normalize(together, dim=1)
 
 
@@ -93,5 +93,5 @@ def equivariance(
     that come from inside the image.
     """
     weights = resample(mask, grid) * inside(grid)
-    found = functional.interpolate(deformed, grid.shape[1:3], mode="bilinear")
-    return symmetric_divergence(resample(logits, grid), found, weights)
+    observed = functional.interpolate(deformed, grid.shape[1:3], mode="bilinear")
+    return symmetric_divergence(resample(logits, grid), observed, weights)

@@ -1,0 +1,101 @@
+"""What a run remembers of its stages: the settings that each was made with, and how long it took."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from partdistillation import config
+from partdistillation.config import InputName, Inputs, Recipe
+from partdistillation.errors import StoreError
+from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.store import contents_hash
+
+SECONDS = "seconds.json"
+"""In a run's folder: how long each stage took."""
+_CHECKPOINTS = "checkpoints"
+
+
+class Stage(NamedTuple):
+    """What a stage writes into a run's folder, and what decides it."""
+
+    name: str
+    folders: tuple[str, ...]
+    sections: tuple[str, ...]
+    """Of the recipe."""
+    reads: tuple[InputName, ...] = ()
+    """Inputs that other stages don't read."""
+
+    def has_begun(self, out: Path) -> bool:
+        """Whether anything of it is there."""
+        return any((out / place).exists() for place in (*self.folders, f"{_CHECKPOINTS}/{self.name}"))
+
+    def contents(self, out: Path) -> list[str] | None:
+        """Hashes of what it has made, None if it isn't finished."""
+        try:
+            return [contents_hash(out / folder) for folder in self.folders]
+        except StoreError:
+            return None
+
+
+class StageLog(NamedTuple):
+    """Runs stages, and writes what a run remembers of them."""
+
+    stages: tuple[Stage, ...]
+
+    def run(
+        self, stage: Stage, work: Callable[[Inputs, Recipe], Path], inputs: Inputs, recipe: Recipe
+    ) -> Path:
+        """Run a stage, remember its settings once it has accepted them, and note how long it took.
+
+        A stage that has begun refuses other settings by itself. One that hasn't is remembered before it
+        starts, so that it can be resumed without repeating the settings.
+        """
+        if not is_first_process():
+            return work(inputs, recipe)
+        out = inputs.out
+        if not stage.has_begun(out):
+            self._remember(stage, inputs, recipe)
+        before, start = stage.contents(out), time.monotonic()
+        made = work(inputs, recipe)
+        self._remember(stage, inputs, recipe)
+        if stage.contents(out) != before:
+            spent = seconds(out) | {stage.name: round(time.monotonic() - start, 1)}
+            replace_file(out / SECONDS, (json.dumps(spent, indent=1) + "\n").encode())
+        return made
+
+    def _remember(self, stage: Stage, inputs: Inputs, recipe: Recipe) -> None:
+        """Write `config.yaml`: the settings that what is in `out` was, or will be, made with.
+
+        So the settings of other stages that have begun stay as they were.
+        """
+        path = inputs.out / config.CONFIG_FILE
+        if path.exists():
+            inputs_then, recipe_then = config.from_yaml(path, inputs, recipe)
+            begun = [other for other in self.stages if other != stage and other.has_begun(inputs.out)]
+            kept = {section for other in begun for section in other.sections} - set(stage.sections)
+            recipe = replace(recipe, **{section: getattr(recipe_then, section) for section in kept})
+            read = {name for other in begun for name in other.reads}
+            inputs = replace(inputs, **{name: getattr(inputs_then, name) for name in read})
+        config.save(inputs, recipe)
+
+
+def remember_first(inputs: Inputs, recipe: Recipe) -> None:
+    """Write `config.yaml` where a folder remembers no settings yet."""
+    if is_first_process() and not (inputs.out / config.CONFIG_FILE).exists():
+        config.save(inputs, recipe)
+
+
+def is_first_process() -> bool:
+    """Of torchrun's processes the first one writes."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def seconds(out: Path) -> dict[str, float]:
+    """How long each finished stage of a run took, in the call that finished it."""
+    path = out / SECONDS
+    spent: dict[str, float] = json.loads(path.read_bytes()) if path.exists() else {}
+    return spent
