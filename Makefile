@@ -20,7 +20,7 @@ test-slow: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy src tests $(wildcard benchmarks/*.py examples/*.py)
+	$(BIN)/mypy src tests $(wildcard benchmarks/*.py docs/*.py examples/*.py)
 
 clean:
 	rm -rf out build .mypy_cache .pytest_cache .ruff_cache .hypothesis

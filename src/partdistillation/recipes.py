@@ -1,4 +1,4 @@
-"""Recipes: named settings for a whole run, as plain values. No torch here.
+"""Named settings for a whole run: recipes, as plain values. No torch here.
 
 PAPER follows the paper. RELEASED_1K and RELEASED_21K make the choices of the authors' released code where
 it differs, so that its checkpoints and labels can be used and compared. CONTRASTIVE_MANUAL is PAPER but for

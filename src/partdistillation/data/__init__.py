@@ -1,3 +1,3 @@
-"""Inputs: `images` and folders of them, annotations (`coco`), and what training sees of them (`examples`,
+"""Photographs and annotations: `images` and folders of them, annotations (`coco`), and what training sees of them (`examples`,
 `object_views`).
 """

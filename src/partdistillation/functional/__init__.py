@@ -1,0 +1,1 @@
+"""The paper's arithmetic: pure functions of arrays, without files, settings or state."""

@@ -1,1 +1,1 @@
-"""Networks: the encoder, Mask2Former with our heads, and their optimizer."""
+"""Networks: the encoder, Mask2Former with our heads, and what is made of its outputs."""

@@ -1,4 +1,4 @@
-"""Objects (stage 1): models that find them, labels that hold them, and the rows that both end as.
+"""Who finds objects (stage 1): models that find them, labels that hold them, and the rows that both end as.
 
 An `ObjectSegmenter` is a model: photographs and class names in, objects out. An `ObjectSource` is what the
 stage runs: it reads the images that it needs, and whatever it meets, an input ends as a row: `accept` for an

@@ -1,4 +1,4 @@
-"""The embedded data set: scenes drawn from numbers, with object and part masks."""
+"""The drawn data set: scenes made from numbers, with object and part masks."""
 
 from partdistillation.part_shapes.files import write_coco
 from partdistillation.part_shapes.scene import PartShapes, Scene, SceneObject, ScenePart

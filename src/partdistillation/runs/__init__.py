@@ -1,1 +1,1 @@
-"""What was done, kept: rows in Parquet shards, committed once, and what runs a stage over them."""
+"""Rows and files of a run: Parquet shards, committed once, and what maps a stage over them."""
