@@ -1,4 +1,4 @@
-"""Settings of every stage: one frozen dataclass each, the recipe that holds them, and a run's inputs. No torch here.
+"""Settings of every stage: a frozen dataclass each, the recipe that holds them, a run's inputs. No torch here.
 
 A field's docstring is its help text on the command line. Types and ranges are checked whenever an
 instance is made (settings.py says how); what contradicts something else is refused by the class itself.

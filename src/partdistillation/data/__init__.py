@@ -1,3 +1,4 @@
-"""Photographs and annotations: `images` and folders of them, annotations (`coco`), and what training sees of them (`examples`,
-`object_views`).
+"""Photographs and annotations: `images` and folders of them, `coco`, and what training sees of them.
+
+That is `examples` and `object_views`.
 """
