@@ -1,7 +1,8 @@
-"""Settings of every stage: a frozen dataclass each, the recipe that holds them, a run's inputs. No torch here.
+"""Settings of every stage: a frozen dataclass each, the recipe that holds them, and a run's inputs.
 
-A field's docstring is its help text on the command line. Types and ranges are checked whenever an
-instance is made (settings.py says how); what contradicts something else is refused by the class itself.
+No torch here. A field's docstring is its help text on the command line. Types and ranges are checked
+whenever an instance is made (settings.py says how); what contradicts something else is refused by the class
+itself.
 
 A section is the fingerprint of what it decides (`Settings.fingerprint`). One that decides several artefacts
 is put together of a class for each; a setting that doesn't count is marked where it is declared.
