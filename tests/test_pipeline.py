@@ -19,7 +19,7 @@ from partdistillation.commands.main import main
 from partdistillation.config import CONFIG_FILE, Inputs, Recipe
 from partdistillation.data.coco import read_parts
 from partdistillation.errors import ConfigError, InputError, SettingsChanged, StoreError
-from partdistillation.evaluation import of_predictions
+from partdistillation.evaluation import of_predictions, tables
 from partdistillation.inference import PartSegmenter
 from partdistillation.models.pretrained import read_info
 from partdistillation.runs import stage_log, store
@@ -333,7 +333,7 @@ def test_a_run_is_evaluated(
     )  # whole where it's no terminal
     assert "predictions in 12 images" in (copied.out / "evaluation.md").read_text()
     assert (copied.out / "evaluation.csv").read_text().startswith("protocol,images,")
-    monkeypatch.setattr(of_predictions, "Console", partial(Console, force_terminal=True, width=80))
+    monkeypatch.setattr(tables, "Console", partial(Console, force_terminal=True, width=80))
     assert list(evaluated(protocol="paper")) == ["paper"]
     shown = capsys.readouterr().out
     assert "A-mIoU (Hungarian)" in shown
