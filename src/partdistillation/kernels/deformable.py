@@ -7,7 +7,7 @@ is inside. What a head computes doesn't depend on the threads, nor on what is co
 """
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,10 +94,7 @@ def attend(
     """
     layout = _layout(sizes, logits.shape[3] // len(sizes))
     seen, weights = np.empty_like(values), np.empty_like(logits)
-
-    def work(begin: int, end: int) -> None:
-        _attend(values, offsets, logits, layout, begin, end, seen, weights)
-
+    work = partial(_attend, values, offsets, logits, layout, seen, weights)
     in_threads(work, values.shape[0] * values.shape[2], threads)
     return seen, weights
 
@@ -118,10 +115,7 @@ def attend_backward(
     """Gradients of `values`, `offsets` and logits, from that of what is seen; `weights` are `attend`'s."""
     layout = _layout(sizes, weights.shape[3] // len(sizes))
     gradients = np.empty_like(values), np.empty_like(offsets), np.empty_like(weights)
-
-    def work(begin: int, end: int) -> None:
-        _attend_backward(values, offsets, weights, gradient, layout, begin, end, *gradients)
-
+    work = partial(_attend_backward, values, offsets, weights, gradient, layout, *gradients)
     in_threads(work, values.shape[0] * values.shape[2], threads)
     return gradients
 
@@ -156,10 +150,10 @@ def _attend(
     offsets: _Floats,
     logits: _Floats,
     layout: _Layout,
-    begin: int,
-    end: int,
     seen: _Floats,
     weights: _Floats,
+    begin: int,
+    end: int,
 ) -> None:
     pixels, heads, channels = values.shape[1:]
     points = logits.shape[3]
@@ -195,11 +189,11 @@ def _attend_backward(
     weights: _Floats,
     gradient: _Floats,
     layout: _Layout,
-    begin: int,
-    end: int,
     of_values: _Floats,
     of_offsets: _Floats,
     of_logits: _Floats,
+    begin: int,
+    end: int,
 ) -> None:
     pixels, heads, channels = values.shape[1:]
     points = weights.shape[3]
