@@ -42,3 +42,8 @@ class Material(IntEnum):
     SAND = 33
     TILES = 34
     STRIPES = 35
+
+
+def named(names: str) -> tuple[Material, ...]:
+    """Materials by their names in lower case, between spaces."""
+    return tuple(Material[name.upper()] for name in names.split())
