@@ -160,7 +160,8 @@ def _write_files(directory: Path, network: Network, metadata: Metadata, dtype: t
     _add_section(directory / "config.json", network.info)
     (directory / "README.md").write_text(_model_card(network, metadata), encoding="utf-8")
     for path in directory.iterdir():
-        _fsync(path)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def read_config(source: str | Path) -> dict[str, Any]:
@@ -316,11 +317,6 @@ A Mask2Former network as used by PartDistillation.
 Load it with `PartMask2Former.from_pretrained(directory)`, or as a plain Mask2Former with transformers'
 `Mask2FormerForUniversalSegmentation.from_pretrained(directory)`.
 """
-
-
-def _fsync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 @contextmanager

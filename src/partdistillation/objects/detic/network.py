@@ -16,7 +16,7 @@ from transformers import SwinBackbone
 
 from partdistillation.errors import InputError
 from partdistillation.functional.boxes import clip_boxes
-from partdistillation.models.encoder import normalize_images, padded_size
+from partdistillation.models.encoder import normalized_batch, padded_size
 from partdistillation.models.layers import hasten_linears
 from partdistillation.objects.detic.cascade import (
     Candidates,
@@ -139,14 +139,7 @@ class DeticNetwork(nn.Module):
 
     def pixels(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float[Tensor, "image 3 height width"]:
         """A batch for `levels`: normalised, zeros to the right and below up to multiples of 32."""
-        height = max(image.shape[0] for image in images)
-        width = max(image.shape[1] for image in images)
-        batch = torch.zeros(len(images), 3, *padded_size(height, width), device=self.device)
-        for canvas, image in zip(batch, images, strict=True):
-            values = torch.from_numpy(np.array(image, order="C")).to(self.device)
-            normalized = normalize_images(values, self.config.pixel_mean, self.config.pixel_std)
-            canvas[:, : image.shape[0], : image.shape[1]] = normalized
-        return batch
+        return normalized_batch(images, self.config.pixel_mean, self.config.pixel_std, self.device)
 
     def levels(
         self, pixels: Float[Tensor, "image 3 height width"]
