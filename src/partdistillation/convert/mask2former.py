@@ -16,12 +16,24 @@ from torch import Tensor
 from transformers import Mask2FormerConfig, SwinConfig
 
 from partdistillation.convert.checkpoint_file import count_layers, read_checkpoint
-from partdistillation.convert.coco_names import COCO_NAMES
 from partdistillation.errors import CheckpointError
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import PUBLISHED_IMAGE_SIZE, Metadata, ModelInfo, from_state_dict
 
 Weight = TypeVar("Weight")
+
+COCO_NAMES = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow",
+    "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee",
+    "skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard",
+    "tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple",
+    "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch",
+    "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard",
+    "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors",
+    "teddy bear", "hair drier", "toothbrush",
+)  # fmt: skip
+"""The 80 classes of COCO instances, in the order of the published models' rows."""
 
 # Buffers that are computed, and the criterion's; none is a weight.
 _IGNORED = re.compile(r"relative_position_index$|num_batches_tracked$|^criterion\.|^pixel_(mean|std)$")
@@ -104,7 +116,8 @@ def load_official_state_dict(
     count, rest = divmod(rows, num_parts or 1)
     if rest:
         raise CheckpointError(f"expected {num_parts} class rows for each object class, found {rows} rows.")
-    names = tuple(class_names) if class_names is not None else _default_names(count, num_parts)
+    default = COCO_NAMES if count == len(COCO_NAMES) and not num_parts else map(str, range(count))
+    names = tuple(default if class_names is None else class_names)
     if len(names) != count:
         raise CheckpointError(
             f"expected {count} class names, as the checkpoint has rows; found {len(names)}."
@@ -157,12 +170,6 @@ def _current_names(state: Mapping[str, Weight]) -> dict[str, Weight]:
             if name.startswith(_HEAD) and not name.startswith(_PREDICTOR)
         }
     return {names[name]: value for name, value in state.items()}
-
-
-def _default_names(count: int, num_parts: int) -> tuple[str, ...]:
-    if count == len(COCO_NAMES) and not num_parts:
-        return COCO_NAMES
-    return tuple(str(index) for index in range(count))
 
 
 def translate(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:

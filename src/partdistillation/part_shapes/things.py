@@ -67,9 +67,9 @@ def axe(draw: Draw, variety: Variety) -> list[Piece]:
         pieces.append(polygon(blade, back, rounding=0.015, angle=math.pi / 2))
     else:
         pieces.append(limb(blade, (x, 0.0), along((x, 0.0), UP + draw.angle(20), 0.2), 0.065, 0.01))
-    below, above, start, stop = (_on(curve, 0.5 + x + shift) for shift in (-0.26, -0.13, -0.02, 0.04))
-    pieces.append(limb(binding, below, above, thick * 1.5, thick * 1.6))
-    return [*pieces, limb(binding, start, stop, thick * 1.3, thick * 1.3)]
+    low, high, first, last = (_on(curve, 0.5 + x + shift) for shift in (-0.26, -0.13, -0.02, 0.04))
+    pieces.append(limb(binding, low, high, thick * 1.5, thick * 1.6))
+    return [*pieces, limb(binding, first, last, thick * 1.3, thick * 1.3)]
 
 
 def _on(curve: list[Point], distance: float) -> Point:
