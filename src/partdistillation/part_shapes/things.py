@@ -4,16 +4,7 @@ import math
 
 from partdistillation.part_shapes.draw import Draw
 from partdistillation.part_shapes.kind import Kind, Variety
-from partdistillation.part_shapes.shapes import (
-    Piece,
-    Point,
-    along,
-    blob,
-    chain,
-    ellipse,
-    limb,
-    polygon,
-)
+from partdistillation.part_shapes.shapes import Piece, Point, along, blob, chain, ellipse, limb, polygon
 
 UP = -math.pi / 2
 

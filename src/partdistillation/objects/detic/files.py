@@ -97,11 +97,7 @@ def _load_backbone(
         {BACKBONE + name for name in report[f"{what}_keys"]} for what in ("missing", "unexpected")
     )
     mismatched = {(BACKBONE + name, shape, expected) for name, shape, expected in report["mismatched_keys"]}
-    return backbone, {
-        "missing_keys": missing,
-        "unexpected_keys": unexpected,
-        "mismatched_keys": mismatched,
-    }
+    return backbone, {"missing_keys": missing, "unexpected_keys": unexpected, "mismatched_keys": mismatched}
 
 
 def _compare(network: DeticNetwork, weights: Mapping[str, Tensor], report: dict[str, set[Any]]) -> None:
