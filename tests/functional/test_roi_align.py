@@ -11,11 +11,17 @@ from torch import Tensor
 
 from partdistillation.functional import roi_align as module
 from partdistillation.functional.boxes import torchvision_ops
-from partdistillation.functional.roi_align import level_of, pool_levels, roi_align, roi_align_plain
+from partdistillation.functional.roi_align import level_of, pool_levels, roi_align
 
 RANDOM = torch.Generator().manual_seed(0)
 FEATURES = torch.randn(2, 3, 9, 13, generator=RANDOM)
 STRIDE = 4
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is computed without torchvision."""
+    monkeypatch.setattr(module, "torchvision_ops", lambda: None)
 
 
 def sample(plane: Tensor, y: float, x: float) -> float:
@@ -61,7 +67,7 @@ def test_it_is_the_mean_over_samples(
 ) -> None:
     boxes = torch.tensor([one for one, _ in wanted])
     images = torch.tensor([image for _, image in wanted])
-    found = roi_align_plain(FEATURES, boxes, images, size=size, stride=STRIDE)
+    found = roi_align(FEATURES, boxes, images, size=size, stride=STRIDE)
     for (one, image), values in zip(wanted, found, strict=True):
         expected = torch.stack([naive(plane, one, size) for plane in FEATURES[image]])
         torch.testing.assert_close(values, expected, atol=2e-5, rtol=1e-4)
@@ -79,7 +85,7 @@ def test_a_slope_is_read_at_the_middle_of_each_bin() -> None:
 
 def test_a_box_without_extent_reads_nothing() -> None:
     boxes = torch.tensor([[5.0, 5.0, 5.0, 20.0], [0.0, 9.0, 7.0, 9.0]])
-    found = roi_align_plain(FEATURES + 5, boxes, torch.tensor([0, 0]), size=3, stride=STRIDE)
+    found = roi_align(FEATURES + 5, boxes, torch.tensor([0, 0]), size=3, stride=STRIDE)
     assert not found.any()
 
 
@@ -88,16 +94,16 @@ def test_many_boxes_at_once_are_each_alone(monkeypatch: pytest.MonkeyPatch) -> N
     boxes = torch.cat([low, low + torch.rand(40, 2, generator=RANDOM) * 50], dim=1)
     images = torch.arange(40) % 2
     monkeypatch.setattr(module, "_MOST_NUMBERS", 2000)
-    found = roi_align_plain(FEATURES, boxes, images, size=7, stride=STRIDE)
+    found = roi_align(FEATURES, boxes, images, size=7, stride=STRIDE)
     for index in range(40):
         own = slice(index, index + 1)
-        alone = roi_align_plain(FEATURES, boxes[own], images[own], size=7, stride=STRIDE)
+        alone = roi_align(FEATURES, boxes[own], images[own], size=7, stride=STRIDE)
         torch.testing.assert_close(found[own], alone)
 
 
 def test_a_box_much_larger_than_the_map_takes_little_memory() -> None:
     boxes = torch.tensor([[-1e9, -1e9, 1e9, 1e9]])
-    found = roi_align_plain(FEATURES, boxes, torch.tensor([0]), size=7, stride=STRIDE)
+    found = roi_align(FEATURES, boxes, torch.tensor([0]), size=7, stride=STRIDE)
     assert found.isfinite().all()
 
 
@@ -129,9 +135,8 @@ def test_torchvision_agrees() -> None:
     low = torch.rand(100, 2, generator=RANDOM) * 60 - 20
     boxes = torch.cat([low, low + torch.rand(100, 2, generator=RANDOM) * 60], dim=1)
     images = torch.arange(100) % 2
-    torch.testing.assert_close(
-        roi_align_plain(FEATURES, boxes, images, size=7, stride=STRIDE),
-        roi_align(FEATURES, boxes, images, size=7, stride=STRIDE),
-        atol=1e-4,
-        rtol=1e-4,
-    )
+    plain = roi_align(FEATURES, boxes, images, size=7, stride=STRIDE)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(module, "torchvision_ops", lambda: ops)
+        theirs = roi_align(FEATURES, boxes, images, size=7, stride=STRIDE)
+    torch.testing.assert_close(plain, theirs, atol=1e-4, rtol=1e-4)

@@ -84,10 +84,10 @@ def changed(source: Path, folder: Path, change: str) -> Path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("without weights", "the backbone's weights can't be read: "),
-        ("damaged", "the backbone's weights can't be read: "),
-        ("pickled", "the backbone's weights can't be read: "),
-        ("of another model", "expected the weights of its config.json, found none of swin.embeddings."),
+        ("without weights", "the weights can't be read: "),
+        ("damaged", "the weights can't be read: "),
+        ("pickled", "the weights can't be read: "),
+        ("of another model", "the weights aren't those of its config.json: missing swin.embeddings."),
         ("of no backbone", "expected a backbone of four stages, found a model of type bert"),
         ("without configuration", "expected a backbone: small, a directory or a published one's name; "),
     ],

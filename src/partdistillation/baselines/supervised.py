@@ -116,15 +116,10 @@ def part_row(row: ObjectRow, dataset: CocoDataset, names: PartNames, *, regions:
     truth = () if image is None else parts_of(dataset, image)
     masks = np.stack([decode(instance.rle, row.height, row.width) for instance in row.objects])
     tied = tie_parts(truth, [instance.category for instance in row.objects], masks)
-    labelled = (
-        _object_parts(
-            instance,
-            [part for part, index in zip(truth, tied, strict=True) if index == place],
-            names,
-            regions,
-        )
-        for place, instance in enumerate(row.objects)
-    )
+    labelled = []
+    for place, instance in enumerate(row.objects):
+        own = [part for part, index in zip(truth, tied, strict=True) if index == place]
+        labelled.append(_object_parts(instance, own, names, regions))
     return row.to(PartRow, labelled)
 
 

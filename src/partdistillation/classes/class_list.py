@@ -82,15 +82,13 @@ def read_class_list(path: Path) -> ClassList:
     return ClassList(tuple(entries))
 
 
-def write_class_list(path: Path, classes: ClassList, *, comment: str = "") -> None:
-    """Write a class list that `read_class_list` reads as the same; `comment` stands above it, line by line.
+def write_class_list(path: Path, classes: ClassList) -> None:
+    """Write a class list that `read_class_list` reads as the same.
 
     Raises:
         OSError: the file can't be written. What was there is left as it was.
     """
-    lines = [f"{COMMENT} {line}".rstrip() for line in comment.splitlines()]
-    lines += [_line(entry) for entry in classes.entries]
-    replace_file(path, "".join(f"{line}\n" for line in lines).encode())
+    replace_file(path, "".join(f"{_line(entry)}\n" for entry in classes.entries).encode())
 
 
 def content_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ class NamedClass:
     """All that the name can mean, the most frequent one first."""
     chosen: Synset | None
     """What it is taken to mean; None where the name isn't looked up."""
-    ambiguous: bool
+    ambiguous: bool = False
     """Whether the choice was ours, and there is another sense that is a kind of physical things."""
 
 
@@ -87,7 +87,7 @@ def read_names(path: Path, wordnet: WordNet) -> list[NamedClass]:
     Raises:
         InputError: the file can't be read, WordNet doesn't have a name, two lines mean the same.
     """
-    lines: list[_Line] = []
+    lines: list[NamedClass] = []
     numbers: dict[int, int] = {}  # of the line that means a synset
     problems: list[str] = []
     for number, text in folders_or_lines(path):
@@ -103,7 +103,7 @@ def read_names(path: Path, wordnet: WordNet) -> list[NamedClass]:
         if line.chosen and numbers.setdefault(line.chosen.offset, number) != number:
             sense = wordnet.sense_name(line.chosen.offset)
             problems.append(
-                f"line {number}: {line.lemma!r} means {sense}, as line {numbers[line.chosen.offset]}"
+                f"line {number}: {line.entry.prompt!r} means {sense}, as line {numbers[line.chosen.offset]}"
             )
     if problems:
         raise InputError("\n  ".join([f"{path}:", *problems, _HOW_TO_WRITE]))
@@ -112,24 +112,13 @@ def read_names(path: Path, wordnet: WordNet) -> list[NamedClass]:
     return _with_entries(path, lines, wordnet)
 
 
-@dataclass(frozen=True)
-class _Line:
-    lemma: str
-    """The noun that was written; what a text model reads."""
-    own_name: str | None
-    """The class's name, where it is to be another."""
-    folder: str | None
-    senses: tuple[Synset, ...]
-    chosen: Synset | None
-    ambiguous: bool = False
-
-
-def _line(text: str, wordnet: WordNet) -> _Line:
+def _line(text: str, wordnet: WordNet) -> NamedClass:
+    """What a line says; its entry has no name or folder yet where the others decide them."""
     name, _, meaning = (part.strip() for part in text.partition("\t"))
     if not name:
         raise InputError("expected a name before the tab, found nothing")
     if meaning == AS_WRITTEN:
-        return _Line(name, name, None, (), None)
+        return NamedClass(ClassEntry(name, name, ""), (), None)
     if meaning.isdecimal():
         meaning = f"{name}.n.{int(meaning):02d}"
     if meaning or SENSE.fullmatch(name) or SYNSET_ID.fullmatch(name):
@@ -138,30 +127,29 @@ def _line(text: str, wordnet: WordNet) -> _Line:
     if not senses:
         raise InputError(wordnet.unknown(name))
     objects = [sense for sense in senses if is_object(wordnet, sense)]
-    return _Line(
-        name.replace("_", " "), None, name, senses, (objects or senses)[0], ambiguous=len(objects) > 1
-    )
+    entry = ClassEntry("", name.replace("_", " "), name)
+    return NamedClass(entry, senses, (objects or senses)[0], ambiguous=len(objects) > 1)
 
 
-def _with_sense(name: str, meaning: str, wordnet: WordNet) -> _Line:
+def _with_sense(name: str, meaning: str, wordnet: WordNet) -> NamedClass:
     chosen = wordnet.sense(meaning)
     match = SENSE.fullmatch(meaning)
     lemma = match[1].replace("_", " ") if match else chosen.name
-    own_name = None if name in (meaning, lemma) else name
-    folder = name if SYNSET_ID.fullmatch(name) else None
-    return _Line(lemma, own_name, folder, wordnet.senses_of(lemma), chosen)
+    own_name = "" if name in (meaning, lemma) else name
+    folder = name if SYNSET_ID.fullmatch(name) else ""
+    return NamedClass(ClassEntry(own_name, lemma, folder), wordnet.senses_of(lemma), chosen)
 
 
-def _with_entries(path: Path, lines: Sequence[_Line], wordnet: WordNet) -> list[NamedClass]:
+def _with_entries(path: Path, lines: Sequence[NamedClass], wordnet: WordNet) -> list[NamedClass]:
     looked_up = [
-        Noun(line.lemma, line.chosen.offset) for line in lines if line.chosen and line.own_name is None
+        Noun(line.entry.prompt, line.chosen.offset) for line in lines if line.chosen and not line.entry.name
     ]
     names = dict(zip(looked_up, unique_names(wordnet, looked_up), strict=True))
     classes = []
     for line in lines:
-        name = line.own_name or names[Noun(line.lemma, line.chosen.offset if line.chosen else -1)]
-        entry = ClassEntry(name, line.lemma, line.folder or name)
-        classes.append(NamedClass(entry, line.senses, line.chosen, line.ambiguous))
+        own_name, lemma, folder = line.entry
+        name = own_name or names[Noun(lemma, line.chosen.offset if line.chosen else -1)]
+        classes.append(replace(line, entry=ClassEntry(name, lemma, folder or name)))
     try:
         ClassList(tuple(named.entry for named in classes))
     except InputError as error:

@@ -37,12 +37,17 @@ def run(
 ) -> Path:
     """Show what `names` mean, else sample classes. The folder that was written to.
 
+    Candidates are the classes of `available` (ImageNet's ids: folders, or a text file), by default all of
+    WordNet's; `excluded` and `inside` are files of subtrees in place of the paper's.
+
     Raises:
         ConfigError: options of both are given, or `out` can't be a folder.
-        InputError: no WordNet, or a file that can't be used.
+        InputError: no WordNet, a file that can't be read, a name that WordNet doesn't have, or every class is
+            left out.
     """
     if names is None:
-        return sample(available, excluded, inside, wordnet_dir=wordnet_dir, seed=seed, out=out)
+        _sample(available, excluded, inside, wordnet=read_wordnet(wordnet_dir), seed=seed, out=out)
+        return out
     options = {"--available": available, "--excluded": excluded, "--inside": inside}
     sampling = [option for option, value in options.items() if value is not None]
     if sampling:
@@ -50,16 +55,12 @@ def run(
             f"expected --names, or options of sampling, found both (--names and {', '.join(sampling)}): "
             "with --names every name is taken"
         )
-    return from_names(names, wordnet_dir=wordnet_dir, out=out)
+    _from_names(names, read_wordnet(wordnet_dir), out)
+    return out
 
 
-def from_names(names: Path, *, wordnet_dir: Path | None, out: Path) -> Path:
-    """Print what each name can mean in WordNet and what it is taken to mean; write the class list.
-
-    Raises:
-        InputError: no WordNet, a file that can't be read, a name that WordNet doesn't have.
-    """
-    wordnet = read_wordnet(wordnet_dir)
+def _from_names(names: Path, wordnet: WordNet, out: Path) -> None:
+    """Print what each name can mean in WordNet and what it is taken to mean; write the class list."""
     classes = read_names(names, wordnet)
     console = _console()
     for named in classes:
@@ -69,27 +70,18 @@ def from_names(names: Path, *, wordnet_dir: Path | None, out: Path) -> Path:
     write_class_list(path, ClassList(tuple(named.entry for named in classes)))
     console.print(f"\n{_classes(len(classes))} in {path}", soft_wrap=True)
     console.print(_advice(classes, wordnet))
-    return path.parent
 
 
-def sample(
+def _sample(
     available: Path | None,
     excluded: Path | None,
     inside: Path | None,
     *,
-    wordnet_dir: Path | None,
+    wordnet: WordNet,
     seed: int,
     out: Path,
-) -> Path:
-    """Write nested random samples of classes, and samples inside and outside PartImageNet's subtrees.
-
-    Candidates are the classes of `available` (ImageNet's ids: folders, or a text file), by default all of
-    WordNet's; `excluded` and `inside` are files of subtrees in place of the paper's.
-
-    Raises:
-        InputError: no WordNet, a file that can't be read or names nothing, or every class is left out.
-    """
-    wordnet = read_wordnet(wordnet_dir)
+) -> None:
+    """Write nested random samples of classes, and samples inside and outside PartImageNet's subtrees."""
     candidates = (
         class_choice.read_candidates(available, wordnet) if available else class_choice.all_kinds(wordnet)
     )
@@ -115,7 +107,6 @@ def sample(
     }
     replace_file(folder / SUMMARY, (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode())
     _print_choice(candidates, choice, folder)
-    return folder
 
 
 # ---------------------------------------------------------------------- what names mean

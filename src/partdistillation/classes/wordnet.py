@@ -144,10 +144,9 @@ def read_wordnet(folder: Path | None = None) -> WordNet:
 def usual_places() -> list[Path]:
     """Where WordNet's dictionary files are, as its own programs, Debian and NLTK know it."""
     home = Path.home()
-    variables = [Path(os.environ[name]) for name in ("WNSEARCHDIR",) if name in os.environ]
-    variables += [Path(os.environ[name]) / "dict" for name in ("WNHOME",) if name in os.environ]
+    variables = (("WNSEARCHDIR", ""), ("WNHOME", "dict"))
     return [
-        *variables,
+        *(Path(os.environ[name], below) for name, below in variables if name in os.environ),
         Path("/usr/share/wordnet"),
         Path("/usr/local/WordNet-3.0/dict"),
         *(root / "corpora" / "wordnet" for root in (home / "nltk_data", Path("/usr/share/nltk_data"))),

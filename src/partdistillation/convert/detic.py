@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from partdistillation.convert.checkpoint_file import count_layers, read_checkpoint
+from partdistillation.convert.mask2former import infer_swin
 from partdistillation.convert.mask2former import translate as translate_mask2former
 from partdistillation.errors import CheckpointError
 from partdistillation.objects.detic.config import STRIDES, DeticConfig
@@ -151,7 +152,7 @@ def infer_config(
     """
     shapes = {name: tuple(value.shape) for name, value in state.items()}
     try:
-        values = _of_swin(shapes) | _of_heads(shapes)
+        values = infer_swin(shapes, _SWIN) | _of_heads(shapes)
     except KeyError as error:
         raise CheckpointError(
             "expected the weights of a Detic with a Swin backbone under the names of the authors' detectron2 "
@@ -168,23 +169,6 @@ def infer_config(
             f"expected {len(config.delta_weights)} cascade stages (roi_heads.box_predictor), found {stages}."
         )
     return config
-
-
-def _of_swin(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    channels, _, patch, _ = shapes[_SWIN + "patch_embed.proj.weight"]
-    stages = range(max(1, count_layers(shapes, re.escape(_SWIN) + r"layers\.(\d+)\.")))
-    first = [f"{_SWIN}layers.{stage}.blocks.0." for stage in stages]
-    tables = [shapes[prefix + "attn.relative_position_bias_table"] for prefix in first]
-    return {
-        "embed_dim": channels,
-        "patch_size": patch,
-        "depths": tuple(
-            count_layers(shapes, re.escape(f"{_SWIN}layers.{stage}.blocks.") + r"(\d+)\.") for stage in stages
-        ),
-        "num_heads": tuple(heads for _, heads in tables),
-        "window_size": (round(tables[0][0] ** 0.5) + 1) // 2,
-        "mlp_ratio": shapes[first[0] + "mlp.fc1.weight"][0] / channels,
-    }
 
 
 def _of_heads(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:

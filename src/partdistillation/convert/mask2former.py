@@ -16,12 +16,24 @@ from torch import Tensor
 from transformers import Mask2FormerConfig, SwinConfig
 
 from partdistillation.convert.checkpoint_file import count_layers, read_checkpoint
-from partdistillation.convert.coco_names import COCO_NAMES
 from partdistillation.errors import CheckpointError
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import PUBLISHED_IMAGE_SIZE, Metadata, ModelInfo, from_state_dict
 
 Weight = TypeVar("Weight")
+
+COCO_NAMES = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow",
+    "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee",
+    "skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard",
+    "tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple",
+    "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch",
+    "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard",
+    "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors",
+    "teddy bear", "hair drier", "toothbrush",
+)  # fmt: skip
+"""The 80 classes of COCO instances, in the order of the published models' rows."""
 
 # Buffers that are computed, and the criterion's; none is a weight.
 _IGNORED = re.compile(r"relative_position_index$|num_batches_tracked$|^criterion\.|^pixel_(mean|std)$")
@@ -104,7 +116,8 @@ def load_official_state_dict(
     count, rest = divmod(rows, num_parts or 1)
     if rest:
         raise CheckpointError(f"expected {num_parts} class rows for each object class, found {rows} rows.")
-    names = tuple(class_names) if class_names is not None else _default_names(count, num_parts)
+    default = COCO_NAMES if count == len(COCO_NAMES) and not num_parts else map(str, range(count))
+    names = tuple(default if class_names is None else class_names)
     if len(names) != count:
         raise CheckpointError(
             f"expected {count} class names, as the checkpoint has rows; found {len(names)}."
@@ -149,21 +162,14 @@ def _current_names(state: Mapping[str, Weight]) -> dict[str, Weight]:
     """
     if all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): value for name, value in state.items()}
-    first = not any(name.startswith(_PIXEL_DECODER) for name in state)
     names = {name: name.replace("static_query", "query_feat") for name in state}
-    if first:
+    if not any(name.startswith(_PIXEL_DECODER) for name in state):
         names |= {
             name: _PIXEL_DECODER + name.removeprefix(_HEAD)
             for name in state
             if name.startswith(_HEAD) and not name.startswith(_PREDICTOR)
         }
     return {names[name]: value for name, value in state.items()}
-
-
-def _default_names(count: int, num_parts: int) -> tuple[str, ...]:
-    if count == len(COCO_NAMES) and not num_parts:
-        return COCO_NAMES
-    return tuple(str(index) for index in range(count))
 
 
 def translate(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -182,10 +188,7 @@ def translate(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
 def _infer_config(weights: Mapping[str, Tensor]) -> Mask2FormerConfig:
     """The architecture, from names and shapes; raises CheckpointError where the decisive ones are missing."""
     try:
-        return Mask2FormerConfig(
-            backbone_config=_infer_backbone(weights),
-            **_infer_decoders(weights),
-        )
+        return Mask2FormerConfig(backbone_config=_infer_backbone(weights), **_infer_decoders(weights))
     except KeyError as error:
         raise CheckpointError(
             "expected the weights of a Mask2Former with a Swin backbone under the names of the authors'"
@@ -194,21 +197,27 @@ def _infer_config(weights: Mapping[str, Tensor]) -> Mask2FormerConfig:
 
 
 def _infer_backbone(weights: Mapping[str, Tensor]) -> SwinConfig:
-    patch = weights["backbone.patch_embed.proj.weight"]
-    stages = range(count_layers(weights, r"backbone\.layers\.(\d+)\."))
-    first = [f"backbone.layers.{stage}.blocks.0." for stage in stages]
-    tables = [weights[prefix + "attn.relative_position_bias_table"] for prefix in first]
-    values: dict[str, Any] = {
-        "embed_dim": patch.shape[0],
-        "patch_size": patch.shape[-1],
-        "depths": [count_layers(weights, rf"backbone\.layers\.{stage}\.blocks\.(\d+)\.") for stage in stages],
-        "num_heads": [table.shape[1] for table in tables],
-        "window_size": (round(len(tables[0]) ** 0.5) + 1) // 2,
-        "mlp_ratio": len(weights[first[0] + "mlp.fc1.weight"]) / patch.shape[0],
-        "drop_path_rate": 0.3,  # of both codes' Swin-B and -L
-        "out_features": [f"stage{stage + 1}" for stage in stages],
-    }
+    shapes = {name: tuple(value.shape) for name, value in weights.items()}
+    values = infer_swin(shapes, "backbone.")
+    values["drop_path_rate"] = 0.3  # of both codes' Swin-B and -L
+    values["out_features"] = [f"stage{number}" for number in range(1, 1 + len(values["depths"]))]
     return SwinConfig(**values)
+
+
+def infer_swin(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> dict[str, Any]:
+    """The fields of a Swin's configuration, from its weights' shapes by official names after `prefix`."""
+    channels, _, _, patch = shapes[prefix + "patch_embed.proj.weight"]
+    layers = prefix + "layers."
+    stages = range(max(1, count_layers(shapes, re.escape(layers) + r"(\d+)\.")))
+    tables = [shapes[f"{layers}{stage}.blocks.0.attn.relative_position_bias_table"] for stage in stages]
+    return {
+        "embed_dim": channels,
+        "patch_size": patch,
+        "depths": [count_layers(shapes, rf"{re.escape(layers)}{stage}\.blocks\.(\d+)\.") for stage in stages],
+        "num_heads": [heads for _, heads in tables],
+        "window_size": (round(tables[0][0] ** 0.5) + 1) // 2,
+        "mlp_ratio": shapes[layers + "0.blocks.0.mlp.fc1.weight"][0] / channels,
+    }
 
 
 def _infer_decoders(weights: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Masks of parts laid over one another, each in the frame of its object: place and size don't count."""
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool
 
-from partdistillation.functional.masks import resize_mask
+from partdistillation.functional.masks import pairwise_iou, resize_mask
 
 GRID = 32
 """Cells along each side of the frame into which an object's box is stretched."""
@@ -24,17 +24,5 @@ def mean_overlap(masks: Bool[np.ndarray, "n rows columns"]) -> float:
     """
     if len(masks) < 2:
         return float("nan")
-    straight = _ious(masks, masks)
-    mirrored = _ious(masks, masks[..., ::-1])
-    best = np.maximum(straight, mirrored)
+    best = np.maximum(pairwise_iou(masks, masks), pairwise_iou(masks, masks[..., ::-1]))
     return float(best[np.triu_indices(len(masks), 1)].mean())
-
-
-def _ious(
-    a: Bool[np.ndarray, "n rows columns"], b: Bool[np.ndarray, "n rows columns"]
-) -> Float64[np.ndarray, "n n"]:
-    first, second = (masks.reshape(len(masks), -1).astype(np.float32) for masks in (a, b))
-    shared = (first @ second.T).astype(np.float64)
-    union = first.sum(axis=1)[:, None] + second.sum(axis=1) - shared
-    ious: Float64[np.ndarray, "n n"] = shared / np.maximum(union, 1)
-    return ious

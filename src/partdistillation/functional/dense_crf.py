@@ -187,10 +187,9 @@ def _kernel(height: int, width: int, *parts: tuple[Sequence[NDArray[Any]], float
     for _, deviation in parts:
         if not 0 < deviation < math.inf:
             raise InputError(f"Expected standard deviations above 0, found {deviation}.")
-    features = np.empty((sum(len(part) for part, _ in parts), height, width), np.float32)
-    scaled = (
-        feature.astype(np.float32) / np.float32(deviation) for part, deviation in parts for feature in part
-    )
-    for row, feature in zip(features, scaled, strict=True):
-        row[:] = feature
-    return Kernel.over(Lattice.around(features.reshape(len(features), -1).T))
+    scaled = [
+        np.broadcast_to(feature.astype(np.float32) / np.float32(deviation), (height, width))
+        for part, deviation in parts
+        for feature in part
+    ]
+    return Kernel.over(Lattice.around(np.stack(scaled).reshape(len(scaled), -1).T))

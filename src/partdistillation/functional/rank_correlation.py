@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float64
 from scipy.stats import rankdata
 
 
@@ -40,19 +40,10 @@ def spearman(
         return Correlation(value, float("nan"), float("nan"), len(x))
     members = [np.flatnonzero(places == group) for group in range(len(names))]
     drawn = np.random.default_rng(seed).integers(0, len(names), (replicates, len(names)))
-    correlations = np.array([_resampled(x, y, members, groups) for groups in drawn])
+    replicas = (np.concatenate([members[group] for group in chosen]) for chosen in drawn)
+    correlations = [_spearman(x[rows], y[rows]) for rows in replicas]
     low, high = np.nanquantile(correlations, (0.025, 0.975))
     return Correlation(value, float(low), float(high), len(x))
-
-
-def _resampled(
-    x: Float[np.ndarray, " n"],
-    y: Float[np.ndarray, " n"],
-    members: Sequence[Int[np.ndarray, " _"]],
-    drawn: Int[np.ndarray, " group"],
-) -> float:
-    chosen = np.concatenate([members[group] for group in drawn])
-    return _spearman(x[chosen], y[chosen])
 
 
 def _spearman(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:

@@ -46,18 +46,6 @@ def roi_align(
         rows = torch.cat([images[:, None].to(boxes), boxes], dim=1)
         pooled: Tensor = ops.roi_align(features, rows, size, 1 / stride, -1, aligned=True)
         return pooled
-    return roi_align_plain(features, boxes, images, size=size, stride=stride)
-
-
-def roi_align_plain(
-    features: Float[Tensor, "image channel h w"],
-    boxes: Float[Tensor, "box 4"],
-    images: Int[Tensor, "box"],
-    *,
-    size: int,
-    stride: int,
-) -> Float[Tensor, "box channel {size} {size}"]:
-    """As `roi_align`, without torchvision."""
     channels, *limits = features.shape[1:]
     cells = features.permute(0, 2, 3, 1).contiguous()
     low, high = torch.split(boxes / stride - 0.5, 2, dim=1)

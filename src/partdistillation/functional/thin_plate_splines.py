@@ -4,8 +4,10 @@ Places are (x, y) with the image from -1 to 1 along both axes, from edge to edge
 its outer pixels), as in `grid_sample` without `align_corners`.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 from torch.nn import functional
 
@@ -31,15 +33,9 @@ def spline_weights(
     bends least. It reproduces affine functions exactly; control points that lie on one line have none.
     Computed in double precision.
     """
-    points, at = control.double(), places.double().reshape(-1, 2)
-    count = len(points)
-    system = points.new_zeros(count + 3, count + 3)
-    system[:count, :count] = _bending(points, points)
-    system[:count, count:] = _affine(points)
-    system[count:, :count] = _affine(points).T
-    terms = torch.cat([_bending(at, points), _affine(at)], dim=1)
-    weights: Tensor = torch.linalg.solve(system, terms.T)[:count].T  # the system is symmetric
-    return weights.reshape(*places.shape[:-1], count).to(places.dtype)
+    through = RBFInterpolator(control.numpy(), np.eye(len(control)), kernel="thin_plate_spline")
+    weights = torch.from_numpy(through(places.reshape(-1, 2).numpy()))
+    return weights.reshape(*places.shape[:-1], len(control)).to(places.dtype)
 
 
 def resample(
@@ -52,14 +48,3 @@ def resample(
 def inside(grid: Float[Tensor, "batch height width 2"]) -> Float[Tensor, "batch 1 height width"]:
     """1 where a grid's place lies in the image, else 0."""
     return (grid.abs() <= 1).all(dim=-1)[:, None].to(grid.dtype)
-
-
-def _bending(places: Tensor, control: Tensor) -> Tensor:
-    """r^2 log r for all distances, from their squares; 0 at 0."""
-    squared = (places[:, None] - control).square().sum(dim=-1)
-    bending: Tensor = torch.special.xlogy(squared, squared) / 2
-    return bending
-
-
-def _affine(places: Tensor) -> Tensor:
-    return functional.pad(places, (1, 0), value=1.0)

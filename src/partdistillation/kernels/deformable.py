@@ -7,7 +7,7 @@ is inside. What a head computes doesn't depend on the threads, nor on what is co
 """
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,66 +64,21 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, values: Tensor, offsets: Tensor, logits: Tensor, sizes: Sizes) -> Tensor:
         values, offsets, logits = (inputs.detach().contiguous() for inputs in (values, offsets, logits))
-        arrays = values.numpy(), offsets.numpy(), logits.numpy()
-        seen, weights = attend(*arrays, sizes, threads=torch.get_num_threads())
-        context.save_for_backward(values, offsets, torch.from_numpy(weights))
-        context.sizes = sizes
-        return torch.from_numpy(seen)
+        seen, weights = torch.empty_like(values), torch.empty_like(logits)
+        context.layout = _layout(sizes, logits.shape[3] // len(sizes))
+        arrays: Any = (tensor.numpy() for tensor in (values, offsets, logits, seen, weights))
+        in_threads(partial(_attend, context.layout, *arrays), values.shape[0] * values.shape[2])
+        context.save_for_backward(values, offsets, weights)
+        return seen
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        values, offsets, weights = (saved.numpy() for saved in context.saved_tensors)
-        of_seen, threads = gradient.contiguous().numpy(), torch.get_num_threads()
-        gradients = attend_backward(values, offsets, weights, of_seen, context.sizes, threads=threads)
-        return (*(torch.from_numpy(array) for array in gradients), None)
-
-
-def attend(
-    values: Float32[np.ndarray, "batch pixel head channel"],
-    offsets: Float32[np.ndarray, "batch pixel head places"],
-    logits: Float32[np.ndarray, "batch pixel head points"],
-    sizes: Sizes,
-    *,
-    threads: int,
-) -> tuple[Float32[np.ndarray, "batch pixel head channel"], Float32[np.ndarray, "batch pixel head points"]]:
-    """What each pixel sees, and the weights (softmax of `logits`) of its points.
-
-    Pixels are those of all levels, row by row, a level after the other. Points are "level, point"; a point's
-    place is the pixel's own position moved by its `offsets` (x, y), in pixels of the point's level.
-    """
-    layout = _layout(sizes, logits.shape[3] // len(sizes))
-    seen, weights = np.empty_like(values), np.empty_like(logits)
-
-    def work(begin: int, end: int) -> None:
-        _attend(values, offsets, logits, layout, begin, end, seen, weights)
-
-    in_threads(work, values.shape[0] * values.shape[2], threads)
-    return seen, weights
-
-
-def attend_backward(
-    values: Float32[np.ndarray, "batch pixel head channel"],
-    offsets: Float32[np.ndarray, "batch pixel head places"],
-    weights: Float32[np.ndarray, "batch pixel head points"],
-    gradient: Float32[np.ndarray, "batch pixel head channel"],
-    sizes: Sizes,
-    *,
-    threads: int,
-) -> tuple[
-    Float32[np.ndarray, "batch pixel head channel"],
-    Float32[np.ndarray, "batch pixel head places"],
-    Float32[np.ndarray, "batch pixel head points"],
-]:
-    """Gradients of `values`, `offsets` and logits, from that of what is seen; `weights` are `attend`'s."""
-    layout = _layout(sizes, weights.shape[3] // len(sizes))
-    gradients = np.empty_like(values), np.empty_like(offsets), np.empty_like(weights)
-
-    def work(begin: int, end: int) -> None:
-        _attend_backward(values, offsets, weights, gradient, layout, begin, end, *gradients)
-
-    in_threads(work, values.shape[0] * values.shape[2], threads)
-    return gradients
+    def backward(context: Any, of_seen: Tensor) -> tuple[Tensor | None, ...]:
+        saved = context.saved_tensors
+        gradients = [torch.empty_like(tensor) for tensor in saved]
+        arrays = (tensor.numpy() for tensor in (*saved, of_seen.contiguous(), *gradients))
+        in_threads(partial(_attend_backward, context.layout, *arrays), of_seen.shape[0] * of_seen.shape[2])
+        return *gradients, None
 
 
 @lru_cache(maxsize=4)
@@ -152,15 +107,20 @@ def _layout(sizes: Sizes, points: int) -> _Layout:
 
 @compiled_loosely
 def _attend(
+    layout: _Layout,
     values: _Floats,
     offsets: _Floats,
     logits: _Floats,
-    layout: _Layout,
-    begin: int,
-    end: int,
     seen: _Floats,
     weights: _Floats,
+    begin: int,
+    end: int,
 ) -> None:
+    """Write what each pixel sees, and the weights (softmax of `logits`) of its points.
+
+    Pixels are those of all levels, row by row, a level after the other. Points are "level, point"; a point's
+    place is the pixel's own position moved by its `offsets` (x, y), in pixels of the point's level.
+    """
     pixels, heads, channels = values.shape[1:]
     points = logits.shape[3]
     vectors = -(-channels // _WIDTH)
@@ -190,17 +150,18 @@ def _attend(
 
 @compiled_loosely
 def _attend_backward(
+    layout: _Layout,
     values: _Floats,
     offsets: _Floats,
     weights: _Floats,
     gradient: _Floats,
-    layout: _Layout,
-    begin: int,
-    end: int,
     of_values: _Floats,
     of_offsets: _Floats,
     of_logits: _Floats,
+    begin: int,
+    end: int,
 ) -> None:
+    """Write gradients of values, offsets and logits, from that of what is seen."""
     pixels, heads, channels = values.shape[1:]
     points = weights.shape[3]
     vectors = -(-channels // _WIDTH)

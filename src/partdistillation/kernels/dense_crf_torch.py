@@ -62,9 +62,7 @@ def _near_other_labels(
     reach = int(min(reach, max(labels.shape[1:])))
     near = (labels != 0).float()
     for side in ((2 * reach + 1, 1), (1, 2 * reach + 1)):
-        near = functional.max_pool2d(
-            functional.pad(near, (side[1] // 2,) * 2 + (side[0] // 2,) * 2), side, stride=1
-        )
+        near = functional.max_pool2d(near, side, stride=1, padding=(side[0] // 2, side[1] // 2))
     return near > 0
 
 

@@ -3,6 +3,7 @@
 PyTorch's own is made for maps whose pixels lie together; on these its gradient takes ten times as long.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,89 +38,43 @@ class _GroupNorm(torch.autograd.Function):
         context: Any, rows: Tensor, weight: Tensor, bias: Tensor, groups: int, epsilon: float, relu: bool
     ) -> Tensor:
         rows, weight, bias = (inputs.detach().contiguous() for inputs in (rows, weight, bias))
-        arrays = rows.numpy(), weight.numpy(), bias.numpy()
-        threads = torch.get_num_threads()
-        out, moments = normalize(*arrays, groups=groups, epsilon=epsilon, relu=relu, threads=threads)
-        context.save_for_backward(rows, weight, bias, torch.from_numpy(moments))
+        out, moments = torch.empty_like(rows), rows.new_empty(len(rows), 2, rows.shape[2])
+        arrays: Any = (tensor.numpy() for tensor in (rows, weight, bias, out, moments))
+        in_threads(partial(_normalize, groups, epsilon, relu, *arrays), len(rows))
+        context.save_for_backward(rows, weight, bias, moments)
         context.groups, context.relu = groups, relu
-        return torch.from_numpy(out)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        arrays = [saved.numpy() for saved in (*context.saved_tensors, gradient.contiguous())]
-        threads = torch.get_num_threads()
-        gradients = normalize_backward(*arrays, groups=context.groups, relu=context.relu, threads=threads)
-        return (*(torch.from_numpy(values) for values in gradients), None, None, None)
-
-
-def normalize(
-    maps: Float32[np.ndarray, "batch pixel channel"],
-    weight: Float32[np.ndarray, " channel"],
-    bias: Float32[np.ndarray, " channel"],
-    *,
-    groups: int,
-    epsilon: float,
-    relu: bool,
-    threads: int,
-) -> tuple[Float32[np.ndarray, "batch pixel channel"], Float32[np.ndarray, "batch 2 channel"]]:
-    """Maps of mean 0 and variance 1 in each group of channels of an image, then `weight` and `bias`.
-
-    Negative values become 0 with `relu`. Also returns, for `normalize_backward`, the mean and the inverse of
-    the deviation of each channel's group.
-    """
-    out = np.empty_like(maps)
-    moments = np.empty((len(maps), 2, maps.shape[2]), np.float32)
-
-    def work(begin: int, end: int) -> None:
-        _normalize(maps, weight, bias, groups, epsilon, relu, begin, end, out, moments)
-
-    in_threads(work, len(maps), threads)
-    return out, moments
-
-
-def normalize_backward(
-    maps: Float32[np.ndarray, "batch pixel channel"],
-    weight: Float32[np.ndarray, " channel"],
-    bias: Float32[np.ndarray, " channel"],
-    moments: Float32[np.ndarray, "batch 2 channel"],
-    gradient: Float32[np.ndarray, "batch pixel channel"],
-    *,
-    groups: int,
-    relu: bool,
-    threads: int,
-) -> tuple[
-    Float32[np.ndarray, "batch pixel channel"],
-    Float32[np.ndarray, " channel"],
-    Float32[np.ndarray, " channel"],
-]:
-    """Gradients of maps, weight and bias, from that of the result."""
-    of_maps = np.empty_like(maps)
-    of_affine = np.empty_like(moments)
-
-    def work(begin: int, end: int) -> None:
-        _normalize_backward(
-            maps, weight, bias, moments, gradient, groups, relu, begin, end, of_maps, of_affine
-        )
-
-    in_threads(work, len(maps), threads)
-    of_weight, of_bias = of_affine.sum(axis=0)  # in the images' order, whichever thread had them
-    return of_maps, of_weight, of_bias
+        rows, *_, moments = saved = context.saved_tensors
+        of_rows, of_affine = torch.empty_like(rows), torch.empty_like(moments)
+        arrays = (tensor.numpy() for tensor in (*saved, gradient.contiguous(), of_rows, of_affine))
+        in_threads(partial(_normalize_backward, context.groups, context.relu, *arrays), len(rows))
+        # in the images' order, whichever thread had them
+        of_weight, of_bias = torch.from_numpy(of_affine.numpy().sum(axis=0))
+        return of_rows, of_weight, of_bias, None, None, None
 
 
 @compiled_loosely
 def _normalize(
-    maps: _Floats,
-    weight: _Floats,
-    bias: _Floats,
     groups: int,
     epsilon: float,
     relu: bool,
-    begin: int,
-    end: int,
+    maps: _Floats,
+    weight: _Floats,
+    bias: _Floats,
     out: _Floats,
     moments: _Floats,
+    begin: int,
+    end: int,
 ) -> None:
+    """Write maps of mean 0 and variance 1 in each group of channels of an image, then `weight` and `bias`.
+
+    Negative values become 0 with `relu`. `moments`: the mean and the inverse of the deviation of each
+    channel's group.
+    """
     pixels, channels = maps.shape[1:]
     sums, factor, shift = np.zeros((3, channels), np.float32)
     lowest = np.float32(0) if relu else np.float32(-np.inf)
@@ -148,18 +103,19 @@ def _normalize(
 
 @compiled_loosely
 def _normalize_backward(
+    groups: int,
+    relu: bool,
     maps: _Floats,
     weight: _Floats,
     bias: _Floats,
     moments: _Floats,
     gradient: _Floats,
-    groups: int,
-    relu: bool,
-    begin: int,
-    end: int,
     of_maps: _Floats,
     of_affine: _Floats,
+    begin: int,
+    end: int,
 ) -> None:
+    """Write gradients of maps, and of weight and bias by image, from that of the result."""
     pixels, channels = maps.shape[1:]
     factor, shift, weighted, slope, level = np.zeros((5, channels), np.float32)
     lowest = np.float32(0) if relu else np.float32(-np.inf)

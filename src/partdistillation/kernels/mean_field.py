@@ -100,28 +100,14 @@ class _Side(NamedTuple):
 
     @classmethod
     def of(cls, kernel: Kernel, weight: float, num_labels: int) -> "_Side":
-        lattice = kernel.lattice
-        return cls(
-            lattice.vertices,
-            lattice.weights,
-            lattice.neighbors,
-            np.float32(weight),
-            *_vertex_values(lattice, _blocks(num_labels - 1)),
-        )
+        lattice, blocks = kernel.lattice, -(-(num_labels - 1) // _WIDTH)
+        received, sent = np.zeros((2, blocks, lattice.neighbors.shape[1], _WIDTH), np.float32)
+        factor = np.float32(weight)
+        return cls(lattice.vertices, lattice.weights, lattice.neighbors, factor, received, sent)
 
     def blurred(self) -> "_Side":
         received, sent = _blur(self.sent, self.received, self.neighbors)
         return self._replace(received=received, sent=sent)
-
-
-def _blocks(channels: int) -> int:
-    """How many vectors hold the channels."""
-    return -(-channels // _WIDTH)
-
-
-def _vertex_values(lattice: Lattice, blocks: int) -> tuple[_Floats, _Floats]:
-    shape = (blocks, lattice.neighbors.shape[1], _WIDTH)
-    return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
 
 
 @compiled

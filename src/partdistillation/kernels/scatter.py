@@ -1,6 +1,7 @@
 """Rows of numbers added, by weight, to a few rows of a table each, on a CPU: the gradient of sampling."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,36 +43,22 @@ class _WeightedSums(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        pixels, weights = (saved.numpy() for saved in context.saved_tensors)
-        rows = gradient.contiguous().numpy()
-        of_rows = scatter(rows, pixels, weights, context.number, threads=torch.get_num_threads())
-        return None, torch.from_numpy(of_rows), None, None
-
-
-def scatter(
-    rows: Float32[np.ndarray, "batch row channel"],
-    places: Int64[np.ndarray, "batch row few"],
-    weights: Float32[np.ndarray, "batch row few"],
-    count: int,
-    *,
-    threads: int,
-) -> Float32[np.ndarray, "batch {count} channel"]:
-    """Tables of `count` rows; to those at its `places`, each row is added, times its `weights`."""
-    tables = np.zeros((len(rows), count, rows.shape[2]), np.float32)
-
-    def work(begin: int, end: int) -> None:
-        for image in range(begin, end):
-            _scatter(rows[image], places[image], weights[image], tables[image])
-
-    in_threads(work, len(rows), threads)
-    return tables
+        of_rows = gradient.new_zeros(len(gradient), context.number, gradient.shape[2])
+        arrays = (tensor.numpy() for tensor in (gradient.contiguous(), *context.saved_tensors, of_rows))
+        in_threads(partial(_scatter, *arrays), len(of_rows))
+        return None, of_rows, None, None
 
 
 @compiled
-def _scatter(rows: _Floats, places: NDArray[np.int64], weights: _Floats, table: _Floats) -> None:
-    for row in range(len(rows)):
-        for number in range(places.shape[1]):
-            # unsigned, or every access would ask whether it counts from the end
-            place, weight = np.uint64(places[row, number]), weights[row, number]
-            for channel in range(rows.shape[1]):
-                table[place, np.uint64(channel)] += weight * rows[row, channel]
+def _scatter(
+    rows: _Floats, places: NDArray[np.int64], weights: _Floats, tables: _Floats, begin: int, end: int
+) -> None:
+    """Add each row, times its `weights`, to those at its `places` of the image's table."""
+    for image in range(begin, end):
+        table = tables[image]
+        for row in range(rows.shape[1]):
+            for number in range(places.shape[2]):
+                # unsigned, or every access would ask whether it counts from the end
+                place, weight = np.uint64(places[image, row, number]), weights[image, row, number]
+                for channel in range(rows.shape[2]):
+                    table[place, np.uint64(channel)] += weight * rows[image, row, channel]

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import torch
 
-def in_threads(work: Callable[[int, int], None], count: int, threads: int) -> None:
-    """Call `work(begin, end)` for ranges that cover 0 ... `count` - 1, at most one range a thread."""
-    threads = max(min(threads, count), 1)
+
+def in_threads(work: Callable[[int, int], None], count: int) -> None:
+    """Call `work(begin, end)` for ranges that cover 0 ... `count` - 1, one for each of PyTorch's threads."""
+    threads = max(min(torch.get_num_threads(), count), 1)
     if threads == 1:
         work(0, count)
         return

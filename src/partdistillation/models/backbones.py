@@ -7,7 +7,7 @@ from torch import nn
 from transformers import AutoBackbone, AutoConfig, ResNetConfig
 
 from partdistillation.errors import CheckpointError
-from partdistillation.models.pretrained import quiet_transformers
+from partdistillation.models.pretrained import check_report, read_weights
 from partdistillation.models.sources import resolve
 
 SMALL = "small"
@@ -43,23 +43,12 @@ def load_backbone(name: str) -> nn.Module:
     config = backbone_config(name)
     try:
         with torch.device("meta"):  # only for its class: AutoBackbone itself asks the hub about paths
-            backbone_class: Any = type(_AUTO.from_config(config))
-        with quiet_transformers():
-            backbone, report = backbone_class.from_pretrained(
-                resolve(name).path,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-    except Exception as error:  # transformers, safetensors and the hub client each have their own
-        raise CheckpointError(f"{name}: the backbone's weights can't be read: {error}") from error
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith(_NOT_PRETRAINED))
-    if missing:
-        raise CheckpointError(
-            f"{name}: expected the weights of its config.json, found none of {', '.join(missing[:4])}"
-            + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
-        )
+            backbone_class = type(_AUTO.from_config(config))
+    except Exception as error:  # strict configurations raise their own classes
+        raise CheckpointError(f"{name}: no backbone can be made of its config.json: {error}") from error
+    backbone, report = read_weights(backbone_class, resolve(name).path, config=config)
+    missing = [key for key in report["missing_keys"] if not key.startswith(_NOT_PRETRAINED)]
+    check_report(name, {**report, "missing_keys": missing, "unexpected_keys": ()})
     return backbone  # type: ignore[no-any-return]
 
 

@@ -52,10 +52,5 @@ def by_grid_sample(
 
 def pixel_centres(sizes: Sizes) -> Float[Tensor, "pixel 2"]:
     """Each pixel's centre (x, y) in 0..1 over its level."""
-    grids = [
-        torch.meshgrid(
-            (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij"
-        )
-        for height, width in sizes
-    ]
-    return torch.cat([torch.stack([x, y], dim=-1).flatten(0, 1) for y, x in grids])
+    axes = [[(torch.arange(side) + 0.5) / side for side in size] for size in sizes]
+    return torch.cat([torch.cartesian_prod(*rows_and_columns).flip(1) for rows_and_columns in axes])

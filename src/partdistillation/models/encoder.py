@@ -91,10 +91,8 @@ class Encoder:
 
         Raises CheckpointError where it can't be loaded.
         """
-        if read_config(source).get("model_type") == "mask2former":
-            network = PartMask2Former.from_pretrained(source)
-            return cls.from_network(network, levels=levels, device=device, bfloat16=bfloat16)
-        return cls(load_backbone(str(source)), levels=levels, device=device, bfloat16=bfloat16)
+        backbone, mean, std = load_encoder(source)
+        return cls(backbone, levels=levels, mean=mean, std=std, device=device, bfloat16=bfloat16)
 
     @classmethod
     def from_network(
@@ -138,22 +136,35 @@ class Encoder:
         a multiple of 32. The maps cover the padded canvas (`padded_size`): pad masks the same way, or crop
         what is upsampled from the maps.
         """
-        arrays = [
-            torch.as_tensor(np.array(image)) if isinstance(image, np.ndarray) else image for image in images
-        ]
-        height, width = padded_size(
-            max(len(image) for image in arrays), max(image.shape[1] for image in arrays)
-        )
-        batch = torch.zeros(len(arrays), 3, height, width, device=self.device)
+        batch = normalized_batch(images, self.mean, self.std, self.device)
         batch = batch.contiguous(memory_format=self._memory_format)
-        for canvas, image in zip(batch, arrays, strict=True):
-            canvas[:, : image.shape[0], : image.shape[1]] = normalize_images(
-                image.to(self.device), self.mean, self.std
-            )
         mixed = torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
         with mixed:
             maps = self._backbone(batch).feature_maps
         return [level.float() for level in maps]
+
+
+def load_encoder(source: str | Path) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
+    """The encoder of a Mask2Former, or a plain backbone, with the mean and deviation of its images.
+
+    Raises CheckpointError where it can't be loaded.
+    """
+    if read_config(source).get("model_type") != "mask2former":
+        return load_backbone(str(source)), IMAGENET_MEAN, IMAGENET_STD
+    whole = PartMask2Former.from_pretrained(source)
+    return whole.model.pixel_level_module.encoder, whole.info.pixel_mean, whole.info.pixel_std
+
+
+def normalized_batch(
+    images: Images, mean: Sequence[float], std: Sequence[float], device: torch.device
+) -> Float[Tensor, "batch 3 height width"]:
+    """Images as a batch: the mean colour right of each and below, up to multiples of `STRIDE`."""
+    height, width = padded_size(max(len(image) for image in images), max(image.shape[1] for image in images))
+    batch = torch.zeros(len(images), 3, height, width, device=device)
+    for canvas, image in zip(batch, images, strict=True):
+        pixels = torch.as_tensor(np.array(image)) if isinstance(image, np.ndarray) else image
+        canvas[:, : image.shape[0], : image.shape[1]] = normalize_images(pixels.to(device), mean, std)
+    return batch
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -106,7 +106,10 @@ class PartMask2Former(nn.Module):
         With `num_queries`, the first of the old queries are kept and any others drawn anew.
         """
         info = replace(self.info, class_names=tuple(class_names), num_parts=num_parts)
-        fresh = type(self).create(_with_queries(self.model.config, num_queries), info, seed=seed)
+        config = copy.deepcopy(self.model.config)
+        if num_queries is not None:
+            config.num_queries = num_queries
+        fresh = type(self).create(config, info, seed=seed)
         state = self.model.state_dict()
         for name in ("queries_embedder", "queries_features"):
             key = f"transformer_module.{name}.weight"
@@ -252,13 +255,6 @@ def _attention_mask(
     """Where a query may look: inside its mask of the layer before; everywhere, if that is empty."""
     attend = embeddings @ features.flatten(2) >= 0
     return attend | ~attend.any(dim=-1, keepdim=True)
-
-
-def _with_queries(config: Mask2FormerConfig, num_queries: int | None) -> Mask2FormerConfig:
-    config = copy.deepcopy(config)
-    if num_queries is not None:
-        config.num_queries = num_queries
-    return config
 
 
 def _check_supported(config: Mask2FormerConfig) -> None:

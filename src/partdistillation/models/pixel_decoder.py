@@ -85,10 +85,7 @@ def resize(maps: Float[Tensor, "batch channel _h _w"], size: Sequence[int]) -> T
 
 
 def _encoder_layer(
-    layer: Any,
-    hidden: Float[Tensor, "batch pixel dim"],
-    position: Float[Tensor, "1 pixel dim"],
-    sizes: Sizes,
+    layer: Any, hidden: Float[Tensor, "batch pixel dim"], position: Float[Tensor, "1 pixel dim"], sizes: Sizes
 ) -> Float[Tensor, "batch pixel dim"]:
     """Deformable self-attention and feed-forward; each followed by its layer norm."""
     attention, placed = layer.self_attn, hidden + position

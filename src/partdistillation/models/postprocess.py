@@ -100,20 +100,13 @@ def _part_scores(network: PartMask2Former, view: View, object_class: int | None)
     return scores
 
 
-def full_masks(
-    logits: Float[Tensor, "query h w"],
-    geometry: Geometry,
-    *,
-    size: tuple[int, int] | None = None,
-    box: tuple[int, int, int, int] | None = None,
-) -> Float[Tensor, "query height width"]:
-    """Mask logits at the image's size, or `size`: bilinear to the canvas, cut to the content, bilinear again.
+def full_masks(logits: Float[Tensor, "query h w"], geometry: Geometry) -> Float[Tensor, "query height width"]:
+    """Mask logits at the image's size: bilinear to the canvas, cut to the content, bilinear again.
 
-    With `box` (xyxy, in pixels of that size) only that part. It takes 4 bytes a query and pixel: ask for the
-    queries and the box that are needed.
+    It takes 4 bytes a query and pixel: ask for the queries that are needed.
     """
-    size = size or geometry.image
-    crop = _cropped(logits, geometry, size, box or (0, 0, size[1], size[0]))
+    height, width = geometry.image
+    crop = _cropped(logits, geometry, geometry.image, (0, 0, width, height))
     return crop.enlarged(torch.arange(len(logits), device=logits.device))
 
 

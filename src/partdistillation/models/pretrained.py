@@ -5,7 +5,6 @@ linear layer `class_predictor` (a part head's rows one after the other, "no obje
 doesn't know is in `config.json` under `partdistillation`.
 """
 
-import json
 import logging
 import os
 import shutil
@@ -62,17 +61,13 @@ class Network(NamedTuple):
     info: ModelInfo
 
 
-class _UnsupportedBackboneFilter(logging.Filter):
-    """Drops transformers' remark that only Swin is a tested backbone; the tests here cover others."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        return not (message.startswith("Backbone ") and "is not a supported model" in message)
+def _concerns_us(record: logging.LogRecord) -> bool:
+    """Not transformers' remark that only Swin is a tested backbone; the tests here cover others."""
+    message = record.getMessage()
+    return not (message.startswith("Backbone ") and "is not a supported model" in message)
 
 
-logging.getLogger("transformers.models.mask2former.configuration_mask2former").addFilter(
-    _UnsupportedBackboneFilter()
-)
+logging.getLogger("transformers.models.mask2former.configuration_mask2former").addFilter(_concerns_us)
 
 
 def load(source: str | Path) -> Network:
@@ -147,6 +142,7 @@ def _write_files(directory: Path, network: Network, metadata: Metadata, dtype: t
     config = Mask2FormerConfig.from_dict(network.model.config.to_dict())
     config.id2label = dict(enumerate(_row_names(network.info)))
     config.label2id = {name: row for row, name in config.id2label.items()}
+    config.partdistillation = {"head": network.info.head, **asdict(network.info)}
     with torch.device("meta"):
         shell = Mask2FormerForUniversalSegmentation(config)
     state = {f"model.{name}": value for name, value in network.model.state_dict().items()}
@@ -157,10 +153,10 @@ def _write_files(directory: Path, network: Network, metadata: Metadata, dtype: t
     }
     with quiet_transformers():
         shell.save_pretrained(directory, state_dict=state, max_shard_size="1TB")
-    _add_section(directory / "config.json", network.info)
     (directory / "README.md").write_text(_model_card(network, metadata), encoding="utf-8")
     for path in directory.iterdir():
-        _fsync(path)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def read_config(source: str | Path) -> dict[str, Any]:
@@ -276,12 +272,6 @@ def _row_names(info: ModelInfo) -> tuple[str, ...]:
     return tuple(f"{name}/{part}" for name in info.class_names for part in range(info.num_parts))
 
 
-def _add_section(path: Path, info: ModelInfo) -> None:
-    values = json.loads(path.read_text(encoding="utf-8"))
-    values["partdistillation"] = {"head": info.head, **asdict(info)}
-    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
 def _model_card(network: Network, metadata: Metadata) -> str:
     info = network.info
     config: Any = network.model.config
@@ -316,11 +306,6 @@ A Mask2Former network as used by PartDistillation.
 Load it with `PartMask2Former.from_pretrained(directory)`, or as a plain Mask2Former with transformers'
 `Mask2FormerForUniversalSegmentation.from_pretrained(directory)`.
 """
-
-
-def _fsync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 @contextmanager

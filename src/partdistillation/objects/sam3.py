@@ -90,7 +90,8 @@ class Sam3Objects:
         if not prompts:
             return
         height, width, _ = image.shape
-        features = self._encode_image(image)
+        pixels = self.prepare([image], device=self.network.device).pixels
+        features: Sam3VisionEncoderOutput = self.network.get_vision_features(pixel_values=pixels)
         for prompt in prompts:
             output = self.network(
                 vision_embeds=features, text_embeds=prompt.embeddings, attention_mask=prompt.attended
@@ -98,11 +99,6 @@ class Sam3Objects:
             scores = (output.pred_logits[0].sigmoid() * output.presence_logits[0].sigmoid()).cpu()
             for match in find_masks(scores, output.pred_masks[0], height, width, min_score=self.min_score):
                 yield to_object(match.mask, prompt.name, match.score)
-
-    def _encode_image(self, image: UInt8[np.ndarray, "height width 3"]) -> Sam3VisionEncoderOutput:
-        pixels = self.prepare([image], device=self.network.device).pixels
-        features: Sam3VisionEncoderOutput = self.network.get_vision_features(pixel_values=pixels)
-        return features
 
     def _encode_name(self, name: str) -> Prompt:
         """Padded to the text encoder's length, as in training; a name that is longer is cut there."""

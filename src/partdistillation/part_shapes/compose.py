@@ -8,7 +8,7 @@ from partdistillation.part_shapes.colors import Color, Pair, ground_pair, object
 from partdistillation.part_shapes.draw import Draw
 from partdistillation.part_shapes.kind import Kind
 from partdistillation.part_shapes.living import BIRD, HORSE, PERSON
-from partdistillation.part_shapes.materials import Material
+from partdistillation.part_shapes.materials import Material, named
 from partdistillation.part_shapes.shapes import Piece, ellipse, limb, polygon, wheel
 from partdistillation.part_shapes.things import AXE, TREE
 from partdistillation.part_shapes.vehicles import BICYCLE, CAR, TRUCK
@@ -25,6 +25,8 @@ GROUND_HUES = {
     Material.BRICK: (0.07, 0.14),
     Material.PLANKS: (0.12, 0.2),
 }
+SKIES = named("clouds clouds brick leaves stripes sand water planks needles stone")
+GROUNDS = named("grass grass sand water tiles stone planks brick")
 Affine = tuple[float, float, float, float, float, float]
 
 
@@ -119,32 +121,7 @@ def part_colors(draw: Draw, count: int) -> list[Pair]:
 
 def backdrop(draw: Draw) -> list[Group]:
     """Two textured fields with a ragged, slanted border, or one."""
-    top = draw.choice(
-        (
-            Material.CLOUDS,
-            Material.CLOUDS,
-            Material.BRICK,
-            Material.LEAVES,
-            Material.STRIPES,
-            Material.SAND,
-            Material.WATER,
-            Material.PLANKS,
-            Material.NEEDLES,
-            Material.STONE,
-        )
-    )
-    low = draw.choice(
-        (
-            Material.GRASS,
-            Material.GRASS,
-            Material.SAND,
-            Material.WATER,
-            Material.TILES,
-            Material.STONE,
-            Material.PLANKS,
-            Material.BRICK,
-        )
-    )
+    top, low = draw.choice(SKIES), draw.choice(GROUNDS)
     horizon = draw.choice((2.0, draw.uniform(0.3, 0.85), draw.uniform(0.3, 0.85)))
     slant, rough = draw.uniform(-0.12, 0.12), draw.choice((0.0, 0.01, 0.03))
     field = [(-1.0, -1.0), (2.0, -1.0), (2.0, 2.0), (-1.0, 2.0)]
@@ -190,31 +167,21 @@ def occluders(draw: Draw) -> list[Group]:
     lean, form = draw.uniform(-0.15, 0.15), draw.integer(3)
     if form == 0:
         x = draw.uniform(0.15, 0.85)
-        pieces = [
-            limb(0, (x - lean, -0.1), (x + lean, 1.1), draw.uniform(0.025, 0.05), draw.uniform(0.025, 0.05))
-        ]
-        material = draw.choice((Material.METAL, Material.WOOD, Material.BARK, Material.BIRCH, Material.ROPE))
+        radii = draw.uniform(0.025, 0.05), draw.uniform(0.025, 0.05)
+        pieces = [limb(0, (x - lean, -0.1), (x + lean, 1.1), *radii)]
+        material = draw.choice(named("metal wood bark birch rope"))
     elif form == 1:
         gap, shift = draw.uniform(0.17, 0.26), draw.unit()
-        pieces = [
-            limb(0, (gap * (i + shift), -0.1), (gap * (i + shift) + lean, 1.1), 0.014, 0.014)
-            for i in range(-1, 6)
-        ]
-        material = draw.choice((Material.METAL, Material.WOOD, Material.ROPE))
+        feet = [gap * (i + shift) for i in range(-1, 6)]
+        pieces = [limb(0, (x, -0.1), (x + lean, 1.1), 0.014, 0.014) for x in feet]
+        material = draw.choice(named("metal wood rope"))
     else:
         x, y = draw.choice((0.0, 1.0)), draw.choice((0.0, 1.0, 1.0))
-        pieces = [
-            ellipse(
-                0,
-                (x + draw.uniform(-0.2, 0.2), y + draw.uniform(-0.2, 0.2)),
-                0.16,
-                0.1,
-                draw.uniform(0.0, 6.3),
-                rough=0.02,
-            )
-            for _ in range(4)
-        ]
-        material = draw.choice((Material.LEAVES, Material.NEEDLES, Material.GRASS))
+        pieces = []
+        for _ in range(4):
+            centre = (x + draw.uniform(-0.2, 0.2), y + draw.uniform(-0.2, 0.2))
+            pieces.append(ellipse(0, centre, 0.16, 0.1, draw.uniform(0.0, 6.3), rough=0.02))
+        material = draw.choice(named("leaves needles grass"))
     return [Group(pieces, [material], colors, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), unit, draw.integer(1 << 20))]
 
 

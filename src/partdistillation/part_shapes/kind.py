@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from partdistillation.part_shapes.draw import Draw
-from partdistillation.part_shapes.materials import Material
+from partdistillation.part_shapes.materials import Material, named
 from partdistillation.part_shapes.shapes import Piece
 
 
@@ -15,6 +15,10 @@ class Variety:
     materials: tuple[Material, ...]
     a: float
     b: float
+
+    @classmethod
+    def of(cls, materials: str, a: float, b: float) -> "Variety":
+        return cls(named(materials), a, b)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from partdistillation.part_shapes.compiled import compiled
+from partdistillation.kernels.compiled import compiled
+from partdistillation.part_shapes.compose import Light
 from partdistillation.part_shapes.table import Floats, Table
 
 
@@ -80,20 +81,12 @@ def lit(
     return out
 
 
-def develop(
-    linear: NDArray[np.float32],
-    *,
-    exposure: float,
-    contrast: float,
-    cast: tuple[float, float, float],
-    slope: tuple[float, float],
-    grain: NDArray[np.float32],
-) -> NDArray[np.uint8]:
+def develop(linear: NDArray[np.float32], light: Light, grain: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The photograph: light falling off across the image, exposure, colour cast, gamma, contrast, grain."""
     size = linear.shape[0]
     ramp = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
-    falloff = exposure * (1.0 + slope[0] * ramp[None, :] + slope[1] * ramp[:, None])
-    gamma = np.sqrt(linear * falloff[:, :, None] * np.array(cast, np.float32))
-    gamma = 0.5 + contrast * (gamma - 0.5) + grain[:, :, None]
+    falloff = light.exposure * (1.0 + light.slope[0] * ramp[None, :] + light.slope[1] * ramp[:, None])
+    gamma = np.sqrt(linear * falloff[:, :, None] * np.array(light.cast, np.float32))
+    gamma = 0.5 + light.contrast * (gamma - 0.5) + grain[:, :, None]
     image: NDArray[np.uint8] = (np.clip(gamma, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
     return image

@@ -4,7 +4,6 @@ import math
 
 from partdistillation.part_shapes.draw import Draw
 from partdistillation.part_shapes.kind import Kind, Variety
-from partdistillation.part_shapes.materials import Material
 from partdistillation.part_shapes.shapes import (
     Piece,
     Point,
@@ -29,18 +28,10 @@ def horse(draw: Draw, variety: Variety) -> list[Piece]:
     far = [piece for x in (0.15, -0.27) for piece in _leg(draw, leg, (x, 0.06), reach, 0.62)]
     near = [piece for x in (0.22, -0.2) for piece in _leg(draw, leg, (x, 0.06), reach, 1.0)]
     swing = draw.uniform(-0.4, 0.9)
-    trunk = [
-        (-0.33, -0.02),
-        (-0.24, -bulk),
-        (0.0, -0.8 * bulk),
-        (0.2, -bulk * 1.05),
-        (0.31, -0.03),
-        (0.22, bulk),
-        (0.0, bulk * draw.uniform(1.0, 1.25)),
-        (-0.22, 0.9 * bulk),
-    ]
+    back = [(-0.33, -0.02), (-0.24, -bulk), (0.0, -0.8 * bulk), (0.2, -bulk * 1.05), (0.31, -0.03)]
+    belly = [(0.22, bulk), (0.0, bulk * draw.uniform(1.0, 1.25)), (-0.22, 0.9 * bulk)]
     pieces = _tail(tail, rump, DOWN + swing, draw.near(0.3), draw.uniform(-0.6, 0.6))
-    pieces = far + pieces + [blob(torso, trunk, dome=0.1)] + near
+    pieces = far + pieces + [blob(torso, back + belly, dome=0.1)] + near
     return pieces + _horse_head(draw, head, mane, (shoulder[0] + 0.02, -0.05))
 
 
@@ -91,15 +82,8 @@ def bird(draw: Draw, variety: Variety) -> list[Piece]:
     pieces = []
     if spread and draw.chance(0.7):
         pieces.append(_wing(draw, wing, (0.06, -0.06), -draw.uniform(0.9, 1.8), 0.46, 0.75))
-    pieces += [
-        fan,
-        blob(
-            body,
-            [(-long, 0.0), (-0.1, -fat), (0.12, -fat * 0.95), (0.24, -0.02), (0.14, fat), (-0.1, fat)],
-            dome=0.14,
-        ),
-    ]
-    pieces += [limb(body, (0.13, -0.02), face, 0.09, 0.075)]
+    belly = [(-long, 0.0), (-0.1, -fat), (0.12, -fat * 0.95), (0.24, -0.02), (0.14, fat), (-0.1, fat)]
+    pieces += [fan, blob(body, belly, dome=0.14), limb(body, (0.13, -0.02), face, 0.09, 0.075)]
     size = draw.near(0.1 + 0.02 * variety.a)
     bill = draw.near(0.15 + 0.12 * variety.b)
     tip = along(face, look, size + bill)
@@ -113,15 +97,8 @@ def bird(draw: Draw, variety: Variety) -> list[Piece]:
 
 
 def _fan(draw: Draw, part: int, root: Point, angle: float, length: float, width: float) -> Piece:
-    shape = [
-        (0.0, -0.04),
-        (length * 0.6, -width * 0.45),
-        (length, -width * 0.5),
-        (length * draw.uniform(0.75, 1.1), 0.0),
-        (length, width * 0.5),
-        (length * 0.6, width * 0.45),
-        (0.0, 0.04),
-    ]
+    side = [(0.0, 0.04), (length * 0.6, width * 0.45), (length, width * 0.5)]
+    shape = [*((x, -y) for x, y in side), (length * draw.uniform(0.75, 1.1), 0.0), *reversed(side)]
     return polygon(part, turned(shape, root, angle), rounding=0.01, dome=0.04, angle=angle)
 
 
@@ -129,16 +106,9 @@ def _wing(draw: Draw, part: int, root: Point, angle: float, length: float, dim: 
     """A wing with a smooth leading edge and feather tips behind."""
     wide = draw.near(0.19)
     outline = [(-0.05, 0.05), (0.4, 0.09), (0.8, 0.07), (1.0, 0.0)]
-    tips = [
-        (1.02, -0.2),
-        (0.88, -0.24),
-        (0.86, -0.5),
-        (0.68, -0.5),
-        (0.62, -0.78),
-        (0.42, -0.72),
-        (0.3, -0.95),
-    ]
-    shape = [(length * x, wide * y) for x, y in (*outline, *tips, (0.12, -0.75), (-0.08, -0.3))]
+    outer = [(1.02, -0.2), (0.88, -0.24), (0.86, -0.5), (0.68, -0.5), (0.62, -0.78)]
+    inner = [(0.42, -0.72), (0.3, -0.95), (0.12, -0.75), (-0.08, -0.3)]
+    shape = [(length * x, wide * y) for x, y in (*outline, *outer, *inner)]
     return polygon(part, turned(shape, root, angle), rounding=0.014, dome=0.05, angle=angle, dim=dim)
 
 
@@ -149,16 +119,8 @@ def person(draw: Draw, variety: Variety) -> list[Piece]:
     lean = draw.angle(14)
     neck = along((0.0, 0.0), -DOWN + lean, 0.3)
     face = along(neck, -DOWN + lean + draw.angle(16), 0.115)
-    chest = [
-        (-hip, 0.04),
-        (-hip * 0.95, -0.1),
-        (-broad, -0.27),
-        (-0.05, -0.31),
-        (0.05, -0.31),
-        (broad, -0.27),
-        (hip * 0.95, -0.1),
-        (hip, 0.04),
-    ]
+    right = [(hip, 0.04), (hip * 0.95, -0.1), (broad, -0.27), (0.05, -0.31)]
+    chest = [*((-x, y) for x, y in right), *reversed(right)]
     pieces = _arm(draw, shirt, skin, turned([(-broad + 0.02, -0.26)], (0.0, 0.0), lean)[0], 1, 0.75)
     for side in (-1, 1):
         pieces += _human_leg(draw, trousers, shoe, (side * hip * 0.5, 0.03), side)
@@ -209,44 +171,21 @@ def _human_head(draw: Draw, hair: int, skin: int, face: Point, lean: float, leng
         eye(skin, along(along(front, lean, side * 0.036 + 0.02 * turn), -DOWN + lean, 0.0), 0.016)
         for side in (-1, 1)
     ]
-    fringe = [
-        (-0.09, -0.005),
-        (-0.07, -0.09),
-        (0.0, -0.125),
-        (0.07, -0.09),
-        (0.09, -0.005),
-        (0.05, -0.05),
-        (-0.04, -0.05),
-    ]
-    return [*pieces, blob(hair, turned(fringe, face, lean), dome=0.04, rough=0.006)]
+    arch = [(-0.09, -0.005), (-0.07, -0.09), (0.0, -0.125), (0.07, -0.09), (0.09, -0.005)]
+    fringe = turned([*arch, (0.05, -0.05), (-0.04, -0.05)], face, lean)
+    return [*pieces, blob(hair, fringe, dome=0.04, rough=0.006)]
 
 
 HORSE = Kind(
     "horse",
     ("torso", "head", "leg", "mane", "tail"),
     (
-        Variety((Material.FUR, Material.FUR, Material.STRIPED_FUR, Material.HAIR, Material.HAIR), 0.8, 0.3),
-        Variety((Material.SPOTTED_FUR, Material.FUR, Material.FUR, Material.HAIR, Material.HAIR), 0.4, 0.6),
-        Variety(
-            (
-                Material.STRIPED_FUR,
-                Material.STRIPED_FUR,
-                Material.STRIPED_FUR,
-                Material.NEEDLES,
-                Material.HAIR,
-            ),
-            0.3,
-            0.4,
-        ),
-        Variety((Material.PLAID, Material.FUR, Material.FUR, Material.HAIR, Material.HAIR), 0.7, 0.5),
-        Variety(
-            (Material.KNIT, Material.SPOTTED_FUR, Material.STRIPED_FUR, Material.HAIR, Material.HAIR),
-            0.1,
-            0.9,
-        ),
-        Variety(
-            (Material.SPOTTED_FUR, Material.SPOTTED_FUR, Material.FUR, Material.ROPE, Material.ROPE), 0.2, 0.8
-        ),
+        Variety.of("fur fur striped_fur hair hair", 0.8, 0.3),
+        Variety.of("spotted_fur fur fur hair hair", 0.4, 0.6),
+        Variety.of("striped_fur striped_fur striped_fur needles hair", 0.3, 0.4),
+        Variety.of("plaid fur fur hair hair", 0.7, 0.5),
+        Variety.of("knit spotted_fur striped_fur hair hair", 0.1, 0.9),
+        Variety.of("spotted_fur spotted_fur fur rope rope", 0.2, 0.8),
     ),
     horse,
     60.0,
@@ -255,24 +194,12 @@ BIRD = Kind(
     "bird",
     ("head", "beak", "body", "wing", "tail"),
     (
-        Variety((Material.FUR, Material.PEEL, Material.FEATHERS, Material.BARBS, Material.BARBS), 0.2, 0.2),
-        Variety(
-            (Material.SKIN, Material.LEATHER, Material.FEATHERS, Material.BARBS, Material.BARBS), 0.1, 0.9
-        ),
-        Variety(
-            (Material.FEATHERS, Material.PEEL, Material.FUR, Material.BARBS, Material.STRIPED_FUR), 0.8, 0.4
-        ),
-        Variety(
-            (Material.SPOTTED_FUR, Material.PEEL, Material.SPOTTED_FUR, Material.FEATHERS, Material.BARBS),
-            0.5,
-            0.6,
-        ),
-        Variety(
-            (Material.HAIR, Material.LEATHER, Material.FEATHERS, Material.FEATHERS, Material.BARBS), 0.9, 0.1
-        ),
-        Variety(
-            (Material.FUR, Material.WOOD, Material.STRIPED_FUR, Material.BARBS, Material.FEATHERS), 0.4, 0.8
-        ),
+        Variety.of("fur peel feathers barbs barbs", 0.2, 0.2),
+        Variety.of("skin leather feathers barbs barbs", 0.1, 0.9),
+        Variety.of("feathers peel fur barbs striped_fur", 0.8, 0.4),
+        Variety.of("spotted_fur peel spotted_fur feathers barbs", 0.5, 0.6),
+        Variety.of("hair leather feathers feathers barbs", 0.9, 0.1),
+        Variety.of("fur wood striped_fur barbs feathers", 0.4, 0.8),
     ),
     bird,
     80.0,
@@ -281,12 +208,12 @@ PERSON = Kind(
     "person",
     ("hair", "skin", "shirt", "trousers", "shoe"),
     (
-        Variety((Material.HAIR, Material.SKIN, Material.PLAID, Material.TWILL, Material.LEATHER), 0.1, 0.5),
-        Variety((Material.HAIR, Material.SKIN, Material.KNIT, Material.TWILL, Material.LEATHER), 0.9, 0.2),
-        Variety((Material.HAIR, Material.SKIN, Material.HOOPS, Material.TWILL, Material.KNIT), 0.2, 0.9),
-        Variety((Material.HAIR, Material.SKIN, Material.HOOPS, Material.LEATHER, Material.LEATHER), 0.8, 0.6),
-        Variety((Material.KNIT, Material.SKIN, Material.PLAID, Material.TWILL, Material.LEATHER), 0.3, 0.3),
-        Variety((Material.WICKER, Material.SKIN, Material.TWILL, Material.PLAID, Material.LEATHER), 0.7, 0.8),
+        Variety.of("hair skin plaid twill leather", 0.1, 0.5),
+        Variety.of("hair skin knit twill leather", 0.9, 0.2),
+        Variety.of("hair skin hoops twill knit", 0.2, 0.9),
+        Variety.of("hair skin hoops leather leather", 0.8, 0.6),
+        Variety.of("knit skin plaid twill leather", 0.3, 0.3),
+        Variety.of("wicker skin twill plaid leather", 0.7, 0.8),
     ),
     person,
     70.0,

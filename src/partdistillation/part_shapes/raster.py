@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from partdistillation.part_shapes.compiled import compiled
+from partdistillation.kernels.compiled import compiled
 from partdistillation.part_shapes.table import Floats, Ints, Table
 
 

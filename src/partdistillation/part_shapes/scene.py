@@ -78,16 +78,9 @@ def render(plan: Plan, size: int, draw: Draw) -> Scene:
             break
         groups = [group for i, group in enumerate(groups) if i not in hidden]
     linear = shade(table, groups, plan.light, top, normal, owners)
-    light = plan.light
     noise = np.random.Generator(np.random.Philox(key=np.array([draw.integer(1 << 30), size], np.uint64)))
-    image = lighting.develop(
-        linear,
-        exposure=light.exposure,
-        contrast=light.contrast,
-        cast=light.cast,
-        slope=light.slope,
-        grain=0.035 * (noise.random((size, size), np.float32) - 0.5),
-    )
+    grain = 0.035 * (noise.random((size, size), np.float32) - 0.5)
+    image = lighting.develop(linear, plan.light, grain)
     return Scene(image, find_objects(groups, raster.vote(top, table.label), seen))
 
 

@@ -105,13 +105,7 @@ def polygon(
 
 
 def blob(
-    part: int,
-    points: Sequence[Point],
-    *,
-    dome: float = 0.08,
-    angle: float = 0.0,
-    rough: float = 0.0,
-    dim: float = 1.0,
+    part: int, points: Sequence[Point], *, dome: float = 0.08, angle: float = 0.0, rough: float = 0.0
 ) -> Piece:
     """A closed smooth curve through `points` (Catmull-Rom), filled."""
     n, curve = len(points), []
@@ -119,7 +113,7 @@ def blob(
         a, b, c, d = points[i - 1], points[i], points[(i + 1) % n], points[(i + 2) % n]
         for t in (0.0, 1.0 / 3.0, 2.0 / 3.0):
             curve.append((_spline(a[0], b[0], c[0], d[0], t), _spline(a[1], b[1], c[1], d[1], t)))
-    return polygon(part, curve, dome=dome, angle=angle, rough=rough, dim=dim)
+    return polygon(part, curve, dome=dome, angle=angle, rough=rough)
 
 
 def _spline(a: float, b: float, c: float, d: float, t: float) -> float:

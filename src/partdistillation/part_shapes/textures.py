@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from partdistillation.part_shapes.compiled import compiled
+from partdistillation.kernels.compiled import compiled
 from partdistillation.part_shapes.materials import Material
 from partdistillation.part_shapes.table import Table
 

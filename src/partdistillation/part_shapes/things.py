@@ -4,18 +4,7 @@ import math
 
 from partdistillation.part_shapes.draw import Draw
 from partdistillation.part_shapes.kind import Kind, Variety
-from partdistillation.part_shapes.materials import Material
-from partdistillation.part_shapes.shapes import (
-    Piece,
-    Point,
-    along,
-    blob,
-    chain,
-    ellipse,
-    limb,
-    polygon,
-    turned,
-)
+from partdistillation.part_shapes.shapes import Piece, Point, along, blob, chain, ellipse, limb, polygon
 
 UP = -math.pi / 2
 
@@ -59,37 +48,19 @@ def axe(draw: Draw, variety: Variety) -> list[Piece]:
     for start, end in ((0.0, long), (second, second + 0.6 * long)):
         pieces.append(limb(grip, _on(curve, start), _on(curve, end), thick * 1.4, thick * 1.3))
     x, wide, deep = draw.uniform(0.32, 0.4), draw.near(0.2), draw.near(0.27)
-    edge = [
-        (-0.065, -0.02),
-        (-0.06, 0.1),
-        (-wide, deep * 0.85),
-        (-0.03, deep * 1.05),
-        (wide * 0.75, deep * 0.9),
-        (0.07, 0.1),
-        (0.065, -0.02),
-    ]
-    pieces.append(blob(blade, turned(edge, (x, 0.0), 0.0), dome=0.09, angle=math.pi / 2))
+    left = [(x - 0.065, -0.02), (x - 0.06, 0.1), (x - wide, deep * 0.85), (x - 0.03, deep * 1.05)]
+    edge = [*left, (x + wide * 0.75, deep * 0.9), (x + 0.07, 0.1), (x + 0.065, -0.02)]
+    pieces.append(blob(blade, edge, dome=0.09, angle=math.pi / 2))
     if variety.a > 0.66:
-        pieces.append(
-            blob(blade, turned([(p, -q) for p, q in edge], (x, 0.0), 0.0), dome=0.09, angle=math.pi / 2)
-        )
+        pieces.append(blob(blade, [(p, -q) for p, q in edge], dome=0.09, angle=math.pi / 2))
     elif variety.a > 0.33:
-        pieces.append(
-            polygon(
-                blade,
-                [(x - 0.06, 0.05), (x - 0.075, -0.17), (x + 0.075, -0.17), (x + 0.06, 0.05)],
-                rounding=0.015,
-                angle=math.pi / 2,
-            )
-        )
+        back = [(x - 0.06, 0.05), (x - 0.075, -0.17), (x + 0.075, -0.17), (x + 0.06, 0.05)]
+        pieces.append(polygon(blade, back, rounding=0.015, angle=math.pi / 2))
     else:
         pieces.append(limb(blade, (x, 0.0), along((x, 0.0), UP + draw.angle(20), 0.2), 0.065, 0.01))
-    stop = _on(curve, 0.5 + x - 0.13)
-    pieces.append(limb(binding, _on(curve, 0.5 + x - 0.26), stop, thick * 1.5, thick * 1.6))
-    return [
-        *pieces,
-        limb(binding, _on(curve, 0.5 + x - 0.02), _on(curve, 0.5 + x + 0.04), thick * 1.3, thick * 1.3),
-    ]
+    low, high, first, last = (_on(curve, 0.5 + x + shift) for shift in (-0.26, -0.13, -0.02, 0.04))
+    pieces.append(limb(binding, low, high, thick * 1.5, thick * 1.6))
+    return [*pieces, limb(binding, first, last, thick * 1.3, thick * 1.3)]
 
 
 def _on(curve: list[Point], distance: float) -> Point:
@@ -104,12 +75,12 @@ TREE = Kind(
     "tree",
     ("trunk", "foliage", "fruit", "pot"),
     (
-        Variety((Material.BARK, Material.LEAVES, Material.PEEL, Material.BRICK), 0.3, 0.5),
-        Variety((Material.BIRCH, Material.LEAVES, Material.PEEL, Material.STONE), 0.8, 0.3),
-        Variety((Material.BARK, Material.NEEDLES, Material.PEEL, Material.STONE), 0.6, 0.8),
-        Variety((Material.BIRCH, Material.NEEDLES, Material.PEEL, Material.PLANKS), 0.2, 0.9),
-        Variety((Material.BARK, Material.LEAVES, Material.LEATHER, Material.WICKER), 0.9, 0.6),
-        Variety((Material.WOOD, Material.NEEDLES, Material.PEEL, Material.BRICK), 0.5, 0.2),
+        Variety.of("bark leaves peel brick", 0.3, 0.5),
+        Variety.of("birch leaves peel stone", 0.8, 0.3),
+        Variety.of("bark needles peel stone", 0.6, 0.8),
+        Variety.of("birch needles peel planks", 0.2, 0.9),
+        Variety.of("bark leaves leather wicker", 0.9, 0.6),
+        Variety.of("wood needles peel brick", 0.5, 0.2),
     ),
     tree,
     180.0,
@@ -118,12 +89,12 @@ AXE = Kind(
     "axe",
     ("handle", "blade", "grip", "binding"),
     (
-        Variety((Material.WOOD, Material.METAL, Material.LEATHER, Material.ROPE), 0.1, 0.3),
-        Variety((Material.WOOD, Material.METAL, Material.KNIT, Material.ROPE), 0.9, 0.6),
-        Variety((Material.BARK, Material.STONE, Material.LEATHER, Material.ROPE), 0.5, 0.8),
-        Variety((Material.BARK, Material.METAL, Material.PLAID, Material.ROPE), 0.2, 0.9),
-        Variety((Material.BIRCH, Material.METAL, Material.LEATHER, Material.HAIR), 0.5, 0.5),
-        Variety((Material.WOOD, Material.STONE, Material.HOOPS, Material.ROPE), 0.8, 0.2),
+        Variety.of("wood metal leather rope", 0.1, 0.3),
+        Variety.of("wood metal knit rope", 0.9, 0.6),
+        Variety.of("bark stone leather rope", 0.5, 0.8),
+        Variety.of("bark metal plaid rope", 0.2, 0.9),
+        Variety.of("birch metal leather hair", 0.5, 0.5),
+        Variety.of("wood stone hoops rope", 0.8, 0.2),
     ),
     axe,
     180.0,

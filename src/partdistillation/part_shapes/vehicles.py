@@ -2,7 +2,6 @@
 
 from partdistillation.part_shapes.draw import Draw
 from partdistillation.part_shapes.kind import Kind, Variety
-from partdistillation.part_shapes.materials import Material
 from partdistillation.part_shapes.shapes import (
     Piece,
     along,
@@ -23,27 +22,12 @@ def car(draw: Draw, variety: Variety) -> list[Piece]:
     belt, sill = draw.uniform(-0.04, 0.0), draw.near(0.15)
     back, front = -0.42 + 0.1 * variety.a * draw.unit(), 0.36 - 0.2 * variety.a
     lean, slope = draw.uniform(0.02, 0.12), draw.uniform(0.1, 0.2)
-    shell = [
-        (-0.49, 0.02),
-        (back - 0.02, belt),
-        (back + lean, roof + 0.01),
-        (back + lean + 0.08, roof),
-        (front - slope - 0.04, roof),
-        (front - slope + 0.03, roof + 0.02),
-        (front, belt),
-        (0.44, belt + 0.035),
-        (0.49, 0.06),
-        (0.49, sill),
-        (-0.49, sill),
-    ]
-    pieces = [polygon(body, shell, rounding=0.015, dome=0.05)]
-    pieces += _panes(
-        draw,
-        window,
-        (back + 0.025, back + lean + 0.035),
-        (front - 0.03, front - slope - 0.01),
-        (roof + 0.035, belt),
-    )
+    rear = [(-0.49, 0.02), (back - 0.02, belt), (back + lean, roof + 0.01), (back + lean + 0.08, roof)]
+    screen = [(front - slope - 0.04, roof), (front - slope + 0.03, roof + 0.02), (front, belt)]
+    bonnet = [(0.44, belt + 0.035), (0.49, 0.06), (0.49, sill), (-0.49, sill)]
+    pieces = [polygon(body, rear + screen + bonnet, rounding=0.015, dome=0.05)]
+    posts = (back + 0.025, back + lean + 0.035), (front - 0.03, front - slope - 0.01)
+    pieces += _panes(draw, window, *posts, (roof + 0.035, belt))
     low = sill - 0.035
     pieces += [limb(bumper, (x, low - 0.05), (x, low), 0.045, 0.05) for x in (-0.47, 0.47)]
     pieces.append(limb(bumper, (-0.2, sill), (0.2, sill), 0.028, 0.028))
@@ -76,26 +60,15 @@ def truck(draw: Draw, variety: Variety) -> list[Piece]:
     bonnet = draw.choice((0.0, 0.0, 0.12))
     tip = draw.choice((0.0, 0.0, draw.uniform(0.1, 0.5)))
     box = [(0.0, 0.0), (0.0, -height), (joint + 0.47, -height * draw.uniform(0.8, 1.05)), (joint + 0.47, 0.0)]
-    left, right = joint + 0.035, 0.5
-    nose = [
-        (left, floor),
-        (left, top),
-        (right - bonnet - 0.09, top),
-        (right - bonnet, -0.03),
-        (right, 0.0),
-        (right, floor),
-    ]
+    left, screen = joint + 0.035, 0.5 - bonnet
+    nose = [(left, floor), (left, top), (screen - 0.09, top), (screen, -0.03), (0.5, 0.0), (0.5, floor)]
     pieces = [
         limb(cab, (-0.45, floor + 0.01), (0.45, floor + 0.01), 0.035, 0.035, dim=0.7),
         polygon(cargo, turned(box, (-0.5, floor - 0.035), tip), rounding=0.012, dome=0.04, angle=tip),
         polygon(cab, nose, rounding=0.015, dome=0.05),
     ]
-    pane = [
-        (left + 0.025, 0.005),
-        (left + 0.025, top + 0.025),
-        (right - bonnet - 0.1, top + 0.025),
-        (right - bonnet - 0.012, 0.005),
-    ]
+    high, back = top + 0.025, left + 0.025
+    pane = [(back, 0.005), (back, high), (screen - 0.1, high), (screen - 0.012, 0.005)]
     pieces.append(polygon(window, pane, dome=0.015))
     turn, axles = draw.uniform(0.0, 6.3), [-0.36, -0.36 + 2.2 * r, 0.36][draw.integer(2) :]
     if len(axles) == 2:
@@ -115,14 +88,8 @@ def bicycle(draw: Draw, variety: Variety) -> list[Piece]:
     grip = along(head, -1.9 + steer, 0.1)
     turn = draw.uniform(0.0, 6.3)
     pieces = [wheel(rim, rear, r, turn), wheel(rim, front, r * draw.choice((1.0, 1.0, 0.8)), turn + 1.0)]
-    tubes = (
-        (rear, crank),
-        (rear, (-0.13, -0.06)),
-        (crank, saddle),
-        ((-0.13, -0.06), head),
-        (crank, head),
-        (head, front),
-    )
+    clamp = (-0.13, -0.06)
+    tubes = ((rear, crank), (rear, clamp), (crank, saddle), (clamp, head), (crank, head), (head, front))
     pieces += [limb(frame, a, b, tube, tube) for a, b in tubes]
     pieces += chain(frame, [head, grip, along(grip, draw.uniform(-0.6, 0.6), 0.09)], [tube, tube, tube])
     cushion = [(-0.12, -0.03), (0.0, -0.045), (0.14, 0.0), (0.03, 0.045), (-0.11, 0.06)]
@@ -138,12 +105,12 @@ CAR = Kind(
     "car",
     ("body", "window", "wheel", "bumper"),
     (
-        Variety((Material.PAINT, Material.GLASS, Material.SPOKES, Material.METAL), 0.1, 0.9),
-        Variety((Material.PAINT, Material.GLASS, Material.DISC, Material.LEATHER), 0.9, 0.2),
-        Variety((Material.PLANKS, Material.GLASS, Material.SPOKES, Material.METAL), 0.4, 0.8),
-        Variety((Material.PAINT, Material.GLASS, Material.DISC, Material.METAL), 0.4, 0.4),
-        Variety((Material.PLANKS, Material.GLASS, Material.DISC, Material.LEATHER), 0.1, 0.5),
-        Variety((Material.PAINT, Material.GLASS, Material.SPOKES, Material.LEATHER), 0.7, 0.7),
+        Variety.of("paint glass spokes metal", 0.1, 0.9),
+        Variety.of("paint glass disc leather", 0.9, 0.2),
+        Variety.of("planks glass spokes metal", 0.4, 0.8),
+        Variety.of("paint glass disc metal", 0.4, 0.4),
+        Variety.of("planks glass disc leather", 0.1, 0.5),
+        Variety.of("paint glass spokes leather", 0.7, 0.7),
     ),
     car,
     50.0,
@@ -152,12 +119,12 @@ TRUCK = Kind(
     "truck",
     ("cab", "window", "cargo", "wheel"),
     (
-        Variety((Material.PAINT, Material.GLASS, Material.PLANKS, Material.DISC), 0.2, 0.2),
-        Variety((Material.PAINT, Material.GLASS, Material.CORRUGATED, Material.DISC), 0.3, 0.9),
-        Variety((Material.PAINT, Material.GLASS, Material.TWILL, Material.SPOKES), 0.5, 0.7),
-        Variety((Material.METAL, Material.GLASS, Material.CORRUGATED, Material.SPOKES), 0.8, 0.4),
-        Variety((Material.METAL, Material.GLASS, Material.PLANKS, Material.SPOKES), 0.6, 0.8),
-        Variety((Material.PAINT, Material.GLASS, Material.STONE, Material.DISC), 0.9, 0.1),
+        Variety.of("paint glass planks disc", 0.2, 0.2),
+        Variety.of("paint glass corrugated disc", 0.3, 0.9),
+        Variety.of("paint glass twill spokes", 0.5, 0.7),
+        Variety.of("metal glass corrugated spokes", 0.8, 0.4),
+        Variety.of("metal glass planks spokes", 0.6, 0.8),
+        Variety.of("paint glass stone disc", 0.9, 0.1),
     ),
     truck,
     50.0,
@@ -166,12 +133,12 @@ BICYCLE = Kind(
     "bicycle",
     ("wheel", "frame", "seat", "basket"),
     (
-        Variety((Material.SPOKES, Material.METAL, Material.LEATHER, Material.WICKER), 0.8, 0.8),
-        Variety((Material.SPOKES, Material.PAINT, Material.LEATHER, Material.WICKER), 0.4, 0.3),
-        Variety((Material.DISC, Material.METAL, Material.LEATHER, Material.PLANKS), 0.6, 0.4),
-        Variety((Material.DISC, Material.PAINT, Material.KNIT, Material.WICKER), 0.1, 0.9),
-        Variety((Material.SPOKES, Material.METAL, Material.KNIT, Material.PLANKS), 0.2, 0.5),
-        Variety((Material.SPOKES, Material.WOOD, Material.LEATHER, Material.WICKER), 0.9, 0.2),
+        Variety.of("spokes metal leather wicker", 0.8, 0.8),
+        Variety.of("spokes paint leather wicker", 0.4, 0.3),
+        Variety.of("disc metal leather planks", 0.6, 0.4),
+        Variety.of("disc paint knit wicker", 0.1, 0.9),
+        Variety.of("spokes metal knit planks", 0.2, 0.5),
+        Variety.of("spokes wood leather wicker", 0.9, 0.2),
     ),
     bicycle,
     50.0,

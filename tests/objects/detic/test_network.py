@@ -1,6 +1,7 @@
 """Detic as a whole, with random weights: sizes, batches, files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from partdistillation.errors import CheckpointError, InputError
 from partdistillation.objects.detic import files
+from partdistillation.objects.detic import network as module
 from partdistillation.objects.detic.config import DeticConfig
 from partdistillation.objects.detic.masks import paste
 from partdistillation.objects.detic.network import Detections, DeticNetwork, rescale
@@ -76,10 +78,12 @@ def test_what_comes_back(network: DeticNetwork, embeddings: Tensor) -> None:
     assert {mask.shape for mask in masks} == {(150, 100)}
 
 
-def test_limits(network: DeticNetwork, embeddings: Tensor) -> None:
+def test_limits(network: DeticNetwork, embeddings: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     image = photo(64, 64)
     (found,) = network.detect([image], embeddings)
-    (few,) = network.detect([image], embeddings, max_detections=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(network, "config", replace(network.config, max_detections=3))
+        (few,) = network.detect([image], embeddings)
     torch.testing.assert_close(few.scores, found.scores[:3])
     least = float(found.scores[6])
     (good,) = network.detect([image], embeddings, min_score=least)
@@ -95,9 +99,13 @@ def test_the_length_of_embeddings_says_nothing(network: DeticNetwork, embeddings
 
 
 @pytest.mark.parametrize("chunk", [1, 4])
-def test_the_chunk_changes_nothing(network: DeticNetwork, embeddings: Tensor, chunk: int) -> None:
+def test_the_chunk_changes_nothing(
+    network: DeticNetwork, embeddings: Tensor, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = photo(80, 64)
-    same(network.detect([image], embeddings, chunk=chunk)[0], network.detect([image], embeddings)[0])
+    (whole,) = network.detect([image], embeddings)
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    same(network.detect([image], embeddings)[0], whole)
 
 
 def test_an_image_s_objects_don_t_depend_on_the_others(network: DeticNetwork, embeddings: Tensor) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partdistillation.errors import InputError
-from partdistillation.objects.grounded_sam.prompts import Delimiters, write_prompts
+from partdistillation.objects.grounded_sam.text_detectors import Delimiters, write_prompts
 
 MARKS = Delimiters(start=101, period=1012, end=102)
 

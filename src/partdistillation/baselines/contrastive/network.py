@@ -14,11 +14,9 @@ from torch.nn import functional
 from transformers import AutoBackbone, AutoConfig
 
 from partdistillation.errors import CheckpointError
-from partdistillation.models.backbones import load_backbone
-from partdistillation.models.encoder import normalize_images
+from partdistillation.models.encoder import load_encoder, normalize_images
 from partdistillation.models.layers import hasten_resnet
-from partdistillation.models.part_mask2former import PartMask2Former, fastest_memory_format
-from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, read_config
+from partdistillation.models.part_mask2former import fastest_memory_format
 from partdistillation.runs.shards import file_name
 
 CLASSES = "classes"
@@ -74,7 +72,7 @@ class ContrastiveNet(nn.Module):
             CheckpointError: the encoder can't be loaded.
         """
         with torch.random.fork_rng():
-            encoder, mean, std = _load_encoder(source)
+            encoder, mean, std = load_encoder(source)
             torch.manual_seed(seed)
             network = cls(encoder, num_parts=num_parts, image_size=image_size, mean=mean, std=std)
             for convolution in network.head:
@@ -145,10 +143,3 @@ class ContrastiveNet(nn.Module):
                 f"{error}. Delete the folder to train it again."
             ) from error
         return network.eval()
-
-
-def _load_encoder(source: str | Path) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
-    if read_config(source).get("model_type") != "mask2former":
-        return load_backbone(str(source)), IMAGENET_MEAN, IMAGENET_STD
-    whole = PartMask2Former.from_pretrained(source)
-    return whole.model.pixel_level_module.encoder, whole.info.pixel_mean, whole.info.pixel_std

@@ -32,9 +32,7 @@ class EmbeddingCache:
     """What this process has asked for."""
 
     def complete(
-        self,
-        texts: Sequence[str],
-        compute: Callable[[Sequence[str]], Float32[np.ndarray, "texts dim"]],
+        self, texts: Sequence[str], compute: Callable[[Sequence[str]], Float32[np.ndarray, "texts dim"]]
     ) -> Float32[np.ndarray, "texts dim"]:
         """A row for each text, of which there is one at least; `compute` makes those that aren't kept."""
         if unseen := [text for text in dict.fromkeys(texts) if text not in self._seen]:

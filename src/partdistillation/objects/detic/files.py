@@ -60,10 +60,10 @@ def from_weights(weights: Mapping[str, Tensor], config: DeticConfig, *, origin: 
         raise CheckpointError(f"{origin}: no network can be made of these settings: {error}") from error
     own = {name: value for name, value in weights.items() if not name.startswith(BACKBONE)}
     of_backbone = {name.removeprefix(BACKBONE): weights[name] for name in weights.keys() - own.keys()}
-    network.backbone, report = _load_backbone(of_backbone, config, origin)
+    swin = swin_config(config)
+    network.backbone, report = read_weights(SwinBackbone, origin, config=swin, state_dict=of_backbone)
     hasten_linears(network.backbone)
-    _compare(network, own, report)
-    check_report(origin, report)
+    check_report(origin, _with_own(report, network, own))
     values = {name: value.float() for name, value in own.items()}
     network.load_state_dict(values, strict=False, assign=True)
     return network.eval()
@@ -87,32 +87,19 @@ def _published(network: DeticNetwork) -> dict[str, Tensor]:
     return weights | {name: value.detach().cpu().contiguous() for name, value in own.items()}
 
 
-def _load_backbone(
-    weights: Mapping[str, Tensor], config: DeticConfig, origin: str
-) -> tuple[SwinBackbone, dict[str, set[Any]]]:
-    backbone, report = read_weights(
-        SwinBackbone, origin, config=swin_config(config), state_dict=dict(weights)
-    )
+def _with_own(
+    report: Mapping[str, Any], network: DeticNetwork, own: Mapping[str, Tensor]
+) -> dict[str, set[Any]]:
+    """The backbone's loading info by the names in the file, and what doesn't fit of all else."""
+    shapes = {name: value.shape for name, value in network.state_dict().items()}
+    expected = {name for name in shapes if not name.startswith(BACKBONE)}
     missing, unexpected = (
         {BACKBONE + name for name in report[f"{what}_keys"]} for what in ("missing", "unexpected")
     )
-    mismatched = {(BACKBONE + name, shape, expected) for name, shape, expected in report["mismatched_keys"]}
-    return backbone, {
-        "missing_keys": missing,
-        "unexpected_keys": unexpected,
-        "mismatched_keys": mismatched,
-    }
-
-
-def _compare(network: DeticNetwork, weights: Mapping[str, Tensor], report: dict[str, set[Any]]) -> None:
-    """Add to the report what doesn't fit of all but the backbone."""
-    expected = {
-        name: value.shape for name, value in network.state_dict().items() if not name.startswith(BACKBONE)
-    }
-    report["missing_keys"] |= expected.keys() - weights.keys()
-    report["unexpected_keys"] |= weights.keys() - expected.keys()
-    report["mismatched_keys"] |= {
-        (name, weights[name].shape, expected[name])
-        for name in expected.keys() & weights.keys()
-        if weights[name].shape != expected[name]
+    pairs = {(name, own[name].shape, shapes[name]) for name in expected & own.keys()}
+    return {
+        "missing_keys": missing | (expected - own.keys()),
+        "unexpected_keys": unexpected | (own.keys() - expected),
+        "mismatched_keys": {pair for pair in pairs if pair[1] != pair[2]}
+        | {(BACKBONE + name, *sizes) for name, *sizes in report["mismatched_keys"]},
     }

@@ -16,7 +16,7 @@ from transformers import SwinBackbone
 
 from partdistillation.errors import InputError
 from partdistillation.functional.boxes import clip_boxes
-from partdistillation.models.encoder import normalize_images, padded_size
+from partdistillation.models.encoder import normalized_batch, padded_size
 from partdistillation.models.layers import hasten_linears
 from partdistillation.objects.detic.cascade import (
     Candidates,
@@ -30,6 +30,9 @@ from partdistillation.objects.detic.config import DeticConfig
 from partdistillation.objects.detic.masks import MaskHead
 from partdistillation.objects.detic.proposals import ProposalHead
 from partdistillation.objects.detic.pyramid import Pyramid, swin_config
+
+CHUNK = 1024
+"""Classes that are compared with an image's proposals at a time, which bounds the memory (some 3 kB each)."""
 
 
 class Detections(NamedTuple):
@@ -74,8 +77,6 @@ class DeticNetwork(nn.Module):
         embeddings: Float[Tensor, "class dim"] | Float[Tensor, "stage class dim"],
         *,
         min_score: float | None = None,
-        max_detections: int | None = None,
-        chunk: int = 1024,
     ) -> list[Detections]:
         """The objects of each image whose class has a row in `embeddings`.
 
@@ -84,9 +85,6 @@ class DeticNetwork(nn.Module):
                 objects don't depend on the others.
             embeddings: of class names, of any length; one for all stages of the cascade, or one for each.
             min_score: objects scored no higher are left out; the configuration's, if not given.
-            max_detections: objects kept of an image; the configuration's, if not given.
-            chunk: classes that are compared with an image's proposals at a time. It changes the memory that
-                is needed (about 3 kB a class at the published size), not the result.
         """
         resized = [self._resize(image) for image in images]
         together: dict[tuple[int, int], list[int]] = {}
@@ -94,13 +92,8 @@ class DeticNetwork(nn.Module):
             together.setdefault(padded_size(small.shape[0], small.shape[1]), []).append(index)
         by_image: dict[int, Detections] = {}
         for members in together.values():
-            detections = self.detect_resized(
-                [resized[index] for index in members],
-                embeddings,
-                min_score=min_score,
-                max_detections=max_detections,
-                chunk=chunk,
-            )
+            some = [resized[index] for index in members]
+            detections = self.detect_resized(some, embeddings, min_score=min_score)
             by_image |= dict(zip(members, detections, strict=True))
         return [
             rescale(by_image[index], (small.shape[0], small.shape[1]), (image.shape[0], image.shape[1]))
@@ -114,8 +107,6 @@ class DeticNetwork(nn.Module):
         embeddings: Float[Tensor, "class dim"] | Float[Tensor, "stage class dim"],
         *,
         min_score: float | None = None,
-        max_detections: int | None = None,
-        chunk: int = 1024,
     ) -> list[Detections]:
         """As `detect`, of images that aren't resized, and of one size up to multiples of 32."""
         unit = self.classifier(embeddings)
@@ -123,8 +114,7 @@ class DeticNetwork(nn.Module):
         levels = self.levels(self.pixels(images))
         regions = self.cascade(levels, self.proposals.decode(self.proposals(levels)), sizes)
         threshold = self.config.score_threshold if min_score is None else min_score
-        top = self.config.max_detections if max_detections is None else max_detections
-        chosen = [self._choose(region, unit, threshold, top, chunk) for region in regions]
+        chosen = [self._choose(region, unit, threshold) for region in regions]
         # a box may be of many classes; its mask is the same
         distinct = [torch.unique(pairs.rows, return_inverse=True) for pairs in chosen]
         masks = self.masks(
@@ -139,14 +129,7 @@ class DeticNetwork(nn.Module):
 
     def pixels(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float[Tensor, "image 3 height width"]:
         """A batch for `levels`: normalised, zeros to the right and below up to multiples of 32."""
-        height = max(image.shape[0] for image in images)
-        width = max(image.shape[1] for image in images)
-        batch = torch.zeros(len(images), 3, *padded_size(height, width), device=self.device)
-        for canvas, image in zip(batch, images, strict=True):
-            values = torch.from_numpy(np.array(image, order="C")).to(self.device)
-            normalized = normalize_images(values, self.config.pixel_mean, self.config.pixel_std)
-            canvas[:, : image.shape[0], : image.shape[1]] = normalized
-        return batch
+        return normalized_batch(images, self.config.pixel_mean, self.config.pixel_std, self.device)
 
     def levels(
         self, pixels: Float[Tensor, "image 3 height width"]
@@ -173,10 +156,11 @@ class DeticNetwork(nn.Module):
         return unit.expand(stages, -1, -1)
 
     def _choose(
-        self, regions: Regions, unit: Float[Tensor, "stage class dim"], threshold: float, top: int, chunk: int
+        self, regions: Regions, unit: Float[Tensor, "stage class dim"], threshold: float
     ) -> Candidates:
-        pairs = candidates(regions, unit, min_score=threshold, chunk=chunk)
-        return best_detections(regions.boxes, pairs, iou_threshold=self.config.detection_nms, top=top)
+        pairs = candidates(regions, unit, min_score=threshold, chunk=CHUNK)
+        nms, top = self.config.detection_nms, self.config.max_detections
+        return best_detections(regions.boxes, pairs, iou_threshold=nms, top=top)
 
     def _resize(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
         height, width = self.config.resized_size(image.shape[0], image.shape[1])

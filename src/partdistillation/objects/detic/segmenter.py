@@ -30,12 +30,7 @@ class DeticObjects:
 
     @classmethod
     def from_pretrained(
-        cls,
-        source: str | Path,
-        *,
-        min_score: float,
-        device: Device = "auto",
-        text_model: str | Path = CLIP,
+        cls, source: str | Path, *, min_score: float, device: Device = "auto", text_model: str | Path = CLIP
     ) -> "DeticObjects":
         """Load a directory that `partdistill convert detic` wrote, and a text model (hub name or directory).
 

@@ -53,7 +53,8 @@ class TextEmbedder:
         model_type(path, _MODEL_TYPES, "a CLIP text model")
         model = load_network(CLIPTextModelWithProjection, path, device)
         tokenizer = load_tokenizer(path, model.config.vocab_size)
-        folder = (cache or _cache_home() / "clip") / _fingerprint(model, tokenizer)
+        home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        folder = (cache or home / "partdistillation" / "clip") / _fingerprint(model, tokenizer)
         return cls(model, tokenizer, EmbeddingCache(folder))
 
     @property
@@ -98,8 +99,3 @@ def _fingerprint(model: CLIPTextModelWithProjection, tokenizer: PreTrainedTokeni
         digest.update(name.encode())
         digest.update(value.cpu().contiguous().numpy().data)
     return digest.hexdigest()[:16]
-
-
-def _cache_home() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path("~/.cache").expanduser()) / "partdistillation"

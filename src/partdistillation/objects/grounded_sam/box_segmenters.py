@@ -71,9 +71,7 @@ class BoxSegmenter:
     def _decode(self, features: Any, boxes: Float[Tensor, "box 4"]) -> Float[Tensor, "box _ _"]:
         """Small maps of logits."""
         output = self.network(
-            image_embeddings=features,
-            input_boxes=boxes[None].to(self.network.device),
-            multimask_output=False,
+            image_embeddings=features, input_boxes=boxes[None].to(self.network.device), multimask_output=False
         )
         masks: Tensor = output.pred_masks[0, :, 0]
         return masks

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,10 +15,10 @@ from transformers import (
     Owlv2ForObjectDetection,
 )
 
+from partdistillation.errors import InputError
 from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.models.sources import resolve
 from partdistillation.objects.grounded_sam.detections import Detections
-from partdistillation.objects.grounded_sam.prompts import Delimiters, Prompt, write_prompts
 from partdistillation.objects.loading import load_network, load_tokenizer, model_type, tokenize
 from partdistillation.objects.preprocessing import Longest, Preprocessing, Shortest
 
@@ -54,6 +54,24 @@ def load_detector(source: str | Path, device: torch.device) -> TextDetector:
             return GroundingDino.from_pretrained(source, device, GroundingDinoForObjectDetection)
         case _:
             return GroundingDino.from_pretrained(source, device, MMGroundingDinoForObjectDetection)
+
+
+class Delimiters(NamedTuple):
+    """Token ids around names: `[CLS] cat . bird house . [SEP]`."""
+
+    start: int
+    period: int
+    end: int
+
+
+class Prompt(NamedTuple):
+    """A text of several names for Grounding DINO: "cat. bird house."."""
+
+    tokens: list[int]
+    labels: list[int]
+    """The names in it, as positions in the list of all names."""
+    spans: list[slice]
+    """The tokens of each name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +125,38 @@ class GroundingDino:
         config = self.network.config
         length = min(config.max_text_len, config.text_config.max_position_embeddings)
         return write_prompts(class_names, names, delimiters, length=length)
+
+
+def write_prompts(
+    class_names: Sequence[str], tokens: Sequence[Sequence[int]], delimiters: Delimiters, *, length: int
+) -> list[Prompt]:
+    """As few texts of at most `length` tokens as hold all names in their order; a name stays whole.
+
+    Args:
+        class_names: the names, for messages.
+        tokens: the token ids of each.
+        delimiters: what stands between them.
+        length: of a text, with its delimiters.
+
+    Raises:
+        InputError: a name has no tokens, or doesn't fit on its own.
+    """
+    prompts: list[Prompt] = []
+    longest = length - len(delimiters)
+    for label, (name, words) in enumerate(zip(class_names, tokens, strict=True)):
+        if not 0 < len(words) <= longest:
+            raise InputError(
+                f"class name {name!r}: expected 1 to {longest} tokens for the detector to read, found "
+                f"{len(words)}; rename the class"
+            )
+        if not prompts or len(prompts[-1].tokens) + len(words) + 1 > length:
+            prompts.append(Prompt([delimiters.start, delimiters.end], [], []))
+        prompt = prompts[-1]
+        first = len(prompt.tokens) - 1
+        prompt.tokens[-1:] = [*words, delimiters.period, delimiters.end]
+        prompt.labels.append(label)
+        prompt.spans.append(slice(first, first + len(words)))
+    return prompts
 
 
 class Owlv2:
