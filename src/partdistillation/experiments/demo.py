@@ -32,6 +32,7 @@ from partdistillation.report import run as run_report
 from partdistillation.report.build import build_report
 from partdistillation.report.data import Headline, ReportData, Table
 from partdistillation.report.examples import galleries, pictures
+from partdistillation.report.label_maps import part_map, proposal_map, segment_map
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.records import PartRow, ProposalRow
 from partdistillation.runs.run_folder import VALIDATION
@@ -227,9 +228,9 @@ def _report(
             validation.objects_dir,
             images_dir,
             {
-                "segments": run_report.segment_layer(segment_rows(validation)),
-                "proposals": run_report.proposal_layer(read_rows(folder / "proposals", ProposalRow)),
-                "parts": run_report.part_layer(read_rows(folder / "parts", PartRow)),
+                "segments": (segment_rows(validation), segment_map),
+                "proposals": (read_rows(folder / "proposals", ProposalRow), proposal_map),
+                "parts": (read_rows(folder / "parts", PartRow), part_map),
             },
         ),
         galleries=galleries(validation.objects_dir, folder / "parts", images_dir, _part_notes(part_model)),

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from partdistillation.errors import InputError
 from partdistillation.pictures.curves import Curve
 from partdistillation.pictures.plots import save_plot
-from partdistillation.report.figures.files import check_path
+from partdistillation.report.figures.sources import check_path
 
 Counted = Literal["unique", "consistent"]
 _KEYS: dict[Counted, str] = {"unique": "unique_curves", "consistent": "curves"}

@@ -13,10 +13,18 @@ from partdistillation.pictures.legends import LegendRow
 from partdistillation.pictures.pages import Page, colored, page_bytes, panel_size
 from partdistillation.pictures.sizes import resized
 from partdistillation.pictures.text import note_picture
-from partdistillation.report.figures.files import check_path, write
-from partdistillation.report.figures.names import Names, names_for
-from partdistillation.report.figures.photographs import Choice, choose, require_same_photographs, rows_of
-from partdistillation.report.figures.segment_ways import Way, ways_in
+from partdistillation.report.figures.sources import (
+    Choice,
+    Names,
+    Way,
+    check_path,
+    choose,
+    names_for,
+    require_same_photographs,
+    rows_of,
+    ways_in,
+    write,
+)
 from partdistillation.report.label_maps import LabelMap, matched, numbered_map, part_map
 from partdistillation.review.collages.drawing import read_image
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow

@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from partdistillation.data.images import load_image
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode
-from partdistillation.pictures.sheets import contact_sheet
+from partdistillation.pictures.sizes import contact_sheet
 from partdistillation.pictures.text import caption_font, fitted, note_picture
 from partdistillation.review.collages.sampling import PER_PART, PartSample, Tile
 
