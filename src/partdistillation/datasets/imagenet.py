@@ -50,8 +50,6 @@ _GET = "get it at https://www.image-net.org/download.php"
 
 
 class _Classes(NamedTuple):
-    """What is in a folder of classes."""
-
     folders: list[str]
     others: list[str]
     """Folders that aren't named as classes."""

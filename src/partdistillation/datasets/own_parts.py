@@ -143,7 +143,6 @@ def _counts(dataset: CocoDataset, what: str) -> Iterator[Finding]:
 
 
 def _contradictions(objects: CocoDataset, parts: CocoDataset) -> Iterator[Finding]:
-    """What the two files don't agree on."""
     classes = {category.name for category in objects.categories}
     homeless = [category.name for category in parts.categories if category.supercategory not in classes]
     if homeless:

@@ -153,5 +153,4 @@ def _is_part(category: CocoCategory) -> bool:
 
 
 def _path(root: Path, image: CocoImage) -> str:
-    """An image's file, relative to the data set's folder."""
     return located(root, (f"{folder}{image.file_name}" for folder in ("", "images/", "coco/")))

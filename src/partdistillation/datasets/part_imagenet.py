@@ -174,7 +174,6 @@ def _synsets(dataset: CocoDataset) -> set[str]:
 
 
 def _path(root: Path, split: str, image: CocoImage) -> str:
-    """An image's file, relative to the data set's folder."""
     match = _SYNSET.search(image.file_name)
     folders = (f"images/{split}", split, "images")
     names = (*([f"{match[0]}/{image.file_name}"] if match else []), image.file_name)

@@ -135,7 +135,6 @@ def _files(root: Path) -> list[Path]:
 
 
 def _discarded(root: Path) -> frozenset[str]:
-    """The names of the images to leave out."""
     path = root / _DISCARDED
     if not path.is_file():
         return frozenset()
@@ -153,6 +152,5 @@ def _name(image: CocoImage) -> str:
 
 
 def _path(root: Path, synset: str, image: CocoImage) -> str:
-    """An image's file, relative to the data set's folder."""
     names = (f"{synset}/{image.file_name}", image.file_name)
     return located(root, (f"{folder}/{name}" for folder in ("images", "train") for name in names))

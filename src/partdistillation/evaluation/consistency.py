@@ -104,7 +104,6 @@ class _Labelled(NamedTuple):
 
 
 def _objects(out: Path) -> Iterator[_Labelled]:
-    """The objects that have parts."""
     rows = zip(
         read_rows(out / objects.FOLDER, ObjectRow),
         read_rows(out / ranking.FEATURES, ProposalRow),

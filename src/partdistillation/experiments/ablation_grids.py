@@ -1,6 +1,6 @@
 """The paper's ablations as grids over recipes, with its numbers."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -32,7 +32,7 @@ class Ablation:
     """Where the paper has it."""
     measure: Measure
     columns: tuple[str, ...]
-    variants: Callable[[int], Sequence[Variant]]
+    variants: Callable[[int], Iterable[Variant]]
     """Given how many object classes there are."""
 
 
@@ -125,11 +125,11 @@ Name = Literal["levels", "encoders", "k", "crf", "post-processing", "sampling", 
 ABLATIONS: Mapping[Name, Ablation] = {
     "levels": Ablation(
         "Feature levels of pixel grouping", "supplement, table 1", "segments", ("AR@1", "AR@10"),
-        lambda count: list(_levels(count)),
+        _levels,
     ),
     "encoders": Ablation(
         "Encoder, pretraining and framework", "supplement, table 4", "segments", ("AR@1", "AR@10"),
-        lambda count: list(_encoders(count)),
+        _encoders,
     ),
     "k": Ablation(
         "Segments an object", "figure 6 left, which chooses k = 4", "segments", ("AR@1", "AR@10"),
@@ -144,7 +144,7 @@ ABLATIONS: Mapping[Name, Ablation] = {
     ),
     "post-processing": Ablation(
         "Post-processing of proposals", "supplement, table 5", "clustered", ("c_miou", "a_miou"),
-        lambda count: list(_post_processing(count)),
+        _post_processing,
     ),
     "sampling": Ablation(
         "Points of the mask losses", "supplement, section 2; no numbers there", "proposals",
@@ -161,6 +161,6 @@ ABLATIONS: Mapping[Name, Ablation] = {
     ),
     "classes": Ablation(
         "Object classes that are learned from", "no table there", "proposals",
-        ("AR@1", "AR@10", "AR@200"), lambda count: list(_class_counts(count)),
+        ("AR@1", "AR@10", "AR@200"), _class_counts,
     ),
 }  # fmt: skip

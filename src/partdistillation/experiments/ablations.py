@@ -84,7 +84,6 @@ def run(name: Name, base: Inputs, recipe: Recipe) -> list[tuple[Variant, Measure
 
 
 def _prepare(measure: Measure, base: Inputs, recipe: Recipe) -> None:
-    """The stages that all variants share."""
     pipeline.objects(base, recipe)
     if measure != "segments":
         pipeline.segments(base, recipe)

@@ -63,6 +63,9 @@ class Plan:
     recipe: Recipe = DEMO
 
 
+WHOLE = Plan()
+
+
 @dataclass
 class Story:
     """What is told as it happens: the table's rows and the seconds each thing took."""
@@ -84,16 +87,13 @@ class Story:
         self.console.print(*grid(measured).printed())
 
 
-def run(out: Path, *, seed: int, from_scratch: bool, device: Device, workers: int) -> Path:
+def run(
+    out: Path, *, seed: int, from_scratch: bool, device: Device, workers: int, plan: Plan = WHOLE
+) -> Path:
     """Draw PartShapes into `out/data`, run stages 1 to 5 and every control, and return the report's page.
 
     Run again to resume. `from_scratch` trains stage 0 too, instead of loading the weights in the package.
     """
-    return play(Plan(), out, seed=seed, from_scratch=from_scratch, device=device, workers=workers)
-
-
-def play(plan: Plan, out: Path, *, seed: int, from_scratch: bool, device: Device, workers: int) -> Path:
-    """`run` at any size."""
     story = Story()
     recipe = seeded(plan.recipe, seed)
     data = out / "data"
@@ -178,7 +178,6 @@ def pretrain(plan: Plan, recipe: Recipe, out: Path, seed: int, device: Device) -
 
 
 def _segments(story: Story, inputs: Inputs, recipe: Recipe, validation: Validation) -> None:
-    """Stages 1 and 2, measured on the validation images."""
     with story.chapter("Stage 1: objects"):
         pipeline.objects(replace(inputs, workers=1), recipe)
         validation.prepare()
@@ -215,8 +214,7 @@ def _report(
     ways = {way.name: way for way in measured}
     part_model, best = ways["part model"], ways["supervised"]
     images_dir, folder = validation.inputs.need("images"), validation.inputs.out
-    return replace(
-        own,
+    return own._replace(
         title="Parts discovered in PartShapes",
         summary=SUMMARY,
         headlines=(

@@ -181,7 +181,6 @@ def plot(runs: Sequence[Learned], path: Path) -> Path:
 
 
 def _points(runs: Sequence[Learned]) -> Iterator[tuple[Point, ...]]:
-    """The same point of every run."""
     return zip(*(run.points for run in runs), strict=True)
 
 

@@ -54,7 +54,6 @@ def resize_labels(
 
 
 def _enlarged_size(height: int, width: int, shorter_side: int) -> tuple[int, int]:
-    """Height and width after `enlarge`."""
     scale = max(1.0, shorter_side / min(height, width))
     return round(height * scale), round(width * scale)
 
@@ -105,7 +104,6 @@ def contact_sheet(
         gap: pixels between pictures.
         margin: pixels around all of them.
         background: between pictures; None = transparent.
-
     """
     width = max(picture.width for picture in pictures)
     rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]

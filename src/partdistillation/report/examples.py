@@ -48,7 +48,7 @@ def pictures(
     rows = {caption: _of(chosen, stage) for caption, (stage, _) in layers.items()}
     picture_rows = []
     for image_id, row in chosen.items():
-        maps = {"objects": numbered_map(row, [instance.rle for instance in row.objects])}
+        maps = {"objects": numbered_map(row, row.objects)}
         for caption, (_, label_map) in layers.items():
             maps[caption] = label_map(rows[caption][image_id])
         title = ", ".join(sorted({instance.category for instance in row.objects}))
@@ -67,6 +67,7 @@ def galleries(
     `notes` says more of a part class, by its object class and number.
     """
     examples, counts = _examples(objects_dir, parts_dir)
+    further = {key: f"; {note}" for key, note in (notes or {}).items()}
     categories = sorted({category for category, _ in examples})[:MAX_CLASSES]
     return tuple(
         ClassGallery(
@@ -76,17 +77,13 @@ def galleries(
                     f"part {part}",
                     tuple(color_of(part).tolist()),
                     tuple(_tile(example, images_dir) for example in examples[category, part]),
-                    _note(counts[category, part], (notes or {}).get((category, part), "")),
+                    f"{counts[category, part]} found{further.get((category, part), '')}",
                 )
                 for part in sorted(part for of, part in examples if of == category)
             ),
         )
         for category in categories
     )
-
-
-def _note(count: int, more: str) -> str:
-    return f"{count} found; {more}" if more else f"{count} found"
 
 
 def _spread(objects_dir: Path, count: int) -> dict[str, ObjectRow]:
@@ -155,7 +152,6 @@ def part_tile(
         part: the part's mask.
         around: the part's object, which the tile shows whole.
         part_id: 0, 1, ...; the same id has the same colour in `picture_row`, as label id + 1.
-
     """
     rows, columns = square_crop(around | part)
     crop = enlarge(image[rows, columns], 2 * TILE_SIDE)

@@ -95,7 +95,6 @@ def _part_classes(recipe: Recipe) -> str:
 
 
 def _stages(out: Path, recipe: Recipe, seconds: Mapping[str, float]) -> tuple[StageSummary, ...]:
-    """What each finished stage made."""
     stages: tuple[tuple[str, str, Callable[[], str]], ...] = (
         ("pretrain", pretrain.FOLDER, lambda: _pretrained(recipe)),
         ("objects", objects.FOLDER, lambda: _objects(out / objects.FOLDER)),
@@ -159,7 +158,6 @@ def _percents(scores: Mapping[str, Any]) -> Iterator[float | None]:
 
 
 def _rejected(objects_dir: Path) -> Iterator[Table]:
-    """Images that weren't used, with their reasons."""
     rejected = [row for row in read_rows(objects_dir, ObjectRow) if row.status == "rejected"]
     if rejected:
         listed = rejected[:MAX_REJECTED]
@@ -207,7 +205,6 @@ def read_curves(path: Path, stage: str) -> tuple[Curve, ...]:
 
     Raises:
         InputError: a line before the last isn't a JSON object.
-
     """
     points: dict[str, list[tuple[float, float]]] = {name: [] for name in LOSSES}
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -13,12 +13,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from partdistillation.review.agreement import agreement
 from partdistillation.review.assignment import Assignment
 from partdistillation.review.guard import COOKIE, Access
 from partdistillation.review.items import Tiles
 from partdistillation.review.store import ChangedElsewhereError, Item, ReviewStore, tidy
-from partdistillation.review.votes import State, Vote
+from partdistillation.review.votes import State, Vote, agreement
 from partdistillation.runs.verdicts import MAX_MARKS, Action
 
 _STATIC = {

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from partdistillation.errors import InputError
-from partdistillation.evaluation.bootstrap import WEIGHTS, Interval, image_weights, interval
+from partdistillation.evaluation.bootstrap import UNKNOWN, WEIGHTS, Interval, image_weights, interval
 from partdistillation.functional.krippendorff import alpha_of, nominal_tally
 from partdistillation.runs.verdicts import MAX_MARKS, Verdict
 
@@ -234,7 +234,6 @@ def _class_weights(classes: Sequence[str]) -> Int64[np.ndarray, "weight class"]:
 def _replicates(
     tallies: Float64[np.ndarray, "class column"], weights: Int64[np.ndarray, "weight class"]
 ) -> dict[str, Float64[np.ndarray, " weight"]]:
-    """Every score of the object classes as they are, and in each replicate."""
     sums = weights @ tallies
     parts = _or_nan(sums[:, _PARTS])
     precision, strict, unique = (
@@ -271,8 +270,7 @@ def _scores(
 
 def _estimates(replicates: Mapping[str, Float64[np.ndarray, " weight"]], classes: int) -> dict[str, Estimate]:
     """Without intervals where there is but one object class to draw from."""
-    nothing = Interval(float("nan"), float("nan"))
     return {
-        name: Estimate(float(values[0]), interval(values) if classes > 1 else nothing)
+        name: Estimate(float(values[0]), interval(values) if classes > 1 else UNKNOWN)
         for name, values in replicates.items()
     }

@@ -1,9 +1,9 @@
 """Reviewers' scores as text: Markdown, CSV and JSON."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from partdistillation.evaluation.tables import Grid, Record, ScoreTables, by, cell, decimals
-from partdistillation.review.manual import KS, Difference, Estimate, ReviewScores, Scores
+from partdistillation.review.manual import KS, Difference, ReviewScores, Scores
 from partdistillation.runs.manifest import Json
 
 CURVES = {
@@ -101,10 +101,8 @@ def _content(scores: ReviewScores) -> Json:
         "curves": _curves(scores, "precision"),
         "strict_curves": _curves(scores, "strict_precision"),
         "unique_curves": _curves(scores, "unique"),
-        "scores": [{**row._asdict(), "estimates": _estimates(row.estimates)} for row in scores.scores],
-        "differences": [
-            {**row._asdict(), "estimates": _estimates(row.estimates)} for row in scores.differences
-        ],
+        "scores": [_plain(row) for row in scores.scores],
+        "differences": [_plain(row) for row in scores.differences],
         "classes_left_out": scores.left_out,
     }
 
@@ -117,10 +115,12 @@ def _curves(scores: ReviewScores, score: str) -> dict[str, Json]:
     }
 
 
-def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, Json]:
-    return {
-        score: {"value": value, "low": low, "high": high} for score, (value, (low, high)) in estimates.items()
+def _plain(row: Scores | Difference) -> dict[str, Json]:
+    estimates: dict[str, Json] = {
+        score: {"value": value, "low": low, "high": high}
+        for score, (value, (low, high)) in row.estimates.items()
     }
+    return {**row._asdict(), "estimates": estimates}
 
 
 def _notes(scores: ReviewScores) -> Iterator[str]:

@@ -35,7 +35,6 @@ def from_verdicts(verdicts: Iterable[Verdict], run: str | None = None) -> PartTa
 
 
 def _of_run(verdicts: Sequence[Verdict], run: str | None) -> dict[str, list[Verdict]]:
-    """One run's verdicts, by object class."""
     runs = sorted({verdict.run for verdict in verdicts})
     if run is None and len(runs) == 1:
         (run,) = runs

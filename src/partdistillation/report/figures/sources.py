@@ -1,4 +1,4 @@
-"""What figures read of runs (photographs, rows, groupings, names of parts), and the files that they become."""
+"""What figures read of runs: photographs and rows about them, ways to group pixels, names of parts."""
 
 import difflib
 import filecmp
@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from partdistillation.baselines import FOLDER
 from partdistillation.config import SegmentsConfig
 from partdistillation.errors import ConfigError, InputError
-from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.manifest import load
 from partdistillation.runs.part_table import PartTable, read_part_table
 from partdistillation.runs.records import R, Row, SegmentRow
@@ -99,7 +98,6 @@ def require_same_photographs(
 
     Raises:
         InputError: an image has another size, or the run remembers another file.
-
     """
     own = remembered_images(stage)
     for row, drawn in zip(rows, reference, strict=True):
@@ -196,7 +194,6 @@ def names_for(stage: Path, part_table: Path | None = None) -> Names:
 
     Raises:
         InputError: a file can't be read.
-
     """
     table = read_part_table(part_table) if part_table else PartTable()
     lists = (stage.parent / PART_NAMES, stage.parent.parent / FOLDER / stage.name / PART_NAMES)
@@ -209,31 +206,3 @@ def _read(path: Path) -> dict[str, list[str]]:
         return {str(category): [str(part) for part in parts] for category, parts in names.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: expected names of parts by object class as JSON, found {error}") from None
-
-
-# ---------------------------------------------------------------------- files to write
-
-
-def check_path(path: Path) -> None:
-    """Raise InputError unless a figure can be written there; to be known before it is drawn."""
-    if path.suffix.lower() not in (".png", ".pdf"):
-        raise InputError(f"expected a file ending in .png or .pdf, found {path.name!r}: rename it")
-    if not path.parent.is_dir():
-        raise InputError(
-            f"expected a folder {path.parent} to write {path.name} to, found none: make it first"
-        )
-
-
-def write(path: Path, content: bytes) -> Path:
-    """Write a figure whole or not at all.
-
-    Raises:
-        InputError: it can't be written there.
-    """
-    try:
-        replace_file(path, content)
-    except OSError as error:
-        raise InputError(
-            f"{path} can't be written: {error.strerror or error}; choose another --out"
-        ) from error
-    return path

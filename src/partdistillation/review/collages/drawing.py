@@ -83,7 +83,6 @@ def draw_collage(
         sample: the part class.
         tiles: its tiles, drawn.
         per_part: places for tiles; those that the class is too rare to fill stay empty.
-
     """
     grid = contact_sheet(_cells(tiles, per_part), columns=COLUMNS, gap=GAP, margin=GAP, background=PAPER)
     head = _headline(sample, grid.width, per_part)
@@ -101,7 +100,6 @@ def draw_sheet(
     Args:
         category: the object class.
         rows: part classes with their tiles, of which the first three are shown.
-
     """
     size = next((len(tiles[0]) for _, tiles in rows if tiles), TILE)
     width = COLUMNS * (size + GAP) + GAP

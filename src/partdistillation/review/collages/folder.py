@@ -38,15 +38,11 @@ class Collage(NamedTuple):
     part: int
     available: int
     """Images that have it."""
-    tiles: int
+    shown: int
     unreadable: tuple[str, ...]
     """Images whose tile is grey and says why."""
     file: str
     """Relative to the folder of collages."""
-
-
-_KEYS = ("category", "part", "available", "shown", "unreadable", "file")
-"""Of a collage in a summary."""
 
 
 def write_collages(
@@ -67,7 +63,6 @@ def write_collages(
     Raises:
         InputError: no objects, parts or photographs.
         StoreError: a stage isn't finished, or damaged; or the collages can't be written.
-
     """
     objects, parts = stage_in(out / "objects", ()), stage_in(out, PARTS)
     images_dir = images_of(out, images)
@@ -171,11 +166,9 @@ def _finished(folder: Path, made_from: str) -> tuple[Collage, ...] | None:
     """What an earlier run made of a class, if it was of the same rows and every image could be read."""
     try:
         document = json.loads((folder / SUMMARY).read_bytes())
-        if document["made_from"] != made_from:
+        if document["made_from"] != made_from or any(entry["unreadable"] for entry in document["parts"]):
             return None
-        if any(entry["unreadable"] for entry in document["parts"]):
-            return None
-        collages = [Collage._make(entry[key] for key in _KEYS) for entry in document["parts"]]
+        collages = [Collage(**entry) for entry in document["parts"]]
     except (OSError, ValueError, KeyError, TypeError):  # not there, or not ours: it is written anew
         return None
     return tuple(collage._replace(unreadable=()) for collage in collages)
@@ -193,7 +186,6 @@ def _remove_others(folder: Path, names: set[str]) -> None:
 
 
 def _remove_parts(folder: Path, names: set[str]) -> None:
-    """Remove the collages of part classes other than these."""
     for path in folder.glob("part_*.png"):
         if path.name not in names:
             path.unlink()
@@ -224,5 +216,5 @@ def write_pdf(path: Path, pages: Sequence[Image.Image], title: str) -> None:
 
 
 def _write_summary(folder: Path, head: Mapping[str, object], collages: Sequence[Collage]) -> None:
-    document = {**head, "parts": [dict(zip(_KEYS, collage, strict=True)) for collage in collages]}
+    document = {**head, "parts": [collage._asdict() for collage in collages]}
     replace_file(folder / SUMMARY, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())

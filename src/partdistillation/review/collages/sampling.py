@@ -66,7 +66,6 @@ def sample_parts(
 
     Raises:
         StoreError: a stage isn't there, isn't finished or is damaged, or they are of different images.
-
     """
     drawn: dict[tuple[str, int], list[tuple[int, Tile]]] = {}
     available: dict[tuple[str, int], int] = {}
