@@ -9,7 +9,7 @@ import pytest
 
 from partdistillation.config import Recipe
 from partdistillation.experiments import demo
-from partdistillation.experiments.demo import Plan
+from partdistillation.experiments.demo import Plan, run
 from partdistillation.experiments.demo_tables import Claim
 from partdistillation.recipes import DEMO, seeded
 from partdistillation.runs.profiling import profiled

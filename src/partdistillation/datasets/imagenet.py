@@ -30,6 +30,7 @@ from partdistillation.datasets.part_datasets import (
     elsewhere,
     evenly,
     listed,
+    tried,
 )
 from partdistillation.errors import InputError
 
@@ -106,13 +107,8 @@ def _check_place(folder: Path, place: str, listing: _Classes) -> Iterator[Findin
 
 def _check_files(prefix: str, sample: Sequence[Path]) -> Iterator[Finding]:
     """Read some of the images whole: those that were cut off can't be told otherwise."""
-    problems = 0
-    for path in sample:
-        try:
-            load_image(path)
-        except InputError as error:
-            problems += 1
-            yield Finding("problem", f"{prefix}{error}; {_GET}")
+    problems = tried(sample, load_image)
+    yield from (Finding(severity, f"{prefix}{text}; {_GET}") for severity, text in problems)
     if sample and not problems:
         yield Finding("ok", f"{prefix}{len(sample)} images, evenly chosen, were read and are whole")
 

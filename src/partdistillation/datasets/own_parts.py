@@ -9,6 +9,7 @@ commands:
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from partdistillation.config import Inputs
@@ -22,6 +23,7 @@ from partdistillation.datasets.part_datasets import (
     listed,
     misfit,
     require_images,
+    tried,
 )
 from partdistillation.datasets.published_coco import (
     check_images,
@@ -121,16 +123,8 @@ def _check_pair(root: Path, suffix: str) -> Iterator[Finding]:
     images = placed(objects, lambda image: located(root, [folder + image.file_name for folder in folders]))
     yield from check_images(root, images, _GET_IMAGES)
     yield from unusable_regions(objects)
-    yield from _unusable_parts(parts)
-
-
-def _unusable_parts(parts: CocoDataset) -> Iterator[Finding]:
-    """All of them: nothing is scored against parts with gaps."""
-    for image in parts.images:
-        try:
-            parts_of(parts, image)
-        except InputError as error:
-            yield Finding("problem", str(error))
+    # All of them: nothing is scored against parts with gaps.
+    yield from tried(parts.images, partial(parts_of, parts))
 
 
 def _counts(dataset: CocoDataset, what: str) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ into COCO objects + parts (docs/datasets.md). Images stay where they are and as 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -207,6 +207,17 @@ def elsewhere(root: Path, patterns: Sequence[str]) -> str:
 def evenly(things: Sequence[T], count: int) -> Sequence[T]:
     """At most `count` of them, spread over all: always the same."""
     return things[:: max(1, len(things) // count)][:count]
+
+
+def tried(things: Iterable[T], read: Callable[[T], object]) -> list[Finding]:
+    """A problem for each of the things whose reading raises an InputError."""
+    problems = []
+    for thing in things:
+        try:
+            read(thing)
+        except InputError as error:
+            problems.append(Finding("problem", str(error)))
+    return problems
 
 
 def compared(what: str, count: int, published: int | None) -> Finding:

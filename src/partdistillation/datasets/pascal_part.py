@@ -40,6 +40,7 @@ from partdistillation.datasets.part_datasets import (
     listed,
     missing_files,
     require_images,
+    tried,
     write_split,
 )
 from partdistillation.datasets.pascal_part_names import MERGED
@@ -112,13 +113,8 @@ class PascalPart:
         ]
         sample = evenly(there, _SAMPLED)
         left_out: list[str] = []
-        problems = 0
-        for image_id in sample:
-            try:
-                left_out += self._labelled(copy, image_id).left_out
-            except InputError as error:
-                problems += 1
-                yield Finding("problem", str(error))
+        problems = tried(sample, lambda image_id: left_out.extend(self._labelled(copy, image_id).left_out))
+        yield from problems
         if left_out:
             yield Finding("note", f"{split}: left out, in {len(sample)} annotations: {listed(left_out)}")
         if sample and not problems:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from partdistillation.data.coco import CocoAnnotation, CocoDataset, CocoImage
@@ -14,6 +15,7 @@ from partdistillation.datasets.part_datasets import (
     missing_files,
     other_size,
     repeated,
+    tried,
 )
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import EncodedMask, area, encoded_from_coco
@@ -142,19 +144,16 @@ def damaged_images(root: Path, images: Sequence[CocoImage]) -> Iterator[Finding]
     `file_name` is relative to `root`.
     """
     sample = evenly([image for image in images if (root / image.file_name).is_file()], _SAMPLED)
-    problems = [problem for image in sample if (problem := _damage(root, image))]
-    yield from (Finding("problem", problem) for problem in problems)
+    problems = tried(sample, partial(_require_whole, root))
+    yield from problems
     if sample and not problems:
         yield Finding("ok", f"{len(sample)} images were read and are whole, of the annotated sizes")
 
 
-def _damage(root: Path, image: CocoImage) -> str:
-    try:
-        height, width, _ = load_image(root / image.file_name).shape
-    except InputError as error:
-        return str(error)
-    reason = other_size(image, width, height)
-    return reason and f"{root / image.file_name}: {reason}"
+def _require_whole(root: Path, image: CocoImage) -> None:
+    height, width, _ = load_image(root / image.file_name).shape
+    if reason := other_size(image, width, height):
+        raise InputError(f"{root / image.file_name}: {reason}")
 
 
 def unusable_regions(dataset: CocoDataset, *, sampled: int = _SAMPLED) -> Iterator[Finding]:

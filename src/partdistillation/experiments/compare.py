@@ -23,10 +23,9 @@ from partdistillation.evaluation.controls import (
 )
 from partdistillation.evaluation.provenance import Provenance
 from partdistillation.experiments.runs import Run, require_inputs
-from partdistillation.runs.manifest import canonical_hash
 from partdistillation.runs.records import PartRow
 from partdistillation.runs.run_folder import VALIDATION
-from partdistillation.runs.store import contents_hash, read_rows
+from partdistillation.runs.store import read_rows
 from partdistillation.stages import distillation, proposals
 
 _log = logging.getLogger(__name__)
@@ -90,11 +89,7 @@ supervised models in zero-shot is that of the class-agnostic ones (supplement, t
 """
 
 
-def compare(
-    runs: Iterable[Run],
-    out: Path,
-    chosen: Sequence[baselines.Name] = baselines.NAMES,
-) -> None:
+def compare(runs: Iterable[Run], out: Path, chosen: Sequence[baselines.Name] = baselines.NAMES) -> None:
     """Train what isn't there yet, and write `comparison.md` (.csv, .json) into each run's folder.
 
     Below each way stand the rows that the paper has for it. Of several runs, means and standard deviations
@@ -169,8 +164,4 @@ def _provenance(
     }
     for name, model in models.items():
         made[name] = validation.inputs.out / name if name == "contrastive" else model
-    return Provenance(
-        truth=contents_hash(validation.inputs.need("parts")),
-        made_from={name: contents_hash(path) for name, path in made.items()},
-        config=canonical_hash(recipe.to_dict()),
-    )
+    return Provenance.of_files(validation.inputs.need("parts"), made, recipe)

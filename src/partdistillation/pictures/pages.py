@@ -149,10 +149,7 @@ def _placed(rows: Sequence[LegendRow]) -> tuple[list[LegendEntry], int]:
     """The legend's entries, all rows' names beginning at the same place; and the number of lines."""
     indent = max((_length(row.title) for row in rows), default=0.0) + _LINE
     return placed_entries(
-        rows,
-        width=WIDTH * DPI,
-        indents=[indent] * len(rows),
-        extent=lambda name: _length(name) + 1.5 * _LINE,
+        rows, width=WIDTH * DPI, indents=[indent] * len(rows), extent=lambda name: _length(name) + 1.5 * _LINE
     )
 
 

@@ -57,10 +57,7 @@ def pictures(
 
 
 def galleries(
-    objects_dir: Path,
-    parts_dir: Path,
-    images_dir: Path,
-    notes: Mapping[tuple[str, int], str] | None = None,
+    objects_dir: Path, parts_dir: Path, images_dir: Path, notes: Mapping[tuple[str, int], str] | None = None
 ) -> tuple[ClassGallery, ...]:
     """Every object class's part classes with examples drawn at random, at most one an image if possible.
 

@@ -13,13 +13,7 @@ from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import InputError, StoreError
 from partdistillation.pictures.curves import Chart, Curve
 from partdistillation.report.build import build_report
-from partdistillation.report.data import (
-    PictureRow,
-    ReportData,
-    StageSummary,
-    Table,
-    TableRow,
-)
+from partdistillation.report.data import PictureRow, ReportData, StageSummary, Table, TableRow
 from partdistillation.report.examples import Layer, galleries, pictures
 from partdistillation.report.label_maps import LabelMap, part_map, proposal_map, segment_map
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, SegmentRow

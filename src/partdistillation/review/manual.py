@@ -28,6 +28,7 @@ from jaxtyping import Bool, Float64, Int64
 from partdistillation.errors import InputError
 from partdistillation.evaluation.bootstrap import UNKNOWN, WEIGHTS, Interval, image_weights, interval
 from partdistillation.functional.krippendorff import alpha_of, nominal_tally
+from partdistillation.runs.majority import joined
 from partdistillation.runs.verdicts import MAX_MARKS, Verdict
 
 KS = tuple(range(3, MAX_MARKS + 1))
@@ -191,34 +192,17 @@ def _mark_counts(verdicts: Sequence[Verdict], images: int) -> Int64[np.ndarray, 
 
 def _unique(theirs: Sequence[Verdict]) -> dict[int, Bool[np.ndarray, " k"]]:
     """For one reviewer's part classes: whether it has k images and no earlier one of the same part has."""
-    same = _same_parts(theirs)
+    judged = [verdict for verdict in theirs if verdict.action == "judged"]
+    others = [(v.part, other) for v in judged for other in (v.duplicate_of, v.merged_into)]
+    same = joined((part, other) for part, other in others if other is not None)
     seen: defaultdict[int, Bool[np.ndarray, " k"]] = defaultdict(lambda: np.zeros(len(KS), dtype=bool))
     unique = {}
     for verdict in sorted(theirs, key=lambda verdict: verdict.part):
         consistent = np.array([_marked(verdict) >= k for k in KS])
-        unique[verdict.part] = consistent & ~seen[same[verdict.part]]
-        seen[same[verdict.part]] = seen[same[verdict.part]] | consistent
+        stands_for = same.get(verdict.part, verdict.part)
+        unique[verdict.part] = consistent & ~seen[stands_for]
+        seen[stands_for] = seen[stands_for] | consistent
     return unique
-
-
-def _same_parts(theirs: Sequence[Verdict]) -> dict[int, int]:
-    """For each part class one that stands for all that show the same part."""
-    leads_to: dict[int, int] = {}
-
-    def stands_for(part: int) -> int:
-        while part in leads_to:
-            part = leads_to[part]
-        return part
-
-    for verdict in theirs:
-        for other in (verdict.duplicate_of, verdict.merged_into):
-            if (
-                verdict.action == "judged"
-                and other is not None
-                and stands_for(verdict.part) != stands_for(other)
-            ):
-                leads_to[stands_for(verdict.part)] = stands_for(other)
-    return {verdict.part: stands_for(verdict.part) for verdict in theirs}
 
 
 # ---------------------------------------------------------------------- from tallies to scores

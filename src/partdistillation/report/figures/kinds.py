@@ -176,8 +176,9 @@ def _segment_map(row: SegmentRow) -> LabelMap:
 
 def _proposal_map(row: ProposalRow) -> LabelMap:
     """Numbers that mean nothing, the best score on top."""
-    proposals = [proposal for instance in row.objects for proposal in instance.proposals]
-    return numbered_map(row, sorted(proposals, key=lambda proposal: proposal.score))
+    proposals = (proposal for instance in row.objects for proposal in instance.proposals)
+    ordered = sorted(proposals, key=lambda proposal: proposal.score)
+    return numbered_map(row, ordered)
 
 
 def _segments(way: Way, ids: Sequence[str]) -> list[SegmentRow]:
