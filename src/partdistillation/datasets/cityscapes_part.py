@@ -187,11 +187,7 @@ def _objects(labels: Int32[np.ndarray, "height width"]) -> tuple[tuple[ObjectLab
 
 
 def _names(root: Path, split: str) -> list[str]:
-    """The annotations of a split, without their ending.
-
-    Raises:
-        InputError: there are none.
-    """
+    """The annotations of a split, without their ending."""
     folder = _annotations(root, split)
     names = sorted(path.relative_to(folder).as_posix() for path in folder.glob(f"*/*{_ANNOTATION}"))
     if not names:

@@ -44,13 +44,8 @@ class OwnParts:
     splits: tuple[str, ...] = ()
 
     def check(self, root: Path) -> Iterator[Finding]:
-        suffixes = sorted(
-            {
-                path.stem.removeprefix(kind)
-                for kind in ("objects", "parts")
-                for path in root.glob(f"{kind}*.json")
-            }
-        )
+        files = ((kind, path) for kind in ("objects", "parts") for path in root.glob(f"{kind}*.json"))
+        suffixes = sorted({path.stem.removeprefix(kind) for kind, path in files})
         if not suffixes:
             yield Finding(
                 "problem",

@@ -94,12 +94,8 @@ def _read(root: Path, split: str) -> CocoDataset:
     folders = ("annotations", ".", "paco_lvis_v1", "paco/annotations")
     dataset = read_instances(file_of(root, (f"{folder}/{name}".removeprefix("./") for folder in folders)))
     objects = {category.name for category in dataset.categories if not _is_part(category)}
-    homeless = [
-        category.name
-        for category in dataset.categories
-        if _is_part(category) and category.name.split(":")[0] not in objects
-    ]
-    if homeless:
+    parts = (category.name for category in dataset.categories if _is_part(category))
+    if homeless := [name for name in parts if name.split(":")[0] not in objects]:
         raise InputError(
             f"{dataset.path}: expected an object class of every part category (bottle of bottle:cap), "
             f"found none of {listed(homeless)}"

@@ -76,11 +76,8 @@ class PartImageNetPP:
                 continue
             yield from complaints(dataset)
             yield from unusable_regions(dataset, sampled=2)
-            kept = [
-                image
-                for image in placed(dataset, partial(_path, root, file.stem))
-                if _name(image) not in discarded
-            ]
+            whole = placed(dataset, partial(_path, root, file.stem))
+            kept = [image for image in whole if _name(image) not in discarded]
             images += kept
             parts += sum(len(dataset.of(image.id)) for image in kept)
             categories += len(dataset.categories)
@@ -114,11 +111,7 @@ def _labelled_image(root: Path, synset: str, dataset: CocoDataset, image: CocoIm
 
 
 def _files(root: Path) -> list[Path]:
-    """The annotation files, one a class.
-
-    Raises:
-        InputError: there are none, or one isn't named after a class of ImageNet.
-    """
+    """The annotation files, one a class."""
     files = sorted((root / "json").glob("*.json"))
     if not files:
         raise InputError(

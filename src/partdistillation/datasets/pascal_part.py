@@ -171,11 +171,6 @@ class PascalPart:
 
 
 def _copy(root: Path) -> _Copy:
-    """The folders of a copy.
-
-    Raises:
-        InputError: one is missing.
-    """
     annotations = _folder(root, _ANNOTATIONS, "*.mat")
     if annotations is None:
         hint = elsewhere(root, [f"{folder}/*.mat" for folder in _ANNOTATIONS if folder != "."])
@@ -192,11 +187,7 @@ def _folder(root: Path, candidates: Sequence[str], content: str) -> Path | None:
 
 
 def _ids(copy: _Copy, split: str) -> list[str]:
-    """The images of a split: `2008_000002`.
-
-    Raises:
-        InputError: there is no list of them, it is empty, or has something else in it.
-    """
+    """The images of a split: `2008_000002`."""
     places = [copy.voc / "ImageSets" / kind / f"{split}.txt" for kind in ("Main", "Part")]
     path = next((place for place in places if place.is_file()), places[0])
     try:

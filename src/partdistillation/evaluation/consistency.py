@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from sklearn.metrics import silhouette_samples
 
 from partdistillation.data.coco import CocoDataset
@@ -132,27 +132,22 @@ def _collect(
 
     Of `left` masks to come of a part class, each is drawn so that exactly `wanted` will have been in the end.
     """
-    category = labelled.parts.category
+    category, (_, height, width) = labelled.parts.category, labelled.mask
     chosen = []
-    for place, part in enumerate(labelled.parts.parts):
+    for part, proposal in zip(labelled.parts.parts, labelled.proposals.proposals, strict=True):
         key = (category, part.part)
         if random.random() * left[key] < wanted[key]:
-            chosen.append(place)
+            chosen.append((part.part, part.rle, proposal.feature))
             wanted[key] -= 1
         left[key] -= 1
     if chosen:
-        around = box(decode(*labelled.mask))
-        samples.add(category, np.concatenate([_record(labelled, place, around) for place in chosen]))
-
-
-def _record(
-    labelled: _Labelled, place: int, around: tuple[float, float, float, float]
-) -> Shaped[np.ndarray, "1"]:
-    _, height, width = labelled.mask
-    part, feature = labelled.parts.parts[place], labelled.proposals.proposals[place].feature
-    mask = in_object_frame(decode(part.rle, height, width), around)
-    kind = [("part", "<i4"), ("feature", "<f2", feature.shape), ("mask", "u1", (GRID * GRID // 8,))]
-    return np.array([(part.part, feature, np.packbits(mask))], dtype=kind)
+        around, shape = box(decode(*labelled.mask)), chosen[0][2].shape
+        records = [
+            (number, feature, np.packbits(in_object_frame(decode(rle, height, width), around)))
+            for number, rle, feature in chosen
+        ]
+        kind = [("part", "<i4"), ("feature", "<f2", shape), ("mask", "u1", (GRID * GRID // 8,))]
+        samples.add(category, np.array(records, dtype=kind))
 
 
 def _measured(category: str, samples: ClassFeatures, counts: Mapping[Key, int]) -> Iterator[PartConsistency]:

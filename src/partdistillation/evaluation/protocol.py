@@ -147,10 +147,7 @@ class Evaluator:
         hungarian = average_over_classes([scores.hungarian for scores in classes])
         names = {scores.category.category: scores.category.names for scores in classes}
         over_classes = {
-            "c_miou": majority.c_miou,
-            "a_miou": majority.a_miou,
-            "c_macc": majority.c_macc,
-            "a_macc": majority.a_macc,
+            **majority._asdict(),
             "c_miou_hungarian": hungarian.c_miou,
             "a_miou_hungarian": hungarian.a_miou,
             **{name: mean_over_classes([scores.agreement[name] for scores in classes]) for name in AGREEMENT},

@@ -201,10 +201,7 @@ def coco_predictions(path: Path) -> Iterator[Predictions]:
     part = {category.id: number for number, category in enumerate(dataset.categories)}
     for image in dataset.images:
         annotations = [annotation for annotation in dataset.of(image.id) if not annotation.crowd]
-        objects = {
-            name: number
-            for number, name in enumerate(str(annotation.object_id) for annotation in annotations)
-        }
+        objects = {str(annotation.object_id): number for number, annotation in enumerate(annotations)}
         parts = tuple(
             PredictedPart(
                 annotation.category.supercategory,
