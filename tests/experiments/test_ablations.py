@@ -130,7 +130,7 @@ def test_objects_of_another_run_are_learned_from_by_class(
     base: Inputs, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classes = ABLATIONS["classes"]
-    first = replace(classes, variants=lambda count: list(classes.variants(count))[1:2])
+    first = classes._replace(variants=lambda count: list(classes.variants(count))[1:2])
     monkeypatch.setattr(ablations, "ABLATIONS", {"classes": first})
     pipeline.objects(base, tiny_recipe)
     pipeline.objects(replace(base.held_out, out=tmp_path / "held_out"), tiny_recipe)

@@ -119,7 +119,7 @@ def test_a_baseline_that_fails_beside_says_why(plan: Plan, played: Path, tmp_pat
 def test_claims_hold_or_do_not() -> None:
     claim = Claim("a beats b by 5", ours=31.0, other=25.0, margin=5.0, of="b")
     assert str(claim) == "a beats b by 5: holds (31.0 against 25.0 of b)"
-    assert str(replace(claim, ours=29.0)) == "a beats b by 5: does not hold (29.0 against 25.0 of b)"
+    assert str(claim._replace(ours=29.0)) == "a beats b by 5: does not hold (29.0 against 25.0 of b)"
 
 
 def test_stage_0_learns_from_drawings_of_its_own(plan: Plan, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from partdistillation.datasets.part_datasets import (
     elsewhere,
     evenly,
     listed,
+    problem,
     tried,
 )
 from partdistillation.errors import InputError
@@ -66,11 +67,11 @@ class ImageNet:
         listings = {place: _listing(root / place) for place in PLACES if (root / place).is_dir()}
         filled = {place: listing for place, listing in listings.items() if listing.folders}
         if not filled:
-            yield Finding("problem", _nothing(root, listings) + elsewhere(root, _ANYWHERE))
+            yield problem(_nothing(root, listings) + elsewhere(root, _ANYWHERE))
             return
         for place in sorted(listings.keys() & {"train", "val"} - filled.keys()):
             # Beside the other one it would be overlooked; validation images come unsorted.
-            yield Finding("problem", f"{place}: {_nothing(root / place, {place: listings[place]})}")
+            yield problem(f"{place}: {_nothing(root / place, {place: listings[place]})}")
         for place, listing in filled.items():
             yield from _check_place(root / place, place, listing)
 
@@ -100,7 +101,7 @@ def _check_place(folder: Path, place: str, listing: _Classes) -> Iterator[Findin
         sample += _some_of([folder / name / image for image in images], index, num_classes)
     yield compared(f"{prefix}images", num_images, NUM_IMAGES.get((place, num_classes)))
     if empty:
-        yield Finding("problem", f"{prefix}classes without an image: {listed(empty)}: {_GET}")
+        yield problem(f"{prefix}classes without an image: {listed(empty)}: {_GET}")
     yield from _check_files(prefix, sample)
     yield _check_names(prefix, listing.folders)
 
@@ -120,7 +121,7 @@ def _check_names(prefix: str, ids: Sequence[str]) -> Finding:
         return Finding("note", f"{prefix}the classes' names weren't looked up: {error}")
     unknown = [synset for synset in ids if int(synset[1:]) not in synsets]
     if unknown:
-        return Finding("problem", f"{prefix}no synsets of WordNet {VERSION}: {listed(unknown)}")
+        return problem(f"{prefix}no synsets of WordNet {VERSION}: {listed(unknown)}")
     names = [f"{synset} {synsets[int(synset[1:])].name}" for synset in ids]
     return Finding("ok", f"{prefix}all classes are synsets of WordNet {VERSION}: {listed(names)}")
 

@@ -30,6 +30,7 @@ from partdistillation.datasets.part_datasets import (
     PreparedSplit,
     compared,
     listed,
+    problem,
     repeated,
     write_split,
 )
@@ -68,7 +69,7 @@ class Paco:
             try:
                 dataset = _read(root, split)
             except InputError as error:
-                yield Finding("problem", f"{split}: {error}; {_GET}")
+                yield problem(f"{split}: {error}; {_GET}")
                 continue
             yield from _check_split(root, split, dataset)
 

@@ -33,8 +33,11 @@ class Finding(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True)
-class PreparedSplit:
+def problem(text: str) -> Finding:
+    return Finding("problem", text)
+
+
+class PreparedSplit(NamedTuple):
     """What `write` has written, and what `--images`, `--objects` and `--parts` are to be given."""
 
     images_dir: Path
@@ -216,7 +219,7 @@ def tried(things: Iterable[T], read: Callable[[T], object]) -> list[Finding]:
         try:
             read(thing)
         except InputError as error:
-            problems.append(Finding("problem", str(error)))
+            problems.append(problem(str(error)))
     return problems
 
 
@@ -226,7 +229,7 @@ def compared(what: str, count: int, published: int | None) -> Finding:
         return Finding("ok", f"{what}: {count} (published number: unknown)")
     if count == published:
         return Finding("ok", f"{what}: {count}, as published")
-    return Finding("problem", f"{what}: {count}, published are {published}")
+    return problem(f"{what}: {count}, published are {published}")
 
 
 def listed(names: Sequence[str]) -> str:

@@ -38,6 +38,7 @@ from partdistillation.datasets.part_datasets import (
     Finding,
     PreparedSplit,
     compared,
+    problem,
     write_split,
 )
 from partdistillation.datasets.published_coco import check_file, file_of, located, regions, usable_images
@@ -81,7 +82,7 @@ class PartImageNet:
             try:
                 read[split] = self._read(root, split)
             except InputError as error:
-                yield Finding("problem", f"{split}: {error}; {self.release}: {_GET}")
+                yield problem(f"{split}: {error}; {self.release}: {_GET}")
                 continue
             yield from self._check_split(root, split, read[split])
         if len(read) == len(FILES):
@@ -94,7 +95,7 @@ class PartImageNet:
         try:
             self._require_classes(dataset)
         except InputError as error:
-            yield Finding("problem", f"{split}: {error}")
+            yield problem(f"{split}: {error}")
 
     def _check_together(self, read: Mapping[str, CocoDataset]) -> Iterator[Finding]:
         """What tells the releases apart."""
@@ -107,7 +108,7 @@ class PartImageNet:
         shared = bool(train & val or (train | val) & test)
         if shared == self.disjoint:
             what = "share classes" if shared else "share no class"
-            yield Finding("problem", f"the splits {what}: this is the other release, not {self.release}")
+            yield problem(f"the splits {what}: this is the other release, not {self.release}")
 
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
         return write_split(out, split, root, self._labelled(root, split.split("_")))

@@ -29,6 +29,7 @@ from partdistillation.datasets.part_datasets import (
     PreparedSplit,
     compared,
     elsewhere,
+    problem,
     write_split,
 )
 from partdistillation.datasets.published_coco import (
@@ -63,7 +64,7 @@ class PartImageNetPP:
         try:
             files, discarded = _files(root), _discarded(root)
         except InputError as error:
-            yield Finding("problem", f"{error}; {_GET}")
+            yield problem(f"{error}; {_GET}")
             return
         yield compared("classes (files in json/)", len(files), NUM_CLASSES)
         images: list[CocoImage] = []
@@ -72,7 +73,7 @@ class PartImageNetPP:
             try:
                 dataset = read_instances(file)
             except InputError as error:
-                yield Finding("problem", str(error))
+                yield problem(str(error))
                 continue
             yield from complaints(dataset)
             yield from unusable_regions(dataset, sampled=2)

@@ -39,6 +39,7 @@ from partdistillation.datasets.part_datasets import (
     evenly,
     listed,
     missing_files,
+    problem,
     require_images,
     tried,
     write_split,
@@ -87,7 +88,7 @@ class PascalPart:
         try:
             copy = _copy(root)
         except InputError as error:
-            yield Finding("problem", str(error))
+            yield problem(str(error))
             return
         count = sum(1 for _ in copy.annotations.glob("*.mat"))
         yield compared("annotations (.mat files)", count, NUM_IMAGES["trainval"])
@@ -95,11 +96,11 @@ class PascalPart:
             try:
                 ids = _ids(copy, split)
             except InputError as error:
-                yield Finding("problem", f"{split}: {error}")
+                yield problem(f"{split}: {error}")
                 continue
             yield compared(f"{split}: images", len(ids), NUM_IMAGES[split])
             if missing := missing_files(copy.annotations, map(_annotation, ids)):
-                yield Finding("problem", f"{split}: annotations are missing: {listed(missing)}: {_GET}")
+                yield problem(f"{split}: annotations are missing: {listed(missing)}: {_GET}")
             yield from absent_images(copy.voc, map(_photograph, ids), _GET_IMAGES)
             yield from self._check_some(copy, split, ids)
 

@@ -14,6 +14,7 @@ from partdistillation.datasets.part_datasets import (
     listed,
     missing_files,
     other_size,
+    problem,
     repeated,
     tried,
 )
@@ -109,18 +110,16 @@ def check_images(root: Path, images: Sequence[CocoImage], where: str) -> Iterato
 def complaints(dataset: CocoDataset) -> Iterator[Finding]:
     """What is wrong with a file beside its counts."""
     if not dataset.images:
-        yield Finding("problem", f"{dataset.path.name}: the split is empty: no images")
+        yield problem(f"{dataset.path.name}: the split is empty: no images")
     elif not dataset.annotations:
-        yield Finding("problem", f"{dataset.path.name}: the split is empty: no annotations that can be used")
+        yield problem(f"{dataset.path.name}: the split is empty: no annotations that can be used")
     if dataset.orphans:
-        yield Finding(
-            "problem", f"{dataset.path.name}: {dataset.orphans} annotations point to no image in it"
-        )
+        yield problem(f"{dataset.path.name}: {dataset.orphans} annotations point to no image in it")
     if twice := repeated(image.file_name for image in dataset.images if not image.problem):
-        yield Finding("problem", f"{dataset.path.name}: images that are there twice: {listed(twice)}")
+        yield problem(f"{dataset.path.name}: images that are there twice: {listed(twice)}")
     broken = [f"{image.id} ({image.problem})" for image in dataset.images if image.problem]
     if broken:
-        yield Finding("problem", f"{dataset.path.name}: entries of images can't be used: {listed(broken)}")
+        yield problem(f"{dataset.path.name}: entries of images can't be used: {listed(broken)}")
     unusable = [reason for reasons in dataset.unusable.values() for reason in reasons]
     if unusable:
         yield Finding("note", f"{dataset.path.name}: left out: {listed(unusable)}")
@@ -131,9 +130,7 @@ def absent_images(root: Path, names: Iterable[str], where: str) -> Iterator[Find
     names = list(names)
     missing = missing_files(root, names)
     if missing:
-        yield Finding(
-            "problem", f"{len(missing)} of {len(names)} images are missing: {listed(missing)}: {where}"
-        )
+        yield problem(f"{len(missing)} of {len(names)} images are missing: {listed(missing)}: {where}")
     elif names:
         yield Finding("ok", f"all {len(names)} images are there")
 

@@ -18,7 +18,6 @@ with the share of images that reviewers marked, and with purity.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,8 +44,7 @@ Key = tuple[str, int]
 """A part class: object class and part id."""
 
 
-@dataclass(frozen=True)
-class PartConsistency:
+class PartConsistency(NamedTuple):
     """One part class; NaN where there is nothing to measure: a single mask, or a single part class."""
 
     category: str
@@ -75,7 +73,7 @@ def measure(out: Path, scratch: Path, *, seed: int = 0) -> list[PartConsistency]
         StoreError: the run hasn't got that far, or its stages aren't of one another.
     """
     random = np.random.default_rng(seed)
-    left = _counts(out / ranking.PARTS)
+    left = part_counts(out / ranking.PARTS)
     counts, wanted = dict(left), {key: min(count, SAMPLE) for key, count in left.items()}
     with sorted_by_class(scratch) as samples:
         for instance in _objects(out):
@@ -86,7 +84,8 @@ def measure(out: Path, scratch: Path, *, seed: int = 0) -> list[PartConsistency]
     return sorted(measured, key=lambda part: (np.isnan(part.score), -part.score, part.key))
 
 
-def _counts(parts_dir: Path) -> Counter[Key]:
+def part_counts(parts_dir: Path) -> Counter[Key]:
+    """How many masks a run gave to each part class."""
     return Counter(
         (instance.category, part.part)
         for row in read_rows(parts_dir, PartRow)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from partdistillation.config import Recipe
 from partdistillation.errors import CheckpointError
@@ -23,8 +23,7 @@ class Variant:
     """Train on the objects of so many classes only."""
 
 
-@dataclass(frozen=True)
-class Ablation:
+class Ablation(NamedTuple):
     """A grid of one dimension."""
 
     title: str

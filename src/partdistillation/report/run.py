@@ -1,7 +1,6 @@
 """The report of a run: what its folder holds."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +10,7 @@ from partdistillation import baselines, config
 from partdistillation.baselines import one_stage, supervised
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import InputError, StoreError
+from partdistillation.evaluation.consistency import part_counts
 from partdistillation.pictures.curves import Chart, Curve
 from partdistillation.report.build import build_report
 from partdistillation.report.data import PictureRow, ReportData, StageSummary, Table, TableRow
@@ -122,12 +122,7 @@ def _segments(segments_dir: Path) -> str:
 
 
 def _ranked(parts_dir: Path) -> str:
-    counts = Counter(
-        (instance.category, part.part)
-        for row in read_rows(parts_dir, PartRow)
-        for instance in row.objects
-        for part in instance.parts
-    )
+    counts = part_counts(parts_dir)
     categories = len({category for category, _ in counts})
     return f"{counts.total():,} parts of {len(counts):,} part classes, {categories:,} object classes"
 
