@@ -38,11 +38,15 @@ class Collage(NamedTuple):
     part: int
     available: int
     """Images that have it."""
-    shown: int
+    tiles: int
     unreadable: tuple[str, ...]
     """Images whose tile is grey and says why."""
     file: str
     """Relative to the folder of collages."""
+
+
+_KEYS = ("category", "part", "available", "shown", "unreadable", "file")
+"""Of a collage in a summary."""
 
 
 def write_collages(
@@ -168,7 +172,7 @@ def _finished(folder: Path, made_from: str) -> tuple[Collage, ...] | None:
         document = json.loads((folder / SUMMARY).read_bytes())
         if document["made_from"] != made_from or any(entry["unreadable"] for entry in document["parts"]):
             return None
-        collages = [Collage(**entry) for entry in document["parts"]]
+        collages = [Collage._make(entry[key] for key in _KEYS) for entry in document["parts"]]
     except (OSError, ValueError, KeyError, TypeError):  # not there, or not ours: it is written anew
         return None
     return tuple(collage._replace(unreadable=()) for collage in collages)
@@ -216,5 +220,5 @@ def write_pdf(path: Path, pages: Sequence[Image.Image], title: str) -> None:
 
 
 def _write_summary(folder: Path, head: Mapping[str, object], collages: Sequence[Collage]) -> None:
-    document = {**head, "parts": [collage._asdict() for collage in collages]}
+    document = {**head, "parts": [dict(zip(_KEYS, collage, strict=True)) for collage in collages]}
     replace_file(folder / SUMMARY, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
