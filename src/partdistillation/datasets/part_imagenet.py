@@ -121,9 +121,8 @@ class PartImageNet:
             for image in images:
                 masks, reasons = regions(dataset, image)
                 # The two files of `val_test` number their images alike; ImageNet's names are unique.
-                entry = replace(
-                    image, id=PurePosixPath(image.file_name).stem, file_name=_path(root, split, image)
-                )
+                name = PurePosixPath(image.file_name).stem
+                entry = replace(image, id=name, file_name=_path(root, split, image))
                 yield AnnotatedImage(entry, self._objects(image, masks), tuple(reasons))
 
     def _objects(

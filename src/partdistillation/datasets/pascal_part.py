@@ -159,16 +159,14 @@ class PascalPart:
         for part in matlab.structs(struct["parts"], ("part_name", "mask"), f"the parts of a {category}"):
             written = matlab.text(part["part_name"], f"the name of a part of a {category}")
             name = MERGED[category].get(_NUMBER.sub("", written)) if self.merged else written
-            region = matlab.mask(
-                part["mask"], image.height, image.width, f"the mask of a {category} {written}"
-            )
+            what = f"the mask of a {category} {written}"
+            region = matlab.mask(part["mask"], image.height, image.width, what)
             if name is None:
                 left_out.append(f"a part of a {category} that isn't in the data set's list: {written!r}")
             else:
                 parts[name].append(region)
-        return ObjectLabel(
-            category, mask, tuple(PartLabel(name, union(masks)) for name, masks in parts.items())
-        )
+        labels = tuple(PartLabel(name, union(masks)) for name, masks in parts.items())
+        return ObjectLabel(category, mask, labels)
 
 
 def _copy(root: Path) -> _Copy:

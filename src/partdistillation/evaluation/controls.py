@@ -133,9 +133,8 @@ def measure_segments(
     _label_segments(validation, {name: config for name, (_, config) in ways.items()})
     measured = []
     for number, (name, (kind, _)) in enumerate(ways.items()):
-        rows = zip(
-            segment_rows(validation, number), read_rows(validation.objects_dir, ObjectRow), strict=True
-        )
+        whole = read_rows(validation.objects_dir, ObjectRow)
+        rows = zip(segment_rows(validation, number), whole, strict=True)
         predictions = (evaluation.segments(row, objects_row) for row, objects_row in rows)
         measured.append(validation.score(name, kind, predictions, named=False))
     return measured

@@ -83,10 +83,8 @@ def without_classes(truth: CocoDataset, left_out: Collection[str]) -> CocoDatase
     if not left_out:
         return truth
     kept = {
-        image: tuple(
-            annotation for annotation in annotations if annotation.category.supercategory not in left_out
-        )
-        for image, annotations in truth.annotations.items()
+        image: tuple(part for part in parts if part.category.supercategory not in left_out)
+        for image, parts in truth.annotations.items()
     }
     return replace(truth, annotations=kept)
 

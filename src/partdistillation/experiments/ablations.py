@@ -158,6 +158,5 @@ def _without_others(row: ObjectRow, chosen: Collection[str]) -> ObjectRow:
     kept = [instance for instance in row.objects if instance.category in chosen]
     if not kept:
         return replace(row, status="rejected", reason="no objects of the chosen classes", objects=())
-    return replace(
-        row, objects=tuple(replace(instance, object_id=place) for place, instance in enumerate(kept))
-    )
+    numbered = (replace(instance, object_id=place) for place, instance in enumerate(kept))
+    return replace(row, objects=tuple(numbered))

@@ -114,9 +114,8 @@ def run(
     results = tables(story.measured)
     save_tables(out, results, story.measured)
     with story.chapter("Report"):
-        page = build_report(
-            _report(inputs, recipe, validation, story.measured, results), out / run_report.FOLDER
-        )
+        report = _report(inputs, recipe, validation, story.measured, results)
+        page = build_report(report, out / run_report.FOLDER)
     story.console.print("In percent. mIoU: C over object classes, A over parts; *: by the paper's protocol.")
     for line in claims(story.measured):
         story.console.print(str(line))
@@ -238,8 +237,7 @@ def _report(
 def _part_notes(measured: Measured) -> Mapping[tuple[str, int], str]:
     """The true part that the majority vote maps each part class to."""
     return {
-        (category.category, part_id): f"mostly {part.part}"
+        (category.category, part_id): f"mostly {name}"
         for category in measured.strict.categories
-        for part in category.parts
-        for part_id in part.part_ids
+        for part_id, name in category.names.items()
     }

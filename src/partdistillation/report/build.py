@@ -134,12 +134,8 @@ def table_view(table: Table) -> TableView:
                 f"found {len(row.values)}; use None for what wasn't measured"
             )
     columns = [_cells(values, table) for values in zip(*(row.values for row in table.rows), strict=True)]
-    return TableView(
-        table,
-        tuple(
-            (row.label, row.kind, tuple(column[i] for column in columns)) for i, row in enumerate(table.rows)
-        ),
-    )
+    rows = ((row.label, row.kind, tuple(column[i] for column in columns)) for i, row in enumerate(table.rows))
+    return TableView(table, tuple(rows))
 
 
 def _cells(values: tuple[_Value, ...], table: Table) -> list[Cell]:

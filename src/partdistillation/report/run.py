@@ -174,15 +174,9 @@ def _pictures(out: Path, images_dir: Path) -> tuple[PictureRow, ...]:
 
 def loss_charts(out: Path) -> tuple[Chart, ...]:
     """The losses of every training of a run: its stages, and the baselines in folders of their own."""
-    logs = {out / METRICS: _TRAININGS} | {
-        out / baselines.FOLDER / name / METRICS: {name: title} for name, title in _BASELINES.items()
-    }
-    trainings = (
-        Chart(title, read_curves(path, stage))
-        for path, titles in logs.items()
-        if path.exists()
-        for stage, title in titles.items()
-    )
+    logs = [(out / METRICS, stage, title) for stage, title in _TRAININGS.items()]
+    logs += [(out / baselines.FOLDER / name / METRICS, name, title) for name, title in _BASELINES.items()]
+    trainings = (Chart(title, read_curves(path, stage)) for path, stage, title in logs if path.exists())
     return tuple(chart for chart in trainings if chart.curves)
 
 

@@ -220,9 +220,8 @@ def _replicates(
 ) -> dict[str, Float64[np.ndarray, " weight"]]:
     sums = weights @ tallies
     parts = _or_nan(sums[:, _PARTS])
-    precision, strict, unique = (
-        sums[:, columns] / parts[:, None] for columns in (_PRECISION, _STRICT, _UNIQUE)
-    )
+    columns = (_PRECISION, _STRICT, _UNIQUE)
+    precision, strict, unique = (sums[:, places] / parts[:, None] for places in columns)
     return {
         **{f"precision@{k}": values for k, values in zip(KS, precision.T, strict=True)},
         "auc": precision.mean(axis=1),

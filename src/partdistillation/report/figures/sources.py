@@ -49,10 +49,8 @@ def choose(rows: Iterable[Row], choice: Choice, source: Path) -> list[str]:
 
 def _named(name: str, usable: dict[str, str], source: Path) -> str:
     exact = [image_id for image_id, file in usable.items() if name in (image_id, file)]
-    near = [
-        image_id for image_id, file in usable.items() if file.endswith(f"/{name}") or Path(file).stem == name
-    ]
-    for ids in (exact, near):
+    ends = [key for key, file in usable.items() if file.endswith(f"/{name}") or Path(file).stem == name]
+    for ids in (exact, ends):
         if len(ids) == 1:
             return ids[0]
         if ids:

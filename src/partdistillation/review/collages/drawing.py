@@ -97,9 +97,8 @@ def draw_sheet(
     draw = ImageDraw.Draw(picture)
     draw.text((GAP, title.size + 2), fitted(category, title, width - 2 * GAP), INK, title, anchor="lm")
     for sample, tiles in rows:
-        text = fitted(
-            f"part {sample.part}  ·  {shortage(sample) or _images(sample.available)}", font, width - 2 * GAP
-        )
+        note = shortage(sample) or _images(sample.available)
+        text = fitted(f"part {sample.part}  ·  {note}", font, width - 2 * GAP)
         draw.text((GAP, top + line / 2 - 1), text, _color(sample), font, anchor="lm")
         cells = _cells(tiles[:COLUMNS], COLUMNS, size)
         picture.paste(contact_sheet(cells, columns=COLUMNS, gap=GAP, background=PAPER), (GAP, top + line))
