@@ -26,7 +26,6 @@ TILES = 9
 MAX_CLASSES = 50
 """Object classes with a gallery; more would make a page that no browser scrolls through."""
 
-
 Layer = tuple[Iterable[R], Callable[[R], LabelMap]]
 """A stage to be seen: its rows, read once, and what they show in an image."""
 
