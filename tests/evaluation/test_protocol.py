@@ -20,7 +20,7 @@ from partdistillation.evaluation import (
     TruePart,
     evaluate,
 )
-from partdistillation.evaluation.evaluation_tables import evaluation_tables
+from partdistillation.evaluation.of_predictions import evaluation_tables
 from partdistillation.evaluation.protocol import KS
 from partdistillation.evaluation.provenance import Provenance
 from partdistillation.evaluation.tables import ScoreTables

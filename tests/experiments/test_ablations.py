@@ -113,7 +113,7 @@ def test_fewer_classes_are_within_more(base: Inputs, tiny_recipe: Recipe, tmp_pa
     whole = list(read_rows(pipeline.objects(base, tiny_recipe), ObjectRow))
     names = sorted({one.category for row in whole for one in row.objects})
     seen: list[set[str]] = []
-    for variant in ABLATIONS["classes"].variants(len(names))[:3]:
+    for variant in list(ABLATIONS["classes"].variants(len(names)))[:3]:
         chosen = ablations._chosen(variant, names, seed=0)
         some = list(read_rows(ablations._of_classes(base.out, tmp_path / variant.label, chosen), ObjectRow))
         seen.append({one.category for row in some for one in row.objects})
@@ -130,7 +130,7 @@ def test_objects_of_another_run_are_learned_from_by_class(
     base: Inputs, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classes = ABLATIONS["classes"]
-    first = replace(classes, variants=lambda count: classes.variants(count)[1:2])
+    first = classes._replace(variants=lambda count: list(classes.variants(count))[1:2])
     monkeypatch.setattr(ablations, "ABLATIONS", {"classes": first})
     pipeline.objects(base, tiny_recipe)
     pipeline.objects(replace(base.held_out, out=tmp_path / "held_out"), tiny_recipe)

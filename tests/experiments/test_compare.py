@@ -13,8 +13,7 @@ from partdistillation.evaluation import ImageParts, PredictedPart, TruePart, eva
 from partdistillation.evaluation.comparison import Compared, Comparison
 from partdistillation.evaluation.provenance import Provenance
 from partdistillation.experiments import compare as comparing
-from partdistillation.experiments.compare import compare
-from partdistillation.experiments.paper_rows import PAPER_ROWS
+from partdistillation.experiments.compare import PAPER_ROWS, compare
 from partdistillation.experiments.runs import Run, require_inputs
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from partdistillation.config import Recipe
 from partdistillation.experiments import demo
-from partdistillation.experiments.demo import Plan, play
+from partdistillation.experiments.demo import Plan, run
 from partdistillation.experiments.demo_tables import Claim
 from partdistillation.recipes import DEMO, seeded
 from partdistillation.runs.profiling import profiled
@@ -37,9 +37,8 @@ def plan(tiny_recipe: Recipe) -> Plan:
 @pytest.fixture(scope="module")
 def played(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo")
-    assert (
-        play(plan, out, seed=1, from_scratch=False, device="cpu", workers=1) == out / "report" / "index.html"
-    )
+    page = run(out, seed=1, from_scratch=False, device="cpu", workers=1, plan=plan)
+    assert page == out / "report" / "index.html"
     return out
 
 
@@ -73,7 +72,7 @@ def test_the_report_shows_validation_images(played: Path) -> None:
 
 def test_running_it_again_changes_nothing(played: Path, plan: Plan) -> None:
     files = {path: path.read_bytes() for path in played.rglob("*") if path.is_file()}
-    play(plan, played, seed=1, from_scratch=False, device="cpu", workers=1)
+    run(played, seed=1, from_scratch=False, device="cpu", workers=1, plan=plan)
     assert {path: path.read_bytes() for path in played.rglob("*") if path.is_file()} == files
 
 
@@ -98,7 +97,7 @@ def logged(metrics: Path) -> set[str]:
 
 def test_baselines_are_trained_beside_the_method(plan: Plan, played: Path, tmp_path: Path) -> None:
     with profiled() as profile:
-        play(plan, tmp_path, seed=1, from_scratch=False, device="cpu", workers=2)
+        run(tmp_path, seed=1, from_scratch=False, device="cpu", workers=2, plan=plan)
     assert logged(tmp_path / "metrics.jsonl") == {"proposals", "distillation"}  # two writers would lose lines
     for name in ("one_stage", "supervised"):
         assert logged(tmp_path / "baselines" / name / "metrics.jsonl") == {name}
@@ -114,13 +113,13 @@ def test_a_baseline_that_fails_beside_says_why(plan: Plan, played: Path, tmp_pat
     shutil.rmtree(tmp_path / "out" / "baselines")
     (tmp_path / "out" / "baselines").write_text("in the way")
     with pytest.raises(FileExistsError):
-        play(plan, tmp_path / "out", seed=1, from_scratch=False, device="cpu", workers=2)
+        run(tmp_path / "out", seed=1, from_scratch=False, device="cpu", workers=2, plan=plan)
 
 
 def test_claims_hold_or_do_not() -> None:
     claim = Claim("a beats b by 5", ours=31.0, other=25.0, margin=5.0, of="b")
     assert str(claim) == "a beats b by 5: holds (31.0 against 25.0 of b)"
-    assert str(replace(claim, ours=29.0)) == "a beats b by 5: does not hold (29.0 against 25.0 of b)"
+    assert str(claim._replace(ours=29.0)) == "a beats b by 5: does not hold (29.0 against 25.0 of b)"
 
 
 def test_stage_0_learns_from_drawings_of_its_own(plan: Plan, tmp_path: Path) -> None:

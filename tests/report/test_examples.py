@@ -10,7 +10,7 @@ from PIL import Image
 
 from partdistillation.functional.masks import encode
 from partdistillation.report.examples import TILES, galleries, pictures
-from partdistillation.report.run import part_layer
+from partdistillation.report.label_maps import part_map
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
 from partdistillation.runs.store import read_rows
 
@@ -62,7 +62,7 @@ def test_a_part_class_has_nine_examples_of_nine_images(run: Path) -> None:
 
 
 def test_pictures_are_spread_over_the_images_that_can_be_used(run: Path) -> None:
-    layers = {"parts": part_layer(read_rows(run / "parts", PartRow))}
+    layers = {"parts": (read_rows(run / "parts", PartRow), part_map)}
     rows = pictures(run / "objects", run, layers, count=3)
     assert [row.title for row in rows] == ["cat"] * 3
     assert [[panel.caption for panel in row.panels] for row in rows] == [["image", "objects", "parts"]] * 3

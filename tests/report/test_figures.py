@@ -23,9 +23,7 @@ from partdistillation.pictures.pages import panel_size
 from partdistillation.recipes import PAPER
 from partdistillation.report.figures import Choice, discovery, grouping, predictions, stages
 from partdistillation.report.figures.files import write
-from partdistillation.report.figures.names import names_for
-from partdistillation.report.figures.photographs import choose
-from partdistillation.report.figures.segment_ways import ways_in
+from partdistillation.report.figures.sources import choose, names_for, ways_in
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.part_table import ClassParts, PartTable, write_part_table
 from partdistillation.runs.records import (

@@ -4,7 +4,7 @@ import numpy as np
 
 from partdistillation.functional.masks import encode
 from partdistillation.report.label_maps import matched, numbered_map, part_map
-from partdistillation.runs.records import ObjectParts, Part, PartRow
+from partdistillation.runs.records import ObjectParts, Part, PartRow, Segment
 
 
 def strip(left: int, right: int) -> bytes:
@@ -27,7 +27,7 @@ def test_where_parts_overlap_the_better_score_is_seen() -> None:
 
 
 def test_masks_keep_their_numbers_whichever_is_seen() -> None:
-    masks = [strip(0, 4), strip(2, 6), strip(3, 8)]
+    masks = [Segment(4, strip(0, 4)), Segment(4, strip(2, 6)), Segment(5, strip(3, 8))]
     assert numbered_map(row_of(), masks).tolist() == [[1, 1, 2, 3, 3, 3, 3, 3, 0, 0]]
     assert numbered_map(row_of(), masks, [3, 1, 2]).tolist() == [[1, 1, 1, 1, 3, 3, 3, 3, 0, 0]]
     assert numbered_map(row_of(), masks[:2], [1, 1]).tolist() == [[1, 1, 2, 2, 2, 2, 0, 0, 0, 0]]

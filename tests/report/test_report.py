@@ -13,8 +13,7 @@ from PIL import Image
 
 from partdistillation.pictures.colors import PALETTE
 from partdistillation.pictures.curves import Chart, Curve
-from partdistillation.report.build import build_report
-from partdistillation.report.cells import duration, table_view
+from partdistillation.report.build import build_report, duration, table_view
 from partdistillation.report.data import (
     ClassGallery,
     Headline,
@@ -25,7 +24,7 @@ from partdistillation.report.data import (
     Table,
     TableRow,
 )
-from partdistillation.report.panels import part_tile, picture_row
+from partdistillation.report.examples import part_tile, picture_row
 
 HOSTILE = """<script>alert("1")</script> & '"><img src=x onerror=alert(1)> </style> {{ 7 * 7 }}"""
 VOID = {"meta", "img", "br", "link", "input", "hr"}

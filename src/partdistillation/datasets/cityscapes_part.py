@@ -40,6 +40,7 @@ from partdistillation.datasets.part_datasets import (
     elsewhere,
     evenly,
     listed,
+    problem,
     require_images,
     write_split,
 )
@@ -90,16 +91,14 @@ class CityscapesPart:
             try:
                 names = _names(root, split)
             except InputError as error:
-                yield Finding("problem", str(error))
+                yield problem(str(error))
                 continue
             yield compared(f"{split}: annotations", len(names), NUM_IMAGES[split])
             photographs = [_photograph(root, split, name) for name in names]
             yield from absent_images(root, photographs, _GET_IMAGES)
             there = {path.name for path in (root / photographs[0]).parents[1].glob(f"*/*{_PHOTOGRAPH}")}
             if unlabelled := sorted(there - {Path(photograph).name for photograph in photographs}):
-                yield Finding(
-                    "problem", f"{split}: images without an annotation: {listed(unlabelled)}: {_GET}"
-                )
+                yield problem(f"{split}: images without an annotation: {listed(unlabelled)}: {_GET}")
             whole = [name for name in names if (root / _photograph(root, split, name)).is_file()]
             yield from _check_some(root, split, whole)
 
@@ -137,7 +136,7 @@ def _check_some(root: Path, split: str, names: Sequence[str]) -> Iterator[Findin
             left_out = _labelled(root, split, name).left_out
         except InputError as error:
             problems += 1
-            yield Finding("problem", str(error))
+            yield problem(str(error))
         else:
             yield from (Finding("note", f"{name}: {reason}") for reason in left_out)
     if sample and not problems:
@@ -187,11 +186,7 @@ def _objects(labels: Int32[np.ndarray, "height width"]) -> tuple[tuple[ObjectLab
 
 
 def _names(root: Path, split: str) -> list[str]:
-    """The annotations of a split, without their ending.
-
-    Raises:
-        InputError: there are none.
-    """
+    """The annotations of a split, without their ending."""
     folder = _annotations(root, split)
     names = sorted(path.relative_to(folder).as_posix() for path in folder.glob(f"*/*{_ANNOTATION}"))
     if not names:

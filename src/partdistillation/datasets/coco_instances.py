@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from partdistillation.data.coco import CocoDataset, CocoImage, read_instances
-from partdistillation.datasets.part_datasets import Finding, PreparedSplit, compared
+from partdistillation.datasets.part_datasets import Finding, PreparedSplit, compared, problem
 from partdistillation.datasets.published_coco import check_file, file_of, located
 from partdistillation.errors import InputError
 
@@ -44,7 +44,7 @@ class Coco:
             try:
                 dataset = read_instances(file_of(root, (f"annotations/{name}", name)))
             except InputError as error:
-                yield Finding("problem", f"{split}: {error}; {_GET}")
+                yield problem(f"{split}: {error}; {_GET}")
                 continue
             yield from _check_split(root, split, dataset)
 

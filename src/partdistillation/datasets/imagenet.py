@@ -30,6 +30,8 @@ from partdistillation.datasets.part_datasets import (
     elsewhere,
     evenly,
     listed,
+    problem,
+    tried,
 )
 from partdistillation.errors import InputError
 
@@ -50,8 +52,6 @@ _GET = "get it at https://www.image-net.org/download.php"
 
 
 class _Classes(NamedTuple):
-    """What is in a folder of classes."""
-
     folders: list[str]
     others: list[str]
     """Folders that aren't named as classes."""
@@ -67,11 +67,11 @@ class ImageNet:
         listings = {place: _listing(root / place) for place in PLACES if (root / place).is_dir()}
         filled = {place: listing for place, listing in listings.items() if listing.folders}
         if not filled:
-            yield Finding("problem", _nothing(root, listings) + elsewhere(root, _ANYWHERE))
+            yield problem(_nothing(root, listings) + elsewhere(root, _ANYWHERE))
             return
         for place in sorted(listings.keys() & {"train", "val"} - filled.keys()):
             # Beside the other one it would be overlooked; validation images come unsorted.
-            yield Finding("problem", f"{place}: {_nothing(root / place, {place: listings[place]})}")
+            yield problem(f"{place}: {_nothing(root / place, {place: listings[place]})}")
         for place, listing in filled.items():
             yield from _check_place(root / place, place, listing)
 
@@ -101,20 +101,15 @@ def _check_place(folder: Path, place: str, listing: _Classes) -> Iterator[Findin
         sample += _some_of([folder / name / image for image in images], index, num_classes)
     yield compared(f"{prefix}images", num_images, NUM_IMAGES.get((place, num_classes)))
     if empty:
-        yield Finding("problem", f"{prefix}classes without an image: {listed(empty)}: {_GET}")
+        yield problem(f"{prefix}classes without an image: {listed(empty)}: {_GET}")
     yield from _check_files(prefix, sample)
     yield _check_names(prefix, listing.folders)
 
 
 def _check_files(prefix: str, sample: Sequence[Path]) -> Iterator[Finding]:
     """Read some of the images whole: those that were cut off can't be told otherwise."""
-    problems = 0
-    for path in sample:
-        try:
-            load_image(path)
-        except InputError as error:
-            problems += 1
-            yield Finding("problem", f"{prefix}{error}; {_GET}")
+    problems = tried(sample, load_image)
+    yield from (Finding(severity, f"{prefix}{text}; {_GET}") for severity, text in problems)
     if sample and not problems:
         yield Finding("ok", f"{prefix}{len(sample)} images, evenly chosen, were read and are whole")
 
@@ -126,7 +121,7 @@ def _check_names(prefix: str, ids: Sequence[str]) -> Finding:
         return Finding("note", f"{prefix}the classes' names weren't looked up: {error}")
     unknown = [synset for synset in ids if int(synset[1:]) not in synsets]
     if unknown:
-        return Finding("problem", f"{prefix}no synsets of WordNet {VERSION}: {listed(unknown)}")
+        return problem(f"{prefix}no synsets of WordNet {VERSION}: {listed(unknown)}")
     names = [f"{synset} {synsets[int(synset[1:])].name}" for synset in ids]
     return Finding("ok", f"{prefix}all classes are synsets of WordNet {VERSION}: {listed(names)}")
 

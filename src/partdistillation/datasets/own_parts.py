@@ -9,6 +9,7 @@ commands:
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from partdistillation.config import Inputs
@@ -21,7 +22,9 @@ from partdistillation.datasets.part_datasets import (
     evenly,
     listed,
     misfit,
+    problem,
     require_images,
+    tried,
 )
 from partdistillation.datasets.published_coco import (
     check_images,
@@ -42,18 +45,12 @@ class OwnParts:
     splits: tuple[str, ...] = ()
 
     def check(self, root: Path) -> Iterator[Finding]:
-        suffixes = sorted(
-            {
-                path.stem.removeprefix(kind)
-                for kind in ("objects", "parts")
-                for path in root.glob(f"{kind}*.json")
-            }
-        )
+        files = ((kind, path) for kind in ("objects", "parts") for path in root.glob(f"{kind}*.json"))
+        suffixes = sorted({path.stem.removeprefix(kind) for kind, path in files})
         if not suffixes:
-            yield Finding(
-                "problem",
+            yield problem(
                 f"{root}: expected objects.json and parts.json, or objects_train.json, ..., found neither"
-                + elsewhere(root, ("objects*.json",)),
+                + elsewhere(root, ("objects*.json",))
             )
         for suffix in suffixes:
             yield from _check_pair(root, suffix)
@@ -111,7 +108,7 @@ def _check_pair(root: Path, suffix: str) -> Iterator[Finding]:
         objects = read_instances(root / f"objects{suffix}.json")
         parts = read_parts(root / f"parts{suffix}.json")
     except InputError as error:
-        yield Finding("problem", str(error))
+        yield problem(str(error))
         return
     for dataset, what in ((objects, "objects"), (parts, "parts")):
         yield from _counts(dataset, what)
@@ -121,16 +118,8 @@ def _check_pair(root: Path, suffix: str) -> Iterator[Finding]:
     images = placed(objects, lambda image: located(root, [folder + image.file_name for folder in folders]))
     yield from check_images(root, images, _GET_IMAGES)
     yield from unusable_regions(objects)
-    yield from _unusable_parts(parts)
-
-
-def _unusable_parts(parts: CocoDataset) -> Iterator[Finding]:
-    """All of them: nothing is scored against parts with gaps."""
-    for image in parts.images:
-        try:
-            parts_of(parts, image)
-        except InputError as error:
-            yield Finding("problem", str(error))
+    # All of them: nothing is scored against parts with gaps.
+    yield from tried(parts.images, partial(parts_of, parts))
 
 
 def _counts(dataset: CocoDataset, what: str) -> Iterator[Finding]:
@@ -143,21 +132,18 @@ def _counts(dataset: CocoDataset, what: str) -> Iterator[Finding]:
 
 
 def _contradictions(objects: CocoDataset, parts: CocoDataset) -> Iterator[Finding]:
-    """What the two files don't agree on."""
     classes = {category.name for category in objects.categories}
     homeless = [category.name for category in parts.categories if category.supercategory not in classes]
     if homeless:
-        yield Finding(
-            "problem", f"{parts.path.name}: parts of no class in {objects.path.name}: {listed(homeless)}"
-        )
+        yield problem(f"{parts.path.name}: parts of no class in {objects.path.name}: {listed(homeless)}")
     sizes = {image.file_name: (image.width, image.height) for image in objects.images if not image.problem}
     both = [image for image in parts.images if not image.problem]
     if alone := [image.file_name for image in both if image.file_name not in sizes]:
-        yield Finding("problem", f"{parts.path.name}: images not in {objects.path.name}: {listed(alone)}")
+        yield problem(f"{parts.path.name}: images not in {objects.path.name}: {listed(alone)}")
     other = [
         image.file_name
         for image in both
         if sizes.get(image.file_name) not in (None, (image.width, image.height))
     ]
     if other:
-        yield Finding("problem", f"images of another size in the two files: {listed(other)}")
+        yield problem(f"images of another size in the two files: {listed(other)}")

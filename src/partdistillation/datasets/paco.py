@@ -30,6 +30,7 @@ from partdistillation.datasets.part_datasets import (
     PreparedSplit,
     compared,
     listed,
+    problem,
     repeated,
     write_split,
 )
@@ -68,7 +69,7 @@ class Paco:
             try:
                 dataset = _read(root, split)
             except InputError as error:
-                yield Finding("problem", f"{split}: {error}; {_GET}")
+                yield problem(f"{split}: {error}; {_GET}")
                 continue
             yield from _check_split(root, split, dataset)
 
@@ -94,12 +95,8 @@ def _read(root: Path, split: str) -> CocoDataset:
     folders = ("annotations", ".", "paco_lvis_v1", "paco/annotations")
     dataset = read_instances(file_of(root, (f"{folder}/{name}".removeprefix("./") for folder in folders)))
     objects = {category.name for category in dataset.categories if not _is_part(category)}
-    homeless = [
-        category.name
-        for category in dataset.categories
-        if _is_part(category) and category.name.split(":")[0] not in objects
-    ]
-    if homeless:
+    parts = (category.name for category in dataset.categories if _is_part(category))
+    if homeless := [name for name in parts if name.split(":")[0] not in objects]:
         raise InputError(
             f"{dataset.path}: expected an object class of every part category (bottle of bottle:cap), "
             f"found none of {listed(homeless)}"
@@ -153,5 +150,4 @@ def _is_part(category: CocoCategory) -> bool:
 
 
 def _path(root: Path, image: CocoImage) -> str:
-    """An image's file, relative to the data set's folder."""
     return located(root, (f"{folder}{image.file_name}" for folder in ("", "images/", "coco/")))

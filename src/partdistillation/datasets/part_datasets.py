@@ -5,7 +5,7 @@ into COCO objects + parts (docs/datasets.md). Images stay where they are and as 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -33,8 +33,11 @@ class Finding(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True)
-class PreparedSplit:
+def problem(text: str) -> Finding:
+    return Finding("problem", text)
+
+
+class PreparedSplit(NamedTuple):
     """What `write` has written, and what `--images`, `--objects` and `--parts` are to be given."""
 
     images_dir: Path
@@ -209,13 +212,24 @@ def evenly(things: Sequence[T], count: int) -> Sequence[T]:
     return things[:: max(1, len(things) // count)][:count]
 
 
+def tried(things: Iterable[T], read: Callable[[T], object]) -> list[Finding]:
+    """A problem for each of the things whose reading raises an InputError."""
+    problems = []
+    for thing in things:
+        try:
+            read(thing)
+        except InputError as error:
+            problems.append(problem(str(error)))
+    return problems
+
+
 def compared(what: str, count: int, published: int | None) -> Finding:
     """A count beside the published one; None where no published number is known."""
     if published is None:
         return Finding("ok", f"{what}: {count} (published number: unknown)")
     if count == published:
         return Finding("ok", f"{what}: {count}, as published")
-    return Finding("problem", f"{what}: {count}, published are {published}")
+    return problem(f"{what}: {count}, published are {published}")
 
 
 def listed(names: Sequence[str]) -> str:

@@ -38,6 +38,7 @@ from partdistillation.datasets.part_datasets import (
     Finding,
     PreparedSplit,
     compared,
+    problem,
     write_split,
 )
 from partdistillation.datasets.published_coco import check_file, file_of, located, regions, usable_images
@@ -81,7 +82,7 @@ class PartImageNet:
             try:
                 read[split] = self._read(root, split)
             except InputError as error:
-                yield Finding("problem", f"{split}: {error}; {self.release}: {_GET}")
+                yield problem(f"{split}: {error}; {self.release}: {_GET}")
                 continue
             yield from self._check_split(root, split, read[split])
         if len(read) == len(FILES):
@@ -94,23 +95,20 @@ class PartImageNet:
         try:
             self._require_classes(dataset)
         except InputError as error:
-            yield Finding("problem", f"{split}: {error}")
+            yield problem(f"{split}: {error}")
 
     def _check_together(self, read: Mapping[str, CocoDataset]) -> Iterator[Finding]:
         """What tells the releases apart."""
-        yield compared(
-            "all splits: images", sum(len(dataset.images) for dataset in read.values()), NUM_IMAGES
-        )
+        num_images = sum(len(dataset.images) for dataset in read.values())
+        yield compared("all splits: images", num_images, NUM_IMAGES)
         names = {category.name for dataset in read.values() for category in dataset.categories}
         yield compared("all splits: part categories", len(names), NUM_PART_CATEGORIES)
-        classes = {split: _synsets(dataset) for split, dataset in read.items()}
-        yield compared("all splits: classes", len(set.union(*classes.values())), NUM_CLASSES)
-        shared = bool(
-            classes["train"] & classes["val"] or (classes["train"] | classes["val"]) & classes["test"]
-        )
+        train, val, test = (_synsets(read[split]) for split in FILES)
+        yield compared("all splits: classes", len(train | val | test), NUM_CLASSES)
+        shared = bool(train & val or (train | val) & test)
         if shared == self.disjoint:
             what = "share classes" if shared else "share no class"
-            yield Finding("problem", f"the splits {what}: this is the other release, not {self.release}")
+            yield problem(f"the splits {what}: this is the other release, not {self.release}")
 
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
         return write_split(out, split, root, self._labelled(root, split.split("_")))
@@ -123,9 +121,8 @@ class PartImageNet:
             for image in images:
                 masks, reasons = regions(dataset, image)
                 # The two files of `val_test` number their images alike; ImageNet's names are unique.
-                entry = replace(
-                    image, id=PurePosixPath(image.file_name).stem, file_name=_path(root, split, image)
-                )
+                name = PurePosixPath(image.file_name).stem
+                entry = replace(image, id=name, file_name=_path(root, split, image))
                 yield AnnotatedImage(entry, self._objects(image, masks), tuple(reasons))
 
     def _objects(
@@ -174,7 +171,6 @@ def _synsets(dataset: CocoDataset) -> set[str]:
 
 
 def _path(root: Path, split: str, image: CocoImage) -> str:
-    """An image's file, relative to the data set's folder."""
     match = _SYNSET.search(image.file_name)
     folders = (f"images/{split}", split, "images")
     names = (*([f"{match[0]}/{image.file_name}"] if match else []), image.file_name)

@@ -29,6 +29,7 @@ from partdistillation.datasets.part_datasets import (
     PreparedSplit,
     compared,
     elsewhere,
+    problem,
     write_split,
 )
 from partdistillation.datasets.published_coco import (
@@ -63,7 +64,7 @@ class PartImageNetPP:
         try:
             files, discarded = _files(root), _discarded(root)
         except InputError as error:
-            yield Finding("problem", f"{error}; {_GET}")
+            yield problem(f"{error}; {_GET}")
             return
         yield compared("classes (files in json/)", len(files), NUM_CLASSES)
         images: list[CocoImage] = []
@@ -72,15 +73,12 @@ class PartImageNetPP:
             try:
                 dataset = read_instances(file)
             except InputError as error:
-                yield Finding("problem", str(error))
+                yield problem(str(error))
                 continue
             yield from complaints(dataset)
             yield from unusable_regions(dataset, sampled=2)
-            kept = [
-                image
-                for image in placed(dataset, partial(_path, root, file.stem))
-                if _name(image) not in discarded
-            ]
+            whole = placed(dataset, partial(_path, root, file.stem))
+            kept = [image for image in whole if _name(image) not in discarded]
             images += kept
             parts += sum(len(dataset.of(image.id)) for image in kept)
             categories += len(dataset.categories)
@@ -114,11 +112,7 @@ def _labelled_image(root: Path, synset: str, dataset: CocoDataset, image: CocoIm
 
 
 def _files(root: Path) -> list[Path]:
-    """The annotation files, one a class.
-
-    Raises:
-        InputError: there are none, or one isn't named after a class of ImageNet.
-    """
+    """The annotation files, one a class."""
     files = sorted((root / "json").glob("*.json"))
     if not files:
         raise InputError(
@@ -135,7 +129,6 @@ def _files(root: Path) -> list[Path]:
 
 
 def _discarded(root: Path) -> frozenset[str]:
-    """The names of the images to leave out."""
     path = root / _DISCARDED
     if not path.is_file():
         return frozenset()
@@ -153,6 +146,5 @@ def _name(image: CocoImage) -> str:
 
 
 def _path(root: Path, synset: str, image: CocoImage) -> str:
-    """An image's file, relative to the data set's folder."""
     names = (f"{synset}/{image.file_name}", image.file_name)
     return located(root, (f"{folder}/{name}" for folder in ("images", "train") for name in names))

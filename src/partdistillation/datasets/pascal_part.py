@@ -39,7 +39,9 @@ from partdistillation.datasets.part_datasets import (
     evenly,
     listed,
     missing_files,
+    problem,
     require_images,
+    tried,
     write_split,
 )
 from partdistillation.datasets.pascal_part_names import MERGED
@@ -86,7 +88,7 @@ class PascalPart:
         try:
             copy = _copy(root)
         except InputError as error:
-            yield Finding("problem", str(error))
+            yield problem(str(error))
             return
         count = sum(1 for _ in copy.annotations.glob("*.mat"))
         yield compared("annotations (.mat files)", count, NUM_IMAGES["trainval"])
@@ -94,11 +96,11 @@ class PascalPart:
             try:
                 ids = _ids(copy, split)
             except InputError as error:
-                yield Finding("problem", f"{split}: {error}")
+                yield problem(f"{split}: {error}")
                 continue
             yield compared(f"{split}: images", len(ids), NUM_IMAGES[split])
             if missing := missing_files(copy.annotations, map(_annotation, ids)):
-                yield Finding("problem", f"{split}: annotations are missing: {listed(missing)}: {_GET}")
+                yield problem(f"{split}: annotations are missing: {listed(missing)}: {_GET}")
             yield from absent_images(copy.voc, map(_photograph, ids), _GET_IMAGES)
             yield from self._check_some(copy, split, ids)
 
@@ -112,13 +114,8 @@ class PascalPart:
         ]
         sample = evenly(there, _SAMPLED)
         left_out: list[str] = []
-        problems = 0
-        for image_id in sample:
-            try:
-                left_out += self._labelled(copy, image_id).left_out
-            except InputError as error:
-                problems += 1
-                yield Finding("problem", str(error))
+        problems = tried(sample, lambda image_id: left_out.extend(self._labelled(copy, image_id).left_out))
+        yield from problems
         if left_out:
             yield Finding("note", f"{split}: left out, in {len(sample)} annotations: {listed(left_out)}")
         if sample and not problems:
@@ -162,24 +159,17 @@ class PascalPart:
         for part in matlab.structs(struct["parts"], ("part_name", "mask"), f"the parts of a {category}"):
             written = matlab.text(part["part_name"], f"the name of a part of a {category}")
             name = MERGED[category].get(_NUMBER.sub("", written)) if self.merged else written
-            region = matlab.mask(
-                part["mask"], image.height, image.width, f"the mask of a {category} {written}"
-            )
+            what = f"the mask of a {category} {written}"
+            region = matlab.mask(part["mask"], image.height, image.width, what)
             if name is None:
                 left_out.append(f"a part of a {category} that isn't in the data set's list: {written!r}")
             else:
                 parts[name].append(region)
-        return ObjectLabel(
-            category, mask, tuple(PartLabel(name, union(masks)) for name, masks in parts.items())
-        )
+        labels = tuple(PartLabel(name, union(masks)) for name, masks in parts.items())
+        return ObjectLabel(category, mask, labels)
 
 
 def _copy(root: Path) -> _Copy:
-    """The folders of a copy.
-
-    Raises:
-        InputError: one is missing.
-    """
     annotations = _folder(root, _ANNOTATIONS, "*.mat")
     if annotations is None:
         hint = elsewhere(root, [f"{folder}/*.mat" for folder in _ANNOTATIONS if folder != "."])
@@ -196,11 +186,7 @@ def _folder(root: Path, candidates: Sequence[str], content: str) -> Path | None:
 
 
 def _ids(copy: _Copy, split: str) -> list[str]:
-    """The images of a split: `2008_000002`.
-
-    Raises:
-        InputError: there is no list of them, it is empty, or has something else in it.
-    """
+    """The images of a split: `2008_000002`."""
     places = [copy.voc / "ImageSets" / kind / f"{split}.txt" for kind in ("Main", "Part")]
     path = next((place for place in places if place.is_file()), places[0])
     try:

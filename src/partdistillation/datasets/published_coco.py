@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from partdistillation.data.coco import CocoAnnotation, CocoDataset, CocoImage
@@ -13,7 +14,9 @@ from partdistillation.datasets.part_datasets import (
     listed,
     missing_files,
     other_size,
+    problem,
     repeated,
+    tried,
 )
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import EncodedMask, area, encoded_from_coco
@@ -107,18 +110,16 @@ def check_images(root: Path, images: Sequence[CocoImage], where: str) -> Iterato
 def complaints(dataset: CocoDataset) -> Iterator[Finding]:
     """What is wrong with a file beside its counts."""
     if not dataset.images:
-        yield Finding("problem", f"{dataset.path.name}: the split is empty: no images")
+        yield problem(f"{dataset.path.name}: the split is empty: no images")
     elif not dataset.annotations:
-        yield Finding("problem", f"{dataset.path.name}: the split is empty: no annotations that can be used")
+        yield problem(f"{dataset.path.name}: the split is empty: no annotations that can be used")
     if dataset.orphans:
-        yield Finding(
-            "problem", f"{dataset.path.name}: {dataset.orphans} annotations point to no image in it"
-        )
+        yield problem(f"{dataset.path.name}: {dataset.orphans} annotations point to no image in it")
     if twice := repeated(image.file_name for image in dataset.images if not image.problem):
-        yield Finding("problem", f"{dataset.path.name}: images that are there twice: {listed(twice)}")
+        yield problem(f"{dataset.path.name}: images that are there twice: {listed(twice)}")
     broken = [f"{image.id} ({image.problem})" for image in dataset.images if image.problem]
     if broken:
-        yield Finding("problem", f"{dataset.path.name}: entries of images can't be used: {listed(broken)}")
+        yield problem(f"{dataset.path.name}: entries of images can't be used: {listed(broken)}")
     unusable = [reason for reasons in dataset.unusable.values() for reason in reasons]
     if unusable:
         yield Finding("note", f"{dataset.path.name}: left out: {listed(unusable)}")
@@ -129,9 +130,7 @@ def absent_images(root: Path, names: Iterable[str], where: str) -> Iterator[Find
     names = list(names)
     missing = missing_files(root, names)
     if missing:
-        yield Finding(
-            "problem", f"{len(missing)} of {len(names)} images are missing: {listed(missing)}: {where}"
-        )
+        yield problem(f"{len(missing)} of {len(names)} images are missing: {listed(missing)}: {where}")
     elif names:
         yield Finding("ok", f"all {len(names)} images are there")
 
@@ -142,19 +141,16 @@ def damaged_images(root: Path, images: Sequence[CocoImage]) -> Iterator[Finding]
     `file_name` is relative to `root`.
     """
     sample = evenly([image for image in images if (root / image.file_name).is_file()], _SAMPLED)
-    problems = [problem for image in sample if (problem := _damage(root, image))]
-    yield from (Finding("problem", problem) for problem in problems)
+    problems = tried(sample, partial(_require_whole, root))
+    yield from problems
     if sample and not problems:
         yield Finding("ok", f"{len(sample)} images were read and are whole, of the annotated sizes")
 
 
-def _damage(root: Path, image: CocoImage) -> str:
-    try:
-        height, width, _ = load_image(root / image.file_name).shape
-    except InputError as error:
-        return str(error)
-    reason = other_size(image, width, height)
-    return reason and f"{root / image.file_name}: {reason}"
+def _require_whole(root: Path, image: CocoImage) -> None:
+    height, width, _ = load_image(root / image.file_name).shape
+    if reason := other_size(image, width, height):
+        raise InputError(f"{root / image.file_name}: {reason}")
 
 
 def unusable_regions(dataset: CocoDataset, *, sampled: int = _SAMPLED) -> Iterator[Finding]:

@@ -24,6 +24,9 @@ class Interval(NamedTuple):
     high: float
 
 
+UNKNOWN = Interval(float("nan"), float("nan"))
+
+
 def image_weights(image_id: str) -> Int64[np.ndarray, f"{WEIGHTS}"]:
     """How often the image counts: once, then in each replicate; by its id alone."""
     seed = int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:16])
@@ -35,7 +38,7 @@ def interval(values: Float64[np.ndarray, f"{WEIGHTS}"]) -> Interval:
     """Of a score as it is and in every replicate; replicates in which nothing was measured don't count."""
     replicates = values[1:][~np.isnan(values[1:])]
     if np.isnan(values[0]) or not len(replicates):
-        return Interval(float("nan"), float("nan"))
+        return UNKNOWN
     edge = (1 - LEVEL) / 2
     low, high = np.quantile(replicates, (edge, 1 - edge))
     return Interval(float(low), float(high))

@@ -4,7 +4,6 @@ Under a way stand the rows that a paper has for it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from partdistillation.evaluation.provenance import Provenance
@@ -72,8 +71,7 @@ class Compared(NamedTuple):
                 yield {**of, "score": score, "value": value}
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """The rows, and what all of them were made from and compared with."""
 
     rows: Sequence[Compared]
@@ -107,8 +105,7 @@ class Comparison:
         return {"provenance": self.provenance.to_dict(), "rows": rows}
 
 
-@dataclass(frozen=True)
-class ComparedRuns:
+class ComparedRuns(NamedTuple):
     """Comparisons with the same rows, one a run."""
 
     runs: Mapping[int, Comparison]

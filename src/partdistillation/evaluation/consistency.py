@@ -18,12 +18,11 @@ with the share of images that reviewers marked, and with purity.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from sklearn.metrics import silhouette_samples
 
 from partdistillation.data.coco import CocoDataset
@@ -45,8 +44,7 @@ Key = tuple[str, int]
 """A part class: object class and part id."""
 
 
-@dataclass(frozen=True)
-class PartConsistency:
+class PartConsistency(NamedTuple):
     """One part class; NaN where there is nothing to measure: a single mask, or a single part class."""
 
     category: str
@@ -75,7 +73,7 @@ def measure(out: Path, scratch: Path, *, seed: int = 0) -> list[PartConsistency]
         StoreError: the run hasn't got that far, or its stages aren't of one another.
     """
     random = np.random.default_rng(seed)
-    left = _counts(out / ranking.PARTS)
+    left = part_counts(out / ranking.PARTS)
     counts, wanted = dict(left), {key: min(count, SAMPLE) for key, count in left.items()}
     with sorted_by_class(scratch) as samples:
         for instance in _objects(out):
@@ -86,7 +84,8 @@ def measure(out: Path, scratch: Path, *, seed: int = 0) -> list[PartConsistency]
     return sorted(measured, key=lambda part: (np.isnan(part.score), -part.score, part.key))
 
 
-def _counts(parts_dir: Path) -> Counter[Key]:
+def part_counts(parts_dir: Path) -> Counter[Key]:
+    """How many masks a run gave to each part class."""
     return Counter(
         (instance.category, part.part)
         for row in read_rows(parts_dir, PartRow)
@@ -104,7 +103,6 @@ class _Labelled(NamedTuple):
 
 
 def _objects(out: Path) -> Iterator[_Labelled]:
-    """The objects that have parts."""
     rows = zip(
         read_rows(out / objects.FOLDER, ObjectRow),
         read_rows(out / ranking.FEATURES, ProposalRow),
@@ -133,27 +131,22 @@ def _collect(
 
     Of `left` masks to come of a part class, each is drawn so that exactly `wanted` will have been in the end.
     """
-    category = labelled.parts.category
+    category, (_, height, width) = labelled.parts.category, labelled.mask
     chosen = []
-    for place, part in enumerate(labelled.parts.parts):
+    for part, proposal in zip(labelled.parts.parts, labelled.proposals.proposals, strict=True):
         key = (category, part.part)
         if random.random() * left[key] < wanted[key]:
-            chosen.append(place)
+            chosen.append((part.part, part.rle, proposal.feature))
             wanted[key] -= 1
         left[key] -= 1
     if chosen:
-        around = box(decode(*labelled.mask))
-        samples.add(category, np.concatenate([_record(labelled, place, around) for place in chosen]))
-
-
-def _record(
-    labelled: _Labelled, place: int, around: tuple[float, float, float, float]
-) -> Shaped[np.ndarray, "1"]:
-    _, height, width = labelled.mask
-    part, feature = labelled.parts.parts[place], labelled.proposals.proposals[place].feature
-    mask = in_object_frame(decode(part.rle, height, width), around)
-    kind = [("part", "<i4"), ("feature", "<f2", feature.shape), ("mask", "u1", (GRID * GRID // 8,))]
-    return np.array([(part.part, feature, np.packbits(mask))], dtype=kind)
+        around, shape = box(decode(*labelled.mask)), chosen[0][2].shape
+        records = [
+            (number, feature, np.packbits(in_object_frame(decode(rle, height, width), around)))
+            for number, rle, feature in chosen
+        ]
+        kind = [("part", "<i4"), ("feature", "<f2", shape), ("mask", "u1", (GRID * GRID // 8,))]
+        samples.add(category, np.array(records, dtype=kind))
 
 
 def _measured(category: str, samples: ClassFeatures, counts: Mapping[Key, int]) -> Iterator[PartConsistency]:

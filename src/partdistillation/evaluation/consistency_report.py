@@ -11,13 +11,7 @@ import numpy as np
 from partdistillation.data.coco import read_parts
 from partdistillation.errors import InputError
 from partdistillation.evaluation.bootstrap import REPLICATES
-from partdistillation.evaluation.consistency import (
-    Key,
-    PartConsistency,
-    human_scores,
-    measure,
-    purities,
-)
+from partdistillation.evaluation.consistency import Key, PartConsistency, human_scores, measure, purities
 from partdistillation.evaluation.tables import Grid, Record, Scalar, ScoreTables, decimals, number
 from partdistillation.functional.rank_correlation import Correlation, spearman
 from partdistillation.runs.verdicts import FILE, Verdict, read_verdicts

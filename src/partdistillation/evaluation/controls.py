@@ -10,6 +10,7 @@ Everything is labelled as a stage is, into the validation's own folder, so that 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain, product
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -100,13 +101,8 @@ class Validation:
 
     def true_classes(self) -> tuple[str, ...]:
         """The object classes that have true parts, in alphabetical order."""
-        truth = self._truth()
-        names = {
-            annotation.category.supercategory
-            for annotations in truth.annotations.values()
-            for annotation in annotations
-        }
-        return tuple(sorted(names))
+        annotations = chain.from_iterable(self._truth().annotations.values())
+        return tuple(sorted({annotation.category.supercategory for annotation in annotations}))
 
 
 # ---------------------------------------------------------------------- segments
@@ -137,9 +133,8 @@ def measure_segments(
     _label_segments(validation, {name: config for name, (_, config) in ways.items()})
     measured = []
     for number, (name, (kind, _)) in enumerate(ways.items()):
-        rows = zip(
-            segment_rows(validation, number), read_rows(validation.objects_dir, ObjectRow), strict=True
-        )
+        whole = read_rows(validation.objects_dir, ObjectRow)
+        rows = zip(segment_rows(validation, number), whole, strict=True)
         predictions = (evaluation.segments(row, objects_row) for row, objects_row in rows)
         measured.append(validation.score(name, kind, predictions, named=False))
     return measured
@@ -159,19 +154,12 @@ def _label_segments(validation: Validation, configs: Mapping[str, SegmentsConfig
     One stage for all, as processes take seconds to start; image by image, as the controls share an image's
     CRF kernels, which take most of the time.
     """
-    inputs, encoder = validation.inputs, validation.recipe.encoder
+    inputs, encoder, numbers = validation.inputs, validation.recipe.encoder, range(len(configs))
     return run_shards(
         inputs.out / segments.FOLDER,
         row=SegmentRow,
         shards=[
-            Shard(
-                shard.name,
-                tuple(
-                    ImageRef(_id(number, image.image_id))
-                    for image in shard.inputs
-                    for number in range(len(configs))
-                ),
-            )
+            Shard(shard.name, tuple(ImageRef(_id(*pair)) for pair in product(shard.inputs, numbers)))
             for shard in StageReader(validation.objects_dir, ObjectRow).shards
         ],
         settings={name: config.fingerprint() for name, config in configs.items()} | {"encoder": encoder},
@@ -182,8 +170,8 @@ def _label_segments(validation: Validation, configs: Mapping[str, SegmentsConfig
     )
 
 
-def _id(control: int, image_id: str) -> str:
-    return f"{control}:{image_id}"
+def _id(image: ImageRef | ObjectRow, control: int) -> str:
+    return f"{control}:{image.image_id}"
 
 
 def _make_segmenter(
@@ -192,15 +180,19 @@ def _make_segmenter(
     inputs, encoder = validation.inputs, validation.recipe.encoder
     reader, images_dir = StageReader(validation.objects_dir, ObjectRow), inputs.need("images")
     device = choose_device(inputs.device)
-    features = [segments.make_features(encoder, config, device) for config in configs]
+    ways = [
+        partial(
+            segments.segment_row,
+            images_dir=images_dir,
+            features=segments.make_features(encoder, config, device),
+            config=config,
+        )
+        for config in configs
+    ]
 
     def label(row: ObjectRow) -> Iterator[SegmentRow]:
-        for number, config in enumerate(configs):
-            label = partial(
-                segments.segment_row, images_dir=images_dir, features=features[number], config=config
-            )
-            segmented = mapped(SegmentRow, label, row)
-            yield replace(segmented, image_id=_id(number, row.image_id))
+        for number, segment in enumerate(ways):
+            yield replace(mapped(SegmentRow, segment, row), image_id=_id(row, number))
 
     return lambda shard: [labelled for row in reader.read(shard.name) for labelled in label(row)]
 
@@ -277,13 +269,7 @@ def _propose(
 
 
 def measure_parts(
-    validation: Validation,
-    model: Path,
-    folder: str,
-    name: str,
-    kind: Kind,
-    *,
-    left_out: Collection[str] = (),
+    validation: Validation, model: Path, folder: str, name: str, kind: Kind, *, left_out: Collection[str] = ()
 ) -> Measured:
     """A part model's parts, as users get them; scored without the true parts of the classes left out."""
     table = validation.part_table

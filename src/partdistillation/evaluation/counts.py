@@ -65,10 +65,9 @@ class ClassCounts:
         names = sorted({part.name for part in truth})
         ids = sorted({part.part for part in predictions if part.part is not None})
         size = (truth or predictions)[0].mask.shape
+        numbers = [ids.index(part.part) for part in predictions if part.part is not None]
         matrix = confusion_matrix(
-            _painted(
-                predictions, [ids.index(part.part) for part in predictions if part.part is not None], size
-            ),
+            _painted(predictions, numbers, size),
             _painted(truth, [names.index(part.name) for part in truth], size),
             num_predicted=len(ids),
             num_truth=len(names),

@@ -64,10 +64,7 @@ def evaluate(
         CheckpointError, InputError: as `measure`; or `objects` can't be read.
     """
     files = resolve(str(model)).files
-    measured = {
-        "model": contents_hash(files[0]) if files else str(model),
-        "objects": contents_hash(objects),
-    }
+    measured = {"model": contents_hash(files[0]) if files else str(model), "objects": contents_hash(objects)}
     path = out / f"{NAME}.json"
     if not again and path.is_file() and json.loads(path.read_bytes()).get("measured") == measured:
         return None
@@ -105,9 +102,7 @@ def find_all(network: PartMask2Former, images: Path, truth: CocoDataset) -> Iter
 
 
 def ranked_instances(
-    network: PartMask2Former,
-    image: UInt8[np.ndarray, "height width 3"],
-    classes: Mapping[int, str],
+    network: PartMask2Former, image: UInt8[np.ndarray, "height width 3"], classes: Mapping[int, str]
 ) -> Iterator[FoundInstance]:
     """Mask2Former's instance inference: the `TOP` most probable pairs of a query and a class.
 

@@ -82,7 +82,8 @@ def score(truth: CocoDataset, predictions: Iterable[ImageInstances]) -> MaskAp:
     """
     images: dict[str, CocoImage] = {}
     predicted: list[dict[str, Any]] = []
-    numbers = {name: number for number, name in enumerate(_names(truth), start=1)}
+    names = dict.fromkeys(category.name for category in truth.categories)  # once each, in the file's order
+    numbers = {name: number for number, name in enumerate(names, start=1)}
     for image, instances in predictions:
         if str(image.id) in images:
             raise InputError(f"expected each image once, found {image.file_name} again")
@@ -105,11 +106,6 @@ def score(truth: CocoDataset, predictions: Iterable[ImageInstances]) -> MaskAp:
         averages=averages,
         categories={name: value for name, value in classes.items() if not math.isnan(value)},
     )
-
-
-def _names(truth: CocoDataset) -> list[str]:
-    """The classes, each once, in the file's order."""
-    return list(dict.fromkeys(category.name for category in truth.categories))
 
 
 def _prediction(number: int, image: CocoImage, category: int, instance: FoundInstance) -> dict[str, Any]:
@@ -156,7 +152,8 @@ def _evaluate(
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    averages = dict(zip(AVERAGES, map(_or_nan, evaluation.stats), strict=True))
+    stats = (math.nan if value < 0 else float(value) for value in evaluation.stats)
+    averages = dict(zip(AVERAGES, stats, strict=True))
     # threshold, recall, class, area range (all), detections an image (100)
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
     return averages, {name: _mean(precision[:, :, place]) for place, name in enumerate(names)}
@@ -181,7 +178,3 @@ def _index(images: Sequence[CocoImage], names: Sequence[str], annotations: Seque
 
 def _mean(precision: Float[np.ndarray, "threshold recall"]) -> float:
     return float(precision.mean()) if (precision >= 0).all() else math.nan  # -1 without true objects
-
-
-def _or_nan(value: float) -> float:
-    return math.nan if value < 0 else float(value)

@@ -15,9 +15,7 @@ from partdistillation.evaluation.provenance import Provenance
 from partdistillation.evaluation.run import PROTOCOLS
 from partdistillation.models.pretrained import read_info
 from partdistillation.models.sources import resolve
-from partdistillation.runs.manifest import canonical_hash
 from partdistillation.runs.part_table import read_part_table
-from partdistillation.runs.store import contents_hash
 
 
 def evaluate_model(
@@ -47,18 +45,18 @@ def evaluate_model(
         ConfigError: a class map or a part table is given, but the model has no object classes.
         InputError: objects, parts, class map or part table can't be used; before anything is labelled.
     """
-    optional = {"class map": class_map, "part table": part_table}
-    files = {name: path for name, path in optional.items() if path is not None}
     validation = _validation(model, inputs, recipe, class_map, part_table)
     require_labels(inputs)
     validation.prepare()
-    made_from = {"model": contents_hash(model), "objects": contents_hash(validation.objects_dir)}
-    origin = Provenance(
-        contents_hash(inputs.need("parts")),
-        made_from | {name: contents_hash(path) for name, path in files.items()},
-        config=canonical_hash(recipe.to_dict()),
-        unknown_classes=unknown_classes(validation, model),
-    )
+    files = {
+        "model": model,
+        "objects": validation.objects_dir,
+        "class map": class_map,
+        "part table": part_table,
+    }
+    made_from = {name: path for name, path in files.items() if path is not None}
+    unknown = unknown_classes(validation, model)
+    origin = Provenance.of_files(inputs.need("parts"), made_from, recipe, unknown)
     protocols = PROTOCOLS if protocol == "both" else (protocol,)
     rows = [Compared(way.name, [*map(way.under, protocols)]) for way in measure_model(validation, model)]
     table = Comparison(rows, origin)

@@ -94,7 +94,6 @@ class PrecisionCounter:
         }
 
     def _of_names(self, names: PartNames) -> Iterator[list[_Detections]]:
-        """Detections of every true part of every object class."""
         for category, mapping in names.items():
             images = self._candidates[category]
             for name in sorted({name for image in images for name in image.names}):

@@ -36,9 +36,8 @@ class ImageParts:
     image_id: str = ""
 
     def __post_init__(self) -> None:
-        sizes = {part.mask.shape for part in self.ground_truth} | {
-            part.mask.shape for part in self.predictions
-        }
+        parts: list[TruePart | PredictedPart] = [*self.ground_truth, *self.predictions]
+        sizes = {part.mask.shape for part in parts}
         if len(sizes) > 1:
             raise InputError(
                 f"Expected masks of one size in image {self.image_id!r}, found {sorted(sizes)}; "

@@ -22,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float64, Int
 
-from partdistillation.evaluation.bootstrap import WEIGHTS, Interval, image_weights, interval
+from partdistillation.evaluation.bootstrap import UNKNOWN, WEIGHTS, image_weights, interval
 from partdistillation.evaluation.counts import AGREEMENT, ClassCounts, ClassScores
 from partdistillation.evaluation.part_precision import PrecisionCounter
 from partdistillation.evaluation.parts import ImageParts, PredictedPart, TruePart
@@ -131,7 +131,10 @@ class Evaluator:
             true_parts=int(self._true_parts[0]),
             predictions=self._predictions,
             average_recall={k: values.pop(f"AR@{k}") for k in self._hits},
-            intervals={name: self._interval(of_weights) for name, of_weights in replicates.items()},
+            intervals={
+                name: interval(of_weights) if self._images > 1 else UNKNOWN
+                for name, of_weights in replicates.items()
+            },
             categories=tuple(scores.category for scores in classes),
             **values,
         )
@@ -144,10 +147,7 @@ class Evaluator:
         hungarian = average_over_classes([scores.hungarian for scores in classes])
         names = {scores.category.category: scores.category.names for scores in classes}
         over_classes = {
-            "c_miou": majority.c_miou,
-            "a_miou": majority.a_miou,
-            "c_macc": majority.c_macc,
-            "a_macc": majority.a_macc,
+            **majority._asdict(),
             "c_miou_hungarian": hungarian.c_miou,
             "a_miou_hungarian": hungarian.a_miou,
             **{name: mean_over_classes([scores.agreement[name] for scores in classes]) for name in AGREEMENT},
@@ -158,9 +158,6 @@ class Evaluator:
             **{name: np.broadcast_to(values, WEIGHTS) for name, values in over_classes.items()},
             **self._precision.scores(names if self._named else {}),
         }
-
-    def _interval(self, values: Float64[np.ndarray, " weight"]) -> Interval:
-        return interval(values) if self._images > 1 else Interval(float("nan"), float("nan"))
 
 
 def _overlaps(

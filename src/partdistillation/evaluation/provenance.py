@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from partdistillation.runs.manifest import Json
+from partdistillation.config import Recipe
+from partdistillation.runs.manifest import Json, canonical_hash
+from partdistillation.runs.store import contents_hash
 
 _HASH = 12
 
@@ -21,6 +24,15 @@ class Provenance:
     """Of the settings, or of a run's `config.yaml` where its files are scored; empty where there is none."""
     unknown_classes: tuple[str, ...] = ()
     """Object classes with true parts that the model doesn't know: its own part ids aren't scored on them."""
+
+    @classmethod
+    def of_files(
+        cls, truth: Path, made_from: Mapping[str, Path], recipe: Recipe, unknown_classes: tuple[str, ...] = ()
+    ) -> "Provenance":
+        """What models made with a recipe's settings: of the contents of files and folders, by name."""
+        hashes = {name: contents_hash(path) for name, path in made_from.items()}
+        config = canonical_hash(recipe.to_dict())
+        return cls(contents_hash(truth), hashes, config=config, unknown_classes=unknown_classes)
 
     def to_dict(self) -> dict[str, Json]:
         """Plain values for JSON."""

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pyarrow import parquet
 
@@ -28,8 +28,6 @@ from partdistillation.runs.store import contents_hash, read_rows
 PROTOCOLS: tuple[Protocol, ...] = ("strict", "paper")
 STAGES = ("predictions", "parts")
 """Folders that hold parts: in one that `predict` wrote, and in a run's."""
-
-
 _HEADER = ("image_id", "file_name", "width", "height")
 
 _log = logging.getLogger(__name__)
@@ -85,10 +83,8 @@ def without_classes(truth: CocoDataset, left_out: Collection[str]) -> CocoDatase
     if not left_out:
         return truth
     kept = {
-        image: tuple(
-            annotation for annotation in annotations if annotation.category.supercategory not in left_out
-        )
-        for image, annotations in truth.annotations.items()
+        image: tuple(part for part in parts if part.category.supercategory not in left_out)
+        for image, parts in truth.annotations.items()
     }
     return replace(truth, annotations=kept)
 
@@ -203,10 +199,7 @@ def coco_predictions(path: Path) -> Iterator[Predictions]:
     part = {category.id: number for number, category in enumerate(dataset.categories)}
     for image in dataset.images:
         annotations = [annotation for annotation in dataset.of(image.id) if not annotation.crowd]
-        objects = {
-            name: number
-            for number, name in enumerate(str(annotation.object_id) for annotation in annotations)
-        }
+        objects = {str(annotation.object_id): number for number, annotation in enumerate(annotations)}
         parts = tuple(
             PredictedPart(
                 annotation.category.supercategory,
@@ -222,55 +215,34 @@ def coco_predictions(path: Path) -> Iterator[Predictions]:
 
 def labelled_parts(row: PartRow) -> Predictions:
     """Parts with part classes: stage 4's, a part model's, or a baseline's."""
-    return _predictions(
-        row,
-        (
-            (instance.category, part.rle, part.score, part.part, instance.object_id)
-            for instance in row.objects
-            for part in instance.parts
-        ),
-    )
+    parts = ((instance, part, part.score, part.part) for instance in row.objects for part in instance.parts)
+    return _predictions(row, parts)
 
 
 def proposals(row: ProposalRow) -> Predictions:
     """Proposals, which have scores but no part classes yet."""
-    return _predictions(
-        row,
-        (
-            (instance.category, proposal.rle, proposal.score, None, instance.object_id)
-            for instance in row.objects
-            for proposal in instance.proposals
-        ),
-    )
+    pairs = ((instance, proposal) for instance in row.objects for proposal in instance.proposals)
+    return _predictions(row, ((instance, proposal, proposal.score, None) for instance, proposal in pairs))
 
 
 def segments(row: SegmentRow, objects: ObjectRow) -> Predictions:
     """Segments; they have no scores, so the largest come first."""
-    return _predictions(
-        row,
-        (
-            (instance.category, segment.rle, float(segment.area), None, instance.object_id)
-            for instance, grouped in zip(objects.objects, row.objects, strict=True)
-            for segment in grouped.segments
-        ),
-    )
+    grouped = zip(objects.objects, row.objects, strict=True)
+    pairs = ((instance, segment) for instance, labelled in grouped for segment in labelled.segments)
+    return _predictions(row, ((instance, segment, float(segment.area), None) for instance, segment in pairs))
 
 
 def whole_objects(row: ObjectRow) -> Predictions:
     """The control that knows no parts: every object is one part."""
-    return _predictions(
-        row,
-        (
-            (instance.category, instance.rle, instance.score, 0, instance.object_id)
-            for instance in row.objects
-        ),
-    )
+    return _predictions(row, ((instance, instance, instance.score, 0) for instance in row.objects))
 
 
-def _predictions(row: Row, parts: Iterable[tuple[str, bytes, float, int | None, int]]) -> Predictions:
-    """Of object class, mask, score, part id if any, and the object's number, as `PredictedPart` has them."""
+def _predictions(row: Row, parts: Iterable[tuple[Any, Any, float, int | None]]) -> Predictions:
+    """Of the object, the record with the part's mask, its score, and its part id if any."""
     predicted = tuple(
-        PredictedPart(category, EncodedMask(rle, row.height, row.width), score, part, object_id)
-        for category, rle, score, part, object_id in parts
+        PredictedPart(
+            instance.category, EncodedMask(part.rle, row.height, row.width), score, number, instance.object_id
+        )
+        for instance, part, score, number in parts
     )
     return Predictions(row.image_id, row.file_name, predicted)

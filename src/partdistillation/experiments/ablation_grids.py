@@ -1,8 +1,8 @@
 """The paper's ablations as grids over recipes, with its numbers."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from partdistillation.config import Recipe
 from partdistillation.errors import CheckpointError
@@ -23,8 +23,7 @@ class Variant:
     """Train on the objects of so many classes only."""
 
 
-@dataclass(frozen=True)
-class Ablation:
+class Ablation(NamedTuple):
     """A grid of one dimension."""
 
     title: str
@@ -32,7 +31,7 @@ class Ablation:
     """Where the paper has it."""
     measure: Measure
     columns: tuple[str, ...]
-    variants: Callable[[int], Sequence[Variant]]
+    variants: Callable[[int], Iterable[Variant]]
     """Given how many object classes there are."""
 
 
@@ -106,11 +105,9 @@ def _post_processing(_: int) -> Iterator[Variant]:
         (False, True, True, 41.5),
         (True, True, True, 48.0),
     ):
-        names = [name for name, on in (("per pixel", per_pixel), ("area", area), ("score", score)) if on] or [
-            "none"
-        ]
+        names = [name for name, on in (("per pixel", per_pixel), ("area", area), ("score", score)) if on]
         change = _filters(per_pixel=per_pixel, area=area, score=score)
-        yield Variant(" + ".join(names), change, {"c_miou": miou})
+        yield Variant(" + ".join(names) or "none", change, {"c_miou": miou})
 
 
 def _class_counts(classes: int) -> Iterator[Variant]:
@@ -125,11 +122,11 @@ Name = Literal["levels", "encoders", "k", "crf", "post-processing", "sampling", 
 ABLATIONS: Mapping[Name, Ablation] = {
     "levels": Ablation(
         "Feature levels of pixel grouping", "supplement, table 1", "segments", ("AR@1", "AR@10"),
-        lambda count: list(_levels(count)),
+        _levels,
     ),
     "encoders": Ablation(
         "Encoder, pretraining and framework", "supplement, table 4", "segments", ("AR@1", "AR@10"),
-        lambda count: list(_encoders(count)),
+        _encoders,
     ),
     "k": Ablation(
         "Segments an object", "figure 6 left, which chooses k = 4", "segments", ("AR@1", "AR@10"),
@@ -144,7 +141,7 @@ ABLATIONS: Mapping[Name, Ablation] = {
     ),
     "post-processing": Ablation(
         "Post-processing of proposals", "supplement, table 5", "clustered", ("c_miou", "a_miou"),
-        lambda count: list(_post_processing(count)),
+        _post_processing,
     ),
     "sampling": Ablation(
         "Points of the mask losses", "supplement, section 2; no numbers there", "proposals",
@@ -161,6 +158,6 @@ ABLATIONS: Mapping[Name, Ablation] = {
     ),
     "classes": Ablation(
         "Object classes that are learned from", "no table there", "proposals",
-        ("AR@1", "AR@10", "AR@200"), lambda count: list(_class_counts(count)),
+        ("AR@1", "AR@10", "AR@200"), _class_counts,
     ),
 }  # fmt: skip

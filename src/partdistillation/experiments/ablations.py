@@ -30,10 +30,9 @@ from partdistillation.experiments.ablation_tables import ablation_tables, collec
 from partdistillation.experiments.runs import Run, require_inputs
 from partdistillation.models.sources import resolve
 from partdistillation.runs.engine import map_rows
-from partdistillation.runs.manifest import canonical_hash
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.run_folder import VALIDATION
-from partdistillation.runs.store import contents_hash, read_rows
+from partdistillation.runs.store import read_rows
 from partdistillation.stages import distillation, objects, proposals, ranking, segments
 
 FOLDER = "ablations"
@@ -51,10 +50,9 @@ def ablate(name: Name | Literal["all"], runs: Iterable[Run], out: Path) -> None:
 
 def _provenance(run: Run) -> Provenance:
     """What a run's variants start from and are scored on."""
-    truth, recipe = run.inputs.need("val_parts"), run.recipe
-    files = resolve(recipe.encoder).files  # none of a published model
-    made_from = {f"encoder.{place}": contents_hash(file) for place, file in enumerate(files)}
-    return Provenance(contents_hash(truth), made_from, config=canonical_hash(recipe.to_dict()))
+    files = resolve(run.recipe.encoder).files  # none of a published model
+    made_from = {f"encoder.{place}": file for place, file in enumerate(files)}
+    return Provenance.of_files(run.inputs.need("val_parts"), made_from, run.recipe)
 
 
 def run(name: Name, base: Inputs, recipe: Recipe) -> list[tuple[Variant, Measured | str]]:
@@ -84,7 +82,6 @@ def run(name: Name, base: Inputs, recipe: Recipe) -> list[tuple[Variant, Measure
 
 
 def _prepare(measure: Measure, base: Inputs, recipe: Recipe) -> None:
-    """The stages that all variants share."""
     pipeline.objects(base, recipe)
     if measure != "segments":
         pipeline.segments(base, recipe)
@@ -161,6 +158,5 @@ def _without_others(row: ObjectRow, chosen: Collection[str]) -> ObjectRow:
     kept = [instance for instance in row.objects if instance.category in chosen]
     if not kept:
         return replace(row, status="rejected", reason="no objects of the chosen classes", objects=())
-    return replace(
-        row, objects=tuple(replace(instance, object_id=place) for place, instance in enumerate(kept))
-    )
+    numbered = (replace(instance, object_id=place) for place, instance in enumerate(kept))
+    return replace(row, objects=tuple(numbered))

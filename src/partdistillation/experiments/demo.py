@@ -32,6 +32,7 @@ from partdistillation.report import run as run_report
 from partdistillation.report.build import build_report
 from partdistillation.report.data import Headline, ReportData, Table
 from partdistillation.report.examples import galleries, pictures
+from partdistillation.report.label_maps import part_map, proposal_map, segment_map
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.records import PartRow, ProposalRow
 from partdistillation.runs.run_folder import VALIDATION
@@ -62,6 +63,9 @@ class Plan:
     recipe: Recipe = DEMO
 
 
+WHOLE = Plan()
+
+
 @dataclass
 class Story:
     """What is told as it happens: the table's rows and the seconds each thing took."""
@@ -83,16 +87,13 @@ class Story:
         self.console.print(*grid(measured).printed())
 
 
-def run(out: Path, *, seed: int, from_scratch: bool, device: Device, workers: int) -> Path:
+def run(
+    out: Path, *, seed: int, from_scratch: bool, device: Device, workers: int, plan: Plan = WHOLE
+) -> Path:
     """Draw PartShapes into `out/data`, run stages 1 to 5 and every control, and return the report's page.
 
     Run again to resume. `from_scratch` trains stage 0 too, instead of loading the weights in the package.
     """
-    return play(Plan(), out, seed=seed, from_scratch=from_scratch, device=device, workers=workers)
-
-
-def play(plan: Plan, out: Path, *, seed: int, from_scratch: bool, device: Device, workers: int) -> Path:
-    """`run` at any size."""
     story = Story()
     recipe = seeded(plan.recipe, seed)
     data = out / "data"
@@ -113,9 +114,8 @@ def play(plan: Plan, out: Path, *, seed: int, from_scratch: bool, device: Device
     results = tables(story.measured)
     save_tables(out, results, story.measured)
     with story.chapter("Report"):
-        page = build_report(
-            _report(inputs, recipe, validation, story.measured, results), out / run_report.FOLDER
-        )
+        report = _report(inputs, recipe, validation, story.measured, results)
+        page = build_report(report, out / run_report.FOLDER)
     story.console.print("In percent. mIoU: C over object classes, A over parts; *: by the paper's protocol.")
     for line in claims(story.measured):
         story.console.print(str(line))
@@ -177,7 +177,6 @@ def pretrain(plan: Plan, recipe: Recipe, out: Path, seed: int, device: Device) -
 
 
 def _segments(story: Story, inputs: Inputs, recipe: Recipe, validation: Validation) -> None:
-    """Stages 1 and 2, measured on the validation images."""
     with story.chapter("Stage 1: objects"):
         pipeline.objects(replace(inputs, workers=1), recipe)
         validation.prepare()
@@ -214,8 +213,7 @@ def _report(
     ways = {way.name: way for way in measured}
     part_model, best = ways["part model"], ways["supervised"]
     images_dir, folder = validation.inputs.need("images"), validation.inputs.out
-    return replace(
-        own,
+    return own._replace(
         title="Parts discovered in PartShapes",
         summary=SUMMARY,
         headlines=(
@@ -227,9 +225,9 @@ def _report(
             validation.objects_dir,
             images_dir,
             {
-                "segments": run_report.segment_layer(segment_rows(validation)),
-                "proposals": run_report.proposal_layer(read_rows(folder / "proposals", ProposalRow)),
-                "parts": run_report.part_layer(read_rows(folder / "parts", PartRow)),
+                "segments": (segment_rows(validation), segment_map),
+                "proposals": (read_rows(folder / "proposals", ProposalRow), proposal_map),
+                "parts": (read_rows(folder / "parts", PartRow), part_map),
             },
         ),
         galleries=galleries(validation.objects_dir, folder / "parts", images_dir, _part_notes(part_model)),
@@ -239,8 +237,7 @@ def _report(
 def _part_notes(measured: Measured) -> Mapping[tuple[str, int], str]:
     """The true part that the majority vote maps each part class to."""
     return {
-        (category.category, part_id): f"mostly {part.part}"
+        (category.category, part_id): f"mostly {name}"
         for category in measured.strict.categories
-        for part in category.parts
-        for part_id in part.part_ids
+        for part_id, name in category.names.items()
     }

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from partdistillation.evaluation.controls import Measured
 from partdistillation.evaluation.tables import Grid, ScoreTables, decimals
@@ -39,8 +39,7 @@ def tables(measured: Sequence[Measured]) -> tuple[Table, ...]:
     return recall, naming
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """Something wanted of the method, in percent of `of` by more than `margin`."""
 
     text: str

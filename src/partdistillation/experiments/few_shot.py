@@ -17,7 +17,6 @@ from partdistillation.experiments.few_shot_tables import Learned, Point
 from partdistillation.experiments.runs import Run, require_inputs
 from partdistillation.experiments.starts import OWN, Start, starts
 from partdistillation.runs.engine import map_rows
-from partdistillation.runs.manifest import canonical_hash
 from partdistillation.runs.records import PartRow
 from partdistillation.runs.run_folder import VALIDATION
 from partdistillation.runs.store import contents_hash, read_rows
@@ -173,7 +172,7 @@ def _without_others(kept: Collection[str], row: PartRow) -> PartRow:
 def _learned(prepared: _Prepared) -> Learned:
     inputs, recipe = prepared.run.inputs, prepared.run.recipe
     made_from = {
-        start.name if len(start.files) == 1 else f"{start.name}.{place}": contents_hash(file)
+        start.name if len(start.files) == 1 else f"{start.name}.{place}": file
         for start in prepared.models
         for place, file in enumerate(start.files)
     }
@@ -181,9 +180,7 @@ def _learned(prepared: _Prepared) -> Learned:
         seed=prepared.run.seed,
         points=[point for start in prepared.models for point in _points(prepared, start)],
         models={start.name: start.asked for start in prepared.models},
-        provenance=Provenance(
-            contents_hash(inputs.held_out.need("parts")), made_from, config=canonical_hash(recipe.to_dict())
-        ),
+        provenance=Provenance.of_files(inputs.held_out.need("parts"), made_from, recipe),
     )
 
 

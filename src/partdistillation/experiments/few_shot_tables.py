@@ -2,8 +2,8 @@
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from partdistillation.evaluation.controls import Measured
 from partdistillation.evaluation.provenance import Provenance
@@ -47,8 +47,7 @@ _PAPER_NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """A model that learned from some of the labels, measured on the held-out images."""
 
     model: str
@@ -105,8 +104,7 @@ class Point:
         }
 
 
-@dataclass(frozen=True)
-class Learned:
+class Learned(NamedTuple):
     """One run's."""
 
     seed: int
@@ -181,7 +179,6 @@ def plot(runs: Sequence[Learned], path: Path) -> Path:
 
 
 def _points(runs: Sequence[Learned]) -> Iterator[tuple[Point, ...]]:
-    """The same point of every run."""
     return zip(*(run.points for run in runs), strict=True)
 
 

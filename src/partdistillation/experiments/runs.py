@@ -37,12 +37,12 @@ def require_inputs(inputs: Inputs, recipe: Recipe) -> None:
 
 
 def part_shapes(
-    inputs: Inputs, seeds: Sequence[int], recipe: Recipe, plan: demo.Plan | None = None
+    inputs: Inputs, seeds: Sequence[int], recipe: Recipe, plan: demo.Plan = demo.WHOLE
 ) -> Iterator[Run]:
     """A run a seed in `out/seed-N`, on drawings of its own: the folders that `partdistill demo` makes too."""
     for seed in seeds:
         folder = inputs.out / f"seed-{seed}"
-        demo.draw(plan or demo.Plan(), folder / "data", seed)
+        demo.draw(plan, folder / "data", seed)
         drawn = demo.inputs_of(folder, folder / "data", device=inputs.device, workers=inputs.workers)
         yield Run(seed, drawn, seeded(recipe, seed))
 

@@ -51,9 +51,8 @@ def starts(models: Sequence[str], folder: Path, taken: Collection[str] = ()) -> 
     for name, model in zip(names(models, taken), models, strict=True):
         own = model.startswith(OWN)
         # absolute, or a relative folder might be taken for a published model's name
-        models_to_start.append(
-            Start(name, model, str(folder.absolute() / model.removeprefix(OWN)) if own else model)
-        )
+        source = str(folder.absolute() / model.removeprefix(OWN)) if own else model
+        models_to_start.append(Start(name, model, source))
     return models_to_start
 
 

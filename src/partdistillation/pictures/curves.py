@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -21,24 +22,21 @@ class Curve:
     """In print, half the length of the error bar at each point; none where it is empty."""
 
 
-@dataclass(frozen=True)
-class Chart:
+class Chart(NamedTuple):
     """Curves over one x axis."""
 
     title: str
     curves: tuple[Curve, ...]
 
 
-@dataclass(frozen=True)
-class Tick:
+class Tick(NamedTuple):
     """A mark on an axis: where it is in the drawing, and its text."""
 
     at: float
     text: str
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A curve in the drawing's units: `path` smooth, `raw` as measured (empty where that is the same)."""
 
     label: str
@@ -47,8 +45,7 @@ class Line:
     last: str
 
 
-@dataclass(frozen=True)
-class Drawing:
+class Drawing(NamedTuple):
     """A chart, ready for the template."""
 
     title: str

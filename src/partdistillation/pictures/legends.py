@@ -38,7 +38,6 @@ def placed_entries(
         width: of a line.
         indents: where each row's names begin.
         extent: the width that a name takes, with its dot and the gap behind it.
-
     """
     entries, line = [], 0
     for row, indent in zip(rows, indents, strict=True):

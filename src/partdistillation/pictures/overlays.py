@@ -25,7 +25,6 @@ def overlay(
         palette: the colours.
         alpha: how opaque the colours are, 0..1.
         contours: width in pixels of the white lines between labels; 0 = none.
-
     """
     colors = palette[(label_map - 1) % len(palette)]
     faded = _blend(image, _grey(image), 0.8 * (label_map > 0))

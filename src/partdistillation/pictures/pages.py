@@ -4,8 +4,7 @@ Text in a PDF is text, and panels are kept pixel by pixel, at 300 to an inch.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -71,7 +70,9 @@ def colored(
 def page_bytes(page: Page, suffix: str) -> bytes:
     """A page as a PNG (".png") or PDF (".pdf") that says neither when nor by what it was made."""
     heights = [max(len(panel) for panel in row) for row in page.rows]
-    with rc_context({"pdf.fonttype": 42, "font.family": "DejaVu Sans"}), _missing_letters_allowed():
+    with rc_context({"pdf.fonttype": 42, "font.family": "DejaVu Sans"}), warnings.catch_warnings():
+        # Names may be in any script; what the font lacks is drawn as a box, and no reason to warn.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing")
         legend, lines = _placed(page.legend)
         below = round((lines + 0.4) * _LINE) if lines else 0
         total = Size(_LINE + sum(heights) + _GAP * len(heights) + below, round(WIDTH * DPI))
@@ -149,10 +150,7 @@ def _placed(rows: Sequence[LegendRow]) -> tuple[list[LegendEntry], int]:
     """The legend's entries, all rows' names beginning at the same place; and the number of lines."""
     indent = max((_length(row.title) for row in rows), default=0.0) + _LINE
     return placed_entries(
-        rows,
-        width=WIDTH * DPI,
-        indents=[indent] * len(rows),
-        extent=lambda name: _length(name) + 1.5 * _LINE,
+        rows, width=WIDTH * DPI, indents=[indent] * len(rows), extent=lambda name: _length(name) + 1.5 * _LINE
     )
 
 
@@ -177,11 +175,3 @@ def _add_entry(figure: Figure, total: Size, entry: LegendEntry, top: int) -> Non
         Line2D([place[0]], [place[1]], marker="o", markersize=5.5, color=color, markeredgewidth=0)
     )
     _write(figure, total, entry.left + 0.7 * _LINE, y, text, _FADED, "left")
-
-
-@contextmanager
-def _missing_letters_allowed() -> Iterator[None]:
-    """Names may be in any script; what the font lacks is drawn as a box, and no reason to warn."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing")
-        yield

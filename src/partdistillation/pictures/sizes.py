@@ -1,4 +1,6 @@
-"""Images and label maps at other sizes, and what of an image to show."""
+"""Images and label maps at other sizes, what of an image to show, and contact sheets of many."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
@@ -52,7 +54,6 @@ def resize_labels(
 
 
 def _enlarged_size(height: int, width: int, shorter_side: int) -> tuple[int, int]:
-    """Height and width after `enlarge`."""
     scale = max(1.0, shorter_side / min(height, width))
     return round(height * scale), round(width * scale)
 
@@ -61,9 +62,11 @@ def shrink(
     image: UInt8[np.ndarray, "height width 3"], longer_side: int
 ) -> UInt8[np.ndarray, "new_height new_width 3"]:
     """Downscale an image so that its longer side has at most this many pixels."""
-    scale = longer_side / max(image.shape[:2])
-    if scale >= 1:
-        return image
+    return image if longer_side >= max(image.shape[:2]) else _fitted(image, longer_side)
+
+
+def _fitted(image: UInt8[np.ndarray, "_ _ 3"], side: int) -> UInt8[np.ndarray, "_ _ 3"]:
+    scale = side / max(image.shape[:2])
     height, width = (max(1, round(length * scale)) for length in image.shape[:2])
     return resized(image, height, width)
 
@@ -83,3 +86,44 @@ def _window(positions: Int[np.ndarray, " n"], side: int, length: int) -> slice:
     start = (int(positions[0]) + int(positions[-1]) + 1 - side) // 2
     start = min(max(start, 0), length - side)
     return slice(start, start + side)
+
+
+def contact_sheet(
+    pictures: Sequence[Image.Image],
+    *,
+    columns: int,
+    gap: int,
+    margin: int = 0,
+    background: str | None = "white",
+) -> Image.Image:
+    """Pictures in a grid, from the left in columns of one width; a row is as high as its highest picture.
+
+    Args:
+        pictures: at least one.
+        columns: places in a row; the last row's may stay empty.
+        gap: pixels between pictures.
+        margin: pixels around all of them.
+        background: between pictures; None = transparent.
+    """
+    width = max(picture.width for picture in pictures)
+    rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
+    heights = [max(picture.height for picture in row) for row in rows]
+    size = (columns * (width + gap) - gap + 2 * margin, sum(heights) + (len(rows) - 1) * gap + 2 * margin)
+    sheet = _canvas(size, background)
+    top = margin
+    for row, height in zip(rows, heights, strict=True):
+        for column, picture in enumerate(row):
+            sheet.paste(picture, (margin + column * (width + gap), top))
+        top += height + gap
+    return sheet
+
+
+def fit_square(image: UInt8[np.ndarray, "_ _ 3"], side: int, background: str | None = "white") -> Image.Image:
+    """Scale an image so that its longer side has this many pixels, in the middle of a square."""
+    picture, square = Image.fromarray(_fitted(image, side)), _canvas((side, side), background)
+    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return square
+
+
+def _canvas(size: tuple[int, int], background: str | None) -> Image.Image:
+    return Image.new("RGBA", size) if background is None else Image.new("RGB", size, background)

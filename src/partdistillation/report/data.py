@@ -1,7 +1,6 @@
 """What a report shows. All texts are plain text: they are escaped where they enter the page."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -11,8 +10,7 @@ from partdistillation.pictures.curves import Chart
 Pixels = UInt8[np.ndarray, "height width 3"]
 
 
-@dataclass(frozen=True)
-class Headline:
+class Headline(NamedTuple):
     """A large number at the top: `value` as it is to be read, for example "41.2"."""
 
     label: str
@@ -20,8 +18,7 @@ class Headline:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class StageSummary:
+class StageSummary(NamedTuple):
     """A stage that ran: what it made and how long it took."""
 
     name: str
@@ -29,8 +26,7 @@ class StageSummary:
     seconds: float
 
 
-@dataclass(frozen=True)
-class TableRow:
+class TableRow(NamedTuple):
     """A row of a table; None or NaN = not measured. Controls and baselines are set apart from our results."""
 
     label: str
@@ -38,8 +34,7 @@ class TableRow:
     kind: Literal["result", "control", "baseline"] = "result"
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table; `columns` are the headers of the values (the labels' header is `label`)."""
 
     title: str
@@ -51,24 +46,21 @@ class Table:
     """Whether to mark the best number of a column and draw bars."""
 
 
-@dataclass(frozen=True, eq=False)
-class Panel:
+class Panel(NamedTuple):
     """A picture and what it is."""
 
     caption: str
     pixels: Pixels
 
 
-@dataclass(frozen=True, eq=False)
-class PictureRow:
+class PictureRow(NamedTuple):
     """Panels of one image, the image itself first."""
 
     title: str
     panels: tuple[Panel, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class PartGallery:
+class PartGallery(NamedTuple):
     """A discovered part class: example tiles (9 make a square) in the colour of its id."""
 
     name: str
@@ -78,16 +70,14 @@ class PartGallery:
     """For example how many there are, or the true part it was mapped to."""
 
 
-@dataclass(frozen=True, eq=False)
-class ClassGallery:
+class ClassGallery(NamedTuple):
     """An object class and its discovered part classes."""
 
     category: str
     parts: tuple[PartGallery, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class ReportData:
+class ReportData(NamedTuple):
     """A whole report. Empty parts are left out of the page."""
 
     title: str

@@ -4,32 +4,30 @@ import hashlib
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Int, UInt8
 
 from partdistillation.data.images import load_image
 from partdistillation.functional.masks import decode
 from partdistillation.pictures.colors import color_of
-from partdistillation.report.data import ClassGallery, PartGallery, PictureRow, Pixels
+from partdistillation.pictures.overlays import overlay, spotlight
+from partdistillation.pictures.sizes import enlarge, enlarge_labels, fit_square, shrink, square_crop
+from partdistillation.report.data import ClassGallery, Panel, PartGallery, PictureRow, Pixels
 from partdistillation.report.label_maps import LabelMap, numbered_map
-from partdistillation.report.panels import part_tile, picture_row
 from partdistillation.runs.records import Object, ObjectRow, Part, PartRow, R
 from partdistillation.runs.store import read_rows
 
+PANEL_SIDE = 400
+TILE_SIDE = 144
 TILES = 9
 MAX_CLASSES = 50
 """Object classes with a gallery; more would make a page that no browser scrolls through."""
 
-
-@dataclass(frozen=True)
-class Layer(Generic[R]):
-    """A stage to be seen: its rows, read once, and what they show in an image."""
-
-    rows: Iterable[R]
-    label_map: Callable[[R], LabelMap]
+Layer = tuple[Iterable[R], Callable[[R], LabelMap]]
+"""A stage to be seen: its rows, read once, and what they show in an image."""
 
 
 class Example(NamedTuple):
@@ -46,28 +44,26 @@ def pictures(
 ) -> tuple[PictureRow, ...]:
     """Images evenly spread over a data set: the image, its objects, and each layer (by its caption)."""
     chosen = _spread(objects_dir, count)
-    rows = {caption: _of(chosen, layer.rows) for caption, layer in layers.items()}
+    rows = {caption: _of(chosen, stage) for caption, (stage, _) in layers.items()}
     picture_rows = []
     for image_id, row in chosen.items():
-        maps = {"objects": numbered_map(row, [instance.rle for instance in row.objects])}
-        for caption, layer in layers.items():
-            maps[caption] = layer.label_map(rows[caption][image_id])
+        maps = {"objects": numbered_map(row, row.objects)}
+        for caption, (_, label_map) in layers.items():
+            maps[caption] = label_map(rows[caption][image_id])
         title = ", ".join(sorted({instance.category for instance in row.objects}))
         picture_rows.append(picture_row(title, load_image(images_dir / row.file_name), maps))
     return tuple(picture_rows)
 
 
 def galleries(
-    objects_dir: Path,
-    parts_dir: Path,
-    images_dir: Path,
-    notes: Mapping[tuple[str, int], str] | None = None,
+    objects_dir: Path, parts_dir: Path, images_dir: Path, notes: Mapping[tuple[str, int], str] | None = None
 ) -> tuple[ClassGallery, ...]:
     """Every object class's part classes with examples drawn at random, at most one an image if possible.
 
     `notes` says more of a part class, by its object class and number.
     """
     examples, counts = _examples(objects_dir, parts_dir)
+    further = {key: f"; {note}" for key, note in (notes or {}).items()}
     categories = sorted({category for category, _ in examples})[:MAX_CLASSES]
     return tuple(
         ClassGallery(
@@ -77,17 +73,13 @@ def galleries(
                     f"part {part}",
                     tuple(color_of(part).tolist()),
                     tuple(_tile(example, images_dir) for example in examples[category, part]),
-                    _note(counts[category, part], (notes or {}).get((category, part), "")),
+                    f"{counts[category, part]} found{further.get((category, part), '')}",
                 )
                 for part in sorted(part for of, part in examples if of == category)
             ),
         )
         for category in categories
     )
-
-
-def _note(count: int, more: str) -> str:
-    return f"{count} found; {more}" if more else f"{count} found"
 
 
 def _spread(objects_dir: Path, count: int) -> dict[str, ObjectRow]:
@@ -127,3 +119,40 @@ def _tile(example: Example, images_dir: Path) -> Pixels:
     row = example.row
     part, around = (decode(mask.rle, row.height, row.width) for mask in (example.part, example.whole))
     return part_tile(load_image(images_dir / row.file_name), part, around, example.part.part)
+
+
+def picture_row(
+    title: str,
+    image: UInt8[np.ndarray, "height width 3"],
+    layers: Mapping[str, Int[np.ndarray, "height width"]],
+) -> PictureRow:
+    """The image, then each layer (caption: label map, 0 = background) in colours over it."""
+    enlarged = enlarge(image, PANEL_SIDE)
+    panels = [Panel("image", shrink(enlarged, 2 * PANEL_SIDE))]
+    for caption, labels in layers.items():
+        colored = overlay(enlarged, enlarge_labels(labels, PANEL_SIDE), contours=2)
+        panels.append(Panel(caption, shrink(colored, 2 * PANEL_SIDE)))
+    return PictureRow(title, tuple(panels))
+
+
+def part_tile(
+    image: UInt8[np.ndarray, "height width 3"],
+    part: Bool[np.ndarray, "height width"],
+    around: Bool[np.ndarray, "height width"],
+    part_id: int,
+) -> UInt8[np.ndarray, "side side 3"]:
+    """A square tile for a gallery: the part outlined in its id's colour, all else dimmed.
+
+    Args:
+        image: the whole image.
+        part: the part's mask.
+        around: the part's object, which the tile shows whole.
+        part_id: 0, 1, ...; the same id has the same colour in `picture_row`, as label id + 1.
+    """
+    rows, columns = square_crop(around | part)
+    crop = enlarge(image[rows, columns], 2 * TILE_SIDE)
+    part, around = (
+        enlarge_labels(mask[rows, columns].astype(np.int64), 2 * TILE_SIDE) > 0 for mask in (part, around)
+    )
+    lit = spotlight(crop, part, around, color_of(part_id), contours=max(3, round(len(crop) / 90)))
+    return np.asarray(fit_square(lit, TILE_SIDE))

@@ -8,15 +8,29 @@ from scipy.optimize import linear_sum_assignment
 
 from partdistillation.functional.masks import EncodedMasks
 from partdistillation.functional.metrics import label_map
-from partdistillation.runs.records import PartRow, Row
+from partdistillation.runs.records import Object, PartRow, Proposal, ProposalRow, Row, Segment, SegmentRow
 
 LabelMap = Int[np.ndarray, "height width"]
 
 
-def numbered_map(row: Row, rles: Sequence[bytes], heights: Sequence[float] = ()) -> LabelMap:
+def numbered_map(
+    row: Row, masks: Sequence[Object | Segment | Proposal], heights: Sequence[float] = ()
+) -> LabelMap:
     """Label masks from 1 in order. Where they overlap the highest is seen; without heights, the last."""
-    order = sorted(range(len(rles)), key=heights.__getitem__) if heights else range(len(rles))
-    return _painted(row, [rles[place] for place in order], order)
+    order = sorted(range(len(masks)), key=heights.__getitem__) if heights else range(len(masks))
+    return _painted(row, [masks[place].rle for place in order], order)
+
+
+def segment_map(row: SegmentRow) -> LabelMap:
+    """Numbers that mean nothing; smaller segments lie under larger ones."""
+    segments = [segment for instance in row.objects for segment in instance.segments]
+    return numbered_map(row, segments, [segment.area for segment in segments])
+
+
+def proposal_map(row: ProposalRow) -> LabelMap:
+    """Numbers that mean nothing, the best score on top."""
+    proposals = [proposal for instance in row.objects for proposal in instance.proposals]
+    return numbered_map(row, proposals, [proposal.score for proposal in proposals])
 
 
 def part_map(row: PartRow) -> LabelMap:

@@ -1,33 +1,35 @@
 """The report of a run: what its folder holds."""
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from partdistillation import config
+from partdistillation import baselines, config
+from partdistillation.baselines import one_stage, supervised
 from partdistillation.config import Inputs, Recipe
-from partdistillation.errors import StoreError
+from partdistillation.errors import InputError, StoreError
+from partdistillation.evaluation.consistency import part_counts
+from partdistillation.pictures.curves import Chart, Curve
 from partdistillation.report.build import build_report
-from partdistillation.report.data import (
-    ClassGallery,
-    PictureRow,
-    ReportData,
-    StageSummary,
-    Table,
-    TableRow,
-)
+from partdistillation.report.data import PictureRow, ReportData, StageSummary, Table, TableRow
 from partdistillation.report.examples import Layer, galleries, pictures
-from partdistillation.report.label_maps import LabelMap, numbered_map, part_map
-from partdistillation.report.losses import charts
+from partdistillation.report.label_maps import LabelMap, part_map, proposal_map, segment_map
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, SegmentRow
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import distillation, objects, pretrain, proposals, ranking, segments
+from partdistillation.training.checkpoints import METRICS
 
 FOLDER = "report"
 MAX_REJECTED = 20
+LOSSES = ("classification", "mask", "dice")
+_TRAININGS = {
+    "pretrain": "stage 0: instance segmentation",
+    "proposals": "stage 3: proposals",
+    "distillation": "stage 5: parts",
+}
+_BASELINES = {one_stage.NAME: "baseline: one-stage", supervised.NAME: "baseline: supervised"}
 
 
 def write(inputs: Inputs, recipe: Recipe, *, seconds: Mapping[str, float]) -> Path:
@@ -44,16 +46,16 @@ def contents(inputs: Inputs, recipe: Recipe, *, seconds: Mapping[str, float]) ->
     out = inputs.out
     if not is_finished(out / objects.FOLDER):
         raise StoreError(f"expected a run in {out}, found no finished {objects.FOLDER}: run that stage first")
-    images_dir = inputs.need("images")
+    images_dir, parts = inputs.need("images"), out / ranking.PARTS
     return ReportData(
         title=f"Parts discovered in {images_dir.name}",
         summary="Found without a part label: by grouping features, and by learning from the groups.",
         facts=facts(recipe),
         stages=_stages(out, recipe, seconds),
         tables=(*_evaluation(out), *_rejected(out / objects.FOLDER)),
-        charts=charts(out),
+        charts=loss_charts(out),
         pictures=_pictures(out, images_dir),
-        galleries=_galleries(out, images_dir),
+        galleries=galleries(out / objects.FOLDER, parts, images_dir) if is_finished(parts) else (),
         config=config.to_yaml(recipe, inputs),
     )
 
@@ -87,7 +89,6 @@ def _part_classes(recipe: Recipe) -> str:
 
 
 def _stages(out: Path, recipe: Recipe, seconds: Mapping[str, float]) -> tuple[StageSummary, ...]:
-    """What each finished stage made."""
     stages: tuple[tuple[str, str, Callable[[], str]], ...] = (
         ("pretrain", pretrain.FOLDER, lambda: _pretrained(recipe)),
         ("objects", objects.FOLDER, lambda: _objects(out / objects.FOLDER)),
@@ -121,12 +122,7 @@ def _segments(segments_dir: Path) -> str:
 
 
 def _ranked(parts_dir: Path) -> str:
-    counts = Counter(
-        (instance.category, part.part)
-        for row in read_rows(parts_dir, PartRow)
-        for instance in row.objects
-        for part in instance.parts
-    )
+    counts = part_counts(parts_dir)
     categories = len({category for category, _ in counts})
     return f"{counts.total():,} parts of {len(counts):,} part classes, {categories:,} object classes"
 
@@ -137,24 +133,20 @@ def _evaluation(out: Path) -> Iterator[Table]:
     if not path.exists():
         return
     rows = tuple(
-        TableRow(f"protocol {scores['protocol']}", tuple(map(_percent, _printed(scores))))
+        TableRow(f"protocol {scores['protocol']}", tuple(_percents(scores)))
         for scores in json.loads(path.read_bytes())["protocols"]
     )
     columns = ("AR@1", "AR@10", "AR@100", "C-mIoU", "A-mIoU")
     yield Table("Against ground-truth parts", columns, rows, note="In percent.")
 
 
-def _printed(scores: Mapping[str, Any]) -> tuple[float | None, ...]:
+def _percents(scores: Mapping[str, Any]) -> Iterator[float | None]:
     recall = scores["average_recall"]
-    return recall["1"], recall["10"], recall["100"], scores["c_miou"], scores["a_miou"]
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value
+    for value in (recall["1"], recall["10"], recall["100"], scores["c_miou"], scores["a_miou"]):
+        yield None if value is None else 100 * value
 
 
 def _rejected(objects_dir: Path) -> Iterator[Table]:
-    """Images that weren't used, with their reasons."""
     rejected = [row for row in read_rows(objects_dir, ObjectRow) if row.status == "rejected"]
     if rejected:
         listed = rejected[:MAX_REJECTED]
@@ -164,42 +156,55 @@ def _rejected(objects_dir: Path) -> Iterator[Table]:
 
 
 def _pictures(out: Path, images_dir: Path) -> tuple[PictureRow, ...]:
-    layers: dict[str, Layer[Any]] = {}
-    if is_finished(out / segments.FOLDER):
-        layers["segments"] = segment_layer(read_rows(out / segments.FOLDER, SegmentRow))
-    if is_finished(out / ranking.FEATURES):
-        layers["proposals"] = proposal_layer(read_rows(out / ranking.FEATURES, ProposalRow))
-    if is_finished(out / ranking.PARTS):
-        layers["parts"] = part_layer(read_rows(out / ranking.PARTS, PartRow))
+    stages: dict[str, tuple[str, type[Any], Callable[[Any], LabelMap]]] = {
+        "segments": (segments.FOLDER, SegmentRow, segment_map),
+        "proposals": (ranking.FEATURES, ProposalRow, proposal_map),
+        "parts": (ranking.PARTS, PartRow, part_map),
+    }
+    layers: dict[str, Layer[Any]] = {
+        caption: (read_rows(out / folder, row), label_map)
+        for caption, (folder, row, label_map) in stages.items()
+        if is_finished(out / folder)
+    }
     return pictures(out / objects.FOLDER, images_dir, layers)
 
 
-def segment_layer(rows: Iterable[SegmentRow]) -> Layer[SegmentRow]:
-    """Segments in colours that mean nothing; smaller ones lie under larger ones."""
-
-    def label_map(row: SegmentRow) -> LabelMap:
-        masks = [segment for instance in row.objects for segment in instance.segments]
-        return numbered_map(row, [segment.rle for segment in masks], [segment.area for segment in masks])
-
-    return Layer(rows, label_map)
+# ---------------------------------------------------------------------- losses
 
 
-def proposal_layer(rows: Iterable[ProposalRow]) -> Layer[ProposalRow]:
-    """Proposals in colours that mean nothing, the best score on top."""
-
-    def label_map(row: ProposalRow) -> LabelMap:
-        masks = [proposal for instance in row.objects for proposal in instance.proposals]
-        return numbered_map(row, [proposal.rle for proposal in masks], [proposal.score for proposal in masks])
-
-    return Layer(rows, label_map)
+def loss_charts(out: Path) -> tuple[Chart, ...]:
+    """The losses of every training of a run: its stages, and the baselines in folders of their own."""
+    logs = [(out / METRICS, stage, title) for stage, title in _TRAININGS.items()]
+    logs += [(out / baselines.FOLDER / name / METRICS, name, title) for name, title in _BASELINES.items()]
+    trainings = (Chart(title, read_curves(path, stage)) for path, stage, title in logs if path.exists())
+    return tuple(chart for chart in trainings if chart.curves)
 
 
-def part_layer(rows: Iterable[PartRow]) -> Layer[PartRow]:
-    """Parts in their classes' colours."""
-    return Layer(rows, part_map)
+def read_curves(path: Path, stage: str) -> tuple[Curve, ...]:
+    """The losses of a stage's training from a `metrics.jsonl`: one JSON object a line, numbers by name.
+
+    Lines without a step or a loss add no point to that curve; a loss in no line gives no curve; a last line
+    torn by a kill is skipped.
+
+    Raises:
+        InputError: a line before the last isn't a JSON object.
+    """
+    points: dict[str, list[tuple[float, float]]] = {name: [] for name in LOSSES}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            step = record.get("step")
+        except (ValueError, AttributeError) as error:
+            if number == len(lines):
+                break
+            raise InputError(f"Expected a JSON object in {path}, line {number}; found {line:.80}.") from error
+        for name in LOSSES if record.get("stage") == stage else ():
+            value = record.get(name)
+            if _is_number(step) and _is_number(value):
+                points[name].append((float(step), float(value)))
+    return tuple(Curve(name, tuple(measured)) for name, measured in points.items() if measured)
 
 
-def _galleries(out: Path, images_dir: Path) -> tuple[ClassGallery, ...]:
-    if not is_finished(out / ranking.PARTS):
-        return ()
-    return galleries(out / objects.FOLDER, out / ranking.PARTS, images_dir)
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -13,12 +13,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from partdistillation.review.agreement import agreement
 from partdistillation.review.assignment import Assignment
 from partdistillation.review.guard import COOKIE, Access
 from partdistillation.review.items import Tiles
 from partdistillation.review.store import ChangedElsewhereError, Item, ReviewStore, tidy
-from partdistillation.review.votes import State, Vote
+from partdistillation.review.votes import State, Vote, agreement
 from partdistillation.runs.verdicts import MAX_MARKS, Action
 
 _STATIC = {
@@ -108,22 +107,13 @@ def make_app(
             response.set_cookie(COOKIE, access.cookie, httponly=True, samesite="strict", max_age=30 * 86400)
         return response
 
-    @app.post("/api/page")
-    def page(asked: Go) -> dict[str, Any]:
-        return review.page(asked)
-
-    @app.post("/api/vote")
-    def vote(ballot: Ballot) -> dict[str, Any]:
-        return review.vote(ballot)
-
     @app.post("/api/agreement")
     def agree() -> dict[str, Any]:
         return {"alpha": agreement(reviewed.answers(assignment.runs))}
 
-    @app.post("/api/undo")
-    def undo(asked: Change) -> Response:
-        return review.undo(asked)
-
+    app.post("/api/page")(review.page)
+    app.post("/api/vote")(review.vote)
+    app.post("/api/undo")(review.undo)
     return app
 
 

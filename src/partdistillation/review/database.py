@@ -76,7 +76,8 @@ class Database:
         self._lock = threading.RLock()
         try:
             self._connection = _connect(path)
-            self.secret = bytes.fromhex(self._meta("secret"))
+            ((secret,),) = self.query("SELECT value FROM meta WHERE key = 'secret'")
+            self.secret = bytes.fromhex(secret)
         except sqlite3.Error as error:
             raise StoreError(f"{path}: expected the database of a review, found {error}") from error
 
@@ -109,10 +110,6 @@ class Database:
         """An id for the outside: of the same words always the same, telling nothing about them."""
         message = json.dumps(words, default=str).encode()
         return hmac.new(self.secret, message, hashlib.sha256).hexdigest()[:24]
-
-    def _meta(self, key: str) -> str:
-        ((value,),) = self.query("SELECT value FROM meta WHERE key = ?", key)
-        return str(value)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

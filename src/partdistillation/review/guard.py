@@ -11,10 +11,11 @@ import ipaddress
 import re
 from collections.abc import Collection, Mapping
 from hashlib import sha256
-from http.cookies import CookieError, SimpleCookie
 
-from starlette.datastructures import MutableHeaders
-from starlette.responses import JSONResponse, Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 16 * 1024
@@ -40,14 +41,6 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
-
-
-class Refused(Exception):
-    """The request isn't answered: status, and what to tell."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status, self.detail = status, detail
 
 
 class Guard:
@@ -85,42 +78,40 @@ class Guard:
         try:
             self._check(scope)
             body = await _body(receive)
-        except Refused as refused:
-            await _answer(refused)(scope, receive, send)
+        except HTTPException as refused:
+            answer = JSONResponse({"detail": refused.detail}, refused.status_code, refused.headers)
+            await answer(scope, receive, send)
             return
         await self._application(scope, _replay(body, receive), send)
 
     def _check(self, scope: Scope) -> None:
         headers = _single_headers(scope)
         host = headers.get("host", "")
-        self._check_host(host)
+        name = _host_name(host)
+        if name not in self._hosts and not (self._any_address and _is_address(name)):
+            raise HTTPException(421, "this server isn't known by that name")
         if scope["method"] not in ("GET", "POST"):
-            raise Refused(405, "expected GET or POST")
+            raise HTTPException(405, "expected GET or POST", {"allow": "GET, POST"})
         origin = headers.get("origin")
         if origin is not None and origin != f"http://{host}":
-            raise Refused(403, "the request comes from another origin")
+            raise HTTPException(403, "the request comes from another origin")
         site = headers.get("sec-fetch-site", "none")
         if site not in ("none", "same-origin") and scope["path"] != "/":
-            raise Refused(403, "the request comes from another site")
+            raise HTTPException(403, "the request comes from another site")
         if scope["method"] == "POST":
             self._check_post(scope["path"], headers)
         if self._access and scope["path"] not in OPEN_PATHS and not self._access.allows(headers):
-            raise Refused(401, "the token is missing or wrong")
-
-    def _check_host(self, host: str) -> None:
-        name = _host_name(host)
-        if name not in self._hosts and not (self._any_address and _is_address(name)):
-            raise Refused(421, "this server isn't known by that name")
+            raise HTTPException(401, "the token is missing or wrong")
 
     def _check_post(self, path: str, headers: Mapping[str, str]) -> None:
         if "origin" not in headers:
-            raise Refused(403, "expected the Origin of the page")
+            raise HTTPException(403, "expected the Origin of the page")
         if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            raise Refused(415, "expected JSON")
+            raise HTTPException(415, "expected JSON")
         token = headers.get(PAGE_HEADER)
         # The session's answer tells the page its token, so there only the header itself is asked for.
         if token is None or (path != "/api/session" and not _equal(token, self._page_token)):
-            raise Refused(403, "expected a request of the page")
+            raise HTTPException(403, "expected a request of the page")
 
 
 class Access:
@@ -139,25 +130,19 @@ class Access:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self.accepts(token.strip()):
             return True
-        try:
-            cookies = SimpleCookie(headers.get("cookie", ""))
-        except CookieError:
-            return False
-        return COOKIE in cookies and _equal(cookies[COOKIE].value, self.cookie)
+        return _equal(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""), self.cookie)
 
 
 def _equal(secret: str, expected: str) -> bool:
     return hmac.compare_digest(secret.encode(), expected.encode())
 
 
-def _single_headers(scope: Scope) -> dict[str, str]:
+def _single_headers(scope: Scope) -> Headers:
     """By name; a header that must be there once, found twice, is refused rather than chosen from."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        if name in headers and name in ("host", "origin", "content-type", PAGE_HEADER):
-            raise Refused(400, f"expected one {name}, found more")
-        headers[name] = value
+    headers = Headers(scope=scope)
+    for name in ("host", "origin", "content-type", PAGE_HEADER):
+        if len(headers.getlist(name)) > 1:
+            raise HTTPException(400, f"expected one {name}, found more")
     return headers
 
 
@@ -165,7 +150,7 @@ def _host_name(host: str) -> str:
     """Without the port, which is another one before a tunnel; the Origin is held to Host and port."""
     match = _HOST.fullmatch(host.lower())
     if match is None:
-        raise Refused(421, "expected a host and a port")
+        raise HTTPException(421, "expected a host and a port")
     return match[1].strip("[]")
 
 
@@ -183,23 +168,19 @@ async def _body(receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            raise Refused(400, "the request ended early")
+            raise HTTPException(400, "the request ended early")
         body += bytes(message.get("body", b""))
         if len(body) > MAX_BODY:
-            raise Refused(413, f"expected at most {MAX_BODY} bytes")
+            raise HTTPException(413, f"expected at most {MAX_BODY} bytes", {"connection": "close"})
         if not message.get("more_body", False):
             return body
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    replayed = False
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:
-        nonlocal replayed
-        if replayed:
-            return await receive()
-        replayed = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return messages.pop() if messages else await receive()
 
     return replay
 
@@ -213,8 +194,3 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return sent
-
-
-def _answer(refused: Refused) -> Response:
-    headers = {405: {"allow": "GET, POST"}, 413: {"connection": "close"}}.get(refused.status)
-    return JSONResponse({"detail": refused.detail}, refused.status, headers)

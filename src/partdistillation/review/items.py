@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -21,8 +21,7 @@ TILE_SIZE = 360
 _QUALITY = 88
 
 
-@dataclass(frozen=True)
-class ReviewedRun:
+class ReviewedRun(NamedTuple):
     """A folder with labelled parts, and the photographs they are in."""
 
     name: str

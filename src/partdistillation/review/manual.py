@@ -26,8 +26,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from partdistillation.errors import InputError
-from partdistillation.evaluation.bootstrap import WEIGHTS, Interval, image_weights, interval
+from partdistillation.evaluation.bootstrap import UNKNOWN, WEIGHTS, Interval, image_weights, interval
 from partdistillation.functional.krippendorff import alpha_of, nominal_tally
+from partdistillation.runs.majority import joined
 from partdistillation.runs.verdicts import MAX_MARKS, Verdict
 
 KS = tuple(range(3, MAX_MARKS + 1))
@@ -191,34 +192,17 @@ def _mark_counts(verdicts: Sequence[Verdict], images: int) -> Int64[np.ndarray, 
 
 def _unique(theirs: Sequence[Verdict]) -> dict[int, Bool[np.ndarray, " k"]]:
     """For one reviewer's part classes: whether it has k images and no earlier one of the same part has."""
-    same = _same_parts(theirs)
+    judged = [verdict for verdict in theirs if verdict.action == "judged"]
+    others = [(v.part, other) for v in judged for other in (v.duplicate_of, v.merged_into)]
+    same = joined((part, other) for part, other in others if other is not None)
     seen: defaultdict[int, Bool[np.ndarray, " k"]] = defaultdict(lambda: np.zeros(len(KS), dtype=bool))
     unique = {}
     for verdict in sorted(theirs, key=lambda verdict: verdict.part):
         consistent = np.array([_marked(verdict) >= k for k in KS])
-        unique[verdict.part] = consistent & ~seen[same[verdict.part]]
-        seen[same[verdict.part]] = seen[same[verdict.part]] | consistent
+        stands_for = same.get(verdict.part, verdict.part)
+        unique[verdict.part] = consistent & ~seen[stands_for]
+        seen[stands_for] = seen[stands_for] | consistent
     return unique
-
-
-def _same_parts(theirs: Sequence[Verdict]) -> dict[int, int]:
-    """For each part class one that stands for all that show the same part."""
-    leads_to: dict[int, int] = {}
-
-    def stands_for(part: int) -> int:
-        while part in leads_to:
-            part = leads_to[part]
-        return part
-
-    for verdict in theirs:
-        for other in (verdict.duplicate_of, verdict.merged_into):
-            if (
-                verdict.action == "judged"
-                and other is not None
-                and stands_for(verdict.part) != stands_for(other)
-            ):
-                leads_to[stands_for(verdict.part)] = stands_for(other)
-    return {verdict.part: stands_for(verdict.part) for verdict in theirs}
 
 
 # ---------------------------------------------------------------------- from tallies to scores
@@ -234,12 +218,10 @@ def _class_weights(classes: Sequence[str]) -> Int64[np.ndarray, "weight class"]:
 def _replicates(
     tallies: Float64[np.ndarray, "class column"], weights: Int64[np.ndarray, "weight class"]
 ) -> dict[str, Float64[np.ndarray, " weight"]]:
-    """Every score of the object classes as they are, and in each replicate."""
     sums = weights @ tallies
     parts = _or_nan(sums[:, _PARTS])
-    precision, strict, unique = (
-        sums[:, columns] / parts[:, None] for columns in (_PRECISION, _STRICT, _UNIQUE)
-    )
+    columns = (_PRECISION, _STRICT, _UNIQUE)
+    precision, strict, unique = (sums[:, places] / parts[:, None] for places in columns)
     return {
         **{f"precision@{k}": values for k, values in zip(KS, precision.T, strict=True)},
         "auc": precision.mean(axis=1),
@@ -271,8 +253,7 @@ def _scores(
 
 def _estimates(replicates: Mapping[str, Float64[np.ndarray, " weight"]], classes: int) -> dict[str, Estimate]:
     """Without intervals where there is but one object class to draw from."""
-    nothing = Interval(float("nan"), float("nan"))
     return {
-        name: Estimate(float(values[0]), interval(values) if classes > 1 else nothing)
+        name: Estimate(float(values[0]), interval(values) if classes > 1 else UNKNOWN)
         for name, values in replicates.items()
     }

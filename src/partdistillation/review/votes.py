@@ -1,8 +1,13 @@
-"""What a reviewer says about a part class, and how it is kept as columns."""
+"""What a reviewer says about a part class, how it is kept as columns, and how far reviewers agree."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from math import isnan
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from partdistillation.functional.krippendorff import nominal_alpha
 from partdistillation.runs.verdicts import Action
 
 COLUMNS = "version, parent, changed, action, marks, duplicate_of, merged_into, name"
@@ -57,3 +62,22 @@ def columns_of(vote: Vote | None) -> tuple[Any, ...]:
         return (None,) * len(Vote._fields)
     marks = "".join("01"[mark] for mark in vote.marks)
     return (vote.action, marks, vote.duplicate_of, vote.merged_into, vote.name)
+
+
+def agreement(answers: Iterable[tuple[int, Vote]]) -> float | None:
+    """Krippendorff's alpha of the marks: 1 is agreement on every image, 0 what chance would bring.
+
+    Args:
+        answers: votes with the items they are about. Nothing counts as marked where an item was rejected, and
+            one who skipped it has no say.
+
+    Returns:
+        None as long as nobody could have disagreed: no item with two answers, or all marks alike.
+    """
+    counts: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0, 0])
+    for item, vote in answers:
+        if vote.action != "skipped":
+            for position, mark in enumerate(vote.marks):
+                counts[item, position][mark and vote.action == "judged"] += 1
+    alpha = nominal_alpha(np.array(list(counts.values()), dtype=np.int64).reshape(-1, 2))
+    return None if isnan(alpha) else alpha

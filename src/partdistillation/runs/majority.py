@@ -35,7 +35,6 @@ def from_verdicts(verdicts: Iterable[Verdict], run: str | None = None) -> PartTa
 
 
 def _of_run(verdicts: Sequence[Verdict], run: str | None) -> dict[str, list[Verdict]]:
-    """One run's verdicts, by object class."""
     runs = sorted({verdict.run for verdict in verdicts})
     if run is None and len(runs) == 1:
         (run,) = runs
@@ -57,13 +56,11 @@ def _agreed(category: str, verdicts: Sequence[Verdict]) -> ClassParts:
     reviewers: defaultdict[str, list[Verdict]] = defaultdict(list)
     for verdict in answers:
         reviewers[verdict.reviewer].append(verdict)
-    judged, refused = (
-        Counter(verdict.part for verdict in answers),
-        Counter(verdict.part for verdict in answers if verdict.action == "rejected"),
-    )
+    judged = Counter(verdict.part for verdict in answers)
+    refused = Counter(verdict.part for verdict in answers if verdict.action == "rejected")
     rejected = frozenset(part for part in judged if 2 * refused[part] > judged[part])
     pairs = [pair for pair in _majority_pairs(list(reviewers.values())) if not rejected & {*pair}]
-    merged = _joined(pairs)
+    merged = joined(pairs)
     return ClassParts(_names(answers, merged, rejected), merged, rejected)
 
 
@@ -88,7 +85,7 @@ def _majority_pairs(reviewers: Sequence[Sequence[Verdict]]) -> list[tuple[int, i
             for verdict in theirs
             if verdict.action == "judged" and verdict.merged_into is not None
         ]
-        same = _joined(merges)
+        same = joined(merges)
         parts = sorted({verdict.part for verdict in theirs} | {part for pair in merges for part in pair})
         for pair in combinations(parts, 2):
             first, second = (same.get(part, part) for part in pair)
@@ -97,7 +94,7 @@ def _majority_pairs(reviewers: Sequence[Sequence[Verdict]]) -> list[tuple[int, i
     return [pair for pair, count in together.items() if 2 * count > asked[pair]]
 
 
-def _joined(pairs: Iterable[tuple[int, int]]) -> dict[int, int]:
+def joined(pairs: Iterable[tuple[int, int]]) -> dict[int, int]:
     """For each part of a pair, the lowest that pairs lead to from it; without the lowest ones themselves."""
     groups: dict[int, set[int]] = {}
     for part, other in pairs:

@@ -164,36 +164,27 @@ class PartTable:
             For each object class with decisions: the new id of every part class that is left, in the old
             order. And the table of the new ids, which has their names.
         """
-        ids = {
-            category: {part: new for new, part in enumerate(_left(decided, num_parts))}
-            for category, decided in self.classes.items()
-        }
-        named = {
-            category: ClassParts(
-                {
-                    new: self.of(category).names[part]
-                    for part, new in new_ids.items()
-                    if part in self.of(category).names
-                }
-            )
-            for category, new_ids in ids.items()
-        }
-        return ids, PartTable({category: decided for category, decided in named.items() if decided.names})
+        ids: dict[str, dict[int, int]] = {}
+        named: dict[str, ClassParts] = {}
+        for category, decided in self.classes.items():
+            left = [part for part in range(num_parts) if decided.becomes(part) == part]
+            ids[category] = {part: new for new, part in enumerate(left)}
+            names = {new: decided.names[part] for new, part in enumerate(left) if part in decided.names}
+            if names:
+                named[category] = ClassParts(names)
+        return ids, PartTable(named)
 
     @property
     def edits(self) -> dict[str, Json]:
         """What changes parts, and not just their names, as plain values: part of a stage's fingerprint."""
         edits: dict[str, Json] = {}
         for category, decided in sorted(self.classes.items()):
-            changed = {str(part): decided.becomes(part) for part in sorted(decided.mentioned)}
-            moved: dict[str, Json] = {part: new for part, new in changed.items() if str(new) != part}
+            moved: dict[str, Json] = {
+                str(part): new for part in sorted(decided.mentioned) if (new := decided.becomes(part)) != part
+            }
             if moved:
                 edits[category] = moved
         return edits
-
-
-def _left(decided: ClassParts, num_parts: int) -> list[int]:
-    return [part for part in range(num_parts) if decided.becomes(part) == part]
 
 
 def _one_part(part: int, group: Sequence[Part], height: int, width: int) -> Part:

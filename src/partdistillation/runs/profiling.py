@@ -110,19 +110,12 @@ class Profile:
             for cost in self._open:
                 cost.see(memory, gpu_memory)
 
-    def rows(self) -> Iterator[tuple[Place, Cost]]:
+    def rows(self, around: Place = ()) -> Iterator[tuple[Place, Cost]]:
         """Places with their costs, each followed by those within; what no step covers is called "other"."""
-        yield from self._below(())
-
-    def _below(self, around: Place) -> Iterator[tuple[Place, Cost]]:
-        inside = {
-            place: cost
-            for place, cost in self.costs.items()
-            if place[:-1] == around and len(place) > len(around)
-        }
+        inside = {place: cost for place, cost in self.costs.items() if place[:-1] == around}
         for place, cost in inside.items():
             yield place, cost
-            yield from self._below(place)
+            yield from self.rows(place)
         if around and inside:
             whole = self.costs[around]
             other = Cost(

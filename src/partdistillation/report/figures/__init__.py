@@ -2,6 +2,6 @@
 
 from partdistillation.report.figures.discovery import discovery
 from partdistillation.report.figures.kinds import grouping, predictions, stages
-from partdistillation.report.figures.photographs import Choice
+from partdistillation.report.figures.sources import Choice
 
 __all__ = ["Choice", "discovery", "grouping", "predictions", "stages"]

@@ -29,10 +29,10 @@ def discovery(scores: Sequence[Path], path: Path, *, counted: Counted = "unique"
 
     Raises:
         InputError: a file that can't be read or has no such curves, or one that can't be written.
-
     """
     check_path(path)
-    curves = [(file, curve) for file in map(_file, scores) for curve in _curves(file, _KEYS[counted])]
+    files = [file / "scores.json" if file.is_dir() else file for file in scores]
+    curves = [(file, curve) for file in files for curve in _curves(file, _KEYS[counted])]
     if len({curve.label for _, curve in curves}) < len(curves):
         owners = _told_apart({file for file, _ in curves})
         curves = [(file, replace(curve, label=f"{owners[file]}: {curve.label}")) for file, curve in curves]
@@ -42,10 +42,6 @@ def discovery(scores: Sequence[Path], path: Path, *, counted: Counted = "unique"
         x="at least k of 9 images show the same part",
         y=f"{counted} part classes (%)",
     )
-
-
-def _file(path: Path) -> Path:
-    return path / "scores.json" if path.is_dir() else path
 
 
 def _told_apart(files: Collection[Path]) -> dict[Path, str]:

@@ -14,9 +14,16 @@ from partdistillation.pictures.pages import Page, colored, page_bytes, panel_siz
 from partdistillation.pictures.sizes import resized
 from partdistillation.pictures.text import note_picture
 from partdistillation.report.figures.files import check_path, write
-from partdistillation.report.figures.names import Names, names_for
-from partdistillation.report.figures.photographs import Choice, choose, require_same_photographs, rows_of
-from partdistillation.report.figures.segment_ways import Way, ways_in
+from partdistillation.report.figures.sources import (
+    Choice,
+    Names,
+    Way,
+    choose,
+    names_for,
+    require_same_photographs,
+    rows_of,
+    ways_in,
+)
 from partdistillation.report.label_maps import LabelMap, matched, numbered_map, part_map
 from partdistillation.review.collages.drawing import read_image
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
@@ -50,7 +57,6 @@ def stages(
     Raises:
         InputError: no such run, photographs or images, or a file that can't be written.
         StoreError: a stage isn't finished, or damaged.
-
     """
     check_path(path)
     folder, images_dir = stage_in(run / "objects", ()), images_of(run, images)
@@ -88,7 +94,6 @@ def grouping(
     Raises:
         InputError, ConfigError, StoreError: as `stages`; other images, other photographs of the same ids, or
             other labels than there are columns.
-
     """
     check_path(path)
     ways = [way for run in runs for way in ways_in(stage_in(run, ("segments",)))]
@@ -124,7 +129,6 @@ def predictions(
 
     Raises:
         InputError, ConfigError, StoreError: as `grouping`.
-
     """
     check_path(path)
     parts_dirs = [stage_in(folder, PARTS) for folder in folders]
@@ -160,24 +164,21 @@ def _objects(rows: Sequence[ObjectRow], categories: Sequence[str]) -> Column:
     """Objects in their classes' colours, and a line between two of a class."""
     place = {name: i for i, name in enumerate(categories)}
     palettes = [np.array([color_of(place[instance.category]) for instance in row.objects]) for row in rows]
-    return Column("objects", [_object_map(row) for row in rows], palettes)
-
-
-def _object_map(row: ObjectRow) -> LabelMap:
-    """Smaller objects lie on larger ones."""
-    rles = [instance.rle for instance in row.objects]
-    return numbered_map(row, rles, [-instance.area for instance in row.objects])
+    # Smaller objects lie on larger ones.
+    maps = [numbered_map(row, row.objects, [-instance.area for instance in row.objects]) for row in rows]
+    return Column("objects", maps, palettes)
 
 
 def _segment_map(row: SegmentRow) -> LabelMap:
     """Numbers that mean nothing."""
-    return numbered_map(row, [segment.rle for instance in row.objects for segment in instance.segments])
+    return numbered_map(row, [segment for instance in row.objects for segment in instance.segments])
 
 
 def _proposal_map(row: ProposalRow) -> LabelMap:
     """Numbers that mean nothing, the best score on top."""
-    proposals = [proposal for instance in row.objects for proposal in instance.proposals]
-    return numbered_map(row, [proposal.rle for proposal in sorted(proposals, key=lambda p: p.score)])
+    proposals = (proposal for instance in row.objects for proposal in instance.proposals)
+    ordered = sorted(proposals, key=lambda proposal: proposal.score)
+    return numbered_map(row, ordered)
 
 
 def _segments(way: Way, ids: Sequence[str]) -> list[SegmentRow]:
@@ -194,7 +195,6 @@ def _labelled(ids: Sequence[str], stage: Path, part_table: Path | None = None) -
 
 
 def _object_legend(rows: Sequence[ObjectRow], categories: Sequence[str]) -> LegendRow:
-    """The object classes that are seen."""
     seen = _categories(rows)
     entries = tuple((name, color_of(i)) for i, name in enumerate(categories) if name in seen)
     return LegendRow("objects", entries)

@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from partdistillation.data.images import load_image
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode
-from partdistillation.pictures.sheets import contact_sheet
+from partdistillation.pictures.sizes import contact_sheet
 from partdistillation.pictures.text import caption_font, fitted, note_picture
 from partdistillation.review.collages.sampling import PER_PART, PartSample, Tile
 
@@ -72,21 +72,13 @@ def read_image(path: Path, width: int, height: int) -> UInt8[np.ndarray, "{heigh
     return image
 
 
-def draw_collage(
-    sample: PartSample,
-    tiles: Sequence[UInt8[np.ndarray, "size size 3"]],
-    per_part: int = PER_PART,
-) -> Image.Image:
+def draw_collage(sample: PartSample, tiles: Sequence[UInt8[np.ndarray, "size size 3"]]) -> Image.Image:
     """A part class on one picture: its tiles, three a row, below what it is and how few images it has.
 
-    Args:
-        sample: the part class.
-        tiles: its tiles, drawn.
-        per_part: places for tiles; those that the class is too rare to fill stay empty.
-
+    Places for tiles that the class is too rare to fill stay empty.
     """
-    grid = contact_sheet(_cells(tiles, per_part), columns=COLUMNS, gap=GAP, margin=GAP, background=PAPER)
-    head = _headline(sample, grid.width, per_part)
+    grid = contact_sheet(_cells(tiles, PER_PART), columns=COLUMNS, gap=GAP, margin=GAP, background=PAPER)
+    head = _headline(sample, grid.width)
     picture = Image.new("RGB", (grid.width, head.height + grid.height - GAP), PAPER)
     picture.paste(grid, (0, head.height - GAP))
     picture.paste(head)
@@ -96,13 +88,7 @@ def draw_collage(
 def draw_sheet(
     category: str, rows: Sequence[tuple[PartSample, Sequence[UInt8[np.ndarray, "size size 3"]]]]
 ) -> Image.Image:
-    """An object class on one picture: a row of three images a part class (supplement, Fig. 5 to 12).
-
-    Args:
-        category: the object class.
-        rows: part classes with their tiles, of which the first three are shown.
-
-    """
+    """An object class on one picture: a row of three images a part class (supplement, Fig. 5 to 12)."""
     size = next((len(tiles[0]) for _, tiles in rows if tiles), TILE)
     width = COLUMNS * (size + GAP) + GAP
     title, font = caption_font(20), caption_font(14)
@@ -111,9 +97,8 @@ def draw_sheet(
     draw = ImageDraw.Draw(picture)
     draw.text((GAP, title.size + 2), fitted(category, title, width - 2 * GAP), INK, title, anchor="lm")
     for sample, tiles in rows:
-        text = fitted(
-            f"part {sample.part}  ·  {shortage(sample) or _images(sample.available)}", font, width - 2 * GAP
-        )
+        note = shortage(sample) or _images(sample.available)
+        text = fitted(f"part {sample.part}  ·  {note}", font, width - 2 * GAP)
         draw.text((GAP, top + line / 2 - 1), text, _color(sample), font, anchor="lm")
         cells = _cells(tiles[:COLUMNS], COLUMNS, size)
         picture.paste(contact_sheet(cells, columns=COLUMNS, gap=GAP, background=PAPER), (GAP, top + line))
@@ -130,9 +115,9 @@ def _cells(
     return [*map(Image.fromarray, tiles), *[empty] * (count - len(tiles))]
 
 
-def shortage(sample: PartSample, per_part: int = PER_PART) -> str:
+def shortage(sample: PartSample) -> str:
     """What to say of a part class with too few images; empty where there are enough."""
-    if sample.available >= per_part:
+    if sample.available >= PER_PART:
         return ""
     return f"only {_images(sample.available)}" if sample.available else "no image: all cover the whole object"
 
@@ -145,11 +130,11 @@ def _color(sample: PartSample) -> str:
     return WARNING if shortage(sample) else FADED
 
 
-def _headline(sample: PartSample, width: int, per_part: int) -> Image.Image:
+def _headline(sample: PartSample, width: int) -> Image.Image:
     font, small = caption_font(max(15, width // 32)), caption_font(max(12, width // 44))
     head = Image.new("RGB", (width, round(2.1 * font.size)), PAPER)
     draw = ImageDraw.Draw(head)
-    note = shortage(sample, per_part) or f"{len(sample.tiles)} of {_images(sample.available)}"
+    note = shortage(sample) or f"{len(sample.tiles)} of {_images(sample.available)}"
     room = width - 2 * GAP - small.getlength(note) - font.size
     what = f"  ·  part {sample.part}"
     text = fitted(sample.category, font, room - font.getlength(what)) + what

@@ -67,7 +67,6 @@ def write_collages(
     Raises:
         InputError: no objects, parts or photographs.
         StoreError: a stage isn't finished, or damaged; or the collages can't be written.
-
     """
     objects, parts = stage_in(out / "objects", ()), stage_in(out, PARTS)
     images_dir = images_of(out, images)
@@ -171,9 +170,7 @@ def _finished(folder: Path, made_from: str) -> tuple[Collage, ...] | None:
     """What an earlier run made of a class, if it was of the same rows and every image could be read."""
     try:
         document = json.loads((folder / SUMMARY).read_bytes())
-        if document["made_from"] != made_from:
-            return None
-        if any(entry["unreadable"] for entry in document["parts"]):
+        if document["made_from"] != made_from or any(entry["unreadable"] for entry in document["parts"]):
             return None
         collages = [Collage._make(entry[key] for key in _KEYS) for entry in document["parts"]]
     except (OSError, ValueError, KeyError, TypeError):  # not there, or not ours: it is written anew
@@ -193,7 +190,6 @@ def _remove_others(folder: Path, names: set[str]) -> None:
 
 
 def _remove_parts(folder: Path, names: set[str]) -> None:
-    """Remove the collages of part classes other than these."""
     for path in folder.glob("part_*.png"):
         if path.name not in names:
             path.unlink()

@@ -2,6 +2,7 @@
 
 import hashlib
 import heapq
+from collections import Counter
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -66,24 +67,21 @@ def sample_parts(
 
     Raises:
         StoreError: a stage isn't there, isn't finished or is damaged, or they are of different images.
-
     """
     drawn: dict[tuple[str, int], list[tuple[int, Tile]]] = {}
-    available: dict[tuple[str, int], int] = {}
+    available: Counter[tuple[str, int]] = Counter()
     for row, parts in _rows(objects_dir, parts_dir):
         for (category, part), tiles in _tiles(row, parts, max_object_iou).items():
             best = drawn.setdefault((category, part), [])
-            count = available.setdefault((category, part), 0)
             if not tiles:
                 continue
-            available[category, part] = count + 1
+            available[category, part] += 1
             chances = [_chance(seed, category, part, row.image_id, tile.object_id) for tile in tiles]
             first = -_chance(seed, category, part, row.image_id)
             tile = tiles[chances.index(min(chances))]
-            if len(best) < per_part:
-                heapq.heappush(best, (first, tile))
-            else:
-                heapq.heappushpop(best, (first, tile))
+            heapq.heappush(best, (first, tile))
+            if len(best) > per_part:
+                heapq.heappop(best)
     for key in sorted(drawn):
         chosen = sorted(drawn[key], key=lambda pair: (-pair[0], pair[1].image_id))
         yield PartSample(*key, tuple(tile for _, tile in chosen), available[key])

@@ -2,8 +2,7 @@
 
 import pytest
 
-from partdistillation.review.agreement import agreement
-from partdistillation.review.votes import Vote
+from partdistillation.review.votes import Vote, agreement
 
 
 def test_nobody_can_disagree_with_nobody() -> None:

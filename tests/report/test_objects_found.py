@@ -14,8 +14,14 @@ from partdistillation.data.images import ImageInput
 from partdistillation.objects import accept, reject, to_object
 from partdistillation.pictures.colors import PALETTE
 from partdistillation.report import objects_found
-from partdistillation.report.objects_found import ObjectCounts
-from partdistillation.report.objects_sheet import GAP, SIDE, object_cell, objects_sheet, painting_order
+from partdistillation.report.objects_found import (
+    GAP,
+    SIDE,
+    ObjectCounts,
+    object_cell,
+    objects_sheet,
+    painting_order,
+)
 from partdistillation.runs.records import Object, ObjectRow
 
 HEIGHT, WIDTH = 20, 40
