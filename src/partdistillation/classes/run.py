@@ -5,7 +5,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +15,8 @@ from partdistillation.classes.names import NamedClass, imagenet_classes, is_obje
 from partdistillation.classes.wordnet import VERSION, Synset, WordNet, read_wordnet
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.runs.atomic import remove_file, replace_file
+from partdistillation.runs.console import PlainConsole, words
+from partdistillation.runs.terminal import say
 
 NAMES = "classes.txt"
 EXCLUDED = "excluded.txt"
@@ -61,13 +62,13 @@ def from_names(names: Path, *, wordnet_dir: Path | None, out: Path) -> Path:
     """
     wordnet = read_wordnet(wordnet_dir)
     classes = read_names(names, wordnet)
-    console = _console()
+    console = PlainConsole()
     for named in classes:
         console.print(_title(named))
         console.print(_meanings(named, wordnet))
     path = _folder(out) / NAMES
     write_class_list(path, ClassList(tuple(named.entry for named in classes)))
-    console.print(f"\n{_classes(len(classes))} in {path}", soft_wrap=True)
+    say(f"\n{_classes(len(classes))} in {path}")
     console.print(_advice(classes, wordnet))
     return path.parent
 
@@ -122,7 +123,7 @@ def sample(
 
 
 def _title(named: NamedClass) -> Text:
-    name = Text(named.entry.name, style="bold")
+    name = words(named.entry.name, "bold")
     if named.chosen is None:
         return name + Text("  as written, not looked up", style="dim")
     return name + Text("  ambiguous" if named.ambiguous else "", style="yellow")
@@ -137,7 +138,7 @@ def _meanings(named: NamedClass, wordnet: WordNet) -> Table:
         chosen = sense == named.chosen
         table.add_row(
             "  >" if chosen else "   ",
-            wordnet.sense_name(sense.offset, named.entry.prompt),
+            words(wordnet.sense_name(sense.offset, named.entry.prompt)),
             _meaning(sense, wordnet),
             style="" if chosen or is_object(wordnet, sense) else "dim",
         )
@@ -220,15 +221,14 @@ def _print_choice(candidates: Candidates, choice: Choice, folder: Path) -> None:
     total = len(candidates.offsets)
     if candidates.unknown:
         first = ", ".join(candidates.unknown[:_SHOWN]) + (" ..." if len(candidates.unknown) > _SHOWN else "")
-        table.add_row("unknown to WordNet", f"{len(candidates.unknown):,}", Text(first))
+        table.add_row("unknown to WordNet", f"{len(candidates.unknown):,}", words(first))
     table.add_row("classes", f"{total:,}")
     table.add_row("in excluded subtrees", f"{total - len(choice.remaining):,}", f"listed in {EXCLUDED}")
     table.add_row("remaining", f"{len(choice.remaining):,}")
     for sample in choice.samples:
         table.add_row(f"  {sample.name}.txt", f"{len(sample.offsets):,}", _shortage(sample))
-    console = _console()
-    console.print(table)
-    console.print(f"Look into {folder}", soft_wrap=True)
+    PlainConsole().print(table)
+    say(f"Look into {folder}")
 
 
 def _shortage(sample: Sample) -> str:
@@ -237,10 +237,6 @@ def _shortage(sample: Sample) -> str:
     if len(sample.offsets) < sample.wanted:
         return f"fewer than the {sample.wanted:,} wanted: all there are"
     return ""
-
-
-def _console() -> Console:
-    return Console(highlight=False, markup=False, emoji=False)
 
 
 def _folder(out: Path) -> Path:

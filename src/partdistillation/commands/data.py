@@ -6,6 +6,7 @@ from typing import Annotated
 
 from partdistillation.commands.arguments import Arguments, Command, Positional, Written
 from partdistillation.errors import ConfigError
+from partdistillation.runs.terminal import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ def convert_mask2former(arguments: ConvertMask2FormerArguments) -> None:
         num_parts=arguments.num_parts,
         normalize_mask_embeddings=arguments.normalize_mask_embeddings,
     )
-    print(f"Wrote {arguments.out}")
+    say(f"Wrote {arguments.out}")
 
 
 def convert_detic(arguments: ConvertArguments) -> None:
@@ -106,7 +107,7 @@ def convert_detic(arguments: ConvertArguments) -> None:
     from partdistillation.convert import detic
 
     detic.convert_checkpoint(arguments.checkpoint, arguments.out)
-    print(f"Wrote {arguments.out}")
+    say(f"Wrote {arguments.out}")
 
 
 COMMANDS = (

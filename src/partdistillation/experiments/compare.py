@@ -1,6 +1,5 @@
 """The paper's main comparison: the method and every baseline, learned and scored on the same images."""
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,13 +23,14 @@ from partdistillation.evaluation.controls import (
 from partdistillation.evaluation.provenance import Provenance
 from partdistillation.experiments.paper_rows import PAPER_ROWS
 from partdistillation.experiments.runs import Run, require_inputs
+from partdistillation.runs import terminal
 from partdistillation.runs.manifest import canonical_hash
 from partdistillation.runs.records import PartRow
 from partdistillation.runs.run_folder import VALIDATION
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import distillation, proposals
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 FOLDER = "comparison"
 WITH_LABELS: tuple[baselines.Name, ...] = ("supervised", "supervised-agnostic")

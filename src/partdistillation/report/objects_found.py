@@ -2,7 +2,6 @@
 
 import hashlib
 import heapq
-import logging
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -10,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from partdistillation.config import Inputs
 from partdistillation.report.objects_sheet import objects_sheet
+from partdistillation.runs import terminal
+from partdistillation.runs.console import PlainConsole, words
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.store import read_rows
 from partdistillation.stages.objects import FOLDER
@@ -30,7 +30,7 @@ _SHARES = {
 }
 _SPECIFIC = re.compile(r"'[^']*'|\d[\d.]*")
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 @dataclass
@@ -98,7 +98,7 @@ def show_objects(inputs: Inputs, count: int = 0) -> None:
     folder, sheet = inputs.out / FOLDER, inputs.out / SHEET
     if show(folder).classes and count:
         draw(folder, inputs.need("images"), count, sheet)
-        Console().print(f"Look at {sheet}", soft_wrap=True)
+        terminal.say(f"Look at {sheet}")
 
 
 def show(objects_dir: Path) -> ObjectCounts:
@@ -108,7 +108,7 @@ def show(objects_dir: Path) -> ObjectCounts:
         StoreError: the stage isn't there, or isn't finished.
     """
     counts = ObjectCounts.count(read_rows(objects_dir, ObjectRow))
-    Console().print(counts.table())
+    PlainConsole().print(counts.table())
     total, none = counts.images.total(), counts.images[0]
     if 2 * none > total:
         _log.warning(
@@ -150,4 +150,4 @@ def _section(table: Table, name: str, count: int | None = None) -> None:
 
 
 def _line(table: Table, name: str, count: int, total: int) -> None:
-    table.add_row(f"  {name}", f"{count:,}  {count / max(1, total):4.0%}")
+    table.add_row(words(f"  {name}"), f"{count:,}  {count / max(1, total):4.0%}")

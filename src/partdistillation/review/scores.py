@@ -12,6 +12,7 @@ from partdistillation.review.manual import KS, ReviewScores, score
 from partdistillation.review.manual_tables import CURVES, curve, labels, measured, review_tables
 from partdistillation.runs.majority import from_verdicts
 from partdistillation.runs.part_table import FILE, read_part_table, write_part_table
+from partdistillation.runs.terminal import say
 from partdistillation.runs.verdicts import Verdict, read_verdicts, verdicts_file
 
 ALL = "all"
@@ -39,7 +40,7 @@ def run(sources: Sequence[Path], groups: Sequence[str], *, out: Path | None = No
     tables.write(folder / STEM)
     _plot(scores, folder)
     tables.show()
-    print(f"Look into {folder}")
+    say(f"Look into {folder}")
     return scores
 
 
@@ -67,8 +68,8 @@ def make_part_table(reviewed: Path, *, run: str | None = None, out: Path | None 
         sum(len(getattr(parts, decision)) for parts in table.classes.values())
         for decision in ("names", "merged", "rejected")
     )
-    print(f"{named} part classes are named, {joined} joined with another, {rejected} rejected")
-    print(f"Look into {path}")
+    say(f"{named} part classes are named, {joined} joined with another, {rejected} rejected")
+    say(f"Look into {path}")
     return path
 
 

@@ -1,14 +1,15 @@
 """Progress of a long task: a bar with the time left on a terminal, one line a minute elsewhere."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from partdistillation.runs.console import PlainConsole
+from partdistillation.runs.terminal import say
 
 _SECONDS_BETWEEN_LINES = 60.0
 
@@ -22,17 +23,17 @@ class Advance(Protocol):
 @contextmanager
 def progress(label: str, total: int, *, done: int = 0, unit: str = "shards") -> Iterator[Advance]:
     """Show on standard error how far a task has come. `done` units were done by an earlier run."""
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     if not console.is_terminal:
         yield _Lines(label, total, done, unit)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(unit),
+        TextColumn(unit, markup=False),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(label, total=total, completed=done, note="")
@@ -50,7 +51,7 @@ class _Lines:
         now = time.monotonic()
         if now - self._shown >= _SECONDS_BETWEEN_LINES or self._done == self._total:
             self._shown = now
-            print(self._line(now, note), file=sys.stderr, flush=True)
+            say(self._line(now, note), stderr=True)
 
     def _line(self, now: float, note: str) -> str:
         seconds = (now - self._start) / (self._done - self._first) * (self._total - self._done)
