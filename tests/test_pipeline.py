@@ -20,7 +20,6 @@ from partdistillation.data.coco import read_parts
 from partdistillation.errors import ConfigError, InputError, SettingsChanged, StoreError
 from partdistillation.evaluation import of_predictions
 from partdistillation.evaluation import tables as score_tables
-from partdistillation.evaluation import tables as score_tables
 from partdistillation.inference import PartSegmenter
 from partdistillation.models.pretrained import read_info
 from partdistillation.runs import stage_log, store
