@@ -11,7 +11,15 @@ from rich.text import Text
 from partdistillation.classes import choice as class_choice
 from partdistillation.classes.choice import Candidates, Choice, Sample
 from partdistillation.classes.class_list import ClassList, write_class_list
-from partdistillation.classes.names import NamedClass, imagenet_classes, is_object, kind_of, read_names
+from partdistillation.classes.names import (
+    UNKNOWN,
+    NamedClass,
+    UnclearNames,
+    imagenet_classes,
+    is_object,
+    kind_of,
+    read_names,
+)
 from partdistillation.classes.wordnet import VERSION, Synset, WordNet, read_wordnet
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.runs.atomic import remove_file, replace_file
@@ -20,6 +28,7 @@ from partdistillation.runs.terminal import say
 
 NAMES = "classes.txt"
 EXCLUDED = "excluded.txt"
+UNKNOWN_NAMES = "unknown.txt"
 PART_IMAGENET = "part_imagenet.txt"
 SUMMARY = "summary.json"
 
@@ -29,6 +38,7 @@ _SHOWN = 3
 def run(
     names: Path | None,
     *,
+    keep_names: bool = False,
     available: Path | None,
     excluded: Path | None,
     inside: Path | None,
@@ -43,6 +53,8 @@ def run(
         InputError: no WordNet, or a file that can't be used.
     """
     if names is None:
+        if keep_names:
+            raise ConfigError("expected --keep-names together with --names, found it alone")
         return sample(available, excluded, inside, wordnet_dir=wordnet_dir, seed=seed, out=out)
     options = {"--available": available, "--excluded": excluded, "--inside": inside}
     sampling = [option for option, value in options.items() if value is not None]
@@ -51,17 +63,25 @@ def run(
             f"expected --names, or options of sampling, found both (--names and {', '.join(sampling)}): "
             "with --names every name is taken"
         )
-    return from_names(names, wordnet_dir=wordnet_dir, out=out)
+    return from_names(names, keep=keep_names, wordnet_dir=wordnet_dir, out=out)
 
 
-def from_names(names: Path, *, wordnet_dir: Path | None, out: Path) -> Path:
+def from_names(names: Path, *, keep: bool = False, wordnet_dir: Path | None, out: Path) -> Path:
     """Print what each name can mean in WordNet and what it is taken to mean; write the class list.
+
+    Names that WordNet doesn't have are all in `out/unknown.txt`; `keep` takes them as written.
 
     Raises:
         InputError: no WordNet, a file that can't be read, a name that WordNet doesn't have.
     """
     wordnet = read_wordnet(wordnet_dir)
-    classes = read_names(names, wordnet)
+    try:
+        classes = read_names(names, wordnet, keep=keep)
+    except UnclearNames as error:
+        if not error.unknown:
+            raise
+        path = _write_unknown(_folder(out), error.unknown)
+        raise InputError(f"{error}\nAll that WordNet doesn't have: {path}") from None
     console = PlainConsole()
     for named in classes:
         console.print(_title(named))
@@ -69,6 +89,9 @@ def from_names(names: Path, *, wordnet_dir: Path | None, out: Path) -> Path:
     path = _folder(out) / NAMES
     write_class_list(path, ClassList(tuple(named.entry for named in classes)))
     say(f"\n{_classes(len(classes))} in {path}")
+    if keep:
+        say(_kept(classes))
+    _write_unknown(path.parent, [named.entry.name for named in classes if named.note == UNKNOWN])
     console.print(_advice(classes, wordnet))
     return path.parent
 
@@ -122,10 +145,20 @@ def sample(
 # ---------------------------------------------------------------------- what names mean
 
 
+def _write_unknown(folder: Path, names: Sequence[str]) -> Path:
+    """The file with a name a line; without any there is none, nor that of an earlier run."""
+    path = folder / UNKNOWN_NAMES
+    if names:
+        replace_file(path, "".join(f"{name}\n" for name in names).encode())
+    else:
+        remove_file(path)
+    return path
+
+
 def _title(named: NamedClass) -> Text:
     name = words(named.entry.name, "bold")
     if named.chosen is None:
-        return name + Text("  as written, not looked up", style="dim")
+        return name + Text(f"  as written, {named.note}", style="dim")
     return name + Text("  ambiguous" if named.ambiguous else "", style="yellow")
 
 
@@ -148,6 +181,13 @@ def _meanings(named: NamedClass, wordnet: WordNet) -> Table:
 def _meaning(sense: Synset, wordnet: WordNet) -> Text:
     kind = kind_of(wordnet, sense.offset)
     return Text(f"{kind}: " if kind else "", style="italic") + Text(sense.definition, style="not italic")
+
+
+def _kept(classes: Sequence[NamedClass]) -> str:
+    unknown = sum(named.note == UNKNOWN for named in classes)
+    same = sum(named.note.startswith("means") for named in classes)
+    listed = f" ({UNKNOWN_NAMES} lists them)" if unknown else ""
+    return f"Taken as written: {unknown:,} unknown to WordNet{listed}, {same:,} that mean what another does."
 
 
 def _advice(classes: Sequence[NamedClass], wordnet: WordNet) -> str:

@@ -23,6 +23,8 @@ FILES = ("data.noun", "index.noun")
 SYNSET_ID = re.compile(r"n(\d{8})")
 SENSE = re.compile(r"(.+)\.n\.(\d{1,2})")
 
+_LISTED = re.compile(r"(n\d{8}|\S+\.n\.\d{1,2})(?=[\s,;:]|$)")
+
 _LICENCE = re.compile(r" +\d+ WordNet (\d+\.\d+) Copyright")
 _HYPERNYM = re.compile(r" @(i?) (\d{8}) n")
 
@@ -158,6 +160,12 @@ _INSTALL = (
     "install WordNet 3.0 (on Debian or Ubuntu: `apt-get install wordnet-base`; elsewhere unpack "
     "https://wordnetcode.princeton.edu/3.0/WNdb-3.0.tar.gz) and give its folder with --wordnet"
 )
+
+
+def listed_sense(line: str) -> str | None:
+    """The id or sense that a line starts with, as in lists of ImageNet: "n01440764 tench, Tinca tinca"."""
+    match = _LISTED.match(line.lstrip())
+    return match[1] if match else None
 
 
 def _find(folders: Iterable[Path]) -> Path:

@@ -13,6 +13,8 @@ from partdistillation.runs.terminal import say
 class ClassesArguments(Arguments):
     names: Path | None = None
     """Class names, one a line, or a folder of class folders: shows what each can mean; nothing is sampled."""
+    keep_names: bool = False
+    """Take names as they are that WordNet doesn't have, or that mean what another does."""
     available: Path | None = None
     """Classes to sample from: a folder of ImageNet's class folders (n01440764, ...), or a text file with an
     id a line; without it all of WordNet."""
@@ -34,6 +36,7 @@ def classes(arguments: ClassesArguments) -> None:
 
     classes.run(
         arguments.names,
+        keep_names=arguments.keep_names,
         available=arguments.available,
         excluded=arguments.excluded,
         inside=arguments.inside,

@@ -209,13 +209,13 @@ def evenly(things: Sequence[T], count: int) -> Sequence[T]:
     return things[:: max(1, len(things) // count)][:count]
 
 
-def compared(what: str, count: int, published: int | None) -> Finding:
-    """A count beside the published one; None where no published number is known."""
-    if published is None:
+def compared(what: str, count: int, *published: int | None) -> Finding:
+    """A count beside the published ones; None where no published number is known."""
+    if None in published:
         return Finding("ok", f"{what}: {count} (published number: unknown)")
-    if count == published:
+    if count in published:
         return Finding("ok", f"{what}: {count}, as published")
-    return Finding("problem", f"{what}: {count}, published are {published}")
+    return Finding("problem", f"{what}: {count}, published are {' or '.join(map(str, published))}")
 
 
 def listed(names: Sequence[str]) -> str:

@@ -8,7 +8,6 @@ writes them in a string. What is laid out, tables and bars, goes through `consol
 import logging
 import re
 import sys
-from typing import TextIO
 
 _UNSAFE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but tab and line feed, what turns text around, other line ends, halves of characters."""
@@ -33,9 +32,10 @@ def logger(name: str) -> logging.Logger:
     return named
 
 
-def encoding_of(file: TextIO) -> str:
+def encoding_of(file: object) -> str:
     """What a stream writes text in."""
-    return getattr(file, "encoding", None) or "utf-8"
+    encoding: str | None = getattr(file, "encoding", None)
+    return encoding or "utf-8"
 
 
 def _made_printable(record: logging.LogRecord) -> bool:
