@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from partdistillation.data.coco import CocoDataset, CocoImage, read_instances
 from partdistillation.datasets.part_datasets import Finding, PreparedSplit, compared
-from partdistillation.datasets.published_coco import check_file, file_of, located
+from partdistillation.datasets.published_coco import announced, check_file, file_of, located
 from partdistillation.errors import InputError
 
 
@@ -42,7 +42,7 @@ class Coco:
         for split in PUBLISHED:
             name = f"instances_{split}2017.json"
             try:
-                dataset = read_instances(file_of(root, (f"annotations/{name}", name)))
+                dataset = read_instances(announced(file_of(root, (f"annotations/{name}", name))))
             except InputError as error:
                 yield Finding("problem", f"{split}: {error}; {_GET}")
                 continue

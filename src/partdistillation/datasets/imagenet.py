@@ -32,6 +32,7 @@ from partdistillation.datasets.part_datasets import (
     listed,
 )
 from partdistillation.errors import InputError
+from partdistillation.runs.progress import followed
 
 PLACES = ("train", "val", ".")
 NUM_IMAGES = {
@@ -94,7 +95,7 @@ def _check_place(folder: Path, place: str, listing: _Classes) -> Iterator[Findin
     if listing.others:
         yield Finding("note", f"{prefix}folders that aren't named after synsets: {listed(listing.others)}")
     num_images, empty, sample = 0, [], []
-    for index, name in enumerate(listing.folders):
+    for index, name in enumerate(followed(listing.folders, f"{folder}: listing", unit="classes")):
         images = _images(folder / name)
         num_images += len(images)
         empty += [] if images else [name]
@@ -108,13 +109,13 @@ def _check_place(folder: Path, place: str, listing: _Classes) -> Iterator[Findin
 
 def _check_files(prefix: str, sample: Sequence[Path]) -> Iterator[Finding]:
     """Read some of the images whole: those that were cut off can't be told otherwise."""
-    problems = 0
-    for path in sample:
+    problems = []
+    for path in followed(sample, f"{prefix}reading", unit="images"):
         try:
             load_image(path)
         except InputError as error:
-            problems += 1
-            yield Finding("problem", f"{prefix}{error}; {_GET}")
+            problems.append(f"{prefix}{error}; {_GET}")
+    yield from (Finding("problem", problem) for problem in problems)
     if sample and not problems:
         yield Finding("ok", f"{prefix}{len(sample)} images, evenly chosen, were read and are whole")
 

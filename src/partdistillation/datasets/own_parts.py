@@ -31,6 +31,7 @@ from partdistillation.datasets.published_coco import (
     unusable_regions,
 )
 from partdistillation.errors import InputError
+from partdistillation.runs.progress import followed
 
 _SAMPLED = 1_000
 _GET_IMAGES = "put them below images/, or name them in the file as they are named on disk"
@@ -126,11 +127,13 @@ def _check_pair(root: Path, suffix: str) -> Iterator[Finding]:
 
 def _unusable_parts(parts: CocoDataset) -> Iterator[Finding]:
     """All of them: nothing is scored against parts with gaps."""
-    for image in parts.images:
+    problems = []
+    for image in followed(parts.images, f"{parts.path.name}: reading", unit="images"):
         try:
             parts_of(parts, image)
         except InputError as error:
-            yield Finding("problem", str(error))
+            problems.append(str(error))
+    yield from (Finding("problem", problem) for problem in problems)
 
 
 def _counts(dataset: CocoDataset, what: str) -> Iterator[Finding]:

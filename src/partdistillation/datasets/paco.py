@@ -33,9 +33,17 @@ from partdistillation.datasets.part_datasets import (
     repeated,
     write_split,
 )
-from partdistillation.datasets.published_coco import check_file, file_of, located, regions, usable_images
+from partdistillation.datasets.published_coco import (
+    announced,
+    check_file,
+    file_of,
+    located,
+    regions,
+    usable_images,
+)
 from partdistillation.errors import InputError
 from partdistillation.export.labels import ObjectLabel, PartLabel
+from partdistillation.runs.progress import followed
 
 
 class Published(NamedTuple):
@@ -92,7 +100,8 @@ def _check_split(root: Path, split: str, dataset: CocoDataset) -> Iterator[Findi
 def _read(root: Path, split: str) -> CocoDataset:
     name = f"paco_lvis_v1_{split}.json"
     folders = ("annotations", ".", "paco_lvis_v1", "paco/annotations")
-    dataset = read_instances(file_of(root, (f"{folder}/{name}".removeprefix("./") for folder in folders)))
+    path = file_of(root, (f"{folder}/{name}".removeprefix("./") for folder in folders))
+    dataset = read_instances(announced(path))
     objects = {category.name for category in dataset.categories if not _is_part(category)}
     homeless = [
         category.name
@@ -114,7 +123,7 @@ def _read(root: Path, split: str) -> CocoDataset:
 
 def _labelled(root: Path, split: str) -> Iterator[AnnotatedImage]:
     dataset = _read(root, split)
-    for image in usable_images(dataset):
+    for image in followed(usable_images(dataset), split, unit="images"):
         objects, reasons = _objects(dataset, image)
         yield AnnotatedImage(replace(image, file_name=_path(root, image)), objects, reasons)
 

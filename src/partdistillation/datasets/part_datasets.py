@@ -1,6 +1,6 @@
 """Published data sets of parts: what each can say about a copy on disk, and how it becomes our format.
 
-`check` looks at a copy without reading pixels and says what is there and what isn't. `write` turns one split
+`check` says what a copy has and what it lacks, and reads some of its files whole. `write` turns one split
 into COCO objects + parts (docs/datasets.md). Images stay where they are and as they are.
 """
 

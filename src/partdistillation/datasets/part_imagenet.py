@@ -9,14 +9,15 @@ Two releases of the same images, each a data set of its own here:
 Layout, SPLIT being train, val or test (the zips unpack to it, the second below `PartImageNet/`):
 
     annotations/SPLIT/SPLIT.json              or annotations/SPLIT.json, or SPLIT.json
+    annotations/SPLIT_whole/n01440764_10029.png   objects, in the later release
     images/SPLIT/n01440764_10029.JPEG         or in a folder n01440764 there, or without images/
 
 The JSON is COCO's, with one category a part: `Quadruped Head` of supercategory `Quadruped`. The images are
 of ImageNet's training images; they may lie elsewhere and be linked to.
 
-There are no object masks: an image shows one object, and its mask is the union of its parts. Its class is
-the image's in ImageNet (`n01440764`), as the paper's 19 + 30 classes are; the data sets whose names end in
-`_supercategories` take PartImageNet's own 11 (`Quadruped`) instead.
+An image shows one object. Its mask is the later release's own (`part_imagenet_wholes`), else the union of
+its parts. Its class is the image's in ImageNet (`n01440764`), as the paper's 19 + 30 classes are; the data
+sets whose names end in `_supercategories` take PartImageNet's own 11 (`Quadruped`) instead.
 
 Licence: that of ImageNet for the images (research, no commerce); the annotations' is unknown to us.
 He, Yang, Yang, Kortylewski, Yuan, Chen, Liu, Yang, Yu, Yuille: PartImageNet: A Large, High-Quality Dataset
@@ -40,10 +41,19 @@ from partdistillation.datasets.part_datasets import (
     compared,
     write_split,
 )
-from partdistillation.datasets.published_coco import check_file, file_of, located, regions, usable_images
+from partdistillation.datasets.part_imagenet_wholes import Wholes, check_wholes
+from partdistillation.datasets.published_coco import (
+    announced,
+    check_file,
+    file_of,
+    located,
+    regions,
+    usable_images,
+)
 from partdistillation.errors import InputError
 from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import EncodedMask, union
+from partdistillation.runs.progress import followed
 
 Classes = Literal["synset", "supercategory"]
 
@@ -91,6 +101,8 @@ class PartImageNet:
         yield compared(f"{split}: images", len(dataset.images), self.num_images.get(split))
         yield compared(f"{split}: classes", len(_synsets(dataset)), self.num_classes.get(split))
         yield from check_file(root, dataset, partial(_path, root, split), _GET)
+        if not self.disjoint:
+            yield from check_wholes(root, split, dataset)
         try:
             self._require_classes(dataset)
         except InputError as error:
@@ -120,13 +132,19 @@ class PartImageNet:
             dataset = self._read(root, split)
             images = usable_images(dataset)
             self._require_classes(dataset)
-            for image in images:
+            wholes = Wholes.of_split(root, split)
+            for image in followed(images, split, unit="images"):
                 masks, reasons = regions(dataset, image)
+                objects = self._objects(image, masks)
+                try:
+                    objects = wholes.applied(image, objects)
+                except InputError as error:
+                    reasons.append(f"the object's own mask: {error}")
                 # The two files of `val_test` number their images alike; ImageNet's names are unique.
                 entry = replace(
                     image, id=PurePosixPath(image.file_name).stem, file_name=_path(root, split, image)
                 )
-                yield AnnotatedImage(entry, self._objects(image, masks), tuple(reasons))
+                yield AnnotatedImage(entry, objects, tuple(reasons))
 
     def _objects(
         self, image: CocoImage, masks: list[tuple[CocoAnnotation, EncodedMask]]
@@ -147,7 +165,8 @@ class PartImageNet:
 
     def _read(self, root: Path, split: str) -> CocoDataset:
         name = f"{split}.json"
-        return read_parts(file_of(root, (f"annotations/{split}/{name}", f"annotations/{name}", name)))
+        path = file_of(root, (f"annotations/{split}/{name}", f"annotations/{name}", name))
+        return read_parts(announced(path))
 
     def _require_classes(self, dataset: CocoDataset) -> None:
         if self.classes == "synset":

@@ -43,12 +43,14 @@ from partdistillation.datasets.published_coco import (
 from partdistillation.errors import InputError
 from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import union
+from partdistillation.runs.progress import followed
 
 NUM_CLASSES = 1_000
 NUM_IMAGES = 100_000
 NUM_PARTS = 406_364
-NUM_PART_CATEGORIES = 3_308, 3_310
-"""In the paper's text, and as the table of classes and parts that comes with the data sums to."""
+NUM_PART_CATEGORIES = 3_310
+"""As the data set's own table of classes and parts sums to."""
+NUM_IN_PAPER = 3_308
 
 _DISCARDED = "discarded_data.json"
 _GET = "get it at https://huggingface.co/datasets/lixiao20/PartImageNetPP"
@@ -69,14 +71,14 @@ class PartImageNetPP:
         yield compared("classes (files in json/)", len(files), NUM_CLASSES)
         images: list[CocoImage] = []
         parts = categories = 0
-        for file in files:
+        findings: list[Finding] = []
+        for file in followed(files, "reading", unit="classes"):
             try:
                 dataset = read_instances(file)
             except InputError as error:
-                yield Finding("problem", str(error))
+                findings.append(Finding("problem", str(error)))
                 continue
-            yield from complaints(dataset)
-            yield from unusable_regions(dataset, sampled=2)
+            findings += (*complaints(dataset), *unusable_regions(dataset, sampled=2))
             kept = [
                 image
                 for image in placed(dataset, partial(_path, root, file.stem))
@@ -85,8 +87,9 @@ class PartImageNetPP:
             images += kept
             parts += sum(len(dataset.of(image.id)) for image in kept)
             categories += len(dataset.categories)
+        yield from findings
         yield compared("images", len(images), NUM_IMAGES)
-        yield compared("part categories", categories, *NUM_PART_CATEGORIES)
+        yield compared("part categories", categories, NUM_PART_CATEGORIES, NUM_IN_PAPER)
         yield compared("parts", parts, NUM_PARTS)
         yield from check_images(root, images, _GET_IMAGES)
 
@@ -97,7 +100,7 @@ class PartImageNetPP:
 def _labelled(root: Path) -> Iterator[AnnotatedImage]:
     """File by file: only one is in memory."""
     discarded = _discarded(root)
-    for file in _files(root):
+    for file in followed(_files(root), "reading", unit="classes"):
         dataset = read_instances(file)
         for image in usable_images(dataset):
             if _name(image) not in discarded:

@@ -43,10 +43,11 @@ from partdistillation.datasets.part_datasets import (
     write_split,
 )
 from partdistillation.datasets.pascal_part_names import MERGED
-from partdistillation.datasets.published_coco import absent_images
+from partdistillation.datasets.published_coco import absent_images, damaged_photographs
 from partdistillation.errors import InputError
 from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import Mask, union
+from partdistillation.runs.progress import followed
 
 NUM_IMAGES = {"train": 4_998, "val": 5_105, "trainval": 10_103}
 """VOC 2010's; Pascal Part has an annotation of each."""
@@ -100,6 +101,7 @@ class PascalPart:
             if missing := missing_files(copy.annotations, map(_annotation, ids)):
                 yield Finding("problem", f"{split}: annotations are missing: {listed(missing)}: {_GET}")
             yield from absent_images(copy.voc, map(_photograph, ids), _GET_IMAGES)
+            yield from damaged_photographs(copy.voc, map(_photograph, ids))
             yield from self._check_some(copy, split, ids)
 
     def _check_some(self, copy: _Copy, split: str, ids: Sequence[str]) -> Iterator[Finding]:
@@ -112,13 +114,13 @@ class PascalPart:
         ]
         sample = evenly(there, _SAMPLED)
         left_out: list[str] = []
-        problems = 0
-        for image_id in sample:
+        problems: list[str] = []
+        for image_id in followed(sample, f"{split}: reading", unit="annotations"):
             try:
                 left_out += self._labelled(copy, image_id).left_out
             except InputError as error:
-                problems += 1
-                yield Finding("problem", str(error))
+                problems.append(str(error))
+        yield from (Finding("problem", problem) for problem in problems)
         if left_out:
             yield Finding("note", f"{split}: left out, in {len(sample)} annotations: {listed(left_out)}")
         if sample and not problems:
@@ -134,7 +136,8 @@ class PascalPart:
                 f"{copy.annotations}: expected an annotation of every image of {split!r}, found none of "
                 f"{listed(missing)}: {_GET}"
             )
-        return write_split(out, split, copy.voc, (self._labelled(copy, image_id) for image_id in ids))
+        reading = followed(ids, split, unit="images")
+        return write_split(out, split, copy.voc, (self._labelled(copy, image_id) for image_id in reading))
 
     def _labelled(self, copy: _Copy, image_id: str) -> AnnotatedImage:
         width, height = image_size(copy.voc / _photograph(image_id))

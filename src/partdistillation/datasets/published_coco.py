@@ -1,6 +1,6 @@
 """What the part data sets that are published as COCO JSON have in common: files, masks, findings."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from partdistillation.datasets.part_datasets import (
 )
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import EncodedMask, area, encoded_from_coco
+from partdistillation.runs.progress import followed
+from partdistillation.runs.terminal import say
 
 _SAMPLED = 200
 
@@ -35,6 +37,12 @@ def file_of(root: Path, candidates: Iterable[str]) -> Path:
         f"{root}: expected {' or '.join(candidates)}, found none of them"
         + (elsewhere(root, candidates) or "; check the folder")
     )
+
+
+def announced(path: Path) -> Path:
+    """The path, having said that it is being read: the largest of these files take a minute."""
+    say(f"{path}: reading", stderr=True)
+    return path
 
 
 def located(root: Path, candidates: Iterable[str]) -> str:
@@ -141,20 +149,30 @@ def damaged_images(root: Path, images: Sequence[CocoImage]) -> Iterator[Finding]
 
     `file_name` is relative to `root`.
     """
-    sample = evenly([image for image in images if (root / image.file_name).is_file()], _SAMPLED)
-    problems = [problem for image in sample if (problem := _damage(root, image))]
+    yield from _damaged(root, {image.file_name: image for image in images}, ", of the annotated sizes")
+
+
+def damaged_photographs(root: Path, names: Iterable[str]) -> Iterator[Finding]:
+    """The same of photographs whose annotations are read elsewhere."""
+    yield from _damaged(root, dict.fromkeys(names), "")
+
+
+def _damaged(root: Path, images: Mapping[str, CocoImage | None], sizes: str) -> Iterator[Finding]:
+    sample = evenly([name for name in images if (root / name).is_file()], _SAMPLED)
+    reading = followed(sample, f"{root}: reading", unit="images")
+    problems = [problem for name in reading if (problem := _damage(root / name, images[name]))]
     yield from (Finding("problem", problem) for problem in problems)
     if sample and not problems:
-        yield Finding("ok", f"{len(sample)} images were read and are whole, of the annotated sizes")
+        yield Finding("ok", f"{len(sample)} images were read and are whole{sizes}")
 
 
-def _damage(root: Path, image: CocoImage) -> str:
+def _damage(path: Path, image: CocoImage | None) -> str:
     try:
-        height, width, _ = load_image(root / image.file_name).shape
+        height, width, _ = load_image(path).shape
     except InputError as error:
         return str(error)
-    reason = other_size(image, width, height)
-    return reason and f"{root / image.file_name}: {reason}"
+    reason = other_size(image, width, height) if image else ""
+    return reason and f"{path}: {reason}"
 
 
 def unusable_regions(dataset: CocoDataset, *, sampled: int = _SAMPLED) -> Iterator[Finding]:

@@ -7,7 +7,6 @@ seeds, become their mean and standard deviation.
 """
 
 import csv
-import io
 import json
 import math
 import re
@@ -122,11 +121,11 @@ class ScoreTables:
 
     def csv(self) -> str:
         """The long table, a line a record: nothing for no value, `'` before what looks like a formula."""
-        file = io.StringIO()
-        writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore", lineterminator="\n")
+        lines = _Lines()
+        writer = csv.DictWriter(lines, self.columns, restval="", extrasaction="ignore")
         writer.writeheader()
         writer.writerows({name: _cell(value) for name, value in record.items()} for record in self.records)
-        return file.getvalue()
+        return "".join(lines)
 
     def json(self) -> str:
         """Everything, numbers as fractions."""
@@ -231,6 +230,13 @@ def plain(value: object) -> Json:
         case None | bool() | int() | str():
             return value
     raise TypeError(f"expected plain values, found {type(value).__name__}")
+
+
+class _Lines(list[str]):
+    """Lines of CSV, ended by line feeds; csv's own ends make it quote either half of them within a cell."""
+
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix("\r\n") + "\n")
 
 
 def _cell(value: Scalar) -> Scalar:

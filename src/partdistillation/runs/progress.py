@@ -1,10 +1,10 @@
 """Progress of a long task: a bar with the time left on a terminal, one line a minute elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -12,6 +12,8 @@ from partdistillation.runs.console import PlainConsole
 from partdistillation.runs.terminal import say
 
 _SECONDS_BETWEEN_LINES = 60.0
+
+T = TypeVar("T")
 
 
 class Advance(Protocol):
@@ -38,6 +40,14 @@ def progress(label: str, total: int, *, done: int = 0, unit: str = "shards") -> 
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(label, total=total, completed=done, note="")
         yield lambda count=1, note="": bar.update(task, advance=count, note=note)
+
+
+def followed(items: Collection[T], label: str, *, unit: str) -> Iterator[T]:
+    """Each of the items, showing how many of them are done. Nothing is to be printed in between."""
+    with progress(label, len(items), unit=unit) as advance:
+        for item in items:
+            yield item
+            advance()
 
 
 class _Lines:
