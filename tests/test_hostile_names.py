@@ -1,4 +1,4 @@
-"""Names of classes that hold anything, from photographs to figures: as they are, and none reaches a terminal."""
+"""Names of classes that hold anything, from photographs to figures: kept as they are, none obeyed."""
 
 import csv
 import io
