@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from partdistillation import config, pipeline
 from partdistillation.commands.main import main
 from partdistillation.config import CONFIG_FILE, Inputs, Recipe
 from partdistillation.data.coco import read_parts
 from partdistillation.errors import ConfigError, InputError, SettingsChanged, StoreError
-from partdistillation.evaluation import of_predictions, tables
+from partdistillation.evaluation import of_predictions
+from partdistillation.evaluation import tables as score_tables
 from partdistillation.inference import PartSegmenter
 from partdistillation.models.pretrained import read_info
 from partdistillation.runs import stage_log, store
+from partdistillation.runs.console import PlainConsole
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
 from partdistillation.runs.store import read_rows
 from partdistillation.training import loop
@@ -333,7 +334,7 @@ def test_a_run_is_evaluated(
     )  # whole where it's no terminal
     assert "predictions in 12 images" in (copied.out / "evaluation.md").read_text()
     assert (copied.out / "evaluation.csv").read_text().startswith("protocol,images,")
-    monkeypatch.setattr(tables, "Console", partial(Console, force_terminal=True, width=80))
+    monkeypatch.setattr(score_tables, "PlainConsole", partial(PlainConsole, force_terminal=True, width=80))
     assert list(evaluated(protocol="paper")) == ["paper"]
     shown = capsys.readouterr().out
     assert "A-mIoU (Hungarian)" in shown

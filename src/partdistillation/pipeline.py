@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from partdistillation.config import Inputs, Recipe
 from partdistillation.evaluation import instances
 from partdistillation.models.pretrained import read_config
@@ -12,6 +10,7 @@ from partdistillation.report import run as run_report
 from partdistillation.report.objects_found import show_objects
 from partdistillation.runs.part_table import read_part_table
 from partdistillation.runs.stage_log import StageLog, is_first_process, seconds
+from partdistillation.runs.terminal import say
 from partdistillation.stages import distillation, ranking, retraining
 from partdistillation.stages import objects as objects_stage
 from partdistillation.stages import pretrain as pretrain_stage
@@ -45,7 +44,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     rank(inputs, recipe)  # its proposals, clustered within each object class: labelled parts
     distill(inputs, recipe)  # a model that finds and names the parts
     page = report(inputs, recipe)
-    Console().print(f"Open {page}", soft_wrap=True)
+    say(f"Open {page}")
     return page
 
 

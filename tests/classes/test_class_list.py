@@ -100,5 +100,6 @@ names = text.filter(lambda name: not name.startswith(("#", "\ufeff")))
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, entries: list[ClassEntry]) -> None:
     path = tmp_path_factory.mktemp("lists") / "classes.txt"
     classes = ClassList(tuple(entries))
-    write_class_list(path, classes)
+    write_class_list(path, classes, comment="10 classes\n\nseed 3")
+    assert path.read_text(encoding="utf-8").startswith("# 10 classes\n#\n# seed 3\n")
     assert read_class_list(path) == classes

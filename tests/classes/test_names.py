@@ -6,7 +6,9 @@ import pytest
 
 from partdistillation.classes.class_list import ClassEntry
 from partdistillation.classes.names import (
+    UNKNOWN,
     Noun,
+    UnclearNames,
     imagenet_classes,
     is_object,
     kind_of,
@@ -133,11 +135,43 @@ def test_lines_that_cant_be_used(wordnet: WordNet, tmp_path: Path, lines: list[s
         read_names(names(tmp_path, *lines), wordnet)
 
 
+def test_lines_of_imagenets_lists_are_their_ids(wordnet: WordNet, tmp_path: Path) -> None:
+    tench, bird = wordnet.sense("tench.n.01").id, wordnet.sense("crane.n.03").id
+    lines = (f"{tench} tench, Tinca tinca", f"{bird}\tcrane", "crane.n.02 lifting device", "n99999999")
+    classes = read_names(names(tmp_path, *lines[:3]), wordnet)
+    assert [named.entry for named in classes] == [
+        ClassEntry("tench", "tench", tench),
+        ClassEntry("crane (wading bird)", "crane", bird),
+        ClassEntry("crane (lifting device)", "crane", "crane (lifting device)"),
+    ]
+    with pytest.raises(InputError, match="line 2: expected the id of a noun"):
+        read_names(names(tmp_path, lines[0], f"{lines[3]} no such thing"), wordnet)
+    with pytest.raises(InputError, match=r"line 2: 'tench' means tench\.n\.01, as line 1"):
+        read_names(names(tmp_path, lines[0], lines[0]), wordnet, keep=True)
+
+
+def test_names_that_are_kept(wordnet: WordNet, tmp_path: Path) -> None:
+    lines = ("sparrow", "bat_(animal)", "true sparrow", "tensh", "crane")
+    classes = read_names(names(tmp_path, *lines), wordnet, keep=True)
+    assert [named.entry.name for named in classes] == list(lines)
+    assert [named.note for named in classes] == [
+        "",
+        UNKNOWN,
+        "means sparrow.n.01, as line 1",
+        UNKNOWN,
+        "",
+    ]
+    with pytest.raises(UnclearNames, match=r"5 names(.|\n)*2 of them(.|\n)*1 mean") as error:
+        read_names(names(tmp_path, *lines), wordnet)
+    assert error.value.unknown == ("bat_(animal)", "tensh")
+
+
 def test_ten_problems_are_enough(wordnet: WordNet, tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         read_names(names(tmp_path, *(f"xyzzy{number}" for number in range(13))), wordnet)
     assert "line 10: 'xyzzy9'" in str(error.value)
     assert "line 11" not in str(error.value)
+    assert "13 of them" in str(error.value)
 
 
 def test_unique_names_differ_in_more_than_case(wordnet: WordNet) -> None:

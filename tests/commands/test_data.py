@@ -84,7 +84,17 @@ def test_a_name_that_wordnet_doesnt_have(
     names = write(tmp_path / "names.txt", "tensh")
     assert classes(small_wordnet, tmp_path / "lists", "--names", names) == 2
     assert "line 1: 'tensh' is no noun of WordNet 3.0; nearest: tench" in capsys.readouterr().err
-    assert not (tmp_path / "lists").exists()
+    assert (tmp_path / "lists" / "unknown.txt").read_text() == "tensh\n"
+    assert classes(small_wordnet, tmp_path / "lists", "--names", names, "--keep-names") == 0
+    assert "1 unknown to WordNet (unknown.txt lists them), 0 that mean" in capsys.readouterr().out
+    assert (tmp_path / "lists" / "unknown.txt").read_text() == "tensh\n"
+    assert read_class_list(tmp_path / "lists" / "classes.txt").entries == (
+        ClassEntry("tensh", "tensh", "tensh"),
+    )
+    write(tmp_path / "names.txt", "tench")
+    assert classes(small_wordnet, tmp_path / "lists", "--names", names) == 0
+    assert not (tmp_path / "lists" / "unknown.txt").exists()
+    assert classes(small_wordnet, tmp_path / "lists", "--keep-names") == 2
 
 
 def test_samples_of_all_of_wordnet_are_nested(small_wordnet: Path, tmp_path: Path, wordnet: WordNet) -> None:

@@ -48,6 +48,13 @@ def test_arrays_of_every_protocol(tmp_path: Path, protocol: int, dtype: Any) -> 
         np.testing.assert_array_equal(found[name], value)
 
 
+def test_arrays_that_must_not_be_written(tmp_path: Path) -> None:
+    array = np.ones(2)
+    array.flags.writeable = False
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"a": array}, protocol=5))
+    assert torch.as_tensor(read_checkpoint(tmp_path / "a.pkl")["a"]).tolist() == [1, 1]
+
+
 def test_what_training_leaves_beside_the_weights(tmp_path: Path) -> None:
     weights = {"a": torch.ones(2), "b": np.arange(3.0, dtype=np.float32)}
     content = {"model": weights, "iteration": 7, "scheduler": {"_last_lr": [np.float64(1e-4)]}}
@@ -57,11 +64,16 @@ def test_what_training_leaves_beside_the_weights(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["b"], weights["b"])
 
 
-def test_names_of_numpy_1(tmp_path: Path) -> None:
-    content = pickle.dumps({"a": np.ones(2)}, protocol=2).replace(b"numpy._core.", b"numpy.core.")
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_names_of_numpy_1(tmp_path: Path, protocol: int) -> None:
+    content = pickle.dumps({"a": np.arange(6.0)}, protocol=protocol)
+    module, older = (b"numpy.%s.numeric" % core for core in (b"_core", b"core"))
+    if protocol == 5:  # the name's length stands before it, and that of the whole in a frame
+        content = content[:2] + content[11:].replace(b"\x8c\x13" + module, b"\x8c\x12" + older)
+    content = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     assert b"numpy.core." in content
     (tmp_path / "a.pkl").write_bytes(content)
-    np.testing.assert_array_equal(read_checkpoint(tmp_path / "a.pkl")["a"], np.ones(2))
+    np.testing.assert_array_equal(read_checkpoint(tmp_path / "a.pkl")["a"], np.arange(6.0))
 
 
 def test_broken_files(tmp_path: Path) -> None:

@@ -237,6 +237,21 @@ def test_check_counts(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {severity for severity, _ in DATASET.check(copy)} == {"ok"}
 
 
+def test_pixels_of_photographs_are_read(copy: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    Image.fromarray(pixels).save(copy / PHOTOGRAPH)
+    whole = (copy / PHOTOGRAPH).read_bytes()
+    (copy / PHOTOGRAPH).write_bytes(whole[: len(whole) // 2])
+    (problem,) = problems(copy)
+    assert str(copy / PHOTOGRAPH) in problem
+
+
+def test_prepare_shows_how_far_it_is(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    DATASET.write(copy, "train", tmp_path / "out")
+    images = len(list((copy / "leftImg8bit" / "train").rglob("*.png")))
+    assert f"train: {images}/{images} images" in capsys.readouterr().err
+
+
 def test_23_parts() -> None:
     assert sum(len(parts) for _, parts in cityscapes_part.CLASSES.values()) == 23
 

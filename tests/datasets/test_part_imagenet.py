@@ -72,6 +72,66 @@ def test_objects_are_unions_of_parts(copy: tuple[str, Path], tmp_path: Path) -> 
     np.testing.assert_array_equal(found[0].mask, first)
 
 
+def whole_maps(root: Path, split: str) -> Path:
+    """The later release's object masks: rows 1 to 9, columns 0 to 14 are class 7, the rest is background."""
+    folder = root / "annotations" / f"{split}_whole"
+    folder.mkdir(parents=True)
+    labels = np.full((12, 20), 158, np.uint8)
+    labels[1:10, :15] = 7
+    for photograph in (root / "images" / split).iterdir():
+        Image.fromarray(labels).save(folder / f"{photograph.stem}.png")
+    return folder
+
+
+def test_object_masks_of_the_later_release(tmp_path: Path, fake: Callable[[str], ModuleType]) -> None:
+    root = tmp_path / "data"
+    fake("part_imagenet").write(root, "segmentation")
+    assert sum("no object masks" in text for _, text in PART_DATASETS["part_imagenet"].check(root)) == 3
+    folder = whole_maps(root, "train")
+    Image.new("L", (5, 5)).save(folder / "n02085620_10.png")
+    (folder / "n02085620_11.png").unlink()
+    prepared = PART_DATASETS["part_imagenet"].write(root, "train", tmp_path / "out")
+    assert (prepared.num_objects, prepared.num_parts) == (4, 8)
+    assert [note.partition("n02085620_")[2][:2] for note in prepared.notes] == ["10", "11"]
+    assert "the object's own mask" in prepared.notes[0]
+    objects = read_instances(prepared.objects)
+    expected = np.zeros((12, 20), np.bool_)
+    expected[1:10, :15] = True
+    for image in objects.images[2:]:
+        (whole,) = objects.of(image.id)
+        np.testing.assert_array_equal(from_coco(whole.segmentation, 12, 20), expected)
+    (union,) = objects.of(objects.images[1].id)
+    assert from_coco(union.segmentation, 12, 20).sum() == 6 * (5 + 7)
+    findings = [text for _, text in PART_DATASETS["part_imagenet"].check(root)]
+    assert any("expected 20 x 12 pixels, as annotated, found 5 x 5" in text for text in findings)
+    assert any("train: images without an object mask: n02085620_11.JPEG" in text for text in findings)
+
+
+def test_object_masks_as_coco(tmp_path: Path, fake: Callable[[str], ModuleType]) -> None:
+    """Without the label maps: the file of objects, whose images may be numbered otherwise."""
+    module = fake("part_imagenet")
+    module.write(tmp_path / "data", "segmentation")
+    content = json.loads((tmp_path / "data" / "annotations" / "val" / "val.json").read_text())
+    for image in content["images"]:
+        image["id"] += 100
+    content["categories"] = [{"id": 1, "name": "dog"}]
+    content["annotations"] = [
+        {"id": place, "image_id": image["id"], "category_id": 1, "iscrowd": 0}
+        | {"segmentation": [module.rectangle(0, 0, 20, 10)], "bbox": [0, 0, 20, 10], "area": 200}
+        for place, image in enumerate(content["images"])
+    ]
+    folder = tmp_path / "data" / "annotations" / "val_whole"
+    folder.mkdir()
+    (folder / "val.json").write_text(json.dumps(content))
+    prepared = PART_DATASETS["part_imagenet"].write(tmp_path / "data", "val", tmp_path / "out")
+    objects = read_instances(prepared.objects)
+    for image in objects.images:
+        (whole,) = objects.of(image.id)
+        assert from_coco(whole.segmentation, 12, 20).sum() == 200
+    texts = [text for _, text in PART_DATASETS["part_imagenet"].check(tmp_path / "data")]
+    assert "val: 4 object masks were read and are sound" in texts
+
+
 def test_supercategories_as_object_classes(copy: tuple[str, Path], tmp_path: Path) -> None:
     name, root = copy
     prepared = PART_DATASETS[f"{name}_supercategories"].write(root, "train", tmp_path / "out")

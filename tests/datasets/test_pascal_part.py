@@ -272,6 +272,17 @@ def test_check_counts(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {severity for severity, _ in MERGING.check(copy)} == {"ok"}
 
 
+def test_pixels_of_photographs_are_read(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photograph = sorted((copy / "VOCdevkit" / "VOC2010" / "JPEGImages").iterdir())[0]
+    with Image.open(photograph) as image:
+        size = image.size
+    Image.effect_noise(size, 99).convert("RGB").save(photograph, "JPEG")
+    whole = photograph.read_bytes()
+    photograph.write_bytes(whole[: len(whole) - 40])
+    assert any(str(photograph) in problem for problem in problems(copy))
+    assert "annotations" in capsys.readouterr().err
+
+
 def test_published_numbers_add_up() -> None:
     numbers = pascal_part.NUM_IMAGES
     assert numbers["train"] + numbers["val"] == numbers["trainval"]

@@ -93,6 +93,30 @@ def test_csv_can_be_read_again() -> None:
     assert not text.startswith("name,seed")
 
 
+def test_csv_has_no_formulas() -> None:
+    """What spreadsheets compute when they open a file; numbers stay numbers."""
+    formulas = (
+        "=1+1",
+        "+1+1",
+        "-1+1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        " =1",
+        "\uff1d1",
+        "=cmd|' /C calc'!A0",
+        "-",
+        "-a",
+    )
+    others = ("a=b", "a\r=1", "'=1", "-0.5", "+1", "-1e-3", "", "a-b", "[bold]")
+    records: list[Record] = [{"name": name, "value": -0.5, "low": -3} for name in (*formulas, *others)]
+    text = ScoreTables([], None, records, ("name", "value", "low")).csv()
+    lines = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [line["name"] for line in lines] == [*(f"'{name}" for name in formulas), *others]
+    assert {(line["value"], line["low"]) for line in lines} == {("-0.5", "-3")}
+
+
 def test_json_has_none_for_nan_and_no_other_types() -> None:
     content = {"a": [math.nan, (1, 0.1 + 0.2)], 3: {"é": True}}
     tables = ScoreTables([], plain(content))

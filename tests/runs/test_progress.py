@@ -1,7 +1,9 @@
+from functools import partial
+
 import pytest
-from rich.console import Console
 
 from partdistillation.runs import progress as module
+from partdistillation.runs.console import PlainConsole
 from partdistillation.runs.progress import progress
 
 
@@ -31,9 +33,7 @@ def test_the_last_line_comes_at_once(clock: list[float], capsys: pytest.CaptureF
 
 
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(
-        module, "Console", lambda stderr: Console(stderr=stderr, force_terminal=True, width=100)
-    )
+    monkeypatch.setattr(module, "PlainConsole", partial(PlainConsole, force_terminal=True, width=100))
     with progress("train", 2, unit="steps") as advance:
         advance(2, "loss 1.5")
     shown = capsys.readouterr().err

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from partdistillation.classes.class_list import content_lines, folders_or_lines
-from partdistillation.classes.wordnet import SENSE, SYNSET_ID, WordNet
+from partdistillation.classes.wordnet import SENSE, SYNSET_ID, WordNet, listed_sense
 from partdistillation.errors import InputError
 
 Subtrees: TypeAlias = Mapping[str, tuple[str, ...]]
@@ -115,7 +115,7 @@ def read_candidates(path: Path, wordnet: WordNet) -> Candidates:
     Raises:
         InputError: `path` can't be read, or names no class that WordNet has.
     """
-    words = [line.split()[0] for _, line in folders_or_lines(path)]
+    words = [listed_sense(line) or line.split()[0] for _, line in folders_or_lines(path)]
     offsets: set[int] = set()
     unknown = []
     for word in words:

@@ -82,13 +82,15 @@ def read_class_list(path: Path) -> ClassList:
     return ClassList(tuple(entries))
 
 
-def write_class_list(path: Path, classes: ClassList) -> None:
-    """Write a class list that `read_class_list` reads as the same.
+def write_class_list(path: Path, classes: ClassList, *, comment: str = "") -> None:
+    """Write a class list that `read_class_list` reads as the same; `comment` stands above it, line by line.
 
     Raises:
         OSError: the file can't be written. What was there is left as it was.
     """
-    replace_file(path, "".join(f"{_line(entry)}\n" for entry in classes.entries).encode())
+    lines = [f"{COMMENT} {line}".rstrip() for line in comment.splitlines()]
+    lines += [_line(entry) for entry in classes.entries]
+    replace_file(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def content_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -1,23 +1,49 @@
 """Class names as people write them: what each can mean, what is taken, how two cranes are told apart."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from partdistillation.classes.class_list import ClassEntry, ClassList, folders_or_lines
-from partdistillation.classes.wordnet import SENSE, SYNSET_ID, Synset, WordNet
+from partdistillation.classes.wordnet import SENSE, SYNSET_ID, Synset, WordNet, listed_sense
 from partdistillation.errors import InputError
 
 AS_WRITTEN = "-"
 """Instead of a sense: the name isn't looked up."""
+UNKNOWN = "unknown to WordNet"
+"""The note of a class whose name WordNet doesn't have."""
 
 _MENTIONED = 10
 _HOW_TO_WRITE = (
     "Write a noun of WordNet, or a sense such as crane.n.05; for a name of your own write the name, "
-    f"a tab, and a sense, or {AS_WRITTEN} to take the name as it is."
+    f"a tab, and a sense, or {AS_WRITTEN} to take the name as it is; --keep-names takes all these as written."
 )
+
+
+class UnclearNames(InputError):
+    """Names that WordNet doesn't have, or that mean what another one does."""
+
+    def __init__(
+        self, place: str, unknown: Mapping[int, str], twice: Sequence[str], wordnet: WordNet
+    ) -> None:
+        """`unknown` are names by their lines; `twice` is what to say of those that mean the same."""
+        # Looking for the nearest nouns takes half a second a name.
+        first = [
+            f"line {number}: {wordnet.unknown(name)}" for number, name in islice(unknown.items(), _MENTIONED)
+        ]
+        lines = [f"{place}: expected nouns of WordNet, each meaning something else"]
+        lines += _counted(f"{len(unknown):,} of them it doesn't have", first, len(unknown))
+        lines += _counted(f"{len(twice):,} mean what another does", twice, len(twice))
+        super().__init__("\n  ".join([*lines, _HOW_TO_WRITE]))
+        self.unknown = tuple(unknown.values())
+
+
+def _counted(title: str, first: Sequence[str], count: int) -> list[str]:
+    others = ["  ..."] if count > _MENTIONED else []
+    return [f"{title}:", *(f"  {text}" for text in first[:_MENTIONED]), *others] if count else []
 
 
 class Noun(NamedTuple):
@@ -36,8 +62,10 @@ class NamedClass:
     """All that the name can mean, the most frequent one first."""
     chosen: Synset | None
     """What it is taken to mean; None where the name isn't looked up."""
-    ambiguous: bool = False
+    ambiguous: bool
     """Whether the choice was ours, and there is another sense that is a kind of physical things."""
+    note: str = ""
+    """Why the name was taken as written."""
 
 
 def imagenet_classes(wordnet: WordNet, offsets: Sequence[int]) -> ClassList:
@@ -76,80 +104,117 @@ def is_object(wordnet: WordNet, synset: Synset) -> bool:
     return not synset.individual and bool(physical & {synset.offset, *wordnet.ancestors(synset.offset)})
 
 
-def read_names(path: Path, wordnet: WordNet) -> list[NamedClass]:
+def read_names(path: Path, wordnet: WordNet, *, keep: bool = False) -> list[NamedClass]:
     """Read class names, one a line: `crane`, `crane.n.05`, `n02012849`, or a name of one's own and its
     meaning, `wading crane<TAB>crane.n.05`: a sense, an id, the sense's number, or `-` for "as written".
+    Lines of ImageNet's lists, `n01440764 tench, Tinca tinca`, are their ids.
 
     A name alone takes its first sense that is a kind of physical things, else its first. The folder is what
     was written, where that is a name or an id alone, else the class's name. `path` may also be a folder of
-    class folders, whose names are taken.
+    class folders, whose names are taken. `keep` takes names as written that WordNet doesn't have, or that
+    mean what an earlier line does.
 
     Raises:
-        InputError: the file can't be read, WordNet doesn't have a name, two lines mean the same.
+        UnclearNames: there are such names, and they aren't to be kept.
+        InputError: the file can't be read, a sense or an id isn't there, or is there twice.
     """
-    lines: list[NamedClass] = []
+    lines: list[_Line] = []
     numbers: dict[int, int] = {}  # of the line that means a synset
     problems: list[str] = []
+    twice: list[str] = []
+    unknown: dict[int, str] = {}
     for number, text in folders_or_lines(path):
         try:
             line = _line(text, wordnet)
         except InputError as error:
             problems.append(f"line {number}: {error}")
-            if len(problems) == _MENTIONED:  # looking for the nearest nouns takes half a second a name
-                problems.append("...")
-                break
             continue
+        if line.chosen and (first := numbers.setdefault(line.chosen.offset, number)) != number:
+            same = f"means {wordnet.sense_name(line.chosen.offset)}, as line {first}"
+            (twice if line.alone else problems).append(f"line {number}: {line.lemma!r} {same}")
+            line = _as_written(text.strip(), same)
+        if line.note == UNKNOWN:
+            unknown[number] = line.lemma
         lines.append(line)
-        if line.chosen and numbers.setdefault(line.chosen.offset, number) != number:
-            sense = wordnet.sense_name(line.chosen.offset)
-            problems.append(
-                f"line {number}: {line.entry.prompt!r} means {sense}, as line {numbers[line.chosen.offset]}"
-            )
     if problems:
-        raise InputError("\n  ".join([f"{path}:", *problems, _HOW_TO_WRITE]))
+        raise InputError("\n  ".join([*_counted(str(path), problems, len(problems)), _HOW_TO_WRITE]))
+    if (unknown or twice) and not keep:
+        raise UnclearNames(f"{path}, {len(lines):,} names", unknown, twice, wordnet)
     if not lines:
         raise InputError(f"{path}: expected class names, one a line, found none")
     return _with_entries(path, lines, wordnet)
 
 
-def _line(text: str, wordnet: WordNet) -> NamedClass:
-    """What a line says; its entry has no name or folder yet where the others decide them."""
+@dataclass(frozen=True)
+class _Line:
+    lemma: str
+    """The noun that was written; what a text model reads."""
+    own_name: str | None
+    """The class's name, where it is to be another."""
+    folder: str | None
+    senses: tuple[Synset, ...]
+    chosen: Synset | None
+    ambiguous: bool = False
+    note: str = ""
+
+    @property
+    def alone(self) -> bool:
+        """Whether a name was written and nothing of its meaning, so that the sense was our choice."""
+        return self.folder is not None and not SYNSET_ID.fullmatch(self.folder)
+
+
+def _as_written(name: str, note: str = "not looked up") -> _Line:
+    return _Line(name, name, None, (), None, note=note)
+
+
+def _line(text: str, wordnet: WordNet) -> _Line:
     name, _, meaning = (part.strip() for part in text.partition("\t"))
     if not name:
         raise InputError("expected a name before the tab, found nothing")
     if meaning == AS_WRITTEN:
-        return NamedClass(ClassEntry(name, name, ""), (), None)
+        return _as_written(name)
+    if listed := _listed(name, meaning):
+        return _with_sense(listed, listed, wordnet)
     if meaning.isdecimal():
         meaning = f"{name}.n.{int(meaning):02d}"
     if meaning or SENSE.fullmatch(name) or SYNSET_ID.fullmatch(name):
         return _with_sense(name, meaning or name, wordnet)
     senses = wordnet.senses_of(name)
     if not senses:
-        raise InputError(wordnet.unknown(name))
+        return _as_written(name, UNKNOWN)
     objects = [sense for sense in senses if is_object(wordnet, sense)]
-    entry = ClassEntry("", name.replace("_", " "), name)
-    return NamedClass(entry, senses, (objects or senses)[0], ambiguous=len(objects) > 1)
+    return _Line(
+        name.replace("_", " "), None, name, senses, (objects or senses)[0], ambiguous=len(objects) > 1
+    )
 
 
-def _with_sense(name: str, meaning: str, wordnet: WordNet) -> NamedClass:
+def _listed(name: str, meaning: str) -> str | None:
+    """The id or sense of a line that describes it: after spaces or a comma, or an id's after a tab."""
+    if meaning:
+        meant = meaning.isdecimal() or SENSE.fullmatch(meaning) or SYNSET_ID.fullmatch(meaning)
+        return None if meant or not SYNSET_ID.fullmatch(name) else name
+    return None if SENSE.fullmatch(name) else listed_sense(name)
+
+
+def _with_sense(name: str, meaning: str, wordnet: WordNet) -> _Line:
     chosen = wordnet.sense(meaning)
     match = SENSE.fullmatch(meaning)
     lemma = match[1].replace("_", " ") if match else chosen.name
-    own_name = "" if name in (meaning, lemma) else name
-    folder = name if SYNSET_ID.fullmatch(name) else ""
-    return NamedClass(ClassEntry(own_name, lemma, folder), wordnet.senses_of(lemma), chosen)
+    own_name = None if name in (meaning, lemma) else name
+    folder = name if SYNSET_ID.fullmatch(name) else None
+    return _Line(lemma, own_name, folder, wordnet.senses_of(lemma), chosen)
 
 
-def _with_entries(path: Path, lines: Sequence[NamedClass], wordnet: WordNet) -> list[NamedClass]:
+def _with_entries(path: Path, lines: Sequence[_Line], wordnet: WordNet) -> list[NamedClass]:
     looked_up = [
-        Noun(line.entry.prompt, line.chosen.offset) for line in lines if line.chosen and not line.entry.name
+        Noun(line.lemma, line.chosen.offset) for line in lines if line.chosen and line.own_name is None
     ]
     names = dict(zip(looked_up, unique_names(wordnet, looked_up), strict=True))
     classes = []
     for line in lines:
-        own_name, lemma, folder = line.entry
-        name = own_name or names[Noun(lemma, line.chosen.offset if line.chosen else -1)]
-        classes.append(replace(line, entry=ClassEntry(name, lemma, folder or name)))
+        name = line.own_name or names[Noun(line.lemma, line.chosen.offset if line.chosen else -1)]
+        entry = ClassEntry(name, line.lemma, line.folder or name)
+        classes.append(NamedClass(entry, line.senses, line.chosen, line.ambiguous, line.note))
     try:
         ClassList(tuple(named.entry for named in classes))
     except InputError as error:

@@ -5,20 +5,30 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from partdistillation.classes import choice as class_choice
 from partdistillation.classes.choice import Candidates, Choice, Sample
 from partdistillation.classes.class_list import ClassList, write_class_list
-from partdistillation.classes.names import NamedClass, imagenet_classes, is_object, kind_of, read_names
+from partdistillation.classes.names import (
+    UNKNOWN,
+    NamedClass,
+    UnclearNames,
+    imagenet_classes,
+    is_object,
+    kind_of,
+    read_names,
+)
 from partdistillation.classes.wordnet import VERSION, Synset, WordNet, read_wordnet
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.runs.atomic import remove_file, replace_file
+from partdistillation.runs.console import PlainConsole, words
+from partdistillation.runs.terminal import say
 
 NAMES = "classes.txt"
 EXCLUDED = "excluded.txt"
+UNKNOWN_NAMES = "unknown.txt"
 PART_IMAGENET = "part_imagenet.txt"
 SUMMARY = "summary.json"
 
@@ -28,6 +38,7 @@ _SHOWN = 3
 def run(
     names: Path | None,
     *,
+    keep_names: bool = False,
     available: Path | None,
     excluded: Path | None,
     inside: Path | None,
@@ -37,17 +48,14 @@ def run(
 ) -> Path:
     """Show what `names` mean, else sample classes. The folder that was written to.
 
-    Candidates are the classes of `available` (ImageNet's ids: folders, or a text file), by default all of
-    WordNet's; `excluded` and `inside` are files of subtrees in place of the paper's.
-
     Raises:
         ConfigError: options of both are given, or `out` can't be a folder.
-        InputError: no WordNet, a file that can't be read, a name that WordNet doesn't have, or every class is
-            left out.
+        InputError: no WordNet, or a file that can't be used.
     """
     if names is None:
-        _sample(available, excluded, inside, wordnet=read_wordnet(wordnet_dir), seed=seed, out=out)
-        return out
+        if keep_names:
+            raise ConfigError("expected --keep-names together with --names, found it alone")
+        return sample(available, excluded, inside, wordnet_dir=wordnet_dir, seed=seed, out=out)
     options = {"--available": available, "--excluded": excluded, "--inside": inside}
     sampling = [option for option, value in options.items() if value is not None]
     if sampling:
@@ -55,33 +63,57 @@ def run(
             f"expected --names, or options of sampling, found both (--names and {', '.join(sampling)}): "
             "with --names every name is taken"
         )
-    _from_names(names, read_wordnet(wordnet_dir), out)
-    return out
+    return from_names(names, keep=keep_names, wordnet_dir=wordnet_dir, out=out)
 
 
-def _from_names(names: Path, wordnet: WordNet, out: Path) -> None:
-    """Print what each name can mean in WordNet and what it is taken to mean; write the class list."""
-    classes = read_names(names, wordnet)
-    console = _console()
+def from_names(names: Path, *, keep: bool = False, wordnet_dir: Path | None, out: Path) -> Path:
+    """Print what each name can mean in WordNet and what it is taken to mean; write the class list.
+
+    Names that WordNet doesn't have are all in `out/unknown.txt`; `keep` takes them as written.
+
+    Raises:
+        InputError: no WordNet, a file that can't be read, a name that WordNet doesn't have.
+    """
+    wordnet = read_wordnet(wordnet_dir)
+    try:
+        classes = read_names(names, wordnet, keep=keep)
+    except UnclearNames as error:
+        if not error.unknown:
+            raise
+        path = _write_unknown(_folder(out), error.unknown)
+        raise InputError(f"{error}\nAll that WordNet doesn't have: {path}") from None
+    console = PlainConsole()
     for named in classes:
         console.print(_title(named))
         console.print(_meanings(named, wordnet))
     path = _folder(out) / NAMES
     write_class_list(path, ClassList(tuple(named.entry for named in classes)))
-    console.print(f"\n{_classes(len(classes))} in {path}", soft_wrap=True)
+    say(f"\n{_classes(len(classes))} in {path}")
+    if keep:
+        say(_kept(classes))
+    _write_unknown(path.parent, [named.entry.name for named in classes if named.note == UNKNOWN])
     console.print(_advice(classes, wordnet))
+    return path.parent
 
 
-def _sample(
+def sample(
     available: Path | None,
     excluded: Path | None,
     inside: Path | None,
     *,
-    wordnet: WordNet,
+    wordnet_dir: Path | None,
     seed: int,
     out: Path,
-) -> None:
-    """Write nested random samples of classes, and samples inside and outside PartImageNet's subtrees."""
+) -> Path:
+    """Write nested random samples of classes, and samples inside and outside PartImageNet's subtrees.
+
+    Candidates are the classes of `available` (ImageNet's ids: folders, or a text file), by default all of
+    WordNet's; `excluded` and `inside` are files of subtrees in place of the paper's.
+
+    Raises:
+        InputError: no WordNet, a file that can't be read or names nothing, or every class is left out.
+    """
+    wordnet = read_wordnet(wordnet_dir)
     candidates = (
         class_choice.read_candidates(available, wordnet) if available else class_choice.all_kinds(wordnet)
     )
@@ -107,15 +139,26 @@ def _sample(
     }
     replace_file(folder / SUMMARY, (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode())
     _print_choice(candidates, choice, folder)
+    return folder
 
 
 # ---------------------------------------------------------------------- what names mean
 
 
+def _write_unknown(folder: Path, names: Sequence[str]) -> Path:
+    """The file with a name a line; without any there is none, nor that of an earlier run."""
+    path = folder / UNKNOWN_NAMES
+    if names:
+        replace_file(path, "".join(f"{name}\n" for name in names).encode())
+    else:
+        remove_file(path)
+    return path
+
+
 def _title(named: NamedClass) -> Text:
-    name = Text(named.entry.name, style="bold")
+    name = words(named.entry.name, "bold")
     if named.chosen is None:
-        return name + Text("  as written, not looked up", style="dim")
+        return name + Text(f"  as written, {named.note}", style="dim")
     return name + Text("  ambiguous" if named.ambiguous else "", style="yellow")
 
 
@@ -128,7 +171,7 @@ def _meanings(named: NamedClass, wordnet: WordNet) -> Table:
         chosen = sense == named.chosen
         table.add_row(
             "  >" if chosen else "   ",
-            wordnet.sense_name(sense.offset, named.entry.prompt),
+            words(wordnet.sense_name(sense.offset, named.entry.prompt)),
             _meaning(sense, wordnet),
             style="" if chosen or is_object(wordnet, sense) else "dim",
         )
@@ -138,6 +181,13 @@ def _meanings(named: NamedClass, wordnet: WordNet) -> Table:
 def _meaning(sense: Synset, wordnet: WordNet) -> Text:
     kind = kind_of(wordnet, sense.offset)
     return Text(f"{kind}: " if kind else "", style="italic") + Text(sense.definition, style="not italic")
+
+
+def _kept(classes: Sequence[NamedClass]) -> str:
+    unknown = sum(named.note == UNKNOWN for named in classes)
+    same = sum(named.note.startswith("means") for named in classes)
+    listed = f" ({UNKNOWN_NAMES} lists them)" if unknown else ""
+    return f"Taken as written: {unknown:,} unknown to WordNet{listed}, {same:,} that mean what another does."
 
 
 def _advice(classes: Sequence[NamedClass], wordnet: WordNet) -> str:
@@ -211,15 +261,14 @@ def _print_choice(candidates: Candidates, choice: Choice, folder: Path) -> None:
     total = len(candidates.offsets)
     if candidates.unknown:
         first = ", ".join(candidates.unknown[:_SHOWN]) + (" ..." if len(candidates.unknown) > _SHOWN else "")
-        table.add_row("unknown to WordNet", f"{len(candidates.unknown):,}", Text(first))
+        table.add_row("unknown to WordNet", f"{len(candidates.unknown):,}", words(first))
     table.add_row("classes", f"{total:,}")
     table.add_row("in excluded subtrees", f"{total - len(choice.remaining):,}", f"listed in {EXCLUDED}")
     table.add_row("remaining", f"{len(choice.remaining):,}")
     for sample in choice.samples:
         table.add_row(f"  {sample.name}.txt", f"{len(sample.offsets):,}", _shortage(sample))
-    console = _console()
-    console.print(table)
-    console.print(f"Look into {folder}", soft_wrap=True)
+    PlainConsole().print(table)
+    say(f"Look into {folder}")
 
 
 def _shortage(sample: Sample) -> str:
@@ -228,10 +277,6 @@ def _shortage(sample: Sample) -> str:
     if len(sample.offsets) < sample.wanted:
         return f"fewer than the {sample.wanted:,} wanted: all there are"
     return ""
-
-
-def _console() -> Console:
-    return Console(highlight=False, markup=False, emoji=False)
 
 
 def _folder(out: Path) -> Path:

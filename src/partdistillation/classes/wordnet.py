@@ -23,6 +23,8 @@ FILES = ("data.noun", "index.noun")
 SYNSET_ID = re.compile(r"n(\d{8})")
 SENSE = re.compile(r"(.+)\.n\.(\d{1,2})")
 
+_LISTED = re.compile(r"(n\d{8}|\S+\.n\.\d{1,2})(?=[\s,;:]|$)")
+
 _LICENCE = re.compile(r" +\d+ WordNet (\d+\.\d+) Copyright")
 _HYPERNYM = re.compile(r" @(i?) (\d{8}) n")
 
@@ -144,9 +146,10 @@ def read_wordnet(folder: Path | None = None) -> WordNet:
 def usual_places() -> list[Path]:
     """Where WordNet's dictionary files are, as its own programs, Debian and NLTK know it."""
     home = Path.home()
-    variables = (("WNSEARCHDIR", ""), ("WNHOME", "dict"))
+    variables = [Path(os.environ[name]) for name in ("WNSEARCHDIR",) if name in os.environ]
+    variables += [Path(os.environ[name]) / "dict" for name in ("WNHOME",) if name in os.environ]
     return [
-        *(Path(os.environ[name], below) for name, below in variables if name in os.environ),
+        *variables,
         Path("/usr/share/wordnet"),
         Path("/usr/local/WordNet-3.0/dict"),
         *(root / "corpora" / "wordnet" for root in (home / "nltk_data", Path("/usr/share/nltk_data"))),
@@ -157,6 +160,12 @@ _INSTALL = (
     "install WordNet 3.0 (on Debian or Ubuntu: `apt-get install wordnet-base`; elsewhere unpack "
     "https://wordnetcode.princeton.edu/3.0/WNdb-3.0.tar.gz) and give its folder with --wordnet"
 )
+
+
+def listed_sense(line: str) -> str | None:
+    """The id or sense that a line starts with, as in lists of ImageNet: "n01440764 tench, Tinca tinca"."""
+    match = _LISTED.match(line.lstrip())
+    return match[1] if match else None
 
 
 def _find(folders: Iterable[Path]) -> Path:

@@ -6,12 +6,15 @@ from typing import Annotated
 
 from partdistillation.commands.arguments import Arguments, Command, Positional, Written
 from partdistillation.errors import ConfigError
+from partdistillation.runs.terminal import say
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassesArguments(Arguments):
     names: Path | None = None
     """Class names, one a line, or a folder of class folders: shows what each can mean; nothing is sampled."""
+    keep_names: bool = False
+    """Take names as they are that WordNet doesn't have, or that mean what another does."""
     available: Path | None = None
     """Classes to sample from: a folder of ImageNet's class folders (n01440764, ...), or a text file with an
     id a line; without it all of WordNet."""
@@ -33,6 +36,7 @@ def classes(arguments: ClassesArguments) -> None:
 
     classes.run(
         arguments.names,
+        keep_names=arguments.keep_names,
         available=arguments.available,
         excluded=arguments.excluded,
         inside=arguments.inside,
@@ -98,7 +102,7 @@ def convert_mask2former(arguments: ConvertMask2FormerArguments) -> None:
         num_parts=arguments.num_parts,
         normalize_mask_embeddings=arguments.normalize_mask_embeddings,
     )
-    print(f"Wrote {arguments.out}")
+    say(f"Wrote {arguments.out}")
 
 
 def convert_detic(arguments: ConvertArguments) -> None:
@@ -106,7 +110,7 @@ def convert_detic(arguments: ConvertArguments) -> None:
     from partdistillation.convert import detic
 
     detic.convert_checkpoint(arguments.checkpoint, arguments.out)
-    print(f"Wrote {arguments.out}")
+    say(f"Wrote {arguments.out}")
 
 
 COMMANDS = (

@@ -7,13 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from partdistillation.commands.arguments import Arguments, Command, Written
 from partdistillation.errors import InputError, StoreError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 PACKAGES = ("partdistillation", "torch", "transformers", "numpy", "scipy", "scikit-learn", "numba", "pyarrow")
 GIB = 1024**3
@@ -41,17 +38,17 @@ def run(out: Path | None) -> None:
     Raises:
         StoreError: a stage of `out` isn't whole (raised after everything has been printed).
     """
-    from rich.console import Console
     from rich.table import Table
+
+    from partdistillation.runs.console import PlainConsole
 
     table = Table(show_header=False, box=None)
     for name, value in (*_software(), *_machine(out or Path())):
         table.add_row(name, value)
-    console = Console()
-    console.print(table)
+    PlainConsole().print(table)
     if out is None:
         return
-    broken = [stage.name for stage in _stages(out) if not _is_whole(stage, console)]
+    broken = [stage.name for stage in _stages(out) if not _is_whole(stage)]
     if broken:
         raise StoreError(
             f"{out}: expected whole stages, found missing or damaged files in {', '.join(broken)}: "
@@ -65,22 +62,21 @@ def check_dataset(name: str, root: Path) -> None:
     Raises:
         InputError: no such data set or folder; or the copy has problems (raised after all are printed).
     """
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from partdistillation.datasets.prepare import findings
+    from partdistillation.runs.console import PlainConsole, words
 
-    notes = findings(name, root)
-    console = Console()
-    table = Table(show_header=False, box=None)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for severity, text in notes:
+    console = PlainConsole()
+    problems = 0
+    for severity, text in findings(name, root):  # printed one by one: all take minutes
         style = {"ok": "green", "note": "yellow", "problem": "red"}[severity]
-        table.add_row(Text(severity, style=style), Text(text))
-    console.print(table)
-    problems = sum(severity == "problem" for severity, _ in notes)
+        table = Table(show_header=False, box=None)
+        table.add_column(no_wrap=True, min_width=len("problem"))
+        table.add_column(overflow="fold")
+        table.add_row(words(severity, style), words(text))
+        console.print(table)
+        problems += severity == "problem"
     if problems:
         raise InputError(f"{root}: expected a whole copy of {name}, found {problems} problems, listed above")
 
@@ -124,17 +120,19 @@ def _stages(out: Path) -> list[Path]:
     return sorted(manifest.parent for manifest in out.glob("*/manifest.json"))
 
 
-def _is_whole(stage: Path, console: "Console") -> bool:
+def _is_whole(stage: Path) -> bool:
     from partdistillation.runs import store
+    from partdistillation.runs.console import PlainConsole
 
     try:
         problems = store.verify(stage)
     except StoreError as error:
         problems = [str(error)]
+    console = PlainConsole()
     for problem in problems:
-        console.print(f"{stage.name}: {problem}", style="red", markup=False)
+        console.print(f"{stage.name}: {problem}", style="red")
     if not problems:
-        console.print(f"{stage.name}: whole", style="green", markup=False)
+        console.print(f"{stage.name}: whole", style="green")
     return not problems
 
 

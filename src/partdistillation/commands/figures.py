@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from partdistillation.commands.arguments import Arguments, Command, Positional, Written
 from partdistillation.errors import ConfigError
+from partdistillation.runs.terminal import say
 
 if TYPE_CHECKING:
     from partdistillation.report.figures import Choice
@@ -57,7 +58,7 @@ def figure_stages(arguments: StagesFigureArguments) -> None:
     from partdistillation.report import figures
 
     table = arguments.parts_table
-    print(figures.stages(arguments.run, arguments.out, arguments.choice(), arguments.images, table))
+    say(figures.stages(arguments.run, arguments.out, arguments.choice(), arguments.images, table))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def figure_grouping(arguments: ComparedFigureArguments) -> None:
     from partdistillation.report import figures
 
     choice, labels = arguments.choice(), arguments.labels
-    print(figures.grouping(arguments.runs, arguments.out, choice, arguments.images, labels))
+    say(figures.grouping(arguments.runs, arguments.out, choice, arguments.images, labels))
 
 
 def figure_predictions(arguments: ComparedFigureArguments) -> None:
@@ -81,7 +82,7 @@ def figure_predictions(arguments: ComparedFigureArguments) -> None:
     from partdistillation.report import figures
 
     choice, labels = arguments.choice(), arguments.labels
-    print(figures.predictions(arguments.runs, arguments.out, choice, arguments.images, labels))
+    say(figures.predictions(arguments.runs, arguments.out, choice, arguments.images, labels))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ def figure_discovery(arguments: DiscoveryFigureArguments) -> None:
     """Curves of unique or consistent part classes, from reviews."""
     from partdistillation.report import figures
 
-    print(figures.discovery(arguments.scores, arguments.out, counted=arguments.counted))
+    say(figures.discovery(arguments.scores, arguments.out, counted=arguments.counted))
 
 
 COMMANDS = (

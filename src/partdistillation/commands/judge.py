@@ -15,6 +15,7 @@ from partdistillation.commands.arguments import (
 from partdistillation.config import Device, Inputs
 from partdistillation.errors import ConfigError
 from partdistillation.recipes import PAPER
+from partdistillation.runs.terminal import say
 from partdistillation.settings import PositiveInt, Range
 
 
@@ -136,7 +137,7 @@ def collages(arguments: CollagesArguments) -> None:
         size=arguments.size,
         workers=arguments.workers,
     )
-    print(collages.summary(made, arguments.out / collages.FOLDER))
+    say(collages.summary(made, arguments.out / collages.FOLDER))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +166,7 @@ def review(arguments: ReviewArguments) -> None:
 
     if arguments.export is not None:
         count = serve.export(arguments.out[0], arguments.export)
-        print(f"{count} verdicts in {arguments.export}")
+        say(f"{count} verdicts in {arguments.export}")
         return
     serve.serve(
         arguments.out,

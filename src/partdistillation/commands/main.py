@@ -11,6 +11,7 @@ from partdistillation.commands.arguments import Arguments, Command, ProfiledArgu
 from partdistillation.commands.help import command_help, overview
 from partdistillation.commands.parsing import parse, read
 from partdistillation.errors import ConfigError, PartDistillationError
+from partdistillation.runs.terminal import say
 from partdistillation.settings import nearest
 
 GROUPS = {
@@ -31,11 +32,11 @@ def main(args: Sequence[str] | None = None) -> int:
         _dispatch(args)
     except PartDistillationError as error:
         if "--debug" in args:
-            traceback.print_exc()
-        print(f"partdistill: {error}", file=sys.stderr)
+            say(traceback.format_exc(), end="", stderr=True)
+        say(f"partdistill: {error}", stderr=True)
         return 2
     except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
+        say("stopped; run the same command again to go on", stderr=True)
         return 130
     except BrokenPipeError:  # as in `partdistill run --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,11 +48,11 @@ def _dispatch(args: Sequence[str]) -> None:
     words = [word for word in args if word not in ("-h", "--help")]
     words = words[1:] if words[:1] == ["help"] else words
     if not words:
-        print(overview(GROUPS))
+        say(overview(GROUPS))
     elif words[0] == "--version":
         from partdistillation import __version__
 
-        print(f"partdistill {__version__}")
+        say(f"partdistill {__version__}")
     elif len(words) < len(args):
         _help(words)
     else:
@@ -69,11 +70,11 @@ def _help(words: Sequence[str]) -> None:
     """Print a command's help, with the defaults that the flags lead to."""
     family = _family(words[0])
     if family and len(words) == 1:
-        print(overview({words[0]: family}))
+        say(overview({words[0]: family}))
         return
     command, args = _named(words)
     values, _ = read(command, args)
-    print(command_help(command, command.arguments.start(values)))
+    say(command_help(command, command.arguments.start(values)))
 
 
 def _named(args: Sequence[str]) -> tuple[Command, Sequence[str]]:

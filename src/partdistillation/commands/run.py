@@ -6,6 +6,7 @@ from typing import Annotated
 
 from partdistillation.commands.arguments import Command, Positional, ProfiledArguments, StageArguments
 from partdistillation.config import Device
+from partdistillation.runs.terminal import say
 from partdistillation.settings import Range
 
 
@@ -114,14 +115,14 @@ def predict(arguments: PredictArguments) -> None:
         device=arguments.device,
         part_table=arguments.parts_table,
     )
-    print(f"Look into {folder}")
+    say(f"Look into {folder}")
 
 
 def settings(arguments: StageArguments) -> None:
     """List every setting of every stage: what it means and its value."""
     from partdistillation.commands.help import settings_help
 
-    print(settings_help(arguments.settings))
+    say(settings_help(arguments.settings))
 
 
 _LABELLING = ("images", "device", "workers")

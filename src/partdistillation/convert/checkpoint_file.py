@@ -14,16 +14,21 @@ from torch import Tensor
 
 from partdistillation.errors import CheckpointError
 
-_MULTIARRAY: Any = importlib.import_module("numpy._core.multiarray")
+_MADE_OF: Mapping[str, tuple[str, ...]] = {
+    "multiarray": ("_reconstruct", "scalar"),
+    "numeric": ("_frombuffer",),  # by protocol 5
+}
+"""The functions that make arrays and numbers of what numpy pickles, by their module in numpy."""
 _NUMPY: list[Any] = [
     np.ndarray,
     np.dtype,
     codecs.encode,
     *(type(np.dtype(kind)) for kind in ("bool", "uint8", "int32", "int64", "float16", "float32", "float64")),
     *(
-        (getattr(_MULTIARRAY, name), f"numpy.{module}.multiarray.{name}")
-        for name in ("_reconstruct", "scalar")
-        for module in ("core", "_core")  # numpy 1's name and today's
+        (getattr(importlib.import_module(f"numpy._core.{module}"), name), f"numpy.{core}.{module}.{name}")
+        for module, names in _MADE_OF.items()
+        for name in names
+        for core in ("core", "_core")  # numpy 1's name and today's
     ),
 ]
 """What arrays and numbers of numpy are made of: detectron2 leaves some beside the weights."""
@@ -49,7 +54,12 @@ def read_checkpoint(path: Path) -> dict[str, Tensor | np.ndarray]:
     weights = (Tensor, np.ndarray)
     if not isinstance(content, Mapping) or not all(isinstance(value, weights) for value in content.values()):
         raise CheckpointError(f"{path}: expected arrays or tensors by name, found {type(content).__name__}.")
-    return dict(content)
+    return {name: _writable(value) for name, value in content.items()}
+
+
+def _writable(value: Tensor | np.ndarray) -> Tensor | np.ndarray:
+    """PyTorch warns of arrays that mustn't be written, as protocol 5 keeps them."""
+    return value.copy() if isinstance(value, np.ndarray) and not value.flags.writeable else value
 
 
 def _reason(error: Exception) -> str:
@@ -73,15 +83,16 @@ class _ArraysOnly(pickle.Unpickler):
             ("_codecs", "encode"),  # how old protocols store bytes
             ("numpy", "ndarray"),
             ("numpy", "dtype"),
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy._core.numeric", "_frombuffer"),
+            *(
+                (f"numpy.{core}.{module}", name)
+                for module, names in _MADE_OF.items()
+                for name in names
+                for core in ("core", "_core")
+            ),
         }
     )
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._ALLOWED:
             raise pickle.UnpicklingError(f"found {module}.{name}, which isn't loaded")
-        if module == "numpy.core.multiarray":  # numpy 1's name
-            module = "numpy._core.multiarray"
-        return super().find_class(module, name)
+        return super().find_class(module.replace("numpy.core.", "numpy._core."), name)

@@ -8,7 +8,6 @@ Ids may be integers or strings and stay as they are; they are compared as string
 """
 
 import json
-import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,12 +26,13 @@ from partdistillation.data.coco_entries import (
 )
 from partdistillation.data.images import ImageInput
 from partdistillation.errors import InputError
+from partdistillation.runs import terminal
 
 __all__ = ["CocoAnnotation", "CocoCategory", "CocoDataset", "CocoImage", "Id", "read_instances", "read_parts"]
 
 _LISTS = ("images", "annotations", "categories")
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 @dataclass(frozen=True)

@@ -40,14 +40,14 @@ from partdistillation.datasets.part_datasets import (
     elsewhere,
     evenly,
     listed,
-    problem,
     require_images,
     write_split,
 )
-from partdistillation.datasets.published_coco import absent_images
+from partdistillation.datasets.published_coco import absent_images, damaged_photographs
 from partdistillation.errors import InputError
 from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import EncodedMask, Mask, encode, union
+from partdistillation.runs.progress import followed
 
 NUM_IMAGES = {"train": 2_975, "val": 500}
 
@@ -91,22 +91,27 @@ class CityscapesPart:
             try:
                 names = _names(root, split)
             except InputError as error:
-                yield problem(str(error))
+                yield Finding("problem", str(error))
                 continue
             yield compared(f"{split}: annotations", len(names), NUM_IMAGES[split])
             photographs = [_photograph(root, split, name) for name in names]
             yield from absent_images(root, photographs, _GET_IMAGES)
             there = {path.name for path in (root / photographs[0]).parents[1].glob(f"*/*{_PHOTOGRAPH}")}
             if unlabelled := sorted(there - {Path(photograph).name for photograph in photographs}):
-                yield problem(f"{split}: images without an annotation: {listed(unlabelled)}: {_GET}")
+                yield Finding(
+                    "problem", f"{split}: images without an annotation: {listed(unlabelled)}: {_GET}"
+                )
             whole = [name for name in names if (root / _photograph(root, split, name)).is_file()]
+            yield from damaged_photographs(root, photographs)
             yield from _check_some(root, split, whole)
 
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
         names = _names(root, split)
         # Before 3,000 annotations are read.
         require_images(root, [_photograph(root, split, name) for name in names])
-        return write_split(out, split, root, (_labelled(root, split, name) for name in names))
+        return write_split(
+            out, split, root, (_labelled(root, split, name) for name in followed(names, split, unit="images"))
+        )
 
 
 def decode_label(number: int) -> Label:
@@ -130,15 +135,14 @@ def decode_label(number: int) -> Label:
 def _check_some(root: Path, split: str, names: Sequence[str]) -> Iterator[Finding]:
     """Read a few annotations: all of them take minutes."""
     sample = evenly(names, _SAMPLED)
-    problems = 0
-    for name in sample:
+    problems, notes = [], []
+    for name in followed(sample, f"{split}: reading", unit="annotations"):
         try:
-            left_out = _labelled(root, split, name).left_out
+            notes += [f"{name}: {reason}" for reason in _labelled(root, split, name).left_out]
         except InputError as error:
-            problems += 1
-            yield problem(str(error))
-        else:
-            yield from (Finding("note", f"{name}: {reason}") for reason in left_out)
+            problems.append(str(error))
+    yield from (Finding("problem", problem) for problem in problems)
+    yield from (Finding("note", note) for note in notes)
     if sample and not problems:
         yield Finding("ok", f"{split}: {len(sample)} annotations were read and are sound")
 
@@ -186,7 +190,11 @@ def _objects(labels: Int32[np.ndarray, "height width"]) -> tuple[tuple[ObjectLab
 
 
 def _names(root: Path, split: str) -> list[str]:
-    """The annotations of a split, without their ending."""
+    """The annotations of a split, without their ending.
+
+    Raises:
+        InputError: there are none.
+    """
     folder = _annotations(root, split)
     names = sorted(path.relative_to(folder).as_posix() for path in folder.glob(f"*/*{_ANNOTATION}"))
     if not names:

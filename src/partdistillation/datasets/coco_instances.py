@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from partdistillation.data.coco import CocoDataset, CocoImage, read_instances
-from partdistillation.datasets.part_datasets import Finding, PreparedSplit, compared, problem
-from partdistillation.datasets.published_coco import check_file, file_of, located
+from partdistillation.datasets.part_datasets import Finding, PreparedSplit, compared
+from partdistillation.datasets.published_coco import announced, check_file, file_of, located
 from partdistillation.errors import InputError
 
 
@@ -42,9 +42,9 @@ class Coco:
         for split in PUBLISHED:
             name = f"instances_{split}2017.json"
             try:
-                dataset = read_instances(file_of(root, (f"annotations/{name}", name)))
+                dataset = read_instances(announced(file_of(root, (f"annotations/{name}", name))))
             except InputError as error:
-                yield problem(f"{split}: {error}; {_GET}")
+                yield Finding("problem", f"{split}: {error}; {_GET}")
                 continue
             yield from _check_split(root, split, dataset)
 

@@ -30,10 +30,9 @@ from partdistillation.datasets.part_datasets import (
     elsewhere,
     evenly,
     listed,
-    problem,
-    tried,
 )
 from partdistillation.errors import InputError
+from partdistillation.runs.progress import followed
 
 PLACES = ("train", "val", ".")
 NUM_IMAGES = {
@@ -52,6 +51,8 @@ _GET = "get it at https://www.image-net.org/download.php"
 
 
 class _Classes(NamedTuple):
+    """What is in a folder of classes."""
+
     folders: list[str]
     others: list[str]
     """Folders that aren't named as classes."""
@@ -67,11 +68,11 @@ class ImageNet:
         listings = {place: _listing(root / place) for place in PLACES if (root / place).is_dir()}
         filled = {place: listing for place, listing in listings.items() if listing.folders}
         if not filled:
-            yield problem(_nothing(root, listings) + elsewhere(root, _ANYWHERE))
+            yield Finding("problem", _nothing(root, listings) + elsewhere(root, _ANYWHERE))
             return
         for place in sorted(listings.keys() & {"train", "val"} - filled.keys()):
             # Beside the other one it would be overlooked; validation images come unsorted.
-            yield problem(f"{place}: {_nothing(root / place, {place: listings[place]})}")
+            yield Finding("problem", f"{place}: {_nothing(root / place, {place: listings[place]})}")
         for place, listing in filled.items():
             yield from _check_place(root / place, place, listing)
 
@@ -94,22 +95,27 @@ def _check_place(folder: Path, place: str, listing: _Classes) -> Iterator[Findin
     if listing.others:
         yield Finding("note", f"{prefix}folders that aren't named after synsets: {listed(listing.others)}")
     num_images, empty, sample = 0, [], []
-    for index, name in enumerate(listing.folders):
+    for index, name in enumerate(followed(listing.folders, f"{folder}: listing", unit="classes")):
         images = _images(folder / name)
         num_images += len(images)
         empty += [] if images else [name]
         sample += _some_of([folder / name / image for image in images], index, num_classes)
     yield compared(f"{prefix}images", num_images, NUM_IMAGES.get((place, num_classes)))
     if empty:
-        yield problem(f"{prefix}classes without an image: {listed(empty)}: {_GET}")
+        yield Finding("problem", f"{prefix}classes without an image: {listed(empty)}: {_GET}")
     yield from _check_files(prefix, sample)
     yield _check_names(prefix, listing.folders)
 
 
 def _check_files(prefix: str, sample: Sequence[Path]) -> Iterator[Finding]:
     """Read some of the images whole: those that were cut off can't be told otherwise."""
-    problems = tried(sample, load_image)
-    yield from (Finding(severity, f"{prefix}{text}; {_GET}") for severity, text in problems)
+    problems = []
+    for path in followed(sample, f"{prefix}reading", unit="images"):
+        try:
+            load_image(path)
+        except InputError as error:
+            problems.append(f"{prefix}{error}; {_GET}")
+    yield from (Finding("problem", problem) for problem in problems)
     if sample and not problems:
         yield Finding("ok", f"{prefix}{len(sample)} images, evenly chosen, were read and are whole")
 
@@ -121,7 +127,7 @@ def _check_names(prefix: str, ids: Sequence[str]) -> Finding:
         return Finding("note", f"{prefix}the classes' names weren't looked up: {error}")
     unknown = [synset for synset in ids if int(synset[1:]) not in synsets]
     if unknown:
-        return problem(f"{prefix}no synsets of WordNet {VERSION}: {listed(unknown)}")
+        return Finding("problem", f"{prefix}no synsets of WordNet {VERSION}: {listed(unknown)}")
     names = [f"{synset} {synsets[int(synset[1:])].name}" for synset in ids]
     return Finding("ok", f"{prefix}all classes are synsets of WordNet {VERSION}: {listed(names)}")
 

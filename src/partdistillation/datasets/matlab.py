@@ -28,7 +28,18 @@ _MAX_DEPTH = 10
 _MATRIX, _COMPRESSED = 14, 15  # kinds of elements
 _STRUCT, _CHAR, _NUMBERS = 2, 4, range(6, 16)  # classes of arrays
 _ENCODINGS = {1: "latin-1", 2: "latin-1", 4: "utf-16-le", 16: "utf-8", 17: "utf-16-le"}
-_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+_TYPES = {
+    1: "<i1",
+    2: "<u1",
+    3: "<i2",
+    4: "<u2",
+    5: "<i4",
+    6: "<u4",
+    7: "<f4",
+    9: "<f8",
+    12: "<i8",
+    13: "<u8",
+}
 
 Struct = Mapping[str, object]
 """By field: text, an array of numbers, or a list of structs."""
@@ -177,7 +188,7 @@ def _array(content: memoryview, depth: int = 0) -> object:
     kind, values = next(elements, (0, memoryview(b"")))
     if of_class == _CHAR:
         return bytes(values).decode(_ENCODINGS[kind])
-    return np.frombuffer(values, f"<{_TYPES[kind]}").reshape(shape, order="F")
+    return np.frombuffer(values, _TYPES[kind]).reshape(shape, order="F")
 
 
 def _structs(elements: _Elements, count: int, depth: int) -> list[Struct]:

@@ -9,7 +9,6 @@ commands:
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from partdistillation.config import Inputs
@@ -22,9 +21,7 @@ from partdistillation.datasets.part_datasets import (
     evenly,
     listed,
     misfit,
-    problem,
     require_images,
-    tried,
 )
 from partdistillation.datasets.published_coco import (
     check_images,
@@ -34,6 +31,7 @@ from partdistillation.datasets.published_coco import (
     unusable_regions,
 )
 from partdistillation.errors import InputError
+from partdistillation.runs.progress import followed
 
 _SAMPLED = 1_000
 _GET_IMAGES = "put them below images/, or name them in the file as they are named on disk"
@@ -45,12 +43,18 @@ class OwnParts:
     splits: tuple[str, ...] = ()
 
     def check(self, root: Path) -> Iterator[Finding]:
-        files = ((kind, path) for kind in ("objects", "parts") for path in root.glob(f"{kind}*.json"))
-        suffixes = sorted({path.stem.removeprefix(kind) for kind, path in files})
+        suffixes = sorted(
+            {
+                path.stem.removeprefix(kind)
+                for kind in ("objects", "parts")
+                for path in root.glob(f"{kind}*.json")
+            }
+        )
         if not suffixes:
-            yield problem(
+            yield Finding(
+                "problem",
                 f"{root}: expected objects.json and parts.json, or objects_train.json, ..., found neither"
-                + elsewhere(root, ("objects*.json",))
+                + elsewhere(root, ("objects*.json",)),
             )
         for suffix in suffixes:
             yield from _check_pair(root, suffix)
@@ -108,7 +112,7 @@ def _check_pair(root: Path, suffix: str) -> Iterator[Finding]:
         objects = read_instances(root / f"objects{suffix}.json")
         parts = read_parts(root / f"parts{suffix}.json")
     except InputError as error:
-        yield problem(str(error))
+        yield Finding("problem", str(error))
         return
     for dataset, what in ((objects, "objects"), (parts, "parts")):
         yield from _counts(dataset, what)
@@ -118,8 +122,18 @@ def _check_pair(root: Path, suffix: str) -> Iterator[Finding]:
     images = placed(objects, lambda image: located(root, [folder + image.file_name for folder in folders]))
     yield from check_images(root, images, _GET_IMAGES)
     yield from unusable_regions(objects)
-    # All of them: nothing is scored against parts with gaps.
-    yield from tried(parts.images, partial(parts_of, parts))
+    yield from _unusable_parts(parts)
+
+
+def _unusable_parts(parts: CocoDataset) -> Iterator[Finding]:
+    """All of them: nothing is scored against parts with gaps."""
+    problems = []
+    for image in followed(parts.images, f"{parts.path.name}: reading", unit="images"):
+        try:
+            parts_of(parts, image)
+        except InputError as error:
+            problems.append(str(error))
+    yield from (Finding("problem", problem) for problem in problems)
 
 
 def _counts(dataset: CocoDataset, what: str) -> Iterator[Finding]:
@@ -132,18 +146,21 @@ def _counts(dataset: CocoDataset, what: str) -> Iterator[Finding]:
 
 
 def _contradictions(objects: CocoDataset, parts: CocoDataset) -> Iterator[Finding]:
+    """What the two files don't agree on."""
     classes = {category.name for category in objects.categories}
     homeless = [category.name for category in parts.categories if category.supercategory not in classes]
     if homeless:
-        yield problem(f"{parts.path.name}: parts of no class in {objects.path.name}: {listed(homeless)}")
+        yield Finding(
+            "problem", f"{parts.path.name}: parts of no class in {objects.path.name}: {listed(homeless)}"
+        )
     sizes = {image.file_name: (image.width, image.height) for image in objects.images if not image.problem}
     both = [image for image in parts.images if not image.problem]
     if alone := [image.file_name for image in both if image.file_name not in sizes]:
-        yield problem(f"{parts.path.name}: images not in {objects.path.name}: {listed(alone)}")
+        yield Finding("problem", f"{parts.path.name}: images not in {objects.path.name}: {listed(alone)}")
     other = [
         image.file_name
         for image in both
         if sizes.get(image.file_name) not in (None, (image.width, image.height))
     ]
     if other:
-        yield problem(f"images of another size in the two files: {listed(other)}")
+        yield Finding("problem", f"images of another size in the two files: {listed(other)}")

@@ -30,13 +30,20 @@ from partdistillation.datasets.part_datasets import (
     PreparedSplit,
     compared,
     listed,
-    problem,
     repeated,
     write_split,
 )
-from partdistillation.datasets.published_coco import check_file, file_of, located, regions, usable_images
+from partdistillation.datasets.published_coco import (
+    announced,
+    check_file,
+    file_of,
+    located,
+    regions,
+    usable_images,
+)
 from partdistillation.errors import InputError
 from partdistillation.export.labels import ObjectLabel, PartLabel
+from partdistillation.runs.progress import followed
 
 
 class Published(NamedTuple):
@@ -69,7 +76,7 @@ class Paco:
             try:
                 dataset = _read(root, split)
             except InputError as error:
-                yield problem(f"{split}: {error}; {_GET}")
+                yield Finding("problem", f"{split}: {error}; {_GET}")
                 continue
             yield from _check_split(root, split, dataset)
 
@@ -93,10 +100,15 @@ def _check_split(root: Path, split: str, dataset: CocoDataset) -> Iterator[Findi
 def _read(root: Path, split: str) -> CocoDataset:
     name = f"paco_lvis_v1_{split}.json"
     folders = ("annotations", ".", "paco_lvis_v1", "paco/annotations")
-    dataset = read_instances(file_of(root, (f"{folder}/{name}".removeprefix("./") for folder in folders)))
+    path = file_of(root, (f"{folder}/{name}".removeprefix("./") for folder in folders))
+    dataset = read_instances(announced(path))
     objects = {category.name for category in dataset.categories if not _is_part(category)}
-    parts = (category.name for category in dataset.categories if _is_part(category))
-    if homeless := [name for name in parts if name.split(":")[0] not in objects]:
+    homeless = [
+        category.name
+        for category in dataset.categories
+        if _is_part(category) and category.name.split(":")[0] not in objects
+    ]
+    if homeless:
         raise InputError(
             f"{dataset.path}: expected an object class of every part category (bottle of bottle:cap), "
             f"found none of {listed(homeless)}"
@@ -111,7 +123,7 @@ def _read(root: Path, split: str) -> CocoDataset:
 
 def _labelled(root: Path, split: str) -> Iterator[AnnotatedImage]:
     dataset = _read(root, split)
-    for image in usable_images(dataset):
+    for image in followed(usable_images(dataset), split, unit="images"):
         objects, reasons = _objects(dataset, image)
         yield AnnotatedImage(replace(image, file_name=_path(root, image)), objects, reasons)
 
@@ -150,4 +162,5 @@ def _is_part(category: CocoCategory) -> bool:
 
 
 def _path(root: Path, image: CocoImage) -> str:
+    """An image's file, relative to the data set's folder."""
     return located(root, (f"{folder}{image.file_name}" for folder in ("", "images/", "coco/")))

@@ -1,11 +1,11 @@
 """Published data sets of parts: what each can say about a copy on disk, and how it becomes our format.
 
-`check` looks at a copy without reading pixels and says what is there and what isn't. `write` turns one split
+`check` says what a copy has and what it lacks, and reads some of its files whole. `write` turns one split
 into COCO objects + parts (docs/datasets.md). Images stay where they are and as they are.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -33,11 +33,8 @@ class Finding(NamedTuple):
     text: str
 
 
-def problem(text: str) -> Finding:
-    return Finding("problem", text)
-
-
-class PreparedSplit(NamedTuple):
+@dataclass(frozen=True)
+class PreparedSplit:
     """What `write` has written, and what `--images`, `--objects` and `--parts` are to be given."""
 
     images_dir: Path
@@ -212,24 +209,13 @@ def evenly(things: Sequence[T], count: int) -> Sequence[T]:
     return things[:: max(1, len(things) // count)][:count]
 
 
-def tried(things: Iterable[T], read: Callable[[T], object]) -> list[Finding]:
-    """A problem for each of the things whose reading raises an InputError."""
-    problems = []
-    for thing in things:
-        try:
-            read(thing)
-        except InputError as error:
-            problems.append(problem(str(error)))
-    return problems
-
-
-def compared(what: str, count: int, published: int | None) -> Finding:
-    """A count beside the published one; None where no published number is known."""
-    if published is None:
+def compared(what: str, count: int, *published: int | None) -> Finding:
+    """A count beside the published ones; None where no published number is known."""
+    if None in published:
         return Finding("ok", f"{what}: {count} (published number: unknown)")
-    if count == published:
+    if count in published:
         return Finding("ok", f"{what}: {count}, as published")
-    return problem(f"{what}: {count}, published are {published}")
+    return Finding("problem", f"{what}: {count}, published are {' or '.join(map(str, published))}")
 
 
 def listed(names: Sequence[str]) -> str:

@@ -9,14 +9,15 @@ Two releases of the same images, each a data set of its own here:
 Layout, SPLIT being train, val or test (the zips unpack to it, the second below `PartImageNet/`):
 
     annotations/SPLIT/SPLIT.json              or annotations/SPLIT.json, or SPLIT.json
+    annotations/SPLIT_whole/n01440764_10029.png   objects, in the later release
     images/SPLIT/n01440764_10029.JPEG         or in a folder n01440764 there, or without images/
 
 The JSON is COCO's, with one category a part: `Quadruped Head` of supercategory `Quadruped`. The images are
 of ImageNet's training images; they may lie elsewhere and be linked to.
 
-There are no object masks: an image shows one object, and its mask is the union of its parts. Its class is
-the image's in ImageNet (`n01440764`), as the paper's 19 + 30 classes are; the data sets whose names end in
-`_supercategories` take PartImageNet's own 11 (`Quadruped`) instead.
+An image shows one object. Its mask is the later release's own (`part_imagenet_wholes`), else the union of
+its parts. Its class is the image's in ImageNet (`n01440764`), as the paper's 19 + 30 classes are; the data
+sets whose names end in `_supercategories` take PartImageNet's own 11 (`Quadruped`) instead.
 
 Licence: that of ImageNet for the images (research, no commerce); the annotations' is unknown to us.
 He, Yang, Yang, Kortylewski, Yuan, Chen, Liu, Yang, Yu, Yuille: PartImageNet: A Large, High-Quality Dataset
@@ -38,13 +39,21 @@ from partdistillation.datasets.part_datasets import (
     Finding,
     PreparedSplit,
     compared,
-    problem,
     write_split,
 )
-from partdistillation.datasets.published_coco import check_file, file_of, located, regions, usable_images
+from partdistillation.datasets.part_imagenet_wholes import Wholes, check_wholes
+from partdistillation.datasets.published_coco import (
+    announced,
+    check_file,
+    file_of,
+    located,
+    regions,
+    usable_images,
+)
 from partdistillation.errors import InputError
 from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import EncodedMask, union
+from partdistillation.runs.progress import followed
 
 Classes = Literal["synset", "supercategory"]
 
@@ -82,7 +91,7 @@ class PartImageNet:
             try:
                 read[split] = self._read(root, split)
             except InputError as error:
-                yield problem(f"{split}: {error}; {self.release}: {_GET}")
+                yield Finding("problem", f"{split}: {error}; {self.release}: {_GET}")
                 continue
             yield from self._check_split(root, split, read[split])
         if len(read) == len(FILES):
@@ -92,23 +101,28 @@ class PartImageNet:
         yield compared(f"{split}: images", len(dataset.images), self.num_images.get(split))
         yield compared(f"{split}: classes", len(_synsets(dataset)), self.num_classes.get(split))
         yield from check_file(root, dataset, partial(_path, root, split), _GET)
+        if not self.disjoint:
+            yield from check_wholes(root, split, dataset)
         try:
             self._require_classes(dataset)
         except InputError as error:
-            yield problem(f"{split}: {error}")
+            yield Finding("problem", f"{split}: {error}")
 
     def _check_together(self, read: Mapping[str, CocoDataset]) -> Iterator[Finding]:
         """What tells the releases apart."""
-        num_images = sum(len(dataset.images) for dataset in read.values())
-        yield compared("all splits: images", num_images, NUM_IMAGES)
+        yield compared(
+            "all splits: images", sum(len(dataset.images) for dataset in read.values()), NUM_IMAGES
+        )
         names = {category.name for dataset in read.values() for category in dataset.categories}
         yield compared("all splits: part categories", len(names), NUM_PART_CATEGORIES)
-        train, val, test = (_synsets(read[split]) for split in FILES)
-        yield compared("all splits: classes", len(train | val | test), NUM_CLASSES)
-        shared = bool(train & val or (train | val) & test)
+        classes = {split: _synsets(dataset) for split, dataset in read.items()}
+        yield compared("all splits: classes", len(set.union(*classes.values())), NUM_CLASSES)
+        shared = bool(
+            classes["train"] & classes["val"] or (classes["train"] | classes["val"]) & classes["test"]
+        )
         if shared == self.disjoint:
             what = "share classes" if shared else "share no class"
-            yield problem(f"the splits {what}: this is the other release, not {self.release}")
+            yield Finding("problem", f"the splits {what}: this is the other release, not {self.release}")
 
     def write(self, root: Path, split: str, out: Path) -> PreparedSplit:
         return write_split(out, split, root, self._labelled(root, split.split("_")))
@@ -118,12 +132,19 @@ class PartImageNet:
             dataset = self._read(root, split)
             images = usable_images(dataset)
             self._require_classes(dataset)
-            for image in images:
+            wholes = Wholes.of_split(root, split)
+            for image in followed(images, split, unit="images"):
                 masks, reasons = regions(dataset, image)
+                objects = self._objects(image, masks)
+                try:
+                    objects = wholes.applied(image, objects)
+                except InputError as error:
+                    reasons.append(f"the object's own mask: {error}")
                 # The two files of `val_test` number their images alike; ImageNet's names are unique.
-                name = PurePosixPath(image.file_name).stem
-                entry = replace(image, id=name, file_name=_path(root, split, image))
-                yield AnnotatedImage(entry, self._objects(image, masks), tuple(reasons))
+                entry = replace(
+                    image, id=PurePosixPath(image.file_name).stem, file_name=_path(root, split, image)
+                )
+                yield AnnotatedImage(entry, objects, tuple(reasons))
 
     def _objects(
         self, image: CocoImage, masks: list[tuple[CocoAnnotation, EncodedMask]]
@@ -144,7 +165,8 @@ class PartImageNet:
 
     def _read(self, root: Path, split: str) -> CocoDataset:
         name = f"{split}.json"
-        return read_parts(file_of(root, (f"annotations/{split}/{name}", f"annotations/{name}", name)))
+        path = file_of(root, (f"annotations/{split}/{name}", f"annotations/{name}", name))
+        return read_parts(announced(path))
 
     def _require_classes(self, dataset: CocoDataset) -> None:
         if self.classes == "synset":
@@ -171,6 +193,7 @@ def _synsets(dataset: CocoDataset) -> set[str]:
 
 
 def _path(root: Path, split: str, image: CocoImage) -> str:
+    """An image's file, relative to the data set's folder."""
     match = _SYNSET.search(image.file_name)
     folders = (f"images/{split}", split, "images")
     names = (*([f"{match[0]}/{image.file_name}"] if match else []), image.file_name)

@@ -29,7 +29,6 @@ from partdistillation.datasets.part_datasets import (
     PreparedSplit,
     compared,
     elsewhere,
-    problem,
     write_split,
 )
 from partdistillation.datasets.published_coco import (
@@ -44,11 +43,14 @@ from partdistillation.datasets.published_coco import (
 from partdistillation.errors import InputError
 from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import union
+from partdistillation.runs.progress import followed
 
 NUM_CLASSES = 1_000
 NUM_IMAGES = 100_000
 NUM_PARTS = 406_364
-NUM_PART_CATEGORIES = 3_308
+NUM_PART_CATEGORIES = 3_310
+"""As the data set's own table of classes and parts sums to."""
+NUM_IN_PAPER = 3_308
 
 _DISCARDED = "discarded_data.json"
 _GET = "get it at https://huggingface.co/datasets/lixiao20/PartImageNetPP"
@@ -64,26 +66,30 @@ class PartImageNetPP:
         try:
             files, discarded = _files(root), _discarded(root)
         except InputError as error:
-            yield problem(f"{error}; {_GET}")
+            yield Finding("problem", f"{error}; {_GET}")
             return
         yield compared("classes (files in json/)", len(files), NUM_CLASSES)
         images: list[CocoImage] = []
         parts = categories = 0
-        for file in files:
+        findings: list[Finding] = []
+        for file in followed(files, "reading", unit="classes"):
             try:
                 dataset = read_instances(file)
             except InputError as error:
-                yield problem(str(error))
+                findings.append(Finding("problem", str(error)))
                 continue
-            yield from complaints(dataset)
-            yield from unusable_regions(dataset, sampled=2)
-            whole = placed(dataset, partial(_path, root, file.stem))
-            kept = [image for image in whole if _name(image) not in discarded]
+            findings += (*complaints(dataset), *unusable_regions(dataset, sampled=2))
+            kept = [
+                image
+                for image in placed(dataset, partial(_path, root, file.stem))
+                if _name(image) not in discarded
+            ]
             images += kept
             parts += sum(len(dataset.of(image.id)) for image in kept)
             categories += len(dataset.categories)
+        yield from findings
         yield compared("images", len(images), NUM_IMAGES)
-        yield compared("part categories", categories, NUM_PART_CATEGORIES)
+        yield compared("part categories", categories, NUM_PART_CATEGORIES, NUM_IN_PAPER)
         yield compared("parts", parts, NUM_PARTS)
         yield from check_images(root, images, _GET_IMAGES)
 
@@ -94,7 +100,7 @@ class PartImageNetPP:
 def _labelled(root: Path) -> Iterator[AnnotatedImage]:
     """File by file: only one is in memory."""
     discarded = _discarded(root)
-    for file in _files(root):
+    for file in followed(_files(root), "reading", unit="classes"):
         dataset = read_instances(file)
         for image in usable_images(dataset):
             if _name(image) not in discarded:
@@ -112,7 +118,11 @@ def _labelled_image(root: Path, synset: str, dataset: CocoDataset, image: CocoIm
 
 
 def _files(root: Path) -> list[Path]:
-    """The annotation files, one a class."""
+    """The annotation files, one a class.
+
+    Raises:
+        InputError: there are none, or one isn't named after a class of ImageNet.
+    """
     files = sorted((root / "json").glob("*.json"))
     if not files:
         raise InputError(
@@ -129,6 +139,7 @@ def _files(root: Path) -> list[Path]:
 
 
 def _discarded(root: Path) -> frozenset[str]:
+    """The names of the images to leave out."""
     path = root / _DISCARDED
     if not path.is_file():
         return frozenset()
@@ -146,5 +157,6 @@ def _name(image: CocoImage) -> str:
 
 
 def _path(root: Path, synset: str, image: CocoImage) -> str:
+    """An image's file, relative to the data set's folder."""
     names = (f"{synset}/{image.file_name}", image.file_name)
     return located(root, (f"{folder}/{name}" for folder in ("images", "train") for name in names))

@@ -39,16 +39,15 @@ from partdistillation.datasets.part_datasets import (
     evenly,
     listed,
     missing_files,
-    problem,
     require_images,
-    tried,
     write_split,
 )
 from partdistillation.datasets.pascal_part_names import MERGED
-from partdistillation.datasets.published_coco import absent_images
+from partdistillation.datasets.published_coco import absent_images, damaged_photographs
 from partdistillation.errors import InputError
 from partdistillation.export.labels import ObjectLabel, PartLabel
 from partdistillation.functional.masks import Mask, union
+from partdistillation.runs.progress import followed
 
 NUM_IMAGES = {"train": 4_998, "val": 5_105, "trainval": 10_103}
 """VOC 2010's; Pascal Part has an annotation of each."""
@@ -88,7 +87,7 @@ class PascalPart:
         try:
             copy = _copy(root)
         except InputError as error:
-            yield problem(str(error))
+            yield Finding("problem", str(error))
             return
         count = sum(1 for _ in copy.annotations.glob("*.mat"))
         yield compared("annotations (.mat files)", count, NUM_IMAGES["trainval"])
@@ -96,12 +95,13 @@ class PascalPart:
             try:
                 ids = _ids(copy, split)
             except InputError as error:
-                yield problem(f"{split}: {error}")
+                yield Finding("problem", f"{split}: {error}")
                 continue
             yield compared(f"{split}: images", len(ids), NUM_IMAGES[split])
             if missing := missing_files(copy.annotations, map(_annotation, ids)):
-                yield problem(f"{split}: annotations are missing: {listed(missing)}: {_GET}")
+                yield Finding("problem", f"{split}: annotations are missing: {listed(missing)}: {_GET}")
             yield from absent_images(copy.voc, map(_photograph, ids), _GET_IMAGES)
+            yield from damaged_photographs(copy.voc, map(_photograph, ids))
             yield from self._check_some(copy, split, ids)
 
     def _check_some(self, copy: _Copy, split: str, ids: Sequence[str]) -> Iterator[Finding]:
@@ -114,8 +114,13 @@ class PascalPart:
         ]
         sample = evenly(there, _SAMPLED)
         left_out: list[str] = []
-        problems = tried(sample, lambda image_id: left_out.extend(self._labelled(copy, image_id).left_out))
-        yield from problems
+        problems: list[str] = []
+        for image_id in followed(sample, f"{split}: reading", unit="annotations"):
+            try:
+                left_out += self._labelled(copy, image_id).left_out
+            except InputError as error:
+                problems.append(str(error))
+        yield from (Finding("problem", problem) for problem in problems)
         if left_out:
             yield Finding("note", f"{split}: left out, in {len(sample)} annotations: {listed(left_out)}")
         if sample and not problems:
@@ -131,7 +136,8 @@ class PascalPart:
                 f"{copy.annotations}: expected an annotation of every image of {split!r}, found none of "
                 f"{listed(missing)}: {_GET}"
             )
-        return write_split(out, split, copy.voc, (self._labelled(copy, image_id) for image_id in ids))
+        reading = followed(ids, split, unit="images")
+        return write_split(out, split, copy.voc, (self._labelled(copy, image_id) for image_id in reading))
 
     def _labelled(self, copy: _Copy, image_id: str) -> AnnotatedImage:
         width, height = image_size(copy.voc / _photograph(image_id))
@@ -159,17 +165,24 @@ class PascalPart:
         for part in matlab.structs(struct["parts"], ("part_name", "mask"), f"the parts of a {category}"):
             written = matlab.text(part["part_name"], f"the name of a part of a {category}")
             name = MERGED[category].get(_NUMBER.sub("", written)) if self.merged else written
-            what = f"the mask of a {category} {written}"
-            region = matlab.mask(part["mask"], image.height, image.width, what)
+            region = matlab.mask(
+                part["mask"], image.height, image.width, f"the mask of a {category} {written}"
+            )
             if name is None:
                 left_out.append(f"a part of a {category} that isn't in the data set's list: {written!r}")
             else:
                 parts[name].append(region)
-        labels = tuple(PartLabel(name, union(masks)) for name, masks in parts.items())
-        return ObjectLabel(category, mask, labels)
+        return ObjectLabel(
+            category, mask, tuple(PartLabel(name, union(masks)) for name, masks in parts.items())
+        )
 
 
 def _copy(root: Path) -> _Copy:
+    """The folders of a copy.
+
+    Raises:
+        InputError: one is missing.
+    """
     annotations = _folder(root, _ANNOTATIONS, "*.mat")
     if annotations is None:
         hint = elsewhere(root, [f"{folder}/*.mat" for folder in _ANNOTATIONS if folder != "."])
@@ -186,7 +199,11 @@ def _folder(root: Path, candidates: Sequence[str], content: str) -> Path | None:
 
 
 def _ids(copy: _Copy, split: str) -> list[str]:
-    """The images of a split: `2008_000002`."""
+    """The images of a split: `2008_000002`.
+
+    Raises:
+        InputError: there is no list of them, it is empty, or has something else in it.
+    """
     places = [copy.voc / "ImageSets" / kind / f"{split}.txt" for kind in ("Main", "Part")]
     path = next((place for place in places if place.is_file()), places[0])
     try:

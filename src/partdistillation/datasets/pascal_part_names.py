@@ -13,57 +13,115 @@ The names in the annotations are those of `part2ind.m`, which comes with the dat
 
 from collections.abc import Mapping
 
-
-def _parts(text: str) -> dict[str, str]:
-    """Merged names, each with the names that it stands for: its own, where none follow."""
-    entries = (entry.partition(" = ") for entry in text.split(", "))
-    return {name: names or name for name, _, names in entries}
-
-
-_CAT = (
-    "head, eye = leye reye, ear = lear rear, nose, torso, neck, leg = lfleg rfleg lbleg rbleg, "
-    "paw = lfpa rfpa lbpa rbpa, tail"
-)
-_HOOFED = (
-    "head, eye = leye reye, ear = lear rear, muzzle, torso, neck, "
-    "leg = lfuleg lflleg rfuleg rflleg lbuleg lblleg rbuleg rblleg, tail"
-)
-_CAR = (
-    "front = frontside, side = leftside rightside, back = backside, roof = roofside, "
-    "mirror = leftmirror rightmirror, license plate = fliplate bliplate, door, wheel, headlight, window"
-)
+_CAT = {
+    "head": "head",
+    "eye": "leye reye",
+    "ear": "lear rear",
+    "nose": "nose",
+    "torso": "torso",
+    "neck": "neck",
+    "leg": "lfleg rfleg lbleg rbleg",
+    "paw": "lfpa rfpa lbpa rbpa",
+    "tail": "tail",
+}
+_HOOFED = {
+    "head": "head",
+    "eye": "leye reye",
+    "ear": "lear rear",
+    "muzzle": "muzzle",
+    "torso": "torso",
+    "neck": "neck",
+    "leg": "lfuleg lflleg rfuleg rflleg lbuleg lblleg rbuleg rblleg",
+    "tail": "tail",
+}
+_CAR = {
+    "front": "frontside",
+    "side": "leftside rightside",
+    "back": "backside",
+    "roof": "roofside",
+    "mirror": "leftmirror rightmirror",
+    "license plate": "fliplate bliplate",
+    "door": "door",
+    "wheel": "wheel",
+    "headlight": "headlight",
+    "window": "window",
+}
 
 PARTS: Mapping[str, Mapping[str, str]] = {
-    "aeroplane": _parts("body, stern, wing = lwing rwing, tail, engine, wheel"),
-    "bicycle": _parts("wheel = fwheel bwheel, saddle, handlebar, chainwheel, headlight"),
-    "bird": _parts(
-        "head, eye = leye reye, beak, torso, neck, wing = lwing rwing, leg = lleg rleg, foot = lfoot rfoot, "
-        "tail"
-    ),
+    "aeroplane": {
+        "body": "body",
+        "stern": "stern",
+        "wing": "lwing rwing",
+        "tail": "tail",
+        "engine": "engine",
+        "wheel": "wheel",
+    },
+    "bicycle": {
+        "wheel": "fwheel bwheel",
+        "saddle": "saddle",
+        "handlebar": "handlebar",
+        "chainwheel": "chainwheel",
+        "headlight": "headlight",
+    },
+    "bird": {
+        "head": "head",
+        "eye": "leye reye",
+        "beak": "beak",
+        "torso": "torso",
+        "neck": "neck",
+        "wing": "lwing rwing",
+        "leg": "lleg rleg",
+        "foot": "lfoot rfoot",
+        "tail": "tail",
+    },
     "boat": {},
-    "bottle": _parts("cap, body"),
-    "bus": _parts(_CAR),
-    "car": _parts(_CAR),
-    "cat": _parts(_CAT),
+    "bottle": {"cap": "cap", "body": "body"},
+    "bus": _CAR,
+    "car": _CAR,
+    "cat": _CAT,
     "chair": {},
-    "cow": _parts(f"{_HOOFED}, horn = lhorn rhorn"),
+    "cow": {**_HOOFED, "horn": "lhorn rhorn"},
     "diningtable": {},
-    "dog": _parts(f"{_CAT}, muzzle"),
-    "horse": _parts(f"{_HOOFED}, hoof = lfho rfho lbho rbho"),
-    "motorbike": _parts("wheel = fwheel bwheel, handlebar, saddle, headlight"),
-    "person": _parts(
-        "head, eye = leye reye, ear = lear rear, eyebrow = lebrow rebrow, nose, mouth, hair, torso, neck, "
-        "arm = llarm luarm rlarm ruarm, hand = lhand rhand, leg = llleg luleg rlleg ruleg, foot = lfoot rfoot"
-    ),
-    "pottedplant": _parts("pot, plant"),
-    "sheep": _parts(f"{_HOOFED}, horn = lhorn rhorn"),
+    "dog": {**_CAT, "muzzle": "muzzle"},
+    "horse": {**_HOOFED, "hoof": "lfho rfho lbho rbho"},
+    "motorbike": {
+        "wheel": "fwheel bwheel",
+        "handlebar": "handlebar",
+        "saddle": "saddle",
+        "headlight": "headlight",
+    },
+    "person": {
+        "head": "head",
+        "eye": "leye reye",
+        "ear": "lear rear",
+        "eyebrow": "lebrow rebrow",
+        "nose": "nose",
+        "mouth": "mouth",
+        "hair": "hair",
+        "torso": "torso",
+        "neck": "neck",
+        "arm": "llarm luarm rlarm ruarm",
+        "hand": "lhand rhand",
+        "leg": "llleg luleg rlleg ruleg",
+        "foot": "lfoot rfoot",
+    },
+    "pottedplant": {"pot": "pot", "plant": "plant"},
+    "sheep": {**_HOOFED, "horn": "lhorn rhorn"},
     "sofa": {},
-    "train": _parts(
-        "head, head front = hfrontside, head side = hleftside hrightside, head back = hbackside, "
-        "head roof = hroofside, headlight, coach, coach front = cfrontside, "
-        "coach side = cleftside crightside, coach back = cbackside, coach roof = croofside"
-    ),
-    "tvmonitor": _parts("screen"),
+    "train": {
+        "head": "head",
+        "head front": "hfrontside",
+        "head side": "hleftside hrightside",
+        "head back": "hbackside",
+        "head roof": "hroofside",
+        "headlight": "headlight",
+        "coach": "coach",
+        "coach front": "cfrontside",
+        "coach side": "cleftside crightside",
+        "coach back": "cbackside",
+        "coach roof": "croofside",
+    },
+    "tvmonitor": {"screen": "screen"},
 }
 """By object class: a merged name, and the names in the annotations that it stands for, without numbers.
 

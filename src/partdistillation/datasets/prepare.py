@@ -1,6 +1,6 @@
 """All data sets by name, one a line, and what the command line does with them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from shlex import quote
 
@@ -14,6 +14,7 @@ from partdistillation.datasets.part_imagenet import PART_IMAGENETS
 from partdistillation.datasets.part_imagenet_pp import PartImageNetPP
 from partdistillation.datasets.pascal_part import PASCAL_PARTS
 from partdistillation.errors import InputError
+from partdistillation.runs.terminal import say
 
 _ALL: tuple[PartDataset, ...] = (
     *PART_IMAGENETS,
@@ -28,13 +29,13 @@ _ALL: tuple[PartDataset, ...] = (
 PART_DATASETS: Mapping[str, PartDataset] = {dataset.name: dataset for dataset in _ALL}
 
 
-def findings(name: str, root: Path) -> list[Finding]:
-    """What there is to say about a copy of a data set.
+def findings(name: str, root: Path) -> Iterator[Finding]:
+    """What there is to say about a copy of a data set, as it is found out.
 
     Raises:
         InputError: no such data set, or `root` isn't a folder.
     """
-    return list(_copy_of(name, root).check(root))
+    return _copy_of(name, root).check(root)
 
 
 def prepare(name: str, root: Path, split: str, out: Path) -> None:
@@ -48,8 +49,8 @@ def prepare(name: str, root: Path, split: str, out: Path) -> None:
         raise InputError(f"{name}: expected one of the splits {', '.join(dataset.splits)}, found {split!r}")
     prepared = dataset.write(root, split, out)
     for note in prepared.notes:
-        print(note)
-    print(
+        say(note)
+    say(
         f"{name}, {split}: {prepared.num_images} images, {prepared.num_objects} objects, "
         f"{prepared.num_parts} parts. Go on with\n"
         f"  --images {quote(str(prepared.images_dir))} \\\n"

@@ -1,8 +1,7 @@
 """What the part data sets that are published as COCO JSON have in common: files, masks, findings."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from partdistillation.data.coco import CocoAnnotation, CocoDataset, CocoImage
@@ -14,12 +13,12 @@ from partdistillation.datasets.part_datasets import (
     listed,
     missing_files,
     other_size,
-    problem,
     repeated,
-    tried,
 )
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import EncodedMask, area, encoded_from_coco
+from partdistillation.runs.progress import followed
+from partdistillation.runs.terminal import say
 
 _SAMPLED = 200
 
@@ -38,6 +37,12 @@ def file_of(root: Path, candidates: Iterable[str]) -> Path:
         f"{root}: expected {' or '.join(candidates)}, found none of them"
         + (elsewhere(root, candidates) or "; check the folder")
     )
+
+
+def announced(path: Path) -> Path:
+    """The path, having said that it is being read: the largest of these files take a minute."""
+    say(f"{path}: reading", stderr=True)
+    return path
 
 
 def located(root: Path, candidates: Iterable[str]) -> str:
@@ -110,16 +115,18 @@ def check_images(root: Path, images: Sequence[CocoImage], where: str) -> Iterato
 def complaints(dataset: CocoDataset) -> Iterator[Finding]:
     """What is wrong with a file beside its counts."""
     if not dataset.images:
-        yield problem(f"{dataset.path.name}: the split is empty: no images")
+        yield Finding("problem", f"{dataset.path.name}: the split is empty: no images")
     elif not dataset.annotations:
-        yield problem(f"{dataset.path.name}: the split is empty: no annotations that can be used")
+        yield Finding("problem", f"{dataset.path.name}: the split is empty: no annotations that can be used")
     if dataset.orphans:
-        yield problem(f"{dataset.path.name}: {dataset.orphans} annotations point to no image in it")
+        yield Finding(
+            "problem", f"{dataset.path.name}: {dataset.orphans} annotations point to no image in it"
+        )
     if twice := repeated(image.file_name for image in dataset.images if not image.problem):
-        yield problem(f"{dataset.path.name}: images that are there twice: {listed(twice)}")
+        yield Finding("problem", f"{dataset.path.name}: images that are there twice: {listed(twice)}")
     broken = [f"{image.id} ({image.problem})" for image in dataset.images if image.problem]
     if broken:
-        yield problem(f"{dataset.path.name}: entries of images can't be used: {listed(broken)}")
+        yield Finding("problem", f"{dataset.path.name}: entries of images can't be used: {listed(broken)}")
     unusable = [reason for reasons in dataset.unusable.values() for reason in reasons]
     if unusable:
         yield Finding("note", f"{dataset.path.name}: left out: {listed(unusable)}")
@@ -130,7 +137,9 @@ def absent_images(root: Path, names: Iterable[str], where: str) -> Iterator[Find
     names = list(names)
     missing = missing_files(root, names)
     if missing:
-        yield problem(f"{len(missing)} of {len(names)} images are missing: {listed(missing)}: {where}")
+        yield Finding(
+            "problem", f"{len(missing)} of {len(names)} images are missing: {listed(missing)}: {where}"
+        )
     elif names:
         yield Finding("ok", f"all {len(names)} images are there")
 
@@ -140,17 +149,30 @@ def damaged_images(root: Path, images: Sequence[CocoImage]) -> Iterator[Finding]
 
     `file_name` is relative to `root`.
     """
-    sample = evenly([image for image in images if (root / image.file_name).is_file()], _SAMPLED)
-    problems = tried(sample, partial(_require_whole, root))
-    yield from problems
+    yield from _damaged(root, {image.file_name: image for image in images}, ", of the annotated sizes")
+
+
+def damaged_photographs(root: Path, names: Iterable[str]) -> Iterator[Finding]:
+    """The same of photographs whose annotations are read elsewhere."""
+    yield from _damaged(root, dict.fromkeys(names), "")
+
+
+def _damaged(root: Path, images: Mapping[str, CocoImage | None], sizes: str) -> Iterator[Finding]:
+    sample = evenly([name for name in images if (root / name).is_file()], _SAMPLED)
+    reading = followed(sample, f"{root}: reading", unit="images")
+    problems = [problem for name in reading if (problem := _damage(root / name, images[name]))]
+    yield from (Finding("problem", problem) for problem in problems)
     if sample and not problems:
-        yield Finding("ok", f"{len(sample)} images were read and are whole, of the annotated sizes")
+        yield Finding("ok", f"{len(sample)} images were read and are whole{sizes}")
 
 
-def _require_whole(root: Path, image: CocoImage) -> None:
-    height, width, _ = load_image(root / image.file_name).shape
-    if reason := other_size(image, width, height):
-        raise InputError(f"{root / image.file_name}: {reason}")
+def _damage(path: Path, image: CocoImage | None) -> str:
+    try:
+        height, width, _ = load_image(path).shape
+    except InputError as error:
+        return str(error)
+    reason = other_size(image, width, height) if image else ""
+    return reason and f"{path}: {reason}"
 
 
 def unusable_regions(dataset: CocoDataset, *, sampled: int = _SAMPLED) -> Iterator[Finding]:

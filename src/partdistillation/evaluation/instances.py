@@ -1,7 +1,6 @@
 """An instance segmentation model on a data set, as Mask2Former is measured on COCO."""
 
 import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import View, class_probabilities, full_masks, run_network
 from partdistillation.models.sources import resolve
 from partdistillation.objects.mask2former import TOP, inference_size, load_instance_model
+from partdistillation.runs import terminal
 from partdistillation.runs.progress import progress
 from partdistillation.runs.store import contents_hash
 
@@ -28,7 +28,7 @@ NAME = "mask_ap"
 """What the files of a measurement are called."""
 _NAMED = 3
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 def measure(model: str | Path, images: Path, truth: CocoDataset, *, device: Device = "auto") -> MaskAp:

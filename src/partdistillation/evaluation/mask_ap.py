@@ -3,7 +3,6 @@
 Fractions in 0..1; NaN = nothing to measure.
 """
 
-import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -20,11 +19,12 @@ from partdistillation.data.coco import CocoDataset, CocoImage
 from partdistillation.errors import InputError
 from partdistillation.evaluation.tables import Grid, ScoreTables, percent
 from partdistillation.functional.masks import EncodedMask, area, encoded_from_coco
+from partdistillation.runs import terminal
 
 AVERAGES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR@1", "AR@10", "AR@100", "ARs", "ARm", "ARl")
 """What COCOeval sums up, in its order; s, m, l: objects up to 32 x 32 pixels, up to 96 x 96, and larger."""
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 class FoundInstance(NamedTuple):

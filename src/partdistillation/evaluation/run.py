@@ -1,7 +1,6 @@
 """Evaluation of files: a stage's rows, or COCO, against ground-truth parts in the COCO layout."""
 
 import hashlib
-import logging
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from partdistillation.evaluation.provenance import Provenance
 from partdistillation.evaluation.scores import Evaluation
 from partdistillation.functional.masks import EncodedMask, encoded_from_coco
 from partdistillation.functional.metrics import Protocol
+from partdistillation.runs import terminal
 from partdistillation.runs.manifest import MANIFEST, load
 from partdistillation.runs.part_table import PartTable
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
@@ -30,7 +30,7 @@ STAGES = ("predictions", "parts")
 """Folders that hold parts: in one that `predict` wrote, and in a run's."""
 _HEADER = ("image_id", "file_name", "width", "height")
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 class Predictions(NamedTuple):

@@ -7,20 +7,22 @@ seeds, become their mean and standard deviation.
 """
 
 import csv
-import io
 import json
 import math
+import re
 import statistics
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table as Printed
 from rich.text import Text
 
+from partdistillation.runs import terminal
 from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.console import PlainConsole, words
 from partdistillation.runs.manifest import Json
 
 Scalar = str | int | float | None
@@ -28,6 +30,9 @@ Record = Mapping[str, Scalar]
 """A value of the long table and what it is of; None or NaN where there is nothing."""
 Form = Callable[[float], str]
 """How a number is written."""
+
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 class Aside(str):
@@ -61,14 +66,14 @@ class Grid:
         """The same for a terminal; on a narrow one long texts are folded."""
         for place, (title, rows) in enumerate(self.sections.items()):
             if title:
-                yield Text(f"\n{title}" if place else title, style="bold")
+                yield words(f"\n{title}" if place else title, "bold")
             yield self._printed(rows)
 
     def _printed(self, rows: Sequence[Sequence[str]]) -> Printed:
         table = Printed(box=SIMPLE_HEAD, show_edge=False, padding=0)
         for place, name in enumerate(self.header):
             table.add_column(
-                Text(name),
+                words(name),
                 justify="left" if place in self.text_columns else "right",
                 overflow="fold",
                 min_width=None if place else self.label_width,
@@ -76,8 +81,8 @@ class Grid:
         for row in rows:
             aside = isinstance(row[0], Aside)
             label, *cells = (cell.replace(" ± ", "\n±") for cell in row)
-            first = Text(f"  {label}" if aside else label)
-            table.add_row(first, *map(Text, cells), style="dim" if aside else None)
+            first = words(f"  {label}" if aside else label)
+            table.add_row(first, *map(words, cells), style="dim" if aside else None)
         return table
 
 
@@ -111,16 +116,16 @@ class ScoreTables:
                 note = "dim"
             else:
                 title = block.startswith("#")
-                printed.append(Text(block.lstrip("# ") if title else block, style="bold" if title else note))
+                printed.append(words(block.lstrip("# ") if title else block, "bold" if title else note))
         return Group(*printed)
 
     def csv(self) -> str:
-        """The long table, a line a record; empty where there is no value."""
-        file = io.StringIO()
-        writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore", lineterminator="\n")
+        """The long table, a line a record: nothing for no value, `'` before what looks like a formula."""
+        lines = _Lines()
+        writer = csv.DictWriter(lines, self.columns, restval="", extrasaction="ignore")
         writer.writeheader()
-        writer.writerows({name: _or_none(value) for name, value in record.items()} for record in self.records)
-        return file.getvalue()
+        writer.writerows({name: _cell(value) for name, value in record.items()} for record in self.records)
+        return "".join(lines)
 
     def json(self) -> str:
         """Everything, numbers as fractions."""
@@ -136,11 +141,11 @@ class ScoreTables:
 
     def show(self) -> None:
         """Print the blocks: as Markdown, if not in a terminal."""
-        console = Console()
+        console = PlainConsole()
         if console.is_terminal:
             console.print(self.printed())
         else:
-            print(self.markdown(), end="")
+            terminal.say(self.markdown(), end="")
 
     def save(self, stem: Path) -> None:
         """Write the files and print the blocks."""
@@ -227,8 +232,19 @@ def plain(value: object) -> Json:
     raise TypeError(f"expected plain values, found {type(value).__name__}")
 
 
-def _or_none(value: Scalar) -> Scalar:
-    return None if isinstance(value, float) and math.isnan(value) else value
+class _Lines(list[str]):
+    """Lines of CSV, ended by line feeds; csv's own ends make it quote either half of them within a cell."""
+
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix("\r\n") + "\n")
+
+
+def _cell(value: Scalar) -> Scalar:
+    """A value for CSV: nothing for NaN; `'` before a text that spreadsheets would compute as a formula."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    formula = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if formula else value
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -237,5 +253,5 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    escaped = " ".join(text.split()).replace("|", "\\|")
+    escaped = terminal.printable(" ".join(text.split())).replace("|", "\\|")
     return f"*{escaped}*" if isinstance(text, Aside) else escaped

@@ -1,6 +1,5 @@
 """The paper's main comparison: the method and every baseline, learned and scored on the same images."""
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +22,13 @@ from partdistillation.evaluation.controls import (
 )
 from partdistillation.evaluation.provenance import Provenance
 from partdistillation.experiments.runs import Run, require_inputs
+from partdistillation.runs import terminal
 from partdistillation.runs.records import PartRow
 from partdistillation.runs.run_folder import VALIDATION
 from partdistillation.runs.store import read_rows
 from partdistillation.stages import distillation, proposals
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 FOLDER = "comparison"
 WITH_LABELS: tuple[baselines.Name, ...] = ("supervised", "supervised-agnostic")

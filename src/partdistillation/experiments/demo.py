@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rich.console import Console
-
 from partdistillation import pipeline
 from partdistillation.baselines.beside import learned
 from partdistillation.config import Device, Inputs, Recipe
@@ -34,10 +32,12 @@ from partdistillation.report.data import Headline, ReportData, Table
 from partdistillation.report.examples import galleries, pictures
 from partdistillation.report.label_maps import part_map, proposal_map, segment_map
 from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.console import PlainConsole, words
 from partdistillation.runs.records import PartRow, ProposalRow
 from partdistillation.runs.run_folder import VALIDATION
 from partdistillation.runs.stage_log import seconds
 from partdistillation.runs.store import read_rows
+from partdistillation.runs.terminal import say
 from partdistillation.stages import proposals
 
 SUMMARY = (
@@ -70,13 +70,13 @@ WHOLE = Plan()
 class Story:
     """What is told as it happens: the table's rows and the seconds each thing took."""
 
-    console: Console = field(default_factory=Console)
+    console: PlainConsole = field(default_factory=PlainConsole)
     measured: list[Measured] = field(default_factory=list)
 
     @contextmanager
     def chapter(self, title: str) -> Iterator[None]:
         """Say what is going on, and how long it took."""
-        self.console.rule(f"[bold]{title}", align="left")
+        self.console.rule(words(title, "bold"), align="left")
         start = time.monotonic()
         yield
         self.console.print(f"{time.monotonic() - start:.1f} s", style="dim")
@@ -119,7 +119,7 @@ def run(
     story.console.print("In percent. mIoU: C over object classes, A over parts; *: by the paper's protocol.")
     for line in claims(story.measured):
         story.console.print(str(line))
-    story.console.print(f"Open {page}")
+    say(f"Open {page}")
     return page
 
 

@@ -1,7 +1,6 @@
 """From one image, and maybe its objects, to their parts."""
 
 import heapq
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +21,7 @@ from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import View, run_network, segment_parts
 from partdistillation.models.sources import resolve
 from partdistillation.objects.mask2former import Instance, find_instances, load_instance_model
+from partdistillation.runs import terminal
 from partdistillation.runs.part_table import FILE, PartTable, read_part_table
 from partdistillation.runs.records import ObjectParts, ObjectRow, Part, PartRow
 from partdistillation.stages.distillation import OBJECTS_MODEL
@@ -33,7 +33,7 @@ MAX_OBJECTS, MIN_OBJECT_SCORE = 10, 0.3
 
 Photo = str | Path | Image.Image | UInt8[np.ndarray, "height width 3"]
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 @dataclass(frozen=True, eq=False)

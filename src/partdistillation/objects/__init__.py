@@ -5,7 +5,6 @@ stage runs: it reads the images that it needs, and whatever it meets, an input e
 image with its objects, `reject` for one that can't be used, with the reason.
 """
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
@@ -16,11 +15,12 @@ from jaxtyping import Bool, UInt8
 from partdistillation.data.images import ImageInput
 from partdistillation.functional.masks import box, encode
 from partdistillation.objects.labelling import best
+from partdistillation.runs import terminal
 from partdistillation.runs.records import Object, ObjectRow
 
 _SHOWN = 3
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 @runtime_checkable

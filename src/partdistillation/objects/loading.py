@@ -1,6 +1,5 @@
 """Published models of several kinds, as transformers loads them, checked before they are used."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,8 +9,9 @@ from transformers import AutoTokenizer
 
 from partdistillation.errors import CheckpointError
 from partdistillation.models.pretrained import check_report, quiet_transformers, read_config, read_weights
+from partdistillation.runs import terminal
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 def model_type(source: str | Path, expected: Sequence[str], kind: str) -> str:

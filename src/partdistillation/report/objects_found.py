@@ -2,7 +2,6 @@
 
 import hashlib
 import heapq
-import logging
 import math
 import re
 from collections import Counter
@@ -13,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image, ImageDraw
-from rich.console import Console
 from rich.table import Table
 from scipy import ndimage
 
@@ -26,6 +24,8 @@ from partdistillation.pictures.legends import LegendRow, with_legend
 from partdistillation.pictures.overlays import overlay
 from partdistillation.pictures.sizes import contact_sheet, resized
 from partdistillation.pictures.text import caption_font
+from partdistillation.runs import terminal
+from partdistillation.runs.console import PlainConsole, words
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.store import read_rows
 from partdistillation.stages.objects import FOLDER
@@ -45,7 +45,7 @@ _SHARES = {
 }
 _SPECIFIC = re.compile(r"'[^']*'|\d[\d.]*")
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 @dataclass
@@ -113,7 +113,7 @@ def show_objects(inputs: Inputs, count: int = 0) -> None:
     folder, sheet = inputs.out / FOLDER, inputs.out / SHEET
     if show(folder).classes and count:
         draw(folder, inputs.need("images"), count, sheet)
-        Console().print(f"Look at {sheet}", soft_wrap=True)
+        terminal.say(f"Look at {sheet}")
 
 
 def show(objects_dir: Path) -> ObjectCounts:
@@ -123,7 +123,7 @@ def show(objects_dir: Path) -> ObjectCounts:
         StoreError: the stage isn't there, or isn't finished.
     """
     counts = ObjectCounts.count(read_rows(objects_dir, ObjectRow))
-    Console().print(counts.table())
+    PlainConsole().print(counts.table())
     total, none = counts.images.total(), counts.images[0]
     if 2 * none > total:
         _log.warning(
@@ -165,7 +165,7 @@ def _section(table: Table, name: str, count: int | None = None) -> None:
 
 
 def _line(table: Table, name: str, count: int, total: int) -> None:
-    table.add_row(f"  {name}", f"{count:,}  {count / max(1, total):4.0%}")
+    table.add_row(words(f"  {name}"), f"{count:,}  {count / max(1, total):4.0%}")
 
 
 # ---------------------------------------------------------------------- the sheet

@@ -14,6 +14,7 @@ from partdistillation.review.manual import KS, Difference, ReviewScores, Scores
 from partdistillation.runs.majority import from_verdicts
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.part_table import FILE, read_part_table, write_part_table
+from partdistillation.runs.terminal import say
 from partdistillation.runs.verdicts import Verdict, read_verdicts, verdicts_file
 
 ALL = "all"
@@ -55,7 +56,7 @@ def run(sources: Sequence[Path], groups: Sequence[str], *, out: Path | None = No
     tables.write(folder / STEM)
     _plot(scores, folder)
     tables.show()
-    print(f"Look into {folder}")
+    say(f"Look into {folder}")
     return scores
 
 
@@ -83,8 +84,8 @@ def make_part_table(reviewed: Path, *, run: str | None = None, out: Path | None 
         sum(len(getattr(parts, decision)) for parts in table.classes.values())
         for decision in ("names", "merged", "rejected")
     )
-    print(f"{named} part classes are named, {joined} joined with another, {rejected} rejected")
-    print(f"Look into {path}")
+    say(f"{named} part classes are named, {joined} joined with another, {rejected} rejected")
+    say(f"Look into {path}")
     return path
 
 

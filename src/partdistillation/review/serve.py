@@ -3,7 +3,6 @@
 import ipaddress
 import secrets
 import socket
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +13,7 @@ from partdistillation.review.assignment import Assignment
 from partdistillation.review.items import Tiles, add_runs, find_runs
 from partdistillation.review.store import ReviewStore, export_verdicts
 from partdistillation.runs.atomic import locked
+from partdistillation.runs.terminal import say
 from partdistillation.runs.verdicts import FILE, write_verdicts
 
 if TYPE_CHECKING:
@@ -171,12 +171,10 @@ def _announce(listener: socket.socket, host: str, token: str | None) -> None:
     called = socket.gethostname() if host in ("0.0.0.0", "::") else host
     name = f"[{called}]" if ":" in called else called
     if not is_loopback(host):
-        print(
+        say(
             f"warning: {host} can be reached by others. Whoever has the token may see the pictures and vote; "
             "what is sent isn't encrypted. Safer: listen at 127.0.0.1 and let reviewers come by `ssh -L`.",
-            file=sys.stderr,
+            stderr=True,
         )
     # A fragment isn't sent to the server and so is in no log.
-    print(
-        f"Review at http://{name}:{port}/{f'#token={token}' if token else ''}  (Ctrl-C ends it)", flush=True
-    )
+    say(f"Review at http://{name}:{port}/{f'#token={token}' if token else ''}  (Ctrl-C ends it)")

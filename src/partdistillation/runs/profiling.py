@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rich.console import Console
 from rich.table import Table
 
 from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.console import PlainConsole
 
 FILE = "profile.json"
 """In a run's folder: the last profile of each stage."""
@@ -213,7 +213,7 @@ def shown(folder: Path) -> Iterator[None]:
             yield
         finally:
             if profile.costs:
-                Console().print(profile.table(time.perf_counter() - start))
+                PlainConsole().print(profile.table(time.perf_counter() - start))
                 write(profile, folder)
 
 

@@ -1,16 +1,19 @@
 """Progress of a long task: a bar with the time left on a terminal, one line a minute elsewhere."""
 
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from partdistillation.runs.console import PlainConsole
+from partdistillation.runs.terminal import say
+
 _SECONDS_BETWEEN_LINES = 60.0
+
+T = TypeVar("T")
 
 
 class Advance(Protocol):
@@ -22,21 +25,29 @@ class Advance(Protocol):
 @contextmanager
 def progress(label: str, total: int, *, done: int = 0, unit: str = "shards") -> Iterator[Advance]:
     """Show on standard error how far a task has come. `done` units were done by an earlier run."""
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     if not console.is_terminal:
         yield _Lines(label, total, done, unit)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(unit),
+        TextColumn(unit, markup=False),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(label, total=total, completed=done, note="")
         yield lambda count=1, note="": bar.update(task, advance=count, note=note)
+
+
+def followed(items: Collection[T], label: str, *, unit: str) -> Iterator[T]:
+    """Each of the items, showing how many of them are done. Nothing is to be printed in between."""
+    with progress(label, len(items), unit=unit) as advance:
+        for item in items:
+            yield item
+            advance()
 
 
 class _Lines:
@@ -50,7 +61,7 @@ class _Lines:
         now = time.monotonic()
         if now - self._shown >= _SECONDS_BETWEEN_LINES or self._done == self._total:
             self._shown = now
-            print(self._line(now, note), file=sys.stderr, flush=True)
+            say(self._line(now, note), stderr=True)
 
     def _line(self, now: float, note: str) -> str:
         seconds = (now - self._start) / (self._done - self._first) * (self._total - self._done)

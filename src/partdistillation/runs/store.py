@@ -6,7 +6,6 @@ is redone, to the same bytes.
 """
 
 import hashlib
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -19,12 +18,13 @@ import pyarrow.parquet as pq
 
 from partdistillation.errors import StoreError
 from partdistillation.runs import manifest as manifests
+from partdistillation.runs import terminal
 from partdistillation.runs.atomic import locked, remove_temporary, replace_file, sync_folder
 from partdistillation.runs.manifest import Entry, Json, Manifest
 from partdistillation.runs.records import R, Row, from_table, to_table
 from partdistillation.runs.shards import ImageRef, Input, Shard
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 class StageStore:

@@ -1,6 +1,5 @@
 """Stage 1: find the objects whose parts are learned (paper, section 4.1)."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.copied import CopiedObjects
 from partdistillation.objects.labelling import open_vocabulary, plain_list
 from partdistillation.objects.masks import MaskedObjects
+from partdistillation.runs import terminal
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.manifest import Json, canonical_hash
 from partdistillation.runs.records import ObjectRow
@@ -27,7 +27,7 @@ from partdistillation.runs.store import read_rows
 FOLDER = "objects"
 STAGE = Stage("objects", folders=(FOLDER,), sections=("objects",), reads=("objects",))
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 class Plan(NamedTuple):

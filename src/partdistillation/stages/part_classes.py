@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save
 from partdistillation.errors import SettingsChanged
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.manifest import Json, differences
+from partdistillation.runs.tensor_keys import key_of, name_of
 
 FOLDER = "part_classes"
 _CENTROIDS = "centroids.safetensors"
@@ -44,11 +45,11 @@ def are_found(folder: Path, origin: Origin, *, also_delete: str) -> bool:
 def write(folder: Path, centroids: Centroids, origin: Origin, classes: Mapping[str, Json]) -> None:
     """Write the folder; `classes` is what the description says of each object class."""
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / _CENTROIDS, save(dict(centroids)))
+    replace_file(folder / _CENTROIDS, save({key_of(name): rows for name, rows in centroids.items()}))
     text = json.dumps({**origin, "classes": classes}, indent=1, ensure_ascii=False)
     replace_file(folder / _DESCRIPTION, (text + "\n").encode())  # last: it says that the folder is whole
 
 
 def read(folder: Path) -> Centroids:
     """The centroids of every object class."""
-    return load_file(folder / _CENTROIDS)
+    return {name_of(key): rows for key, rows in load_file(folder / _CENTROIDS).items()}

@@ -1,6 +1,5 @@
 """Stage 4: proposals become parts, by clustering their features within each object class (section 4.3)."""
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -40,6 +39,7 @@ from partdistillation.runs.records import (
 )
 from partdistillation.runs.stage_log import Stage
 from partdistillation.runs.store import read_rows, stage_hash
+from partdistillation.runs.terminal import say
 from partdistillation.stages import objects, part_classes, proposals
 from partdistillation.stages.class_features import ClassFeatures, sorted_by_class
 from partdistillation.stages.part_classes import Centroids
@@ -192,10 +192,10 @@ def _cluster(
     """The centroids of an object class; says where they are fewer than `count`."""
     centroids = cluster_features(features, k=count, restarts=config.restarts, seed=config.seed)
     if len(centroids) < count:
-        print(
+        say(
             f"ranking: {category}: {len(centroids)} part classes instead of {count}, as it has "
             f"{len(features)} proposals with {len(centroids)} different features",
-            file=sys.stderr,
+            stderr=True,
         )
     return centroids
 

@@ -1,6 +1,5 @@
 """Parts by the networks of the contrastive baseline: of a run's own objects, or of held-out ones."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from partdistillation.errors import InputError
 from partdistillation.functional.masks import encode
 from partdistillation.functional.thin_plate_splines import resample
 from partdistillation.models.devices import choose_device
+from partdistillation.runs import terminal
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.records import ObjectParts, ObjectRow, Part, PartRow
 from partdistillation.runs.shards import ImageRef, Shard
@@ -30,7 +30,7 @@ _PIXELS = 2**20
 _PartsOfObjects = dict[tuple[str, int], tuple[Part, ...]]
 """By image id and object id."""
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 def label(inputs: Inputs, folder: Path, out: Path) -> Path:

@@ -1,7 +1,6 @@
 """Embeddings of texts, kept on disk for all processes of a user."""
 
 import hashlib
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -14,9 +13,11 @@ from jaxtyping import Float32
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from partdistillation.runs import terminal
 from partdistillation.runs.atomic import locked, remove_temporary, replace_file
+from partdistillation.runs.tensor_keys import key_of, name_of
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class EmbeddingCache:
             by_path[self._path(text)][text] = row
         try:
             for path, new in by_path.items():
-                replace_file(path, save(self._load(path) | new))
+                kept = self._load(path) | new
+                replace_file(path, save({key_of(text): row for text, row in kept.items()}))
         except OSError as error:
             _log.warning("%s: not all embeddings are kept: %s", self.folder, error.strerror)
 
@@ -78,7 +80,7 @@ class EmbeddingCache:
     def _load(self, path: Path) -> dict[str, Any]:
         """What a file holds; nothing, if it isn't there or is damaged: it is then written anew."""
         try:
-            return dict(load(path.read_bytes()))
+            return {name_of(key): row for key, row in load(path.read_bytes()).items()}
         except FileNotFoundError:
             return {}
         except (OSError, SafetensorError) as error:
