@@ -74,10 +74,11 @@ def regions(
         if annotation.crowd:
             continue
         try:
-            segmentation = _without_lines(annotation.segmentation)
-            masks.append((annotation, encoded_from_coco(segmentation, image.height, image.width)))
+            mask = encoded_from_coco(annotation.segmentation, image.height, image.width)
         except InputError as error:
             reasons.append(f"annotation {annotation.id!r}: {error}")
+        else:
+            masks.append((annotation, mask))
     return masks, reasons
 
 
@@ -171,11 +172,3 @@ def unusable_regions(dataset: CocoDataset, *, sampled: int = _SAMPLED) -> Iterat
         name = dataset.path.name
         yield Finding("note", f"{name}: masks to leave out, in {len(sample)} images: {listed(reasons)}")
 
-
-def _without_lines(segmentation: object) -> object:
-    """Polygons without those of one or two points, which cover nothing; PartImageNet's files have some."""
-    if not isinstance(segmentation, list):
-        return segmentation
-    return [
-        polygon for polygon in segmentation if not isinstance(polygon, list) or len(polygon) not in (2, 4)
-    ]
