@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from partdistillation.data.paths import absence
 from partdistillation.errors import InputError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
@@ -111,9 +112,8 @@ def load_label_map(path: Path) -> Int32[np.ndarray, "height width"]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The file with its header read and checked; whatever decoding raises inside becomes an InputError."""
-    if not path.is_file():
-        there = "a directory" if path.is_dir() else "no such file"
-        raise InputError(f"{path}: expected an image file, found {there}; check the path")
+    if missing := absence(path):
+        raise InputError(f"{path}: expected an image file, found {missing}")
     try:
         with Image.open(path, formats=FORMATS) as image:
             _check_size(*image.size, path)
