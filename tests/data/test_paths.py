@@ -12,7 +12,13 @@ DECOMPOSED = unicodedata.normalize("NFD", "café.jpg")
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for name in ("photos/1.PNG", "photos/Cat/x.jpg", f"photos/{DECOMPOSED}", "train/2.jpg", "photos/a\\b.jpg"):
+    for name in (
+        "photos/1.PNG",
+        "photos/Cat/x.jpg",
+        f"photos/{DECOMPOSED}",
+        "train/2.jpg",
+        "photos/a\\b.jpg",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
@@ -24,7 +30,10 @@ def root(tmp_path: Path) -> Path:
         ("photos/1.png", "no such file; there is '1.PNG', in other letter case"),
         ("photos/cat/x.jpg", "no such file; there is 'Cat', in other letter case"),
         ("photos/1.jpg", "no such file; there is '1.PNG', with another suffix"),
-        ("photos/photos/1.PNG", "no such file; without 'photos/' it is there: the name has a folder too many"),
+        (
+            "photos/photos/1.PNG",
+            "no such file; without 'photos/' it is there: the name has a folder too many",
+        ),
         ("photos/a/deep/1.PNG", "no such file; without 'a/deep/' it is there"),
         ("2.jpg", "no such file; it is in the folder 'train' there: the name lacks a folder"),
         ("photos\\1.PNG", "no such file; with / for its backslashes it is there"),
@@ -47,8 +56,10 @@ def test_unicode_forms(root: Path) -> None:
 
 def test_what_is_there(root: Path) -> None:
     assert absence(root / "train/2.jpg") == ""
-    assert is_file(root / "train/2.jpg") and is_folder(root / "train")
-    assert not is_file(root / ("x" * 300)) and not is_folder(root / "a\0")
+    assert is_file(root / "train/2.jpg")
+    assert is_folder(root / "train")
+    assert not is_file(root / ("x" * 300))
+    assert not is_folder(root / "a\0")
 
 
 def test_a_folder_without_rights(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,9 @@ def test_a_pixel_in_the_corner_is_no_share() -> None:
 
 def test_an_outline_that_fits_no_image_is_refused_before_it_is_drawn() -> None:
     zigzag = [number for row in range(2_000) for number in (0 if row % 2 else 8_000, 4 * row)]
-    with pytest.raises(InputError, match=rf"at most {LONGEST_OUTLINE:,} pixels.*found 16,0\d\d,\d\d\d in 1 p"):
+    with pytest.raises(
+        InputError, match=rf"at most {LONGEST_OUTLINE:,} pixels.*found 16,0\d\d,\d\d\d in 1 p"
+    ):
         merged_polygons([zigzag], 8_000, 8_000)
     with pytest.raises(InputError, match="at most 100,000 pixels"):
         merged_polygons([SQUARE] * 5_000, 6, 8)

@@ -115,7 +115,7 @@ def test_counts(rows: list[ObjectRow]) -> None:
     found = ObjectCounts.count(rows)
     assert found.images == {0: 4, 1: 2, 2: 1}
     assert found.classes == {"cat": 3, "dog": 1}
-    assert found.reasons == {"no objects of class …": 3, "…: expected … x …, found … x …": 1}
+    assert found.reasons.counts == {"no objects of class …": 3, "…: expected … x …, found … x …": 1}
     assert [found.quantile(share) for share in (0, 0.25, 0.5, 0.75, 1)] == [0.4, 0.4, 0.6, 0.8, 1.0]
 
 

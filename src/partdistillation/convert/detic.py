@@ -118,7 +118,7 @@ def convert_checkpoint(path: str | Path, out: str | Path) -> None:
         CheckpointError: it holds anything but arrays, or another model's; keys and shapes are named.
     """
     try:
-        network = load_official_state_dict(read_checkpoint(Path(path)))
+        network = load_official_state_dict(read_checkpoint(at_home(Path(path))))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
     save(Path(out), network)

@@ -122,8 +122,8 @@ def read_instances(path: Path) -> CocoDataset:
 def read_parts(path: Path, object_class: str = "") -> CocoDataset:
     """Read ground-truth parts: one annotation a part, categories like `Car Wheel` of supercategory `Car`.
 
-    With `object_class` all parts are of that class, whatever the file says. Categories without annotations that are
-    of no class, such as the root that Roboflow writes, are left out.
+    With `object_class` all parts are of that class, whatever the file says. Categories without annotations that
+    are of no class, such as the root that Roboflow writes, are left out.
 
     Raises InputError as `read_instances`, and where a category of annotations has no supercategory.
     """
@@ -172,7 +172,9 @@ def _document(path: Path) -> dict[str, list[object]]:
     # JSON and UTF-8 errors are ValueErrors; a nesting of thousands of brackets is a RecursionError.
     except (ValueError, RecursionError) as error:
         known = _ending(foreign_formats.of_file(path))
-        raise InputError(f"{path}: expected JSON in UTF-8, found a file that isn't ({error}){known}") from error
+        raise InputError(
+            f"{path}: expected JSON in UTF-8, found a file that isn't ({error}){known}"
+        ) from error
     known = _ending(foreign_formats.of_document(document))
     if not isinstance(document, dict):
         kind = type(document).__name__

@@ -165,8 +165,8 @@ def _crowd(value: object) -> bool:
 def _without_mask(entry: Mapping[str, object]) -> str:
     if entry.get("bbox"):
         return (
-            "expected a segmentation, found only a box: boxes aren't masks; annotate masks, make them of the boxes "
-            "with SAM, or let a model find the objects (--objects.source)"
+            "expected a segmentation, found only a box: boxes aren't masks; annotate masks, make them of the "
+            "boxes with SAM, or let a model find the objects (--objects.source)"
         )
     return "expected a segmentation, found none"
 

@@ -28,7 +28,9 @@ def of_document(document: object) -> str:
     if "shapes" in document and "imagePath" in document:
         return _LABELME
     entries = [entry for entry in islice(document.values(), _LOOKED_AT) if isinstance(entry, Mapping)]
-    if "_via_img_metadata" in document or any("regions" in entry and "filename" in entry for entry in entries):
+    if "_via_img_metadata" in document or any(
+        "regions" in entry and "filename" in entry for entry in entries
+    ):
         return _VIA
     if "segments_info" in document or _has(document, "annotations", "segments_info"):
         return "this is COCO's panoptic format; take the instances file of the same data set"
@@ -39,7 +41,12 @@ def of_document(document: object) -> str:
 
 def _has(document: Mapping[object, object], key: str, inner: str) -> bool:
     entries = document.get(key)
-    return isinstance(entries, list) and bool(entries) and isinstance(entries[0], Mapping) and inner in entries[0]
+    return (
+        isinstance(entries, list)
+        and bool(entries)
+        and isinstance(entries[0], Mapping)
+        and inner in entries[0]
+    )
 
 
 def _of_list(first: object) -> str:
@@ -47,8 +54,8 @@ def _of_list(first: object) -> str:
         return ""
     if "image_id" in first and "category_id" in first:
         return (
-            "this is a list of COCO results or annotations alone; put it into `annotations`, beside the `images` "
-            "and `categories` of the file that it was made for"
+            "this is a list of COCO results or annotations alone; put it into `annotations`, beside the "
+            "`images` and `categories` of the file that it was made for"
         )
     if "annotations" in first and "data" in first:
         return "this is Label Studio's own format; in Label Studio choose Export > COCO"

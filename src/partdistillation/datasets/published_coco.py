@@ -6,6 +6,7 @@ from pathlib import Path
 
 from partdistillation.data.coco import CocoAnnotation, CocoDataset, CocoImage
 from partdistillation.data.images import load_image
+from partdistillation.data.paths import advice, is_file, is_folder
 from partdistillation.datasets.part_datasets import (
     Finding,
     elsewhere,
@@ -29,7 +30,7 @@ def file_of(root: Path, candidates: Iterable[str]) -> Path:
     """
     candidates = list(candidates)
     for candidate in candidates:
-        if (root / candidate).is_file():
+        if is_file(root / candidate):
             return root / candidate
     raise InputError(
         f"{root}: expected {' or '.join(candidates)}, found none of them"
@@ -40,8 +41,8 @@ def file_of(root: Path, candidates: Iterable[str]) -> Path:
 def located(root: Path, candidates: Iterable[str]) -> str:
     """The first of the relative paths that is a file of `root`; where none is, the likeliest place for it."""
     candidates = list(candidates)
-    files = (candidate for candidate in candidates if (root / candidate).is_file())
-    likely = (candidate for candidate in candidates if (root / candidate).parent.is_dir())
+    files = (candidate for candidate in candidates if is_file(root / candidate))
+    likely = (candidate for candidate in candidates if is_folder((root / candidate).parent))
     return next(files, next(likely, candidates[0]))
 
 
@@ -131,7 +132,9 @@ def absent_images(root: Path, names: Iterable[str], where: str) -> Iterator[Find
     missing = missing_files(root, names)
     if missing:
         yield Finding(
-            "problem", f"{len(missing)} of {len(names)} images are missing: {listed(missing)}: {where}"
+            "problem",
+            f"{len(missing)} of {len(names)} images are missing: {listed(missing)} "
+            f"({advice(root / missing[0])}): {where}",
         )
     elif names:
         yield Finding("ok", f"all {len(names)} images are there")
@@ -142,7 +145,7 @@ def damaged_images(root: Path, images: Sequence[CocoImage]) -> Iterator[Finding]
 
     `file_name` is relative to `root`.
     """
-    sample = evenly([image for image in images if (root / image.file_name).is_file()], _SAMPLED)
+    sample = evenly([image for image in images if is_file(root / image.file_name)], _SAMPLED)
     problems = [problem for image in sample if (problem := _damage(root, image))]
     yield from (Finding("problem", problem) for problem in problems)
     if sample and not problems:
@@ -171,4 +174,3 @@ def unusable_regions(dataset: CocoDataset, *, sampled: int = _SAMPLED) -> Iterat
     if reasons:
         name = dataset.path.name
         yield Finding("note", f"{name}: masks to leave out, in {len(sample)} images: {listed(reasons)}")
-

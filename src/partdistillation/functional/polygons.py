@@ -1,7 +1,7 @@
 """Polygons as COCO's JSON has them: checked, bounded, and drawn by pycocotools' rule.
 
-pycocotools keeps five points for every pixel of an outline and merges polygons one after the other, so an outline
-is measured before it is drawn, and many polygons are merged pairwise.
+pycocotools keeps five points for every pixel of an outline and merges polygons one after the other, so an
+outline is measured before it is drawn, and many polygons are merged pairwise.
 """
 
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ _ROUNDING = 0.01
 def merged_polygons(polygons: Sequence[object], height: int, width: int) -> bytes:
     """The union of polygons as compressed run lengths.
 
-    Polygons are [x0, y0, x1, y1, ...] or [[x0, y0], [x1, y1], ...], in pixels, or it is the numbers of a single
-    one. Those of one or two points, which cover nothing, are left out where there are others.
+    Polygons are [x0, y0, x1, y1, ...] or [[x0, y0], [x1, y1], ...], in pixels; a single one may stand by
+    itself. Those of one or two points, which cover nothing, are left out where there are others.
 
     Raises:
         InputError: there is none, one can't be used, or they are too long to be outlines of this image.
@@ -70,7 +70,7 @@ def _numbers(entries: Sequence[object]) -> bool:
 
 
 def _union(encodings: list[dict[str, Any]]) -> bytes:
-    """pycocotools' union of encodings: one after the other would go through all runs so far each time."""
+    """Pycocotools' union of encodings: one after the other would go through all runs so far each time."""
     while len(encodings) > 2:
         encodings = [coco.merge(encodings[start : start + 2]) for start in range(0, len(encodings), 2)]
     merged: bytes = coco.merge(encodings)["counts"]
@@ -107,12 +107,12 @@ def _short(value: object) -> str:
 
 def _refuse_shares(outlines: Sequence[Float64[np.ndarray, "_"]]) -> None:
     """All numbers from 0 to 1 and some between are shares of the image: as pixels they'd be its corner."""
-    if not all(-_ROUNDING <= outline.min() and outline.max() <= 1 + _ROUNDING for outline in outlines):
+    if not all(outline.min() >= -_ROUNDING and outline.max() <= 1 + _ROUNDING for outline in outlines):
         return
     if any((outline % 1 != 0).any() for outline in outlines):
         raise InputError(
-            "Expected polygon coordinates in pixels, found all of them between 0 and 1: they are shares of the "
-            "image's size (normalised); multiply x by its width and y by its height."
+            "Expected polygon coordinates in pixels, found all of them between 0 and 1: they are shares of "
+            "the image's size (normalised); multiply x by its width and y by its height."
         )
 
 
@@ -121,8 +121,8 @@ def _refuse_long(outlines: Sequence[Float64[np.ndarray, "_"]], height: int, widt
     length = sum(map(_length, outlines)) + _A_POLYGON * len(outlines)
     if length > limit:
         raise InputError(
-            f"Expected polygons with outlines of at most {limit:,} pixels together for an image of {width} x "
-            f"{height}, found {length:,.0f} in {len(outlines):,} polygons; give the mask as run lengths (RLE)."
+            f"Expected polygons with outlines of at most {limit:,} pixels together for an image of {width} "
+            f"x {height}, found {length:,.0f} in {len(outlines):,} polygons; give the mask as run lengths (RLE)."
         )
 
 

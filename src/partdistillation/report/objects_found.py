@@ -3,7 +3,6 @@
 import hashlib
 import heapq
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,6 +14,8 @@ from rich.table import Table
 
 from partdistillation.config import Inputs
 from partdistillation.report.objects_sheet import objects_sheet
+from partdistillation.report.reasons import Causes, advice, left_out, top
+from partdistillation.runs import manifest
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.store import read_rows
 from partdistillation.stages.objects import FOLDER
@@ -28,7 +29,6 @@ _SHARES = {
     0.75: "three quarters up to",
     1.0: "highest",
 }
-_SPECIFIC = re.compile(r"'[^']*'|\d[\d.]*")
 
 _log = logging.getLogger(__name__)
 
@@ -41,8 +41,10 @@ class ObjectCounts:
     """By how many objects they have."""
     classes: Counter[str] = field(default_factory=Counter)
     """Objects by class."""
-    reasons: Counter[str] = field(default_factory=Counter)
-    """Images without objects by their first reason; what is particular to one image is left out of it."""
+    reasons: Causes = field(default_factory=Causes)
+    """Why images have no objects."""
+    left_out: Causes = field(default_factory=Causes)
+    """Why objects were left out of images that have others."""
     scores: Counter[float] = field(default_factory=Counter)
     """Objects by score, in hundredths."""
 
@@ -57,9 +59,11 @@ class ObjectCounts:
         self.images[len(row.objects)] += 1
         self.classes.update(instance.category for instance in row.objects)
         self.scores.update(round(instance.score, 2) for instance in row.objects)
-        if not row.objects:
-            reason = row.reason.replace(row.file_name, "…") if row.file_name else row.reason
-            self.reasons[_SPECIFIC.sub("…", reason.split(";")[0])] += 1
+        if row.objects:
+            for note, count in left_out(row.reason):
+                self.left_out.add(note, row.file_name, count)
+        else:
+            self.reasons.add("; ".join(row.reason.split("; ")[:2]), row.file_name)
 
     def table(self) -> Table:
         """Everything as lines of a name and a number."""
@@ -70,12 +74,16 @@ class ObjectCounts:
         _line(table, "with one object", single, total)
         _line(table, "with several", total - none - single, total)
         _line(table, "with none", none, total)
-        for reason, count in _top(self.reasons, MOST_REASONS, "other reasons"):
+        for reason, count in self.reasons.top(MOST_REASONS):
             _line(table, f"  {reason}", count, total)
         objects = self.classes.total()
         _section(table, "objects", objects)
-        for category, count in _top(self.classes, MOST_CLASSES, "other classes"):
+        for category, count in top(self.classes, MOST_CLASSES, "other classes"):
             _line(table, category, count, objects)
+        if self.left_out:
+            _section(table, "left out of images with objects", self.left_out.counts.total())
+            for reason, count in self.left_out.top(MOST_REASONS):
+                table.add_row(f"  {reason}", f"{count:,}")
         if len(self.scores) > 1:  # labels mostly have none, which counts as 1
             _section(table, "scores")
             for share, name in _SHARES.items():
@@ -112,10 +120,10 @@ def show(objects_dir: Path) -> ObjectCounts:
     total, none = counts.images.total(), counts.images[0]
     if 2 * none > total:
         _log.warning(
-            "%d of %d images have no object: see above why. Are the classes' names those that the model "
-            "or the labels use? Is --objects.min-score right?",
+            "%d of %d images have no object: see above why. %s",
             none,
             total,
+            advice(counts.reasons, manifest.load(objects_dir).settings.get("source")),
         )
     return counts
 
@@ -135,14 +143,6 @@ def draw(objects_dir: Path, images_dir: Path, count: int, path: Path) -> None:
 
 def _chance(row: ObjectRow) -> bytes:
     return hashlib.blake2b(row.image_id.encode(), digest_size=8).digest()
-
-
-def _top(counts: Counter[str], most: int, others: str) -> list[tuple[str, int]]:
-    """The most frequent, equals by name, and what the rest amounts to."""
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    rest = ordered[most:]
-    left = [(f"{len(rest)} {others}", sum(count for _, count in rest))] if rest else []
-    return [*ordered[:most], *left]
 
 
 def _section(table: Table, name: str, count: int | None = None) -> None:
