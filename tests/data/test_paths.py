@@ -32,7 +32,7 @@ def root(tmp_path: Path) -> Path:
         ("photos/1.jpg", "no such file; there is '1.PNG', with another suffix"),
         (
             "photos/photos/1.PNG",
-            "no such file; without 'photos/' it is there: the name has a folder too many",
+            "no such file; without 'photos/' it is there: the name, or the folder given",
         ),
         ("photos/a/deep/1.PNG", "no such file; without 'a/deep/' it is there"),
         ("2.jpg", "no such file; it is in the folder 'train' there: the name lacks a folder"),

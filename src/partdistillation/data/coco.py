@@ -122,8 +122,8 @@ def read_instances(path: Path) -> CocoDataset:
 def read_parts(path: Path, object_class: str = "") -> CocoDataset:
     """Read ground-truth parts: one annotation a part, categories like `Car Wheel` of supercategory `Car`.
 
-    With `object_class` all parts are of that class, whatever the file says. Categories without annotations that
-    are of no class, such as the root that Roboflow writes, are left out.
+    With `object_class` all parts are of that class, whatever the file says. Categories without annotations
+    that are of no class, such as the root that Roboflow writes, are left out.
 
     Raises InputError as `read_instances`, and where a category of annotations has no supercategory.
     """

@@ -1,8 +1,8 @@
 """Reading images: one definition of what a file's pixels are, for every stage.
 
 JPEG, PNG, WebP, BMP, TIFF, GIF and (where Pillow has it) AVIF, recognised by content. The header is checked
-before anything is decoded (at most `MAX_PIXELS`), the first frame is taken, the EXIF orientation is applied, and every
-pixel format that has an agreed white level becomes 8-bit RGB:
+before anything is decoded (at most `MAX_PIXELS`), the first frame is taken, the EXIF orientation is applied,
+and every pixel format that has an agreed white level becomes 8-bit RGB:
 
 - 16-bit channels keep their high byte (Pillow's own conversion of 16-bit grey saturates at 255);
 - 32-bit integers are read as 16-bit where all values are in 0..65535, otherwise rejected;

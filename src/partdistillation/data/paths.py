@@ -103,7 +103,7 @@ def _folder_too_many(path: Path) -> str:
         for start in range(len(parts) - 1 - length, first - 1, -1):
             if Path(*parts[:start], *parts[start + length :]).is_file():
                 extra = "/".join(parts[start : start + length])
-                return f"without {extra + '/'!r} it is there: the name has a folder too many, or the folder given"
+                return f"without {extra + '/'!r} it is there: the name, or the folder given, has one too many"
     return ""
 
 

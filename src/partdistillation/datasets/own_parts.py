@@ -115,9 +115,8 @@ def _check_pair(root: Path, suffix: str) -> Iterator[Finding]:
         yield Finding("problem", str(error))
         return
     if alone:
-        yield Finding(
-            "note", f"{parts.path.name}: its categories name no object class: add --parts-class {alone}"
-        )
+        advice = f"its categories name no object class: add --parts-class {quote(alone)}"
+        yield Finding("note", f"{parts.path.name}: {advice}")
     for dataset, what in ((objects, "objects"), (parts, "parts")):
         yield from _counts(dataset, what)
         yield from complaints(dataset)

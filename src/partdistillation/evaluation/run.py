@@ -89,7 +89,7 @@ def _disagreement(predicted: str, truth: CocoDataset) -> str:
     alike = next((name for name in names if PurePath(name).name == PurePath(predicted).name), None)
     if alike is not None:
         return (
-            f": the predictions call an image {predicted!r}, the true parts {alike!r}; file names are relative "
+            f": the predictions call an image {predicted!r}, the true parts {alike!r}; names are relative "
             "to the folder of images: predict with another --images, or change the folders in `file_name`"
         )
     return (

@@ -121,8 +121,8 @@ def _refuse_long(outlines: Sequence[Float64[np.ndarray, "_"]], height: int, widt
     length = sum(map(_length, outlines)) + _A_POLYGON * len(outlines)
     if length > limit:
         raise InputError(
-            f"Expected polygons with outlines of at most {limit:,} pixels together for an image of {width} "
-            f"x {height}, found {length:,.0f} in {len(outlines):,} polygons; give the mask as run lengths (RLE)."
+            f"Expected polygons with outlines of at most {limit:,} pixels together for an image of {width} x "
+            f"{height}, found {length:,.0f} in {len(outlines):,} polygons; give the mask as RLE."
         )
 
 

@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
-    """Write `out/objects`: a row an image, with its objects; a model's are at most `max_found` (and people)."""
+    """Write `out/objects`: a row an image, with its objects, of a model's the best (and people)."""
     images_dir = inputs.need("images")
     plan = _plan(inputs, images_dir, recipe)
     by = _category if all(image.category for image in plan.images) else None
