@@ -87,6 +87,11 @@ def test_a_sheet_is_a_grid(tmp_path: Path) -> None:
     assert last.getextrema() == ((255, 255),) * 3, "five of six cells"
 
 
+def test_of_many_objects_the_first_are_listed() -> None:
+    few, many = (row_of("a.png", *(thing(0, 1 + n) for n in range(count))) for count in (21, 30))
+    assert object_cell(grey(), few).size == object_cell(grey(), many).size
+
+
 @pytest.fixture
 def rows() -> list[ObjectRow]:
     """Seven images: two with one object, one with two, four with none, for two reasons."""

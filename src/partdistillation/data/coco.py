@@ -32,6 +32,7 @@ from partdistillation.data.coco_entries import (
 from partdistillation.data.images import ImageInput
 from partdistillation.data.paths import advice, is_folder
 from partdistillation.errors import InputError
+from partdistillation.settings import at_home
 
 __all__ = ["CocoAnnotation", "CocoCategory", "CocoDataset", "CocoImage", "Id", "read_instances", "read_parts"]
 
@@ -103,6 +104,7 @@ def read_instances(path: Path) -> CocoDataset:
 
     Raises InputError, with the file's path, where it can't be used as a whole.
     """
+    path = at_home(path)
     document = _document(path)
     try:
         categories = _unique(

@@ -1,5 +1,6 @@
 """From a folder of photographs to their parts: rows, COCO and pictures. Resumable as every stage."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from partdistillation.config import Device, ObjectsConfig
 from partdistillation.data.coco import CocoDataset, CocoImage, Id, read_instances
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput, load_image_of
-from partdistillation.data.paths import is_file, is_folder
+from partdistillation.data.paths import LONGEST_NAME, is_file, is_folder
 from partdistillation.errors import InputError
 from partdistillation.export import formats
 from partdistillation.export.labels import ImageLabels, ObjectLabel, PartLabel
@@ -200,7 +201,17 @@ def picture_names(file_names: Sequence[str]) -> list[str]:
     short = [str(PurePosixPath(name).with_suffix(".png")) for name in file_names]
     long = [f"{name}.png" for name in file_names]
     claims = Counter(name for both in zip(short, long, strict=True) for name in set(both))
-    return [name if claims[name] == 1 else longer for name, longer in zip(short, long, strict=True)]
+    names = [name if claims[name] == 1 else longer for name, longer in zip(short, long, strict=True)]
+    return [*map(_possible, names)]
+
+
+def _possible(name: str) -> str:
+    """The name; one that has become too long for file systems is cut, and told from others by its hash."""
+    path = PurePosixPath(name)
+    if len(path.name.encode()) <= LONGEST_NAME:
+        return name
+    start = path.name.encode()[: LONGEST_NAME // 2].decode(errors="ignore")
+    return str(path.with_name(f"{start}.{hashlib.sha256(name.encode()).hexdigest()[:8]}.png"))
 
 
 def _result(images_dir: Path, row: ObjectRow, predicted: PartRow, name_of: _NameOf) -> Result:

@@ -24,6 +24,7 @@ SIDE = 420
 """Of a cell's picture: the longer side of an image on the sheet, in pixels."""
 GAP = 12
 _LONGEST_NAME = 52
+_MOST_LISTED = 20
 
 
 def objects_sheet(rows: Sequence[ObjectRow], images_dir: Path) -> Image.Image:
@@ -49,8 +50,10 @@ def object_cell(image: UInt8[np.ndarray, "height width 3"], row: ObjectRow) -> I
     picture.paste(_numbered(colored, labels), ((SIDE - width) // 2, 0))
     entries = tuple(
         (f"{place + 1} {instance.category} {instance.score:.2f}", color_of(place))
-        for place, instance in enumerate(row.objects)
+        for place, instance in enumerate(row.objects[:_MOST_LISTED])
     )
+    if len(row.objects) > _MOST_LISTED:
+        entries += ((f"and {len(row.objects) - _MOST_LISTED} more", "#ffffff"),)
     return with_legend(picture, [LegendRow(_shortened(row.file_name), ()), LegendRow("", entries)])
 
 

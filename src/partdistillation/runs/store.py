@@ -23,6 +23,7 @@ from partdistillation.runs.atomic import locked, remove_temporary, replace_file,
 from partdistillation.runs.manifest import Entry, Json, Manifest
 from partdistillation.runs.records import R, Row, from_table, to_table
 from partdistillation.runs.shards import ImageRef, Input, Shard
+from partdistillation.settings import at_home
 
 _log = logging.getLogger(__name__)
 
@@ -176,7 +177,7 @@ class StageReader(Generic[R]):
     """
 
     def __init__(self, folder: Path, row: type[R]) -> None:
-        self._folder = folder
+        self._folder = folder = at_home(folder)
         self._row = row
         manifest = _finished(folder)
         if manifest.row != row.__name__:
