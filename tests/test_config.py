@@ -24,6 +24,8 @@ from partdistillation.config import (
     Recipe,
     SegmentsConfig,
     TrainingConfig,
+    from_yaml,
+    to_yaml,
 )
 from partdistillation.errors import ConfigError
 from partdistillation.settings import Settings
@@ -222,3 +224,22 @@ def test_settings_are_values() -> None:
     assert hash(Recipe()) == hash(Recipe())
     with pytest.raises(dataclasses.FrozenInstanceError):
         Recipe().encoder = "x"  # type: ignore[misc]
+
+
+def test_a_path_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.yaml").write_text("inputs: {images: ~/photos}\nobjects: {classes: ~/classes.txt}\n")
+    inputs, recipe = from_yaml(tmp_path / "a.yaml", Inputs(out=Path("~/out")), Recipe())
+    assert (inputs.out, inputs.images) == (tmp_path / "out", tmp_path / "photos")
+    assert recipe.objects.classes == tmp_path / "classes.txt"
+    assert Inputs(out=Path("~nobody-of-that-name/x")).out == Path("~nobody-of-that-name/x")
+
+
+def test_a_name_that_no_file_system_takes() -> None:
+    with pytest.raises(ConfigError, match="--images: expected a file or folder, found"):
+        Inputs(images=Path("x" * 300)).need("images")
+
+
+def test_the_class_of_all_parts_is_remembered() -> None:
+    assert "parts_class: dog\n" in to_yaml(Recipe(), Inputs(parts_class="dog"))
+    assert "parts_class" not in to_yaml(Recipe(), Inputs())

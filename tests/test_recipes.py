@@ -31,7 +31,7 @@ def test_paper_has_the_papers_numbers() -> None:
     assert (ranking.min_ratio, ranking.min_score, ranking.num_parts) == (0.05, 0.3, 8)
     assert (ranking.label_min_ratio, ranking.label_min_score) == (ranking.min_ratio, ranking.min_score)
     assert (ranking.distance, ranking.normalize, ranking.keep_all_if_none) == ("l2", True, False)
-    assert PAPER.objects.max_objects == 10
+    assert (PAPER.objects.max_objects, PAPER.objects.max_found) == (None, 10)
     assert not PAPER.proposals.importance_sampling
 
 

@@ -60,6 +60,8 @@ class Inputs(Settings):
     """Object masks: COCO instances (.json), a folder of masks, or another run's folder."""
     parts: Path | None = None
     """Ground-truth parts in the COCO layout (.json); only evaluation reads them."""
+    parts_class: str = ""
+    """Object class of all parts, where their categories name none as `supercategory`."""
     val_images: Path | None = None
     """Folder of held-out photographs, on which stage 0's mask AP is measured and experiments are scored."""
     val_objects: Path | None = None
@@ -103,7 +105,13 @@ class Inputs(Settings):
                 f"--{flag} is missing: give it on the command line (only a run that has begun remembers it, "
                 f"in its {CONFIG_FILE})"
             )
-        if not path.exists():
+        try:
+            there = path.exists()
+        except OSError as error:
+            raise ConfigError(
+                f"--{flag}: expected a file or folder, found {error.strerror} at {path}"
+            ) from error
+        if not there:
             raise ConfigError(f"--{flag}: expected a file or folder, found nothing at {path}")
         return path
 
@@ -309,8 +317,8 @@ class KeptObjectsConfig(Settings):
     """What --objects holds (COCO annotations, masks, another run), or the model that finds the objects."""
     classes: Annotated[Path | None, BY_CONTENTS] = None
     """List of the classes to look for, or that the masks' values stand for: one a line."""
-    max_objects: PositiveInt = 10
-    """Objects kept an image, best score first."""
+    max_objects: Annotated[int | None, Range(1)] = None
+    """Objects kept an image, best score first; by default 10 that a model finds, all that labels have."""
     min_area: Share = 0.0
     """Smallest object, as a share of the image."""
 
@@ -331,6 +339,11 @@ class ObjectsConfig(KeptObjectsConfig):
     """Where nothing of an image's class is found, take the best object of any class (the released code)."""
     min_score: Share = 0.3
     """Lowest score of an object that a model finds."""
+
+    @property
+    def max_found(self) -> int:
+        """Objects kept an image of those that a model finds (the paper's 10)."""
+        return 10 if self.max_objects is None else self.max_objects
 
 
 @dataclass(frozen=True)
@@ -594,7 +607,9 @@ def to_yaml(recipe: Recipe, inputs: Inputs | None = None) -> str:
     if inputs is None:
         return write_yaml(recipe.to_dict())
     paths = {name: getattr(inputs, name) for name in REMEMBERED}
-    known = {name: str(path.absolute()) for name, path in paths.items() if path is not None}
+    known: dict[str, str] = {name: str(path.absolute()) for name, path in paths.items() if path is not None}
+    if inputs.parts_class:
+        known["parts_class"] = inputs.parts_class
     return write_yaml({"inputs": known, **recipe.to_dict()})
 
 

@@ -68,6 +68,8 @@ class Settings:
     def __post_init__(self) -> None:
         hints = _field_types(type(self))
         for entry in fields(self):
+            if isinstance(path := getattr(self, entry.name), Path):
+                object.__setattr__(self, entry.name, at_home(path))
             check(_dotted(self.section, entry.name), hints[entry.name], getattr(self, entry.name))
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,6 +115,14 @@ class Settings:
                 f"{_dotted(self.section, name)}: expected a section with settings in it, found {value!r}"
             )
         return own.updated(value)
+
+
+def at_home(path: Path) -> Path:
+    """The path with the home folder for a leading `~`; as it is where there is no such home."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 def left_out(hint: object) -> LeftOut | None:

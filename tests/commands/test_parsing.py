@@ -80,3 +80,11 @@ def test_every_stage_takes_all_settings(line: str, tmp_path: Path) -> None:
     for name in ("pretrain", "segments", "report", "ablate", "baseline contrastive", "settings"):
         arguments = parse(COMMANDS[name], [*line.split(), "--out", str(tmp_path)])
         assert vars(arguments)["settings"].ranking.num_parts == 5
+
+
+def test_the_home_folder_in_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    arguments = parse(COMMANDS["predict"], ["~/model", "--images=~/photos", "--out=~"])
+    assert isinstance(arguments, PredictArguments)
+    paths = (arguments.model, arguments.images, arguments.out)
+    assert paths == (Path("/home/somebody/model"), Path("/home/somebody/photos"), Path("/home/somebody"))

@@ -155,7 +155,7 @@ def test_file_names_that_are_refused(tmp_path: Path, name: object) -> None:
 
 @pytest.mark.parametrize(
     "size",
-    [(0, 6), (-8, -6), (8.0, 6), ("8", 6), (None, 6), (float("nan"), 6), (True, 6), (100_000, 100_000)],
+    [(0, 6), (-8, -6), (8.5, 6), ("8 px", 6), (None, 6), (float("nan"), 6), (True, 6), (100_000, 100_000)],
 )
 def test_sizes_that_are_refused(tmp_path: Path, size: tuple[Any, Any]) -> None:
     content = document()
@@ -280,6 +280,65 @@ def test_images_directory_is_checked(tmp_path: Path) -> None:
         read(tmp_path, document()).inputs(tmp_path / "nowhere")
 
 
+# Other tools' spellings
+
+
+def test_ids_sizes_and_crowds_in_other_spellings(tmp_path: Path) -> None:
+    content = document()
+    content["images"][0] |= {"id": 1.0, "width": 8.0, "height": "6"}
+    content["categories"][0]["id"] = 7.0
+    content["annotations"][0] |= {"id": 10.0, "image_id": 1, "category_id": 7, "iscrowd": None}
+    content["annotations"][1] |= {"image_id": 2.0, "category_id": "7", "iscrowd": "0"}
+    dataset = read(tmp_path, content)
+    assert dataset.images[0] == CocoImage(1, "cat/a.jpg", 8, 6)
+    assert [(dataset.of(image)[0].id, dataset.of(image)[0].crowd) for image in (1, 2)] == [
+        (10, False),
+        (11, False),
+    ]
+    assert [type(value) for value in (dataset.images[0].id, dataset.of(1)[0].id)] == [int, int]
+
+
+def test_entries_that_are_repeated_word_for_word_count_once(tmp_path: Path) -> None:
+    content = document()
+    content["categories"] *= 3
+    content["images"] *= 2
+    dataset = read(tmp_path, content)
+    assert ([image.id for image in dataset.images], len(dataset.categories)) == ([1, 2], 1)
+
+
+def test_backslashes_are_slashes(tmp_path: Path) -> None:
+    content = document()
+    content["images"][0]["file_name"] = "cat\\deep\\a.jpg"
+    (image, _) = read(tmp_path, content).inputs(tmp_path)
+    assert (image.file_name, image.path) == ("cat/deep/a.jpg", tmp_path / "cat/deep/a.jpg")
+
+
+@pytest.mark.parametrize("segmentation", [None, []])
+def test_boxes_without_masks_are_called_so(tmp_path: Path, segmentation: object) -> None:
+    content = document()
+    content["annotations"][0] |= {"segmentation": segmentation, "bbox": [1, 1, 3, 3]}
+    (reason,) = read(tmp_path, content).unusable["1"]
+    assert reason.startswith("annotation 10: expected a segmentation, found only a box: boxes aren't masks")
+
+
+@pytest.mark.parametrize(
+    ("content", "known"),
+    [
+        ({"shapes": [], "imagePath": "a.jpg", "imageData": None}, "labelme's format; labelme2coco"),
+        ({"a.jpg1": {"filename": "a.jpg", "regions": []}}, "VIA's own format; in VIA choose"),
+        ({"_via_img_metadata": {}, "_via_settings": {}}, "VIA's own format"),
+        ("0 0.5 0.5 0.25 0.25\n1 0.1 0.2 0.3 0.4 0.5 0.6\n", "YOLO's format; Datumaro"),
+        ("path: ../data\ntrain: images/train\nnames:\n  0: dog\n", "YOLO's format"),
+        ("<annotation><folder>a</folder></annotation>", "XML, as Pascal VOC or CVAT"),
+        ([{"image_id": 1, "category_id": 7, "segmentation": SQUARE}], "COCO results or annotations alone"),
+        ([{"id": 1, "annotations": [], "data": {"image": "a.jpg"}}], "Label Studio's own format"),
+    ],
+)
+def test_other_formats_are_recognised(tmp_path: Path, content: object, known: str) -> None:
+    with pytest.raises(InputError, match=known):
+        read(tmp_path, content)
+
+
 # Parts
 
 
@@ -318,6 +377,26 @@ def test_parts_need_their_object_class(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="supercategory"):
         read_parts(tmp_path / "a.json")
+
+
+def test_a_root_category_without_parts_is_left_out(tmp_path: Path) -> None:
+    """As Roboflow writes it; a category in use stays, whatever its class is called."""
+    content = document()
+    content["categories"] += [{"id": 0, "name": "animal", "supercategory": "none"}, {"id": 9, "name": "x"}]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    assert [category.name for category in read_parts(tmp_path / "a.json").categories] == ["Cat"]
+    content["annotations"][0]["category_id"] = 0
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    assert [category.name for category in read_parts(tmp_path / "a.json").categories] == ["Cat", "animal"]
+
+
+def test_all_parts_of_one_class(tmp_path: Path) -> None:
+    content = document()
+    del content["categories"][0]["supercategory"]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    dataset = read_parts(tmp_path / "a.json", "Horse")
+    ((part,), *_) = (parts_of(dataset, image) for image in dataset.images)
+    assert (part.category, part.name) == ("Horse", "Cat")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ def make(root: Path, *names: str) -> None:
         (root / name).touch()
 
 
-def test_class_folders_nested_levels_and_other_files(tmp_path: Path) -> None:
+def test_class_folders_nested_levels_and_other_files(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     make(
         tmp_path,
         "dog/b.jpg",
@@ -31,23 +33,35 @@ def test_class_folders_nested_levels_and_other_files(tmp_path: Path) -> None:
         "cat/.hidden.jpg",
         ".cache/h.jpg",
         "dog/no_extension",
+        "cat/h.JFIF",
+        "cat/i.jpe",
+        "cat/j.HEIC",
+        "cat/k.avif",
     )
     found = scan(tmp_path)
     assert [(image.file_name, image.category) for image in found.images] == [
+        ("cat/clip.gif", "cat"),
         ("cat/d.webp", "cat"),
         ("cat/e.tif", "cat"),
         ("cat/f.tiff", "cat"),
         ("cat/g.bmp", "cat"),
+        ("cat/h.JFIF", "cat"),
+        ("cat/i.jpe", "cat"),
+        ("cat/j.HEIC", "cat"),
+        ("cat/k.avif", "cat"),
         ("cat/kittens/grey/c.png", "cat"),
         ("dog/A.JPEG", "dog"),
         ("dog/b.jpg", "dog"),
         ("root.jpg", None),
     ]
-    assert found.skipped == 5
+    assert found.others == {"hidden": 2, ".txt": 1, "without suffix": 1}
+    assert caplog.messages == [f"{tmp_path}: not photographs: 2 hidden, 1 .txt, 1 without suffix"]
     assert found.categories == ("cat", "dog")
     assert all(image.image_id == image.file_name for image in found.images)
     assert all(image.path == tmp_path / image.file_name for image in found.images)
-    assert not any(image.problem for image in found.images)
+    assert {image.file_name: image.problem for image in found.images if image.problem} == {
+        "cat/j.HEIC": "expected a format that is read, found .heic: convert it to JPEG"
+    }
 
 
 def test_a_hidden_parent_hides_nothing(tmp_path: Path) -> None:
@@ -86,3 +100,43 @@ def test_empty_missing_and_no_directory(tmp_path: Path) -> None:
         scan(tmp_path / "missing")
     with pytest.raises(InputError, match="no directory"):
         scan(tmp_path / "cat/a.txt")
+
+
+def test_only_formats_that_are_not_read(tmp_path: Path) -> None:
+    make(tmp_path, "cat/a.heic", "cat/b.heic")
+    with pytest.raises(InputError, match=r"found 2 other files \(2 \.heic\)"):
+        scan(tmp_path)
+
+
+def test_what_runs_write_is_no_photograph(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(
+        tmp_path,
+        "cat/a.jpg",
+        "out/mine/report/1.png",
+        "cat/earlier/objects/manifest.json",
+        "cat/earlier/pictures/a.png",
+        "objects/b.jpg",
+    )
+    found = scan(tmp_path, tmp_path / "out/mine")
+    assert [image.file_name for image in found.images] == ["cat/a.jpg", "objects/b.jpg"]
+    assert found.runs == ("cat/earlier", "out/mine")
+    assert "folders of runs, whose pictures are no photographs (2): cat/earlier, out/mine" in caplog.text
+    assert len(scan(tmp_path / "out/mine").images) == 1, "the folder that is asked for is one of photographs"
+    with pytest.raises(InputError, match="choose another --out"):
+        scan(tmp_path, tmp_path)
+
+
+def test_folders_without_rights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may list any folder, so the system's answer is made up."""
+    make(tmp_path, "cat/a.jpg", "dog/b.jpg")
+    listed = os.scandir
+
+    def refuse(folder: str) -> object:
+        if Path(folder).name == "dog":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = scan(tmp_path)
+    assert [image.file_name for image in found.images] == ["cat/a.jpg"]
+    assert found.unreadable == ("dog (Permission denied)",)

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from partdistillation.data.images import image_size, load_image, load_label_map
+from partdistillation.data.images import FORMATS, image_size, load_image, load_label_map
 from partdistillation.errors import InputError
 
 LOSSLESS: dict[str, dict[str, Any]] = {"PNG": {}, "WEBP": {"lossless": True}, "BMP": {}, "TIFF": {}}
@@ -269,3 +269,18 @@ def test_multi_picture_jpeg(tmp_path: Path) -> None:
     first.save(buffer, "MPO", save_all=True, append_images=[second])
     (tmp_path / "a.jpg").write_bytes(buffer.getvalue())
     assert load_image(tmp_path / "a.jpg").shape == (8, 16, 3)
+
+
+def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 3), color) for color in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
+    assert np.unique(load_image(tmp_path / "a.gif").reshape(-1, 3), axis=0).tolist() == [[255, 0, 0]]
+    assert image_size(tmp_path / "a.gif") == (4, 3)
+
+
+@pytest.mark.skipif("AVIF" not in FORMATS, reason="this Pillow reads no AVIF")
+def test_avif(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30), (200, 30, 40)).save(tmp_path / "a.jpg", format="AVIF", quality=100)
+    pixels = load_image(tmp_path / "a.jpg")
+    assert pixels.shape == (30, 40, 3)
+    np.testing.assert_allclose(pixels.astype(int), np.broadcast_to((200, 30, 40), pixels.shape), atol=4)

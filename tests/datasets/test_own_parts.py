@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from partdistillation.config import Inputs
-from partdistillation.datasets.own_parts import require_labels
+from partdistillation.datasets.own_parts import OwnParts, require_labels
 from partdistillation.errors import ConfigError, InputError
 
 Content = dict[str, Any]
@@ -102,3 +103,54 @@ def test_paths_that_do_not_exist_are_named(inputs: Inputs, tmp_path: Path) -> No
     for name in ("images", "objects", "parts"):
         with pytest.raises(ConfigError, match=f"--{name}: expected a file or folder"):
             require_labels(inputs.updated({name: str(tmp_path / "nothing")}))
+
+
+SQUARE = [[1, 1, 9, 1, 9, 9, 1, 9]]
+
+
+def coco(categories: list[Content], category_id: int) -> str:
+    return json.dumps(
+        {
+            "images": [{"id": 0, "file_name": "a.rf.1.jpg", "width": 16, "height": 12}],
+            "categories": categories,
+            "annotations": [
+                {"id": 1, "image_id": 0, "category_id": category_id, "segmentation": SQUARE, "iscrowd": 0}
+            ],
+        }
+    )
+
+
+def said(root: Path) -> list[tuple[str, str]]:
+    return [(severity, text) for severity, text in OwnParts().check(root) if severity != "ok"]
+
+
+def test_roboflows_root_category_and_files_without_a_suffix(tmp_path: Path) -> None:
+    """Its root is of no class and has no annotation; the photograph lies beside the files."""
+    categories = [
+        {"id": 0, "name": "facade", "supercategory": "none"},
+        {"id": 1, "name": "window", "supercategory": "facade"},
+        {"id": 3, "name": "facade", "supercategory": "facade"},
+    ]
+    (tmp_path / "objects.json").write_text(coco(categories, 3))
+    (tmp_path / "parts.json").write_text(coco(categories, 1))
+    ((_, missing),) = said(tmp_path)
+    assert missing.startswith("1 of 1 images are missing: images/a.rf.1.jpg") or "missing: a.rf.1" in missing
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.rf.1.jpg")
+    assert said(tmp_path) == []
+    (tmp_path / "parts.json").write_text(coco(categories, 0))
+    assert said(tmp_path) == [
+        ("problem", "parts.json: parts of no class in objects.json: 'facade' of 'none'")
+    ]
+
+
+def test_parts_of_one_class_without_supercategory(tmp_path: Path) -> None:
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.rf.1.jpg")
+    objects, parts = tmp_path / "objects.json", tmp_path / "parts.json"
+    objects.write_text(coco([{"id": 1, "name": "guide dog"}], 1))
+    parts.write_text(coco([{"id": 1, "name": "head"}], 1))
+    ((severity, text),) = said(tmp_path)
+    assert (severity, text.endswith("add --parts-class 'guide dog'")) == ("note", True)
+    inputs = Inputs(images=tmp_path, objects=objects, parts=parts)
+    with pytest.raises(InputError, match="name it with --parts-class"):
+        require_labels(inputs)
+    require_labels(replace(inputs, parts_class="guide dog"))

@@ -264,7 +264,7 @@ def test_unusable_annotations_are_left_out(ood: Path, tmp_path: Path) -> None:
     edit(ood / "val.json", change)
     prepared = PART_DATASETS["part_imagenet_ood"].write(ood, "val", tmp_path / "out")
     assert prepared.num_parts == 2
-    assert "annotation 0: Expected at least one polygon" in prepared.notes[0]
+    assert "annotation 0: Expected a polygon of at least 3 points" in prepared.notes[0]
     assert "annotation 3: expected a category_id" in prepared.notes[1]
     notes = [text for severity, text in PART_DATASETS["part_imagenet_ood"].check(ood) if severity == "note"]
     assert len(notes) == 2

@@ -255,6 +255,10 @@ def test_pictures_have_their_photographs_names() -> None:
     ]  # fmt: skip
     assert picture_names(["a.png", "a.jpg", "x/a.jpg"]) == ["a.png.png", "a.jpg.png", "x/a.png"]
     assert picture_names([]) == []
+    longest = [f"x/{'a' * 251}.jpg", f"x/{'a' * 251}.png"]
+    short = picture_names(longest)
+    assert all(len(name.removeprefix("x/").encode()) <= 255 for name in short)
+    assert len(set(short)) == 2
 
 
 @given(st.lists(st.sampled_from(["a", "b", "x/a"]).flatmap(

@@ -43,7 +43,7 @@ def dataset(images_dir: Path, *annotations: Any, **image: object) -> CocoDataset
 
 
 def row_of(
-    images_dir: Path, *annotations: Any, max_objects: int = 10, min_area: float = 0.0, **image: object
+    images_dir: Path, *annotations: Any, max_objects: int | None = 10, min_area: float = 0.0, **image: object
 ) -> ObjectRow:
     data = dataset(images_dir, *annotations, **image)
     (one,) = data.inputs(images_dir)
@@ -216,3 +216,23 @@ def test_the_first_images_that_cannot_be_used_are_named(caplog: pytest.LogCaptur
         "5 of 5 images can't be used: 0.png: torn; 1.png: torn; 2.png: torn; and 2 more",
         "1 of 1 images can't be used: 0.png: torn",
     ]
+
+
+def test_all_annotated_objects_are_kept_unless_a_limit_is_asked_for(images_dir: Path) -> None:
+    many = [annotation(number, rectangle(number, 0, number + 1, 5)) for number in range(25)]
+    row = row_of(images_dir, *many, max_objects=None)
+    assert (len(row.objects), row.reason) == (25, "")
+    assert row_of(images_dir, *many).reason == "left out: 15 after the best 10"
+
+
+def test_names_that_no_file_system_takes_are_rows(images_dir: Path) -> None:
+    row = row_of(images_dir, annotation(1, rectangle(0, 0, 3, 3)), file_name=f"cat/{'x' * 300}.png")
+    assert row.reason == (
+        "expected an image file, found a name of 304 bytes, of which 255 are possible; rename the file"
+    )
+
+
+def test_normalised_coordinates_are_said(images_dir: Path) -> None:
+    row = row_of(images_dir, annotation(1, [[0.1, 0.1, 0.5, 0.1, 0.5, 0.6]]))
+    assert row.status == "rejected"
+    assert "no objects; annotation 1: Expected polygon coordinates in pixels, found all of them" in row.reason

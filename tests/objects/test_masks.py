@@ -9,10 +9,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from partdistillation.data.images import ImageInput
+from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode
 from partdistillation.objects import ObjectSource
 from partdistillation.objects.labelling import plain_list
-from partdistillation.objects.masks import MOST_LABELS, MaskedObjects, masked_objects
+from partdistillation.objects.masks import (
+    MOST_LABELS,
+    MaskedObjects,
+    masked_objects,
+    namesakes,
+    require_masks,
+)
 from partdistillation.runs.records import ObjectRow
 
 HEIGHT, WIDTH = 20, 30
@@ -131,3 +138,30 @@ def test_a_folder_with_classes_by_value(root: Path) -> None:
 def test_a_folder_without_masks(root: Path) -> None:
     (root / "masks/cat/a").mkdir()
     assert row_of(root).reason == "cat/a: expected masks (.png), a file an object, found none"
+
+
+def test_photographs_of_one_stem_have_masks_of_their_own(root: Path) -> None:
+    names = ("cat/a.png", "cat/a.jpg", "cat/b.png")
+    images = [ImageInput(name, name, root / "images/cat/a.png", "cat") for name in names]
+    assert namesakes(images) == {"cat/a.png", "cat/a.jpg"}
+    write(root, "cat/a.png", FULL)
+    find = MaskedObjects(root / "masks", None, 0.0, alike=namesakes(images))
+    for row, name in zip(find(images[:2]), ("a.png.png", "a.jpg.png"), strict=True):
+        assert row.reason.startswith(f"expected a mask of its own, {name}, as another photograph differs in")
+    write(root, "cat/a.jpg.png", FULL)
+    write(root, "cat/a.png.png", np.tri(HEIGHT, WIDTH, dtype=np.uint8))
+    assert [row.objects[0].area for row in find(images[:2])] == [HEIGHT * (HEIGHT + 1) // 2, HEIGHT * WIDTH]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "known"),
+    [
+        ("a.txt", "0 0.5 0.5 0.25 0.25\n", "YOLO's format"),
+        ("a.json", '{"shapes": [], "imagePath": "a.jpg"}', "labelme's format"),
+        ("a.md", "", "check the path"),
+    ],
+)
+def test_a_folder_without_any_mask(tmp_path: Path, name: str, text: str, known: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=rf"expected masks \(\.png\), .* found none: .*{known}"):
+        require_masks(tmp_path)

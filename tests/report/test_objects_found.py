@@ -36,7 +36,7 @@ def thing(left: int, right: int, category: str = "cat", score: float = 0.5, bott
 
 def row_of(name: str, *objects: Object) -> ObjectRow:
     image = ImageInput(name, name, Path(name))
-    return accept(image, height=HEIGHT, width=WIDTH, objects=objects, max_objects=10, min_area=0.0)
+    return accept(image, height=HEIGHT, width=WIDTH, objects=objects, max_objects=None, min_area=0.0)
 
 
 def grey(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
@@ -93,6 +93,11 @@ def test_a_sheet_is_a_grid(tmp_path: Path) -> None:
     assert last.getextrema() == ((255, 255),) * 3, "five of six cells"
 
 
+def test_of_many_objects_the_first_are_listed() -> None:
+    few, many = (row_of("a.png", *(thing(0, 1 + n) for n in range(count))) for count in (21, 30))
+    assert object_cell(grey(), few).size == object_cell(grey(), many).size
+
+
 @pytest.fixture
 def rows() -> list[ObjectRow]:
     """Seven images: two with one object, one with two, four with none, for two reasons."""
@@ -121,7 +126,7 @@ def test_counts(rows: list[ObjectRow]) -> None:
     found = ObjectCounts.count(rows)
     assert found.images == {0: 4, 1: 2, 2: 1}
     assert found.classes == {"cat": 3, "dog": 1}
-    assert found.reasons == {"no objects of class …": 3, "…: expected … x …, found … x …": 1}
+    assert found.reasons.counts == {"no objects of class …": 3, "…: expected … x …, found … x …": 1}
     assert [found.quantile(share) for share in (0, 0.25, 0.5, 0.75, 1)] == [0.4, 0.4, 0.6, 0.8, 1.0]
 
 
@@ -132,7 +137,7 @@ def test_the_table_is_read_at_a_glance(rows: list[ObjectRow]) -> None:
         "with one object 2 29%",
         "with several 1 14%",
         "with none 4 57%",
-        "no objects of class … 3 43%",
+        "such as: no objects of class 'cat'; 3 empty 3 43%",
         "objects 4",
         "cat 3 75%",
         "half up to 0.60",

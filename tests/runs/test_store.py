@@ -343,3 +343,18 @@ def test_a_moved_data_set_keeps_its_fingerprint(tmp_path: Path) -> None:
         for folder in (Path("here"), Path("there"))
     ]
     assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize("name", ["/etc/a.jpg", "../a.jpg", "cat/../../a.jpg"])
+def test_rows_that_lead_out_of_the_images_folder_are_refused(tmp_path: Path, name: str) -> None:
+    """A run folder from somebody else decides which files are opened, and shown, as photographs."""
+
+    def make() -> Callable[[Shard[ImageRef]], Iterator[ObjectRow]]:
+        return lambda shard: (replace(object_row(image), file_name=name) for image in shard.inputs)
+
+    shards = make_shards([ImageRef("a")])
+    folder = run_shards(
+        tmp_path / "objects", row=ObjectRow, shards=shards, settings={}, make_work=make, label="objects"
+    )
+    with pytest.raises(StoreError, match="expected file names inside the images' folder, found"):
+        list(read_rows(folder, ObjectRow))

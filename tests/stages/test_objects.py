@@ -44,7 +44,7 @@ def test_every_image_is_a_row_whatever_is_wrong_with_it(
     assert "no such file" in reasons[1]
     assert reasons[2] == "no objects"
     assert caplog.messages[-1].startswith(
-        f"3 of 12 images can't be used: {broken['file_name']}: {reasons[0]};"
+        f"3 of 12 images below {tmp_path / 'train'} can't be used: {broken['file_name']}: {reasons[0]};"
     )
     assert all(row.objects for row in found[3:])
 

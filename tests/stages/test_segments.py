@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from partdistillation.config import CrfConfig, Recipe, SegmentsConfig
-from partdistillation.errors import ConfigError
+from partdistillation.errors import ConfigError, InputError
 from partdistillation.functional.masks import decode, encode
 from partdistillation.models.encoder import Encoder
 from partdistillation.objects.detic.config import DeticConfig
@@ -168,3 +168,27 @@ def test_features_are_the_encoders_or_a_controls(tiny_recipe: Recipe) -> None:
     assert maps["rgb_xy"].shape == (5, 16, 16)  # at 1/4 of the padded image
     torch.testing.assert_close(colour[:, 0, 0], torch.tensor(GREY) / 255)
     assert position[:, 3, 8].tolist() == [8 / 16, 3 / 16]
+
+
+def test_many_objects_are_segmented_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, red, blue = two_coloured(64, 64)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    rle = encode(red | blue)
+    instances = tuple(Object(number, "car", 1.0, 1, (0.0, 0.0, 1.0, 1.0), rle) for number in range(25))
+    row = ObjectRow("a", "a.png", 64, 64, "ok", "", instances)
+    config = SegmentsConfig(k=2, metric="l2", crf=NO_CRF)
+    whole = segments.segment_row(row, tmp_path, colours, config)
+    monkeypatch.setattr(segments, "_PIXELS_AT_ONCE", 1)
+    assert segments.segment_row(row, tmp_path, colours, config) == whole
+    assert [segmented.object_id for segmented in whole.objects] == list(range(25))
+
+
+def test_a_photograph_that_changed_its_size_is_said(tmp_path: Path) -> None:
+    image, red, _ = two_coloured(64, 64)
+    Image.fromarray(image[:, :60]).save(tmp_path / "a.png")
+    instances = (Object(0, "car", 1.0, 1, (0.0, 0.0, 1.0, 1.0), encode(red)),)
+    row = ObjectRow("a", "a.png", 64, 64, "ok", "", instances)
+    with pytest.raises(
+        InputError, match=r"expected 64 x 64 pixels as when its objects were found, found 60 x"
+    ):
+        segments.segment_row(row, tmp_path, colours, SegmentsConfig(crf=NO_CRF))

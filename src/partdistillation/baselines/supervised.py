@@ -46,7 +46,7 @@ def true_parts(
 ) -> distillation.Lesson:
     """Write `folder/parts` and their names; the lesson starts from the run's encoder."""
     parts_dir = label(inputs, folder)
-    names = part_names(read_parts(inputs.need("parts")))
+    names = part_names(read_parts(inputs.need("parts"), inputs.parts_class))
     replace_file(folder / PART_NAMES, (json.dumps(names, indent=1, ensure_ascii=False) + "\n").encode())
     return replace(
         distillation.lesson(inputs, recipe),
@@ -82,14 +82,17 @@ def run_agnostic(inputs: Inputs, recipe: Recipe) -> Path:
 def label(inputs: Inputs, folder: Path, *, regions: bool = False) -> Path:
     """Write `folder/parts`: every object with its true parts; with `regions`, each region (wheel) its own."""
     objects_dir, parts_json = inputs.out / objects.FOLDER, inputs.need("parts")
-    dataset = read_parts(parts_json)
+    dataset = read_parts(parts_json, inputs.parts_class)
     return map_rows(
         folder / "parts",
         source=objects_dir,
         read=ObjectRow,
         row=PartRow,
         make=lambda: partial(part_row, dataset=dataset, names=part_names(dataset), regions=regions),
-        settings={"regions": True} if regions else {},
+        settings={
+            **({"regions": True} if regions else {}),
+            **({"parts_class": inputs.parts_class} if inputs.parts_class else {}),
+        },
         upstream=[parts_json],
         label=f"{NAME}: parts",
     )

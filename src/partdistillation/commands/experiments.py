@@ -153,7 +153,7 @@ def _baseline(name: Baseline, arguments: StageArguments) -> None:
 
 
 _OBJECTS = ("images", "objects", "device", "workers")
-_PARTS = (*_OBJECTS, "parts")
+_PARTS = (*_OBJECTS, "parts", "parts_class")
 _HELD_OUT = (*_PARTS, "val_images", "val_objects", "val_parts")
 _SUPERVISED = ("encoder", "supervised")
 _ONE_STAGE = ("encoder", "segments", "ranking", "distillation")

@@ -23,6 +23,8 @@ from partdistillation.settings import PositiveInt, Range
 class EvaluateArguments(SettingsArguments):
     parts: Path
     """Ground-truth parts in the COCO layout (.json)."""
+    parts_class: str = ""
+    """Object class of all parts, where their categories name none as `supercategory`."""
     predictions: Path | None = None
     """Folder of a run, or one that `partdistill predict` wrote."""
     protocol: Literal["both", "paper", "strict"] = "both"
@@ -51,13 +53,20 @@ def evaluate(arguments: EvaluateArguments) -> None:
     protocol, table = arguments.protocol, arguments.parts_table
     match arguments:
         case EvaluateArguments(predictions=Path() as predictions, model=None) if not _of_models(arguments):
-            evaluate(predictions, arguments.parts, protocol=protocol, part_table=table)
+            evaluate(
+                predictions,
+                arguments.parts,
+                protocol=protocol,
+                part_table=table,
+                parts_class=arguments.parts_class,
+            )
         case EvaluateArguments(predictions=None, model=Path() as model):
             inputs = Inputs(
                 out=arguments.out,
                 images=arguments.images,
                 objects=arguments.objects,
                 parts=arguments.parts,
+                parts_class=arguments.parts_class,
                 device=arguments.device,
             )
             evaluate_model(
@@ -204,6 +213,8 @@ class ConsistencyArguments(Arguments):
     """Folder of a run."""
     parts: Path | None = None
     """Ground-truth parts (.json), where there are any: to compare consistency with purity."""
+    parts_class: str = ""
+    """Object class of all parts, where their categories name none as `supercategory`."""
     verdicts: Path | None = None
     """Reviewers' verdicts (.jsonl), to compare with; without it those in OUT/review, if any."""
     seed: int = 0
@@ -215,7 +226,11 @@ def consistency(arguments: ConsistencyArguments) -> None:
     from partdistillation.evaluation import consistency_report
 
     consistency_report.run(
-        arguments.out, parts=arguments.parts, verdicts=arguments.verdicts, seed=arguments.seed
+        arguments.out,
+        parts=arguments.parts,
+        parts_class=arguments.parts_class,
+        verdicts=arguments.verdicts,
+        seed=arguments.seed,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from partdistillation.commands.arguments import Arguments, Command
 from partdistillation.commands.flags import Flag, flags, is_own, plain
 from partdistillation.errors import ConfigError
-from partdistillation.settings import check, nearest
+from partdistillation.settings import at_home, check, nearest
 
 
 def parse(command: Command, args: Sequence[str]) -> Arguments:
@@ -121,5 +121,7 @@ def _word(name: str, hint: object, word: str) -> object:
     elif kind in (int, float, Path):
         with suppress(ValueError):
             value = kind(word)
+    if isinstance(value, Path):
+        value = at_home(value)
     check(name, hint, value)
     return value

@@ -23,6 +23,7 @@ from partdistillation.errors import CheckpointError
 from partdistillation.objects.detic.config import STRIDES, DeticConfig
 from partdistillation.objects.detic.files import BACKBONE, from_weights, save
 from partdistillation.objects.detic.network import DeticNetwork
+from partdistillation.settings import at_home
 
 # Buffers that are computed, what only training reads, and the classifier of the training's own class names.
 _IGNORED = re.compile(
@@ -119,7 +120,7 @@ def convert_checkpoint(path: str | Path, out: str | Path) -> None:
         CheckpointError: it holds anything but arrays, or another model's; keys and shapes are named.
     """
     try:
-        network = load_official_state_dict(read_checkpoint(Path(path)))
+        network = load_official_state_dict(read_checkpoint(at_home(Path(path))))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
     save(Path(out), network)

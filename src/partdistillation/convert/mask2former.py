@@ -19,6 +19,7 @@ from partdistillation.convert.checkpoint_file import count_layers, read_checkpoi
 from partdistillation.errors import CheckpointError
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import PUBLISHED_IMAGE_SIZE, Metadata, ModelInfo, from_state_dict
+from partdistillation.settings import at_home
 
 Weight = TypeVar("Weight")
 
@@ -144,7 +145,7 @@ def convert_checkpoint(
     640 if it finds parts. Raises CheckpointError where the file holds anything else, or doesn't fit.
     """
     network = load_official_state_dict(
-        read_checkpoint(Path(path)),
+        read_checkpoint(at_home(Path(path))),
         class_names=class_names,
         num_parts=num_parts,
         normalize_mask_embeddings=normalize_mask_embeddings,

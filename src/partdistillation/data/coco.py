@@ -4,29 +4,35 @@ The file is somebody else's, so nothing in it is taken for granted. What makes t
 (no JSON, lists missing, ids that name two things) raises `InputError` with its path. What concerns one
 image or one annotation is kept with its problem, so that a run can say it in that image's row and go on.
 
-Ids may be integers or strings and stay as they are; they are compared as strings, so 7 and "7" are the same.
+Ids may be integers or strings and stay as they are; they are compared as strings, so 7 and "7" are the same
+(and 7.0, which becomes 7). An entry that is there several times over, word for word, counts once: VIA repeats
+its categories for every region.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from partdistillation.data import foreign_formats
 from partdistillation.data.coco_entries import (
     CocoAnnotation,
     CocoCategory,
     CocoImage,
     Id,
+    id_key,
     read_annotation,
     read_category,
     read_image,
 )
 from partdistillation.data.images import ImageInput
+from partdistillation.data.paths import advice, is_folder
 from partdistillation.errors import InputError
 from partdistillation.runs import terminal
+from partdistillation.settings import at_home
 
 __all__ = ["CocoAnnotation", "CocoCategory", "CocoDataset", "CocoImage", "Id", "read_instances", "read_parts"]
 
@@ -48,6 +54,13 @@ class CocoDataset:
     """What was found besides: annotations of no image, crowd regions."""
     orphans: int = 0
     """How many annotations belong to no entry of `images`."""
+
+    @cached_property
+    def used(self) -> frozenset[Id]:
+        """Ids of the categories that annotations have."""
+        return frozenset(
+            annotation.category.id for annotations in self.annotations.values() for annotation in annotations
+        )
 
     def log_notes(self) -> None:
         """Say in the log what of the file isn't used; for the one place of a task that reads it first."""
@@ -78,7 +91,7 @@ class CocoDataset:
 
         Raises InputError where `images_dir` isn't a directory.
         """
-        if not images_dir.is_dir():
+        if not is_folder(images_dir):
             raise InputError(f"{images_dir}: expected the directory of the images that {self.path} names")
         return [
             ImageInput(str(image.id), image.file_name, images_dir / image.file_name, problem=image.problem)
@@ -91,6 +104,7 @@ def read_instances(path: Path) -> CocoDataset:
 
     Raises InputError, with the file's path, where it can't be used as a whole.
     """
+    path = at_home(path)
     document = _document(path)
     try:
         categories = _unique(
@@ -107,19 +121,43 @@ def read_instances(path: Path) -> CocoDataset:
     )
 
 
-def read_parts(path: Path) -> CocoDataset:
+def read_parts(path: Path, object_class: str = "") -> CocoDataset:
     """Read ground-truth parts: one annotation a part, categories like `Car Wheel` of supercategory `Car`.
 
-    Raises InputError as `read_instances`, and where a category has no supercategory.
+    With `object_class` all parts are of that class, whatever the file says. Categories without annotations
+    that are of no class, such as the root that Roboflow writes, are left out.
+
+    Raises InputError as `read_instances`, and where a category of annotations has no supercategory.
     """
     dataset = read_instances(path)
-    for category in dataset.categories:
+    if object_class:
+        return _of_class(dataset, object_class)
+    categories = tuple(category for category in dataset.categories if _is_part(category, dataset))
+    for category in categories:
         if not category.supercategory:
             raise InputError(
                 f"{path}: expected every part category to name its object class as `supercategory`, "
-                f"found none on {category.name!r}; is this an instances file?"
+                f"found none on {category.name!r}; where all parts are of one object class, name it with "
+                "--parts-class; or is this an instances file?"
             )
-    return dataset
+    return replace(dataset, categories=categories)
+
+
+def _is_part(category: CocoCategory, dataset: CocoDataset) -> bool:
+    return category.supercategory not in ("", "none") or category.id in dataset.used
+
+
+def _of_class(dataset: CocoDataset, object_class: str) -> CocoDataset:
+    categories = {
+        category.id: replace(category, supercategory=object_class) for category in dataset.categories
+    }
+    annotations = {
+        image: tuple(
+            replace(annotation, category=categories[annotation.category.id]) for annotation in annotations
+        )
+        for image, annotations in dataset.annotations.items()
+    }
+    return replace(dataset, categories=tuple(categories.values()), annotations=annotations)
 
 
 _Entry = TypeVar("_Entry", CocoImage, CocoCategory)
@@ -131,29 +169,38 @@ def _document(path: Path) -> dict[str, list[object]]:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(
-            f"{path}: expected a COCO JSON file, found {error.strerror}; check the path"
+            f"{path}: expected a COCO JSON file, found {error.strerror}; {advice(path)}"
         ) from error
     # JSON and UTF-8 errors are ValueErrors; a nesting of thousands of brackets is a RecursionError.
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected JSON in UTF-8, found a file that isn't ({error})") from error
+        known = _ending(foreign_formats.of_file(path))
+        raise InputError(
+            f"{path}: expected JSON in UTF-8, found a file that isn't ({error}){known}"
+        ) from error
+    known = _ending(foreign_formats.of_document(document))
     if not isinstance(document, dict):
-        raise InputError(f"{path}: expected a JSON object with `images`, found a {type(document).__name__}")
+        kind = type(document).__name__
+        raise InputError(f"{path}: expected a JSON object with `images`, found a {kind}{known}")
     for key in _LISTS:
         if not isinstance(document.get(key), list):
             kind = type(document[key]).__name__ if key in document else "nothing"
-            raise InputError(f"{path}: expected a list `{key}` as in COCO instances, found {kind}")
+            raise InputError(f"{path}: expected a list `{key}` as in COCO instances, found {kind}{known}")
     return {key: document[key] for key in _LISTS}
 
 
+def _ending(known: str) -> str:
+    return f": {known}" if known else ""
+
+
 def _unique(key: str, entries: Sequence[_Entry]) -> dict[str, _Entry]:
+    """The entries by id; one that is repeated as it is counts once."""
     by_id: dict[str, _Entry] = {}
     for index, entry in enumerate(entries):
-        if str(entry.id) in by_id:
+        if by_id.setdefault(str(entry.id), entry) != entry:
             raise InputError(
-                f"expected unique ids in `{key}`, found {entry.id!r} twice ({key}[{index}]); "
-                "its annotations can't be told apart: give every entry its own id"
+                f"expected unique ids in `{key}`, found {entry.id!r} twice ({key}[{index}]) for different "
+                "entries; its annotations can't be told apart: give every entry its own id"
             )
-        by_id[str(entry.id)] = entry
     return by_id
 
 
@@ -165,10 +212,10 @@ def _annotations(
     unusable: dict[str, list[str]] = defaultdict(list)
     orphans = crowds = 0
     for index, entry in enumerate(entries):
-        if not isinstance(entry, dict) or str(entry.get("image_id")) not in images:
+        if not isinstance(entry, dict) or id_key(entry.get("image_id")) not in images:
             orphans += 1
             continue
-        image = images[str(entry["image_id"])]
+        image = images[id_key(entry.get("image_id"))]
         try:
             annotation = read_annotation(entry, image, categories)
         except InputError as error:

@@ -13,6 +13,8 @@ from partdistillation.errors import InputError
 
 Id = int | str
 
+_MOST_DIGITS = 20
+
 
 @dataclass(frozen=True)
 class CocoImage:
@@ -71,26 +73,50 @@ def read_image(entry: object, index: int) -> CocoImage:
         name = _file_name(entry.get("file_name"))
     except InputError as error:
         return CocoImage(identity, "", 0, 0, str(error))
-    width, height = entry.get("width"), entry.get("height")
-    if type(width) is not int or type(height) is not int or not 0 < width * height <= MAX_PIXELS or width < 1:
-        size = f"{width!r:.30} x {height!r:.30}"
+    width, height = whole(entry.get("width")), whole(entry.get("height"))
+    if width is None or height is None or not 0 < width * height <= MAX_PIXELS or width < 1:
+        size = f"{entry.get('width')!r:.30} x {entry.get('height')!r:.30}"
         problem = f"expected width and height as integers, 1 to {MAX_PIXELS} pixels in all, found {size}"
         return CocoImage(identity, name, 0, 0, problem)
     return CocoImage(identity, name, width, height)
 
 
 def _file_name(value: object) -> str:
-    """A relative path with forward slashes that can't leave the images directory, on any system."""
+    """A relative path with forward slashes that can't leave the images directory, on any system.
+
+    Backslashes, which tools on Windows write, become slashes.
+    """
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise InputError(f"expected a file name, found {value!r:.80}")
     _text(value, "file_name")
     forms = (PurePosixPath(value), PureWindowsPath(value))
     if any(form.anchor or ".." in form.parts for form in forms):
         raise InputError(f"expected a file name inside the images directory, found {value!r:.80}")
-    return str(PurePosixPath(value))
+    return PureWindowsPath(value).as_posix()
+
+
+def whole(value: object) -> int | None:
+    """An integer, however JSON spells it: 7, 7.0 or "7". None for anything else."""
+    match value:
+        case bool():
+            return None
+        case int():
+            return value
+        case float() if value.is_integer():
+            return int(value)
+        case str() if value.isascii() and value.isdecimal() and len(value) < _MOST_DIGITS:
+            return int(value)
+    return None
+
+
+def id_key(value: object) -> str:
+    """What ids are compared by: 7, 7.0 and "7" are the same."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _id(value: object, where: str) -> Id:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
         raise InputError(f"expected {where} as an integer or a string, found {value!r:.80}")
     return _text(value, where) if isinstance(value, str) else value
@@ -106,26 +132,43 @@ def _text(value: str, where: str) -> str:
 def read_annotation(
     entry: Mapping[str, object], image: CocoImage, categories: Mapping[str, CocoCategory]
 ) -> CocoAnnotation:
-    category = categories.get(str(entry.get("category_id")))
+    category = categories.get(id_key(entry.get("category_id")))
     if category is None:
         raise InputError(f"expected a category_id of `categories`, found {entry.get('category_id')!r:.80}")
-    if entry.get("segmentation") is None:
-        raise InputError("expected a segmentation, found none")
-    crowd = entry.get("iscrowd", 0)
-    if crowd not in (0, 1):
-        raise InputError(f"expected iscrowd as 0 or 1, found {crowd!r:.80}")
+    crowd = _crowd(entry.get("iscrowd"))
+    if entry.get("segmentation") is None or (entry["segmentation"] == [] and not crowd):
+        raise InputError(_without_mask(entry))
     return CocoAnnotation(
         id=_optional_id(entry, "id"),
         image_id=image.id,
         category=category,
         segmentation=entry["segmentation"],
-        crowd=bool(crowd),
+        crowd=crowd,
         score=_score(entry.get("score")),
         # PACO's name for the same.
         object_id=_optional_id(entry, "object_id" if "object_id" in entry else "obj_ann_id"),
         # Only sizes are told by it, so a bad one doesn't cost the annotation.
         area=_amount(entry.get("area")),
     )
+
+
+def _crowd(value: object) -> bool:
+    """0, 1, and how other tools spell them; null is 0."""
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    number = whole(value)
+    if number not in (0, 1):
+        raise InputError(f"expected iscrowd as 0 or 1, found {value!r:.80}")
+    return bool(number)
+
+
+def _without_mask(entry: Mapping[str, object]) -> str:
+    if entry.get("bbox"):
+        return (
+            "expected a segmentation, found only a box: boxes aren't masks; annotate masks, make them of the "
+            "boxes with SAM, or let a model find the objects (--objects.source)"
+        )
+    return "expected a segmentation, found none"
 
 
 def _optional_id(entry: Mapping[str, object], key: str) -> Id | None:

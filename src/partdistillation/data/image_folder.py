@@ -1,56 +1,174 @@
-"""A folder of images, usually a folder a class: `DIR/CLASS/*.jpg`, nested at will below the class."""
+"""A folder of images, usually a folder a class: `DIR/CLASS/*.jpg`, nested at will below the class.
 
+Every file that is seen is an image with a row of its own, or it is counted, and named by its kind.
+"""
+
+import logging
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from partdistillation.data.images import ImageInput
+from partdistillation.data.paths import is_file, is_folder
 from partdistillation.errors import InputError
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+EXTENSIONS = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".jif",
+        ".pjpeg",
+        ".pjp",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".dib",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".avif",
+    ]
+)
+UNREAD = frozenset(
+    [
+        ".heic",
+        ".heif",
+        ".hif",
+        ".jxl",
+        ".jp2",
+        ".j2k",
+        ".jxr",
+        ".psd",
+        ".svg",
+        ".tga",
+        ".ico",
+        ".pcx",
+        ".pnm",
+        ".ppm",
+        ".pgm",
+        ".exr",
+        ".hdr",
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".nef",
+        ".arw",
+        ".orf",
+        ".rw2",
+        ".raf",
+        ".raw",
+    ]
+)
+"""Photographs and pictures in formats that aren't read: rows that say so."""
+_MARK = Path("objects", "manifest.json")
+"""What stage 1 leaves in the folder of a run, and `predict` in its own."""
+_NAMED = 5
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FolderScan:
-    """The images found, sorted by file name, and how many other files (or hidden ones) were skipped."""
+    """The images found, sorted by file name, and what else was seen."""
 
     images: tuple[ImageInput, ...]
-    skipped: int
+    others: Counter[str] = field(default_factory=Counter)
+    """Files that are no images, by suffix ("hidden", "without suffix")."""
+    unreadable: tuple[str, ...] = ()
+    """Folders that can't be listed, each with the reason."""
+    runs: tuple[str, ...] = ()
+    """Folders of runs, whose pictures are no photographs."""
 
     @property
     def categories(self) -> tuple[str, ...]:
         """The classes, sorted."""
         return tuple(sorted({image.category for image in self.images if image.category is not None}))
 
+    def notes(self) -> Iterator[str]:
+        """What was seen and isn't among the images."""
+        if self.others:
+            yield f"not photographs: {_counted(self.others)}"
+        if self.unreadable:
+            yield f"folders that can't be read ({len(self.unreadable)}): {_listed(self.unreadable)}"
+        if self.runs:
+            runs = _listed(self.runs)
+            yield f"folders of runs, whose pictures are no photographs ({len(self.runs)}): {runs}"
 
-def scan(images_dir: Path) -> FolderScan:
+
+def scan(images_dir: Path, out: Path | None = None) -> FolderScan:
     """List a folder's images by extension; content isn't looked at. The id of an image is its file name.
 
     An image's class is the first folder on its path, None for images in `images_dir` itself. Links to
-    folders are followed. Raises InputError where `images_dir` isn't a directory or has no images.
+    folders are followed; folders of runs are left out, and so is `out`. Images in formats that aren't read
+    have a problem. What else was seen is said in the log.
+
+    Raises InputError where `images_dir` isn't a directory, has no images, or is `out`.
     """
-    if not images_dir.is_dir():
+    if not is_folder(images_dir):
         raise InputError(f"{images_dir}: expected a directory of images, found no directory; check the path")
-    names = list(_files(images_dir))
-    chosen = [name for name in names if not _hidden(name) and Path(name).suffix.lower() in EXTENSIONS]
-    if not chosen:
+    if out is not None and out.resolve() == images_dir.resolve():
         raise InputError(
-            f"{images_dir}: expected images ({', '.join(sorted(EXTENSIONS))}), "
-            f"found {len(names)} other files; give the folder that holds the photographs, or "
-            "their class folders"
+            f"{images_dir}: expected another folder than the one that is written to, as pictures are written "
+            "there: choose another --out"
         )
-    images = tuple(_input(images_dir, name) for name in sorted(chosen))
-    return FolderScan(images, skipped=len(names) - len(chosen))
+    walk = _Walk(images_dir, out)
+    names = list(walk.files())
+    chosen = [name for name in names if _kind(name) in EXTENSIONS | UNREAD]
+    found = FolderScan(
+        tuple(_input(images_dir, name) for name in sorted(chosen)),
+        Counter(sorted(map(_kind, set(names) - set(chosen)))),
+        tuple(sorted(walk.unreadable)),
+        tuple(sorted(walk.runs)),
+    )
+    if all(_kind(name) in UNREAD for name in chosen):
+        raise InputError(_without_images(images_dir, names, found))
+    for note in found.notes():
+        _log.warning("%s: %s", images_dir, note)
+    return found
 
 
-def _files(root: Path) -> Iterator[str]:
-    """Every file below `root`, as a relative path with forward slashes."""
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        here = Path(folder)
-        subfolders[:] = [name for name in subfolders if not _leads_back(here / name)]
-        for name in files:
-            yield (here / name).relative_to(root).as_posix()
+def _without_images(images_dir: Path, names: list[str], found: FolderScan) -> str:
+    kinds = f" ({_counted(Counter(map(_kind, names)))})" if names else ""
+    unreadable = f" and folders that can't be read: {_listed(found.unreadable)}" if found.unreadable else ""
+    return (
+        f"{images_dir}: expected images ({', '.join(sorted(EXTENSIONS))}), found {len(names)} other "
+        f"files{kinds}{unreadable}; give the folder that holds the photographs, or their class folders"
+    )
+
+
+class _Walk:
+    """Goes through the folders below `root`, and keeps which it can't or shouldn't."""
+
+    def __init__(self, root: Path, out: Path | None) -> None:
+        self.root, self.out = root, None if out is None else out.resolve()
+        self.unreadable: list[str] = []
+        self.runs: list[str] = []
+
+    def files(self) -> Iterator[str]:
+        """Every file, as a relative path with forward slashes."""
+        for folder, subfolders, files in os.walk(self.root, followlinks=True, onerror=self._refused):
+            here = Path(folder)
+            subfolders[:] = [
+                name for name in subfolders if not _leads_back(here / name) and not self._is_run(here / name)
+            ]
+            for name in files:
+                yield (here / name).relative_to(self.root).as_posix()
+
+    def _refused(self, error: OSError) -> None:
+        folder = Path(error.filename)
+        name = folder.relative_to(self.root).as_posix() if folder.is_relative_to(self.root) else folder.name
+        self.unreadable.append(f"{_readable(name)} ({error.strerror})")
+
+    def _is_run(self, folder: Path) -> bool:
+        """Whether a run has written it, this one or another, or is about to."""
+        if is_file(folder / _MARK) or (self.out is not None and folder.resolve() == self.out):
+            self.runs.append(_readable(folder.relative_to(self.root).as_posix()))
+            return True
+        return False
 
 
 def _leads_back(folder: Path) -> bool:
@@ -60,18 +178,42 @@ def _leads_back(folder: Path) -> bool:
     }
 
 
-def _hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
+def _kind(name: str) -> str:
+    """A file's suffix in lower case, or what it has instead."""
+    if any(part.startswith(".") for part in name.split("/")):
+        return "hidden"
+    return _readable(Path(name).suffix.lower()) or "without suffix"
 
 
 def _input(root: Path, name: str) -> ImageInput:
     category = name.split("/", 1)[0] if "/" in name else None
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        # Its bytes can't be stored as text; escaped, the name is still readable and unique.
-        readable = os.fsencode(name).decode("utf-8", "backslashreplace")
+    readable, suffix = _readable(name), _kind(name)
+    if readable != name:
         return ImageInput(
             readable, readable, root / name, problem="expected a file name in UTF-8; rename the file"
         )
-    return ImageInput(name, name, root / name, category)
+    problem = (
+        f"expected a format that is read, found {suffix}: convert it to JPEG" if suffix in UNREAD else ""
+    )
+    return ImageInput(name, name, root / name, category, problem)
+
+
+def _readable(name: str) -> str:
+    """The name; where its bytes can't be stored as text escaped, which is still unique."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name
+
+
+def _counted(kinds: Counter[str]) -> str:
+    named = kinds.most_common(_NAMED)
+    rest = kinds.total() - sum(count for _, count in named)
+    others = [("of other kinds", rest)] if rest else []
+    return ", ".join(f"{count} {kind}" for kind, count in [*named, *others])
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

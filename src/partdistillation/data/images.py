@@ -1,8 +1,8 @@
 """Reading images: one definition of what a file's pixels are, for every stage.
 
-JPEG, PNG, WebP, BMP and TIFF, recognised by content. The header is checked before anything is
-decoded (at most `MAX_PIXELS`), the first frame is taken, the EXIF orientation is applied, and every
-pixel format that has an agreed white level becomes 8-bit RGB:
+JPEG, PNG, WebP, BMP, TIFF, GIF and (where Pillow has it) AVIF, recognised by content. The header is checked
+before anything is decoded (at most `MAX_PIXELS`), the first frame is taken, the EXIF orientation is applied,
+and every pixel format that has an agreed white level becomes 8-bit RGB:
 
 - 16-bit channels keep their high byte (Pillow's own conversion of 16-bit grey saturates at 255);
 - 32-bit integers are read as 16-bit where all values are in 0..65535, otherwise rejected;
@@ -20,11 +20,13 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int32, UInt8
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError, features
 
+from partdistillation.data.paths import absence
 from partdistillation.errors import InputError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+_AVIF = ("AVIF",) if "avif" in features.modules and features.check("avif") else ()
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", *_AVIF)
 MAX_PIXELS = 64_000_000
 
 _TRANSPOSE = {
@@ -111,9 +113,8 @@ def load_label_map(path: Path) -> Int32[np.ndarray, "height width"]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The file with its header read and checked; whatever decoding raises inside becomes an InputError."""
-    if not path.is_file():
-        there = "a directory" if path.is_dir() else "no such file"
-        raise InputError(f"{path}: expected an image file, found {there}; check the path")
+    if missing := absence(path):
+        raise InputError(f"{path}: expected an image file, found {missing}")
     try:
         with Image.open(path, formats=FORMATS) as image:
             _check_size(*image.size, path)
@@ -127,7 +128,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         content = "an empty file" if path.stat().st_size == 0 else "another format or a damaged header"
         raise InputError(
-            f"{path}: expected a JPEG, PNG, WebP, BMP or TIFF image, found {content}; convert or remove it"
+            f"{path}: expected a JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF image, found {content}; "
+            "convert or remove it"
         ) from error
     # Decoders document no closed set of exceptions for damaged data (OSError, SyntaxError, ValueError,
     # struct.error, EOFError, ... have all been seen), and one bad file must not end a run.

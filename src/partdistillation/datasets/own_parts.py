@@ -10,6 +10,7 @@ commands:
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from partdistillation.config import Inputs
 from partdistillation.data.coco import CocoDataset, CocoImage, read_instances, read_parts
@@ -80,7 +81,7 @@ def require_labels(inputs: Inputs) -> None:
     images = inputs.need("images")
     objects = inputs.objects and inputs.need("objects")
     objects_file = read_instances(objects) if objects and objects.is_file() else None
-    parts_file = read_parts(inputs.need("parts")) if inputs.parts else None
+    parts_file = read_parts(inputs.need("parts"), inputs.parts_class) if inputs.parts else None
     for dataset, what in ((objects_file, "objects"), (parts_file, "parts")):
         if dataset is not None:
             _raise_first((*complaints(dataset), *_counts(dataset, what)))
@@ -110,19 +111,32 @@ def _raise_first(findings: Iterable[Finding]) -> None:
 def _check_pair(root: Path, suffix: str) -> Iterator[Finding]:
     try:
         objects = read_instances(root / f"objects{suffix}.json")
-        parts = read_parts(root / f"parts{suffix}.json")
+        parts = read_parts(root / f"parts{suffix}.json", alone := _only_class(objects, root, suffix))
     except InputError as error:
         yield Finding("problem", str(error))
         return
+    if alone:
+        advice = f"its categories name no object class: add --parts-class {quote(alone)}"
+        yield Finding("note", f"{parts.path.name}: {advice}")
     for dataset, what in ((objects, "objects"), (parts, "parts")):
         yield from _counts(dataset, what)
         yield from complaints(dataset)
     yield from _contradictions(objects, parts)
-    folders = ("images/", f"{suffix.removeprefix('_')}/", "")
+    split = suffix.removeprefix("_")
+    folders = ("images/", *([f"{split}/"] if split else []), "")
     images = placed(objects, lambda image: located(root, [folder + image.file_name for folder in folders]))
     yield from check_images(root, images, _GET_IMAGES)
     yield from unusable_regions(objects)
     yield from _unusable_parts(parts)
+
+
+def _only_class(objects: CocoDataset, root: Path, suffix: str) -> str:
+    """The object class, where there is one alone and the parts' categories name none; else empty."""
+    classes = {annotation.category.name for some in objects.annotations.values() for annotation in some}
+    parts = read_instances(root / f"parts{suffix}.json")
+    if len(classes) != 1 or any(category.supercategory for category in parts.categories):
+        return ""
+    return classes.pop()
 
 
 def _unusable_parts(parts: CocoDataset) -> Iterator[Finding]:
@@ -148,7 +162,11 @@ def _counts(dataset: CocoDataset, what: str) -> Iterator[Finding]:
 def _contradictions(objects: CocoDataset, parts: CocoDataset) -> Iterator[Finding]:
     """What the two files don't agree on."""
     classes = {category.name for category in objects.categories}
-    homeless = [category.name for category in parts.categories if category.supercategory not in classes]
+    homeless = [
+        f"{category.name!r} of {category.supercategory!r}"
+        for category in parts.categories
+        if category.id in parts.used and category.supercategory not in classes
+    ]
     if homeless:
         yield Finding(
             "problem", f"{parts.path.name}: parts of no class in {objects.path.name}: {listed(homeless)}"

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from partdistillation.data.coco_entries import CocoImage
 from partdistillation.data.images import image_size
+from partdistillation.data.paths import advice, is_file
 from partdistillation.errors import InputError
 from partdistillation.export import coco
 from partdistillation.export.labels import ImageLabels, ObjectLabel
@@ -127,7 +128,7 @@ def _usable(annotated: Iterable[AnnotatedImage], images_dir: Path) -> tuple[list
     for labels in annotated:
         image, reasons = labels.image, list(labels.left_out)
         # Missing files are told of together, when all are known.
-        misfitting = misfit(images_dir, image) if (images_dir / image.file_name).is_file() else ""
+        misfitting = misfit(images_dir, image) if is_file(images_dir / image.file_name) else ""
         if misfitting:
             reasons = [misfitting]
         else:
@@ -164,13 +165,14 @@ def require_images(folder: Path, file_names: Sequence[str]) -> None:
     if missing:
         raise InputError(
             f"{folder}: expected the {len(file_names)} images that the annotations name, found no file for "
-            f"{listed(missing)}: get the images, or see what is missing with `partdistill doctor --dataset`"
+            f"{listed(missing)} ({advice(folder / missing[0])}): get the images, or see what is missing with "
+            "`partdistill doctor --dataset`"
         )
 
 
 def missing_files(folder: Path, names: Iterable[str]) -> list[str]:
     """Those of the relative paths that `folder` has no file for, in their order."""
-    return [name for name in names if not (folder / name).is_file()]
+    return [name for name in names if not is_file(folder / name)]
 
 
 def misfit(folder: Path, image: CocoImage) -> str:

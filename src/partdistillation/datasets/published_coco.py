@@ -6,6 +6,7 @@ from pathlib import Path
 
 from partdistillation.data.coco import CocoAnnotation, CocoDataset, CocoImage
 from partdistillation.data.images import load_image
+from partdistillation.data.paths import advice, is_file, is_folder
 from partdistillation.datasets.part_datasets import (
     Finding,
     elsewhere,
@@ -31,7 +32,7 @@ def file_of(root: Path, candidates: Iterable[str]) -> Path:
     """
     candidates = list(candidates)
     for candidate in candidates:
-        if (root / candidate).is_file():
+        if is_file(root / candidate):
             return root / candidate
     raise InputError(
         f"{root}: expected {' or '.join(candidates)}, found none of them"
@@ -48,8 +49,8 @@ def announced(path: Path) -> Path:
 def located(root: Path, candidates: Iterable[str]) -> str:
     """The first of the relative paths that is a file of `root`; where none is, the likeliest place for it."""
     candidates = list(candidates)
-    files = (candidate for candidate in candidates if (root / candidate).is_file())
-    likely = (candidate for candidate in candidates if (root / candidate).parent.is_dir())
+    files = (candidate for candidate in candidates if is_file(root / candidate))
+    likely = (candidate for candidate in candidates if is_folder((root / candidate).parent))
     return next(files, next(likely, candidates[0]))
 
 
@@ -82,10 +83,11 @@ def regions(
         if annotation.crowd:
             continue
         try:
-            segmentation = _without_lines(annotation.segmentation)
-            masks.append((annotation, encoded_from_coco(segmentation, image.height, image.width)))
+            mask = encoded_from_coco(annotation.segmentation, image.height, image.width)
         except InputError as error:
             reasons.append(f"annotation {annotation.id!r}: {error}")
+        else:
+            masks.append((annotation, mask))
     return masks, reasons
 
 
@@ -138,7 +140,9 @@ def absent_images(root: Path, names: Iterable[str], where: str) -> Iterator[Find
     missing = missing_files(root, names)
     if missing:
         yield Finding(
-            "problem", f"{len(missing)} of {len(names)} images are missing: {listed(missing)}: {where}"
+            "problem",
+            f"{len(missing)} of {len(names)} images are missing: {listed(missing)} "
+            f"({advice(root / missing[0])}): {where}",
         )
     elif names:
         yield Finding("ok", f"all {len(names)} images are there")
@@ -158,7 +162,7 @@ def damaged_photographs(root: Path, names: Iterable[str]) -> Iterator[Finding]:
 
 
 def _damaged(root: Path, images: Mapping[str, CocoImage | None], sizes: str) -> Iterator[Finding]:
-    sample = evenly([name for name in images if (root / name).is_file()], _SAMPLED)
+    sample = evenly([name for name in images if is_file(root / name)], _SAMPLED)
     reading = followed(sample, f"{root}: reading", unit="images")
     problems = [problem for name in reading if (problem := _damage(root / name, images[name]))]
     yield from (Finding("problem", problem) for problem in problems)
@@ -188,12 +192,3 @@ def unusable_regions(dataset: CocoDataset, *, sampled: int = _SAMPLED) -> Iterat
     if reasons:
         name = dataset.path.name
         yield Finding("note", f"{name}: masks to leave out, in {len(sample)} images: {listed(reasons)}")
-
-
-def _without_lines(segmentation: object) -> object:
-    """Polygons without those of one or two points, which cover nothing; PartImageNet's files have some."""
-    if not isinstance(segmentation, list):
-        return segmentation
-    return [
-        polygon for polygon in segmentation if not isinstance(polygon, list) or len(polygon) not in (2, 4)
-    ]

@@ -95,13 +95,19 @@ def _agreement(judge: Judge, correlations: Mapping[str, Correlation]) -> str:
 
 
 def run(
-    out: Path, *, parts: Path | None = None, verdicts: Path | None = None, seed: int = 0
+    out: Path,
+    *,
+    parts: Path | None = None,
+    parts_class: str = "",
+    verdicts: Path | None = None,
+    seed: int = 0,
 ) -> ConsistencyReport:
     """Measure a run's part classes, print the table, and write `out/consistency`.
 
     Args:
         out: the run's folder.
         parts: true parts in the COCO layout, to compare with purity.
+        parts_class: the object class of all true parts, where their file doesn't say it.
         verdicts: reviewers' verdicts; without it those in the run's folder, if any.
         seed: draws the masks that are compared.
 
@@ -114,7 +120,7 @@ def run(
     if judged is not None:
         judges["people"] = human_scores(_of_run(read_verdicts(judged), out, judged))
     if parts is not None:
-        judges["purity"] = purities(out / ranking.PARTS, read_parts(parts))
+        judges["purity"] = purities(out / ranking.PARTS, read_parts(parts, parts_class))
     folder = out / FOLDER
     report = ConsistencyReport(measure(out, folder / _SCRATCH, seed=seed), judges)
     report.tables().write(folder / FOLDER)

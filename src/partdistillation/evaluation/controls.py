@@ -97,7 +97,7 @@ class Validation:
         return Measured(name, kind, *evaluation.score(predictions, truth, named=named))
 
     def _truth(self) -> CocoDataset:
-        return read_parts(self.inputs.need("parts"))
+        return read_parts(self.inputs.need("parts"), self.inputs.parts_class)
 
     def true_classes(self) -> tuple[str, ...]:
         """The object classes that have true parts, in alphabetical order."""

@@ -10,6 +10,7 @@ from partdistillation.evaluation.provenance import Provenance
 from partdistillation.evaluation.scores import TITLES, Evaluation, PartScore
 from partdistillation.evaluation.tables import Grid, Record, ScoreTables, by, cell
 from partdistillation.runs.part_table import PartTable, read_part_table
+from partdistillation.settings import at_home
 
 COLUMNS = ("protocol", "images", "object_class", "part", "score", "value", "low", "high")
 """Of the CSV; object class and part are empty where a score is over all."""
@@ -21,6 +22,7 @@ def evaluate(
     *,
     protocol: Literal["both", "paper", "strict"] = "both",
     part_table: Path | None = None,
+    parts_class: str = "",
 ) -> list[Evaluation]:
     """Compare predictions with ground-truth parts; print the tables and write them beside the predictions.
 
@@ -29,12 +31,14 @@ def evaluate(
         parts: ground truth in the COCO layout.
         protocol: see `evaluation.protocol`.
         part_table: leaves predicted parts out, joins and names them, before they are compared.
+        parts_class: the object class of all true parts, where their file doesn't say it.
 
     Raises:
         InputError: something else is given, or it doesn't fit together.
     """
+    predictions, parts = at_home(predictions), at_home(parts)
     protocols = evaluation.PROTOCOLS if protocol == "both" else (protocol,)
-    truth = read_parts(parts)
+    truth = read_parts(parts, parts_class)
     truth.log_notes()
     table = None if part_table is None else read_part_table(part_table)
     evaluation.check_images(predictions, truth)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from pyarrow import parquet
@@ -64,18 +64,36 @@ def score(
         )
     evaluators = [Evaluator(protocol, named=named) for protocol in protocols]
     left = {str(image.id): image for image in truth.images}
+    met = ""
     for predicted in predictions:
+        met = met or predicted.file_name
         image = truth.find(ImageInput(predicted.image_id, predicted.file_name, Path(predicted.file_name)))
         if image is not None and left.pop(str(image.id), None) is not None:
             _add(evaluators, truth, image, predicted.parts)
     if len(left) == len(truth.images):
         raise InputError(
-            f"expected predictions in images of {truth.path}, found none: ids and file names don't agree; "
-            "file names are relative to the folder of images that was given"
+            f"expected predictions in images of {truth.path}, found none{_disagreement(met, truth)}"
         )
     for image in left.values():
         _add(evaluators, truth, image, ())
     return [evaluator.result() for evaluator in evaluators]
+
+
+def _disagreement(predicted: str, truth: CocoDataset) -> str:
+    """What is wrong where no image is on both sides, by the file name of a prediction."""
+    if not predicted:
+        return " at all: no image was predicted in; the log of stage 1 says why images were rejected"
+    names = [image.file_name for image in truth.images]
+    alike = next((name for name in names if PurePath(name).name == PurePath(predicted).name), None)
+    if alike is not None:
+        return (
+            f": the predictions call an image {predicted!r}, the true parts {alike!r}; names are relative "
+            "to the folder of images: predict with another --images, or change the folders in `file_name`"
+        )
+    return (
+        f": neither ids nor file names agree; the predictions have {predicted!r}, the true parts "
+        f"{names[0]!r}: are they of the same photographs?"
+    )
 
 
 def without_classes(truth: CocoDataset, left_out: Collection[str]) -> CocoDataset:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float64, Int64, UInt8
 from pycocotools import mask as coco
 
 from partdistillation.errors import InputError
+from partdistillation.functional.polygons import merged_polygons
 from partdistillation.functional.run_lengths import check_size, checked, fill, parse, unpack
 from partdistillation.kernels import bit_masks
 
@@ -105,8 +106,8 @@ def from_coco(segmentation: object, height: int, width: int) -> Bool[np.ndarray,
     """The mask of an annotation's `segmentation` as COCO's JSON has it.
 
     Args:
-        segmentation: a list of polygons, or {"size": [height, width], "counts": ...} with compressed counts
-            (str or bytes) or plain ones (a list of integers).
+        segmentation: a list of polygons (or the numbers of one), or {"size": [height, width], "counts": ...}
+            with compressed counts (str or bytes) or plain ones (a list of whole numbers).
         height: of the annotated image, in pixels.
         width: likewise.
 
@@ -120,7 +121,7 @@ def encoded_from_coco(segmentation: object, height: int, width: int) -> EncodedM
     """As `from_coco`, as a compressed run-length encoding, which is checked all the same."""
     match segmentation:
         case [*polygons]:
-            return EncodedMask(_merged_polygons(polygons, height, width), height, width)
+            return EncodedMask(merged_polygons(polygons, height, width), height, width)
         case {"size": size, "counts": counts}:
             if not isinstance(size, Sequence) or list(size) != [height, width]:
                 raise InputError(
@@ -148,16 +149,6 @@ def _compressed(counts: object, height: int, width: int) -> bytes:
         "counts"
     ]
     return compressed
-
-
-def _merged_polygons(polygons: Sequence[object], height: int, width: int) -> bytes:
-    """The union of polygons, each [x0, y0, x1, y1, ...] in pixels; drawn by pycocotools' rule."""
-    check_size(height, width)
-    if not polygons:
-        raise InputError("Expected at least one polygon, found none; leave out annotations without a region.")
-    outlines = [_coordinates(polygon, max(height, width)) for polygon in polygons]
-    merged: bytes = coco.merge(coco.frPyObjects(outlines, height, width))["counts"]
-    return merged
 
 
 def box(mask: Bool[np.ndarray, "height width"]) -> tuple[float, float, float, float]:
@@ -267,27 +258,6 @@ def _refusal(counts: bytes, masks: EncodedMasks) -> Exception:
     except InputError as error:
         return error
     return AssertionError(f"expected the encoding {counts!r} to be refused")
-
-
-def _coordinates(polygon: object, longer_side: int) -> list[float]:
-    """A polygon's coordinates as floats.
-
-    Far-away points are refused: drawing takes memory in proportion to the outline, and only mistakes are
-    that long.
-    """
-    if not isinstance(polygon, Sequence) or any(type(number) not in (int, float) for number in polygon):
-        raise InputError(
-            f"Expected a polygon as a list of numbers [x0, y0, x1, y1, ...], found {polygon!r:.80}."
-        )
-    if len(polygon) < 6 or len(polygon) % 2:
-        raise InputError(f"Expected a polygon of at least 3 points (x, y), found {len(polygon)} coordinates.")
-    for coordinate in polygon:
-        if not -longer_side <= coordinate <= 2 * longer_side:  # refuses NaN too
-            raise InputError(
-                f"Expected polygon coordinates in pixels, {-longer_side} to {2 * longer_side} at most for an "
-                f"image of this size, found {coordinate}."
-            )
-    return [float(coordinate) for coordinate in polygon]
 
 
 def _nearest(old: int, new: int) -> Int64[np.ndarray, " new"]:

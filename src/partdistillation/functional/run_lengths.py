@@ -44,7 +44,8 @@ def unpack(counts: bytes) -> Int64[np.ndarray, " runs"]:
 
 
 def parse(counts: object) -> Int64[np.ndarray, " runs"]:
-    """Run lengths from any form of COCO's `counts`: compressed (str or bytes) or plain (a list of integers).
+    """Run lengths from any form of COCO's `counts`: compressed (str or bytes) or plain (a list of integers,
+    which may be spelled 12.0).
 
     Raises:
         InputError: `counts` is nothing of the kind.
@@ -54,7 +55,10 @@ def parse(counts: object) -> Int64[np.ndarray, " runs"]:
             return unpack(counts)
         case str() if counts.isascii():
             return unpack(counts.encode("ascii"))
-        case [*runs] if all(type(run) is int and abs(run) < 2**34 for run in runs):
+        case [*runs] if all(
+            type(run) in (int, float) and isinstance(run, int | float) and abs(run) < 2**34 and run % 1 == 0
+            for run in runs
+        ):
             return np.array(runs, dtype=np.int64)
     raise InputError(
         f"Expected counts as an ASCII string, bytes or a list of integers, found {counts!r:.80}."

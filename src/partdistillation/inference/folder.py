@@ -1,5 +1,6 @@
 """From a folder of photographs to their parts: rows, COCO and pictures. Resumable as every stage."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from partdistillation.config import Device, ObjectsConfig
 from partdistillation.data.coco import CocoDataset, CocoImage, Id, read_instances
 from partdistillation.data.image_folder import scan
-from partdistillation.data.images import ImageInput, load_image
+from partdistillation.data.images import ImageInput, load_image_of
+from partdistillation.data.paths import LONGEST_NAME, is_file, is_folder
 from partdistillation.errors import InputError
 from partdistillation.export import formats
 from partdistillation.export.labels import ImageLabels, ObjectLabel, PartLabel
@@ -29,21 +31,20 @@ from partdistillation.models.sources import resolve
 from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.labelling import plain_list
 from partdistillation.objects.mask2former import Mask2FormerObjects
-from partdistillation.objects.masks import MaskedObjects
+from partdistillation.objects.masks import MaskedObjects, namesakes
 from partdistillation.objects.segmented import SegmentedObjects
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow, PartRow
 from partdistillation.runs.shards import make_shards
 from partdistillation.runs.store import read_rows
+from partdistillation.settings import at_home
 from partdistillation.stages.objects import Plan, write
 
 OBJECTS = "objects"
 PREDICTIONS = "predictions"
 PICTURES = "pictures"
 MAX_PICTURES = 50
-
-_MAX_GIVEN_OBJECTS = 1000
 
 _NameOf = Callable[[str, int], str]
 """From object class and part class to what the part is called."""
@@ -77,15 +78,20 @@ def predict(
         InputError, ConfigError, CheckpointError: what is given can't be used.
         SettingsChanged, StoreError: `out` holds something else.
     """
+    images, out = at_home(images), at_home(out)
+    objects = None if objects is None else at_home(objects)
+    part_table = None if part_table is None else at_home(part_table)
     segmenter = PartSegmenter.from_pretrained(model, device=device, part_table=part_table)
-    images_dir = images if images.is_dir() else images.parent
-    dataset = read_instances(objects) if objects is not None and not objects.is_dir() else None
-    inputs = dataset.inputs(images) if dataset is not None and images.is_dir() else _photographs(images)
+    images_dir = images if is_folder(images) else images.parent
+    dataset = read_instances(objects) if objects is not None and not is_folder(objects) else None
+    inputs = (
+        dataset.inputs(images) if dataset is not None and is_folder(images) else _photographs(images, out)
+    )
     if objects is None:
         plan = _found_objects(segmenter, model, inputs)
     else:
         plan = _given_objects(dataset, objects, inputs)
-    write(out / OBJECTS, plan, make_shards(plan.images))
+    write(out / OBJECTS, plan, make_shards(plan.images), images_dir)
     _predictions(segmenter, model, images_dir, out)
     ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images}
     formats.write(list(_labels(out, ids, segmenter.part_name)), out, "coco")
@@ -93,10 +99,10 @@ def predict(
     return out
 
 
-def _photographs(images: Path) -> list[ImageInput]:
-    if images.is_dir():
-        return list(scan(images).images)
-    if not images.is_file():
+def _photographs(images: Path, out: Path) -> list[ImageInput]:
+    if is_folder(images):
+        return list(scan(images, out).images)
+    if not is_file(images):
         raise InputError(
             f"{images}: expected a folder of photographs, or one photograph, found neither; check the path"
         )
@@ -123,10 +129,10 @@ def _found_objects(segmenter: PartSegmenter, model: str | Path, inputs: list[Ima
 
 def _given_objects(dataset: CocoDataset | None, objects: Path, inputs: list[ImageInput]) -> Plan:
     if dataset is None:
-        masks = MaskedObjects(objects, _MAX_GIVEN_OBJECTS, 0.0)
+        masks = MaskedObjects(objects, None, 0.0, alike=namesakes(inputs))
         return Plan(inputs, lambda: masks, {"masks": objects.name})
     dataset.log_notes()
-    annotated = AnnotatedObjects(dataset, _MAX_GIVEN_OBJECTS, 0.0)
+    annotated = AnnotatedObjects(dataset, None, 0.0)
     return Plan(inputs, lambda: annotated, {}, (objects,))
 
 
@@ -195,7 +201,17 @@ def picture_names(file_names: Sequence[str]) -> list[str]:
     short = [str(PurePosixPath(name).with_suffix(".png")) for name in file_names]
     long = [f"{name}.png" for name in file_names]
     claims = Counter(name for both in zip(short, long, strict=True) for name in set(both))
-    return [name if claims[name] == 1 else longer for name, longer in zip(short, long, strict=True)]
+    names = [name if claims[name] == 1 else longer for name, longer in zip(short, long, strict=True)]
+    return [*map(_possible, names)]
+
+
+def _possible(name: str) -> str:
+    """The name; one that has become too long for file systems is cut, and told from others by its hash."""
+    path = PurePosixPath(name)
+    if len(path.name.encode()) <= LONGEST_NAME:
+        return name
+    start = path.name.encode()[: LONGEST_NAME // 2].decode(errors="ignore")
+    return str(path.with_name(f"{start}.{hashlib.sha256(name.encode()).hexdigest()[:8]}.png"))
 
 
 def _result(images_dir: Path, row: ObjectRow, predicted: PartRow, name_of: _NameOf) -> Result:
@@ -212,4 +228,4 @@ def _result(images_dir: Path, row: ObjectRow, predicted: PartRow, name_of: _Name
         )
         for instance, parts in zip(row.objects, predicted.objects, strict=True)
     )
-    return Result(load_image(images_dir / row.file_name), objects, row.file_name)
+    return Result(load_image_of(images_dir / row.file_name, *size), objects, row.file_name)

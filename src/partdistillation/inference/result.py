@@ -19,6 +19,7 @@ from partdistillation.pictures.overlays import outline, overlay
 from partdistillation.pictures.sizes import enlarge, enlarge_labels
 from partdistillation.pictures.text import name_tags
 from partdistillation.runs.atomic import replace_file
+from partdistillation.settings import at_home
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _SHORTER_SIDE = 480
@@ -200,6 +201,7 @@ class Result:
 
 
 def _checked(path: Path, suffixes: tuple[str, ...]) -> Path:
+    path = at_home(path)
     if path.suffix.lower() not in suffixes:
         raise InputError(f"Expected a file ending in {', '.join(suffixes)}, found {path.name!r}; rename it.")
     if not path.parent.is_dir():

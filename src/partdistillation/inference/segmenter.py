@@ -12,7 +12,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps
 
 from partdistillation.config import Device
-from partdistillation.data.images import load_image
+from partdistillation.data.images import load_image, load_image_of
 from partdistillation.errors import CheckpointError, ConfigError, InputError
 from partdistillation.functional.masks import decode, decoded, encode, union
 from partdistillation.inference.result import FoundObject, FoundPart, Result
@@ -24,6 +24,7 @@ from partdistillation.objects.mask2former import Instance, find_instances, load_
 from partdistillation.runs import terminal
 from partdistillation.runs.part_table import FILE, PartTable, read_part_table
 from partdistillation.runs.records import ObjectParts, ObjectRow, Part, PartRow
+from partdistillation.settings import at_home
 from partdistillation.stages.distillation import OBJECTS_MODEL
 
 MIN_RATIO, MIN_SCORE = 0.05, 0.3
@@ -240,13 +241,15 @@ def part_row(
 ) -> PartRow:
     """The parts of one image's objects, as the part model sees them.
 
-    A part's `probability` is its score. Raises InputError where the image can't be read any more.
+    A part's `probability` is its score. Raises InputError where the image can't be read any more, or has
+    another size.
     """
     masks = [
         ObjectMask(decode(instance.rle, row.height, row.width), instance.category, instance.score)
         for instance in row.objects
     ]
-    result = segmenter(images_dir / row.file_name, masks, min_ratio=min_ratio, min_score=min_score)
+    pixels = load_image_of(images_dir / row.file_name, row.height, row.width)
+    result = segmenter(pixels, masks, min_ratio=min_ratio, min_score=min_score)
     unknown = sorted({mask.category for mask in masks} - set(segmenter.class_names))
     reasons = [row.reason, *(_unknown(category, segmenter.class_names) for category in unknown)]
     labelled = (
@@ -281,7 +284,7 @@ def _record(part: FoundPart) -> Part:
 def _pixels(image: Photo) -> tuple[UInt8[np.ndarray, "height width 3"], str]:
     """The image, and its file's name if it has one."""
     if isinstance(image, str | Path):
-        return load_image(Path(image)), Path(image).name
+        return load_image(at_home(Path(image))), Path(image).name
     if isinstance(image, Image.Image):
         if image.mode.startswith(("I", "F")):
             raise InputError(

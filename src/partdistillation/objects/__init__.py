@@ -7,6 +7,7 @@ image with its objects, `reject` for one that can't be used, with the reason.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -63,7 +64,7 @@ def accept(
     height: int,
     width: int,
     objects: Iterable[Object],
-    max_objects: int,
+    max_objects: int | None,
     min_area: float,
     notes: Iterable[str] = (),
 ) -> ObjectRow:
@@ -103,15 +104,17 @@ def reject(image: ImageInput, reason: str, *, height: int = 0, width: int = 0) -
     return ObjectRow(image.image_id, image.file_name, width, height, "rejected", reason, ())
 
 
-def log_rejected(rows: Iterable[ObjectRow]) -> None:
-    """Say in the log how many images can't be used, and why the first of them can't."""
+def log_rejected(rows: Iterable[ObjectRow], images_dir: Path | None = None) -> None:
+    """Say in the log how many images (of a folder) can't be used, and why the first of them can't."""
     images, reasons = 0, list[str]()
     for row in rows:
         images += 1
         if row.status == "rejected":
             reasons.append(f"{row.file_name}: {row.reason}" if len(reasons) < _SHOWN else "")
     if reasons:
+        place = f" below {images_dir}" if images_dir else ""
         more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
         _log.warning(
-            "%d of %d images can't be used: %s%s", len(reasons), images, "; ".join(reasons[:_SHOWN]), more
-        )
+            "%d of %d images%s can't be used: %s%s",
+            len(reasons), images, place, "; ".join(reasons[:_SHOWN]), more,
+        )  # fmt: skip

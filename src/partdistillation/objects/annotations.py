@@ -17,7 +17,7 @@ class AnnotatedObjects:
     """The ObjectSource that reads a COCO file."""
 
     dataset: CocoDataset
-    max_objects: int
+    max_objects: int | None
     min_area: float
 
     def __call__(self, images: Sequence[ImageInput]) -> list[ObjectRow]:
@@ -28,7 +28,7 @@ class AnnotatedObjects:
 
 
 def annotated_objects(
-    dataset: CocoDataset, image: ImageInput, *, max_objects: int, min_area: float
+    dataset: CocoDataset, image: ImageInput, *, max_objects: int | None, min_area: float
 ) -> ObjectRow:
     """The objects of one image from its annotations, class by name; score 1 where the file has none.
 

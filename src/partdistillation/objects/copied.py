@@ -20,11 +20,11 @@ class CopiedObjects:
     reader: StageReader[ObjectRow]
     shards: Mapping[str, str]
     """The shard that an image's row is in, by file name."""
-    max_objects: int
+    max_objects: int | None
     min_area: float
 
     @classmethod
-    def of(cls, folder: Path, *, max_objects: int, min_area: float) -> "CopiedObjects":
+    def of(cls, folder: Path, *, max_objects: int | None, min_area: float) -> "CopiedObjects":
         """Look through the other run's objects, which are read twice: they needn't fit into memory.
 
         Raises:

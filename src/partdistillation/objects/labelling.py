@@ -71,19 +71,19 @@ def known_prompts(classes: ClassList, vocabulary: Sequence[str]) -> tuple[str, .
 
 
 def best(
-    objects: Iterable[Object], *, pixels: int, max_objects: int, min_area: float
+    objects: Iterable[Object], *, pixels: int, max_objects: int | None, min_area: float
 ) -> tuple[list[Object], list[str]]:
     """The best objects by score, then area, and what was left out.
 
     Left out are those without pixels or under `min_area` (a share of the image's `pixels`), and those after
-    the best `max_objects`.
+    the best `max_objects`, if there is a limit.
     """
     ranked = sorted(objects, key=lambda candidate: (-candidate.score, -candidate.area))
     large = [candidate for candidate in ranked if candidate.area >= max(1, min_area * pixels)]
     left_out = []
     if len(large) < len(ranked):
         left_out.append(f"{len(ranked) - len(large)} empty or smaller than {min_area:g} of the image")
-    if len(large) > max_objects:
+    if max_objects is not None and len(large) > max_objects:
         left_out.append(f"{len(large) - max_objects} after the best {max_objects}")
     return large[:max_objects], left_out
 

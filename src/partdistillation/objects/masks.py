@@ -1,15 +1,19 @@
 """Objects from a folder of masks: one file of labels an image, or a folder with a file an object."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Int32
 
 from partdistillation.classes.class_list import ClassList
+from partdistillation.data import foreign_formats
 from partdistillation.data.images import ImageInput, load_label_map
+from partdistillation.data.paths import is_file, is_folder
 from partdistillation.errors import InputError
 from partdistillation.objects import accept, reject, to_object
 from partdistillation.objects.annotations import checked_size, said
@@ -24,9 +28,11 @@ class MaskedObjects:
     """The ObjectSource that reads a folder of masks."""
 
     masks_dir: Path
-    max_objects: int
+    max_objects: int | None
     min_area: float
     classes: ClassList | None = None
+    alike: Collection[str] = ()
+    """Photographs whose name another one has but for the suffix (`namesakes` of all)."""
 
     def __call__(self, images: Sequence[ImageInput]) -> list[ObjectRow]:
         return [
@@ -36,6 +42,7 @@ class MaskedObjects:
                 max_objects=self.max_objects,
                 min_area=self.min_area,
                 classes=self.classes,
+                alike=image.file_name in self.alike,
             )
             for image in images
         ]
@@ -45,9 +52,10 @@ def masked_objects(
     masks_dir: Path,
     image: ImageInput,
     *,
-    max_objects: int,
+    max_objects: int | None,
     min_area: float,
     classes: ClassList | None = None,
+    alike: bool = False,
 ) -> ObjectRow:
     """The objects of one image from `masks_dir`: the same relative path with .png, or the folder without it.
 
@@ -56,12 +64,14 @@ def masked_objects(
 
     An object's class is the image's folder; with `classes` it is what its value says: 1 is the first of them.
     Of a folder's files those that can't be used are left out and named in the row's reason.
+
+    Where another photograph is `alike` but for the suffix, a mask is named after all of it: `car/1.jpg.png`.
     """
     height, width = 0, 0
     try:
         height, width = checked_size(image)
         reader = _MaskReader(height, width, _class_namer(image, classes))
-        objects, notes = reader.read((masks_dir / image.file_name).with_suffix(".png"))
+        objects, notes = reader.read(_mask_file(masks_dir, image, alike))
     except InputError as error:
         return reject(image, said(error, image.path, masks_dir), height=height, width=width)
     return accept(
@@ -73,6 +83,42 @@ def masked_objects(
         min_area=min_area,
         notes=notes,
     )
+
+
+def namesakes(images: Iterable[ImageInput]) -> frozenset[str]:
+    """File names of the photographs whose name another one has but for the suffix."""
+    stems = {image.file_name: str(PurePosixPath(image.file_name).with_suffix("")) for image in images}
+    counts = Counter(stems.values())
+    return frozenset(name for name, stem in stems.items() if counts[stem] > 1)
+
+
+def require_masks(masks_dir: Path) -> None:
+    """Make sure that a folder has masks at all.
+
+    Raises:
+        InputError: it has no PNG; the message names the format that it has instead.
+    """
+    for _, _, names in os.walk(masks_dir, followlinks=True):
+        if any(name.lower().endswith(".png") for name in names):
+            return
+    known = foreign_formats.of_folder(masks_dir) or "check the path"
+    raise InputError(f"{masks_dir}: expected masks (.png), named as the photographs are, found none: {known}")
+
+
+def _mask_file(masks_dir: Path, image: ImageInput, alike: bool) -> Path:
+    own, short = masks_dir / f"{image.file_name}.png", (masks_dir / image.file_name).with_suffix(".png")
+    if not alike:
+        return short
+    if _is_there(short) and not _is_there(own):
+        raise InputError(
+            f"expected a mask of its own, {own.name}, as another photograph differs in its suffix alone, "
+            f"found {short.name} for both; rename the mask or one of the photographs"
+        )
+    return own
+
+
+def _is_there(mask: Path) -> bool:
+    return is_file(mask) or is_folder(mask.with_suffix(""))
 
 
 def _class_namer(image: ImageInput, classes: ClassList | None) -> Callable[[int], str]:
@@ -104,9 +150,12 @@ class _MaskReader:
 
     def read(self, file: Path) -> tuple[list[Object], list[str]]:
         folder = file.with_suffix("")
-        if file.exists() or not folder.is_dir():
+        if is_file(file) or not is_folder(folder):
             return self._labels(file)
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png")
+        try:
+            files = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png")
+        except OSError as error:
+            raise InputError(f"{folder}: expected masks (.png), found {error.strerror}") from error
         if not files:
             raise InputError(f"{folder}: expected masks (.png), a file an object, found none")
         return self._files(files)

@@ -98,7 +98,7 @@ class SegmentedObjects:
         kept, left_out = best(
             [candidate for candidate in objects if candidate.score >= self.config.min_score],
             pixels=photograph.height * photograph.width,
-            max_objects=self.config.max_objects,
+            max_objects=self.config.max_found,
             min_area=self.config.min_area,
         )
         return Labelled(photograph, kept, left_out=left_out)
@@ -137,7 +137,7 @@ class SegmentedObjects:
         persons, left_out = best(
             people(objects, height, width, taken=taken),
             pixels=height * width,
-            max_objects=self.config.max_objects,
+            max_objects=self.config.max_found,
             min_area=self.config.min_area,
         )
         notes = [f"people: {note}" for note in left_out]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from partdistillation.data.images import load_image
+from partdistillation.data.images import load_image_of
 from partdistillation.functional.masks import decode
 from partdistillation.pictures.colors import color_of
 from partdistillation.pictures.overlays import overlay, spotlight
@@ -51,7 +51,9 @@ def pictures(
         for caption, (_, label_map) in layers.items():
             maps[caption] = label_map(rows[caption][image_id])
         title = ", ".join(sorted({instance.category for instance in row.objects}))
-        picture_rows.append(picture_row(title, load_image(images_dir / row.file_name), maps))
+        picture_rows.append(
+            picture_row(title, load_image_of(images_dir / row.file_name, row.height, row.width), maps)
+        )
     return tuple(picture_rows)
 
 
@@ -118,7 +120,9 @@ def _all_parts(objects_dir: Path, parts_dir: Path) -> Iterator[Example]:
 def _tile(example: Example, images_dir: Path) -> Pixels:
     row = example.row
     part, around = (decode(mask.rle, row.height, row.width) for mask in (example.part, example.whole))
-    return part_tile(load_image(images_dir / row.file_name), part, around, example.part.part)
+    return part_tile(
+        load_image_of(images_dir / row.file_name, row.height, row.width), part, around, example.part.part
+    )
 
 
 def picture_row(

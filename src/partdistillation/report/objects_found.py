@@ -3,7 +3,6 @@
 import hashlib
 import heapq
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from rich.table import Table
 from scipy import ndimage
 
 from partdistillation.config import Inputs
-from partdistillation.data.images import load_image
+from partdistillation.data.images import load_image_of
 from partdistillation.functional.masks import EncodedMasks, decode, pairwise_iou
 from partdistillation.functional.metrics import label_map
 from partdistillation.pictures.colors import color_of
@@ -24,7 +23,8 @@ from partdistillation.pictures.legends import LegendRow, with_legend
 from partdistillation.pictures.overlays import overlay
 from partdistillation.pictures.sizes import contact_sheet, resized
 from partdistillation.pictures.text import caption_font
-from partdistillation.runs import terminal
+from partdistillation.report.reasons import Causes, advice, left_out, top
+from partdistillation.runs import manifest, terminal
 from partdistillation.runs.console import PlainConsole, words
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.store import read_rows
@@ -34,6 +34,8 @@ SHEET = "objects_sheet.png"
 MOST_CLASSES, MOST_REASONS = 10, 3
 SIDE = 420
 """Of a cell's picture: the longer side of an image on the sheet, in pixels."""
+MOST_LISTED = 20
+"""So many objects of an image stand below it."""
 GAP = 12
 _LONGEST_NAME = 52
 _SHARES = {
@@ -43,7 +45,6 @@ _SHARES = {
     0.75: "three quarters up to",
     1.0: "highest",
 }
-_SPECIFIC = re.compile(r"'[^']*'|\d[\d.]*")
 
 _log = terminal.logger(__name__)
 
@@ -56,8 +57,10 @@ class ObjectCounts:
     """By how many objects they have."""
     classes: Counter[str] = field(default_factory=Counter)
     """Objects by class."""
-    reasons: Counter[str] = field(default_factory=Counter)
-    """Images without objects by their first reason; what is particular to one image is left out of it."""
+    reasons: Causes = field(default_factory=Causes)
+    """Why images have no objects."""
+    left_out: Causes = field(default_factory=Causes)
+    """Why objects were left out of images that have others."""
     scores: Counter[float] = field(default_factory=Counter)
     """Objects by score, in hundredths."""
 
@@ -72,9 +75,11 @@ class ObjectCounts:
         self.images[len(row.objects)] += 1
         self.classes.update(instance.category for instance in row.objects)
         self.scores.update(round(instance.score, 2) for instance in row.objects)
-        if not row.objects:
-            reason = row.reason.replace(row.file_name, "…") if row.file_name else row.reason
-            self.reasons[_SPECIFIC.sub("…", reason.split(";")[0])] += 1
+        if row.objects:
+            for note, count in left_out(row.reason):
+                self.left_out.add(note, row.file_name, count)
+        else:
+            self.reasons.add("; ".join(row.reason.split("; ")[:2]), row.file_name)
 
     def table(self) -> Table:
         """Everything as lines of a name and a number."""
@@ -85,12 +90,16 @@ class ObjectCounts:
         _line(table, "with one object", single, total)
         _line(table, "with several", total - none - single, total)
         _line(table, "with none", none, total)
-        for reason, count in _top(self.reasons, MOST_REASONS, "other reasons"):
+        for reason, count in self.reasons.top(MOST_REASONS):
             _line(table, f"  {reason}", count, total)
         objects = self.classes.total()
         _section(table, "objects", objects)
-        for category, count in _top(self.classes, MOST_CLASSES, "other classes"):
+        for category, count in top(self.classes, MOST_CLASSES, "other classes"):
             _line(table, category, count, objects)
+        if self.left_out:
+            _section(table, "left out of images with objects", self.left_out.counts.total())
+            for reason, count in self.left_out.top(MOST_REASONS):
+                table.add_row(f"  {reason}", f"{count:,}")
         if len(self.scores) > 1:  # labels mostly have none, which counts as 1
             _section(table, "scores")
             for share, name in _SHARES.items():
@@ -127,10 +136,10 @@ def show(objects_dir: Path) -> ObjectCounts:
     total, none = counts.images.total(), counts.images[0]
     if 2 * none > total:
         _log.warning(
-            "%d of %d images have no object: see above why. Are the classes' names those that the model "
-            "or the labels use? Is --objects.min-score right?",
+            "%d of %d images have no object: see above why. %s",
             none,
             total,
+            advice(counts.reasons, manifest.load(objects_dir).settings.get("source")),
         )
     return counts
 
@@ -141,7 +150,7 @@ def draw(objects_dir: Path, images_dir: Path, count: int, path: Path) -> None:
     Raises:
         StoreError: the stage isn't there, or isn't finished.
         ValueError: no image has objects.
-        InputError: an image can't be read any more.
+        InputError: an image can't be read any more, or has changed its size.
     """
     usable = (row for row in read_rows(objects_dir, ObjectRow) if row.status == "ok")
     chosen = heapq.nsmallest(count, usable, key=_chance)
@@ -150,14 +159,6 @@ def draw(objects_dir: Path, images_dir: Path, count: int, path: Path) -> None:
 
 def _chance(row: ObjectRow) -> bytes:
     return hashlib.blake2b(row.image_id.encode(), digest_size=8).digest()
-
-
-def _top(counts: Counter[str], most: int, others: str) -> list[tuple[str, int]]:
-    """The most frequent, equals by name, and what the rest amounts to."""
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    rest = ordered[most:]
-    left = [(f"{len(rest)} {others}", sum(count for _, count in rest))] if rest else []
-    return [*ordered[:most], *left]
 
 
 def _section(table: Table, name: str, count: int | None = None) -> None:
@@ -178,7 +179,9 @@ def objects_sheet(rows: Sequence[ObjectRow], images_dir: Path) -> Image.Image:
         ValueError: no rows.
         InputError: an image can't be read any more.
     """
-    cells = [object_cell(load_image(images_dir / row.file_name), row) for row in rows]
+    cells = [
+        object_cell(load_image_of(images_dir / row.file_name, row.height, row.width), row) for row in rows
+    ]
     return contact_sheet(cells, columns=math.ceil(math.sqrt(len(cells))), gap=GAP, margin=GAP)
 
 
@@ -192,9 +195,12 @@ def object_cell(image: UInt8[np.ndarray, "height width 3"], row: ObjectRow) -> I
     picture.paste(_numbered(colored, labels), ((SIDE - width) // 2, 0))
     entries = tuple(
         (f"{place + 1} {instance.category} {instance.score:.2f}", color_of(place))
-        for place, instance in enumerate(row.objects)
+        for place, instance in enumerate(row.objects[:MOST_LISTED])
     )
-    return with_legend(picture, [LegendRow(_shortened(row.file_name), ()), LegendRow("", entries)])
+    legend = [LegendRow(_shortened(row.file_name), ()), LegendRow("", entries)]
+    if len(row.objects) > MOST_LISTED:
+        legend.append(LegendRow(f"and {len(row.objects) - MOST_LISTED} more", ()))
+    return with_legend(picture, legend)
 
 
 def _object_map(row: ObjectRow, width: int, height: int) -> Int[np.ndarray, "{height} {width}"]:

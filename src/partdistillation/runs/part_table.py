@@ -24,6 +24,7 @@ from partdistillation.functional.masks import EncodedMask, decoded, encode, unio
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectParts, Part, PartRow
+from partdistillation.settings import at_home
 
 FILE = "part_table.json"
 """In a model's folder: the table of a model that was trained with one."""
@@ -227,6 +228,7 @@ def read_part_table(path: Path) -> PartTable:
     Raises:
         InputError: the file can't be read, or isn't a part table; the message names the object class.
     """
+    path = at_home(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
     except OSError as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import zip_longest
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Generic, overload
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ from partdistillation.runs.atomic import locked, remove_temporary, replace_file,
 from partdistillation.runs.manifest import Entry, Json, Manifest
 from partdistillation.runs.records import R, Row, from_table, to_table
 from partdistillation.runs.shards import ImageRef, Input, Shard
+from partdistillation.settings import at_home
 
 _log = terminal.logger(__name__)
 
@@ -176,7 +177,7 @@ class StageReader(Generic[R]):
     """
 
     def __init__(self, folder: Path, row: type[R]) -> None:
-        self._folder = folder
+        self._folder = folder = at_home(folder)
         self._row = row
         manifest = _finished(folder)
         if manifest.row != row.__name__:
@@ -213,9 +214,22 @@ class StageReader(Generic[R]):
                 "Run the stage that wrote it again: it redoes this shard alone."
             )
         try:
-            return from_table(pq.read_table(pa.BufferReader(data)), self._row)
+            rows = from_table(pq.read_table(pa.BufferReader(data)), self._row)
         except ValueError as error:
             raise StoreError(f"{path} was written by another version of the software: {error}") from error
+        for item in rows:
+            _refuse_outside(item, path)
+        return rows
+
+
+def _refuse_outside(row: Row, path: Path) -> None:
+    """Somebody else's rows must not lead out of the folder of images: what they name is opened."""
+    name = PurePath(row.file_name)
+    if name.anchor or ".." in name.parts:
+        raise StoreError(
+            f"{path}: expected file names inside the images' folder, found {row.file_name!r:.120} (image "
+            f"{row.image_id!r:.80}): don't use this folder, or run the stage that wrote it again"
+        )
 
 
 class _StageShards(Sequence[Shard[ImageRef]]):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from partdistillation.classes.class_list import ClassList, read_class_list
 from partdistillation.config import Device, Inputs, KeptObjectsConfig, ObjectsConfig, Recipe
+from partdistillation.data import foreign_formats
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput
@@ -15,7 +16,7 @@ from partdistillation.objects import ObjectSource, log_rejected
 from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.copied import CopiedObjects
 from partdistillation.objects.labelling import open_vocabulary, plain_list
-from partdistillation.objects.masks import MaskedObjects
+from partdistillation.objects.masks import MaskedObjects, namesakes, require_masks
 from partdistillation.runs import terminal
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.manifest import Json, canonical_hash
@@ -40,15 +41,17 @@ class Plan(NamedTuple):
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
-    """Write `out/objects`: a row an image, with at most `max_objects` objects (and as many people)."""
+    """Write `out/objects`: a row an image, with its objects, of a model's the best (and people)."""
     images_dir = inputs.need("images")
     plan = _plan(inputs, images_dir, recipe)
     by = _category if all(image.category for image in plan.images) else None
     shards = make_shards(plan.images, size=_shard_size(len(plan.images)), by=by)
-    return write(inputs.out / FOLDER, plan, shards, inputs.workers)
+    return write(inputs.out / FOLDER, plan, shards, images_dir, inputs.workers)
 
 
-def write(folder: Path, plan: Plan, shards: Sequence[Shard[ImageInput]], workers: int = 0) -> Path:
+def write(
+    folder: Path, plan: Plan, shards: Sequence[Shard[ImageInput]], images_dir: Path, workers: int = 0
+) -> Path:
     """Write the rows of a plan's images, and say in the log how many can't be used."""
     run_shards(
         folder,
@@ -60,7 +63,7 @@ def write(folder: Path, plan: Plan, shards: Sequence[Shard[ImageInput]], workers
         workers=workers,
         label="objects",
     )
-    log_rejected(read_rows(folder, ObjectRow))
+    log_rejected(read_rows(folder, ObjectRow), images_dir)
     return folder
 
 
@@ -79,14 +82,17 @@ def _plan(inputs: Inputs, images_dir: Path, recipe: Recipe) -> Plan:
 def _annotations(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
     path = inputs.need("objects")
     if path.is_dir():
-        raise ConfigError(
-            f"--objects: expected a COCO .json file, found the folder {path}; for a folder of masks "
-            "add --objects.source masks, for another run's objects --objects.source run"
-        )
+        raise ConfigError(f"--objects: expected a COCO .json file, found the folder {path}; {_instead(path)}")
     dataset = read_instances(path)
     dataset.log_notes()
     make = partial(_annotated, dataset, config)
     return Plan(dataset.inputs(images_dir), make, _kept(config), [path])
+
+
+def _instead(folder: Path) -> str:
+    return foreign_formats.of_folder(folder) or (
+        "for a folder of masks add --objects.source masks, for another run's objects --objects.source run"
+    )
 
 
 def _masks(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
@@ -94,9 +100,11 @@ def _masks(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
     if not folder.is_dir():
         raise ConfigError(f"--objects: expected a folder of masks, found the file {folder}")
     classes = None if config.classes is None else read_class_list(config.classes)
+    require_masks(folder)
+    images = scan(images_dir, inputs.out).images
     return Plan(
-        scan(images_dir).images,
-        partial(MaskedObjects, folder, config.max_objects, config.min_area, classes),
+        images,
+        partial(MaskedObjects, folder, config.max_objects, config.min_area, classes, namesakes(images)),
         _kept(config) if classes is None else {**_kept(config), "classes": _fingerprint(classes)},
     )
 
@@ -109,7 +117,7 @@ def _other_run(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
             f"--objects: expected another run than the one that --out names, found {run_folder}"
         )
     copied = CopiedObjects.of(folder, max_objects=config.max_objects, min_area=config.min_area)
-    return Plan(scan(images_dir).images, partial(_same, copied), _kept(config), [folder])
+    return Plan(scan(images_dir, inputs.out).images, partial(_same, copied), _kept(config), [folder])
 
 
 def _kept(config: ObjectsConfig) -> dict[str, Json]:
@@ -120,7 +128,7 @@ def _kept(config: ObjectsConfig) -> dict[str, Json]:
 def _model(inputs: Inputs, images_dir: Path, recipe: Recipe) -> Plan:
     from partdistillation.objects.models import fingerprints, model_names
 
-    config, photographs = recipe.objects, scan(images_dir)
+    config, photographs = recipe.objects, scan(images_dir, inputs.out)
     classes = None if config.classes is None else read_class_list(config.classes)
     if classes is not None:
         _say_unlisted(photographs.categories, classes)
@@ -128,6 +136,7 @@ def _model(inputs: Inputs, images_dir: Path, recipe: Recipe) -> Plan:
         classes = open_vocabulary(photographs.categories)
     settings: dict[str, Json] = {
         **config.fingerprint(),
+        "max_objects": config.max_found,
         "classes": None if classes is None else _fingerprint(classes),
         "models": fingerprints(model_names(config, recipe.encoder)),
     }

@@ -26,6 +26,7 @@ from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.stage_log import Stage
 from partdistillation.runs.store import contents_hash, read_rows
+from partdistillation.settings import at_home
 from partdistillation.stages import objects, warmup
 from partdistillation.training.loop import Run, is_finished, train
 from partdistillation.training.objective import SetPrediction
@@ -35,7 +36,6 @@ FOLDER = "pretrained_model"
 STAGE = Stage("pretrain", folders=(FOLDER,), sections=("pretrain",))
 DATA = "pretrain_data"
 """What is learned: a folder of objects as stage 1's, but with all of an image's."""
-MOST_OBJECTS = 1000
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
@@ -60,10 +60,10 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
 def read_objects(inputs: Inputs) -> Path:
     """Write `out/pretrain_data/objects`, from `--objects`: every object, however many an image has.
 
-    Stage 1 keeps the best ten of an image. Here the others would be learned as background.
+    Of what a model finds stage 1 keeps the best ten of an image; the others would be learned as background.
     """
     source: Literal["annotations", "masks"] = "masks" if inputs.need("objects").is_dir() else "annotations"
-    config = ObjectsConfig(source=source, max_objects=MOST_OBJECTS)
+    config = ObjectsConfig(source=source)
     return objects.run(replace(inputs, out=inputs.out / DATA), Recipe(objects=config))
 
 
@@ -142,7 +142,7 @@ def _contents(objects_dir: Path, config: PretrainConfig) -> dict[str, Json]:
     if config.backbone != SMALL and (files := resolve(config.backbone).files):
         contents["backbone_files"] = list(map(contents_hash, files))
     if config.warmup.objects:
-        relabelled = Path(config.warmup.objects)
+        relabelled = at_home(Path(config.warmup.objects))
         if not relabelled.is_file():
             raise ConfigError(
                 f"pretrain.warmup.objects: expected a COCO .json file, found none at {relabelled}"

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from partdistillation.config import CrfConfig, Device, Inputs, PixelsConfig, Recipe, SegmentsConfig
-from partdistillation.data.images import load_image
+from partdistillation.data.images import load_image_of
 from partdistillation.data.transforms import resize_longest
 from partdistillation.errors import ConfigError
 from partdistillation.functional.dense_crf import dense_crf_marginals
@@ -25,12 +25,15 @@ from partdistillation.models.pretrained import read_config
 from partdistillation.models.sources import resolve
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.profiling import span
-from partdistillation.runs.records import ObjectRow, ObjectSegments, Segment, SegmentRow
+from partdistillation.runs.records import Object, ObjectRow, ObjectSegments, Segment, SegmentRow
 from partdistillation.runs.stage_log import Stage
 from partdistillation.stages import objects
 
 FOLDER = "segments"
 STAGE = Stage("segments", folders=(FOLDER,), sections=("segments", "encoder"))
+
+_FEW, _PIXELS_AT_ONCE = 10, 50_000_000
+"""Objects are segmented so many at a time, more while their masks are small: 9 bytes a pixel."""
 
 FeatureMap = Float[Tensor, "channel rows columns"]
 
@@ -59,18 +62,38 @@ def _make_segmenter(images_dir: Path, recipe: Recipe, device: Device) -> Callabl
 def segment_row(
     row: ObjectRow, images_dir: Path, features: Callable[[np.ndarray], FeatureMap], config: SegmentsConfig
 ) -> SegmentRow:
-    """Segment the objects of one image."""
+    """Segment the objects of one image, some at a time: there may be a thousand.
+
+    Raises:
+        InputError: the image can't be read, or has another size than when its objects were found.
+    """
     with span("read"):
-        image = load_image(images_dir / row.file_name)
-        masks = np.stack([decode(instance.rle, row.height, row.width) for instance in row.objects])
-    seeds = [object_seed(config.seed, row.image_id, instance.object_id) for instance in row.objects]
+        image = load_image_of(images_dir / row.file_name, row.height, row.width)
+    size = max(_FEW, _PIXELS_AT_ONCE // (row.height * row.width))
+    segmented = [
+        segments
+        for start in range(0, len(row.objects), size)
+        for segments in _segmented(row, row.objects[start : start + size], image, features, config)
+    ]
+    return row.to(SegmentRow, segmented)
+
+
+def _segmented(
+    row: ObjectRow,
+    instances: Sequence[Object],
+    image: UInt8[np.ndarray, "height width 3"],
+    features: Callable[[np.ndarray], FeatureMap],
+    config: SegmentsConfig,
+) -> list[ObjectSegments]:
+    with span("read"):
+        masks = np.stack([decode(instance.rle, row.height, row.width) for instance in instances])
+    seeds = [object_seed(config.seed, row.image_id, instance.object_id) for instance in instances]
     label_maps = segment_objects(image, masks, features, config, seeds)
     with span("encode masks"):
-        segmented = (
+        return [
             ObjectSegments(instance.object_id, _segments(labels, mask))
-            for instance, labels, mask in zip(row.objects, label_maps, masks, strict=True)
-        )
-        return row.to(SegmentRow, segmented)
+            for instance, labels, mask in zip(instances, label_maps, masks, strict=True)
+        ]
 
 
 def segment_objects(

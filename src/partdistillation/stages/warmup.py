@@ -28,6 +28,7 @@ from partdistillation.models.encoder import normalize_images
 from partdistillation.objects.annotations import annotated_objects
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.store import read_rows
+from partdistillation.settings import at_home
 from partdistillation.training.loop import Run, train
 
 FOLDER = "encoder_warmup"
@@ -36,8 +37,6 @@ LEVELS = (1, 2, 3)
 """Indices of res3, res4 and res5 among a backbone's four maps."""
 WINDOWS = (5, 3, 1)
 """Side of the window over which the clustering's target is averaged, a level."""
-MANY_OBJECTS = 100
-"""Objects learned an image where they are named anew; the stages after keep fewer."""
 
 _MODEL = "model.safetensors"
 
@@ -145,7 +144,7 @@ def object_crops(objects_dir: Path, root: Path, config: WarmupConfig) -> Crops:
     """
     rows = [row for row in read_rows(objects_dir, ObjectRow) if row.status == "ok"]
     if config.objects:
-        rows = _relabelled(rows, root, Path(config.objects))
+        rows = _relabelled(rows, root, at_home(Path(config.objects)))
     names = sorted({instance.category for row in rows for instance in row.objects})
     index = {name: place for place, name in enumerate(names)}
     crops = tuple(
@@ -174,8 +173,7 @@ def _relabelled(rows: Sequence[ObjectRow], root: Path, path: Path) -> list[Objec
             f"{listed}; is it of another split?"
         )
     relabelled = (
-        annotated_objects(dataset, images[name], max_objects=MANY_OBJECTS, min_area=0.0)
-        for name in sorted(wanted)
+        annotated_objects(dataset, images[name], max_objects=None, min_area=0.0) for name in sorted(wanted)
     )
     return [row for row in relabelled if row.status == "ok"]
 

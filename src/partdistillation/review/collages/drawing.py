@@ -9,6 +9,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from partdistillation.data.images import load_image
+from partdistillation.data.paths import is_file
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode
 from partdistillation.pictures.sizes import contact_sheet
@@ -61,7 +62,7 @@ def draw_tiles(images_dir: Path, tiles: Sequence[Tile], size: int = TILE) -> lis
 
 def read_image(path: Path, width: int, height: int) -> UInt8[np.ndarray, "{height} {width} 3"] | str:
     """The image, or in a few words why it can't be shown: gone, damaged, or changed since the run."""
-    if not path.is_file():
+    if not is_file(path):
         return "image is gone"
     try:
         image = load_image(path)
