@@ -132,7 +132,8 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def test_a_run_leaves_the_model_and_a_line_a_step(reference: dict[str, bytes]) -> None:
-    assert sorted(reference) == ["line_model/model.safetensors", "line_model/training.json", "metrics.jsonl"]
+    files = ["model.safetensors", "sha256.json", "training.json"]
+    assert sorted(reference) == [*(f"line_model/{name}" for name in files), "metrics.jsonl"]
     lines = [json.loads(line) for line in reference["metrics.jsonl"].splitlines()]
     assert [(line["stage"], line["step"]) for line in lines] == [("line", step) for step in range(5)]
     assert all(np.isfinite([line["loss"], line["gradient_norm"], line["first"]]).all() for line in lines)

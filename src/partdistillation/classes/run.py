@@ -15,7 +15,7 @@ from partdistillation.classes.class_list import ClassList, write_class_list
 from partdistillation.classes.names import NamedClass, imagenet_classes, is_object, kind_of, read_names
 from partdistillation.classes.wordnet import VERSION, Synset, WordNet, read_wordnet
 from partdistillation.errors import ConfigError, InputError
-from partdistillation.runs.atomic import remove_file, replace_file
+from partdistillation.runs.atomic import make_folder, remove_file, replace_file
 
 NAMES = "classes.txt"
 EXCLUDED = "excluded.txt"
@@ -65,7 +65,7 @@ def from_names(names: Path, *, wordnet_dir: Path | None, out: Path) -> Path:
     for named in classes:
         console.print(_title(named))
         console.print(_meanings(named, wordnet))
-    path = _folder(out) / NAMES
+    path = make_folder(out) / NAMES
     write_class_list(path, ClassList(tuple(named.entry for named in classes)))
     console.print(f"\n{_classes(len(classes))} in {path}", soft_wrap=True)
     console.print(_advice(classes, wordnet))
@@ -101,7 +101,7 @@ def sample(
             f"{available or 'WordNet'}: expected classes outside the subtrees that are left out, "
             f"found none among {_classes(len(candidates.offsets))}; name fewer subtrees, with --excluded"
         )
-    folder = _folder(out)
+    folder = make_folder(out)
     _write_samples(folder, choice, wordnet)
     _write_roots(folder / EXCLUDED, left_out, wordnet)
     _write_roots(folder / PART_IMAGENET, within, wordnet)
@@ -241,14 +241,6 @@ def _shortage(sample: Sample) -> str:
 
 def _console() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
-
-
-def _folder(out: Path) -> Path:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{out}: expected a folder to write to (--out): {error.strerror}") from error
-    return out
 
 
 def _classes(count: int) -> str:

@@ -25,12 +25,14 @@ from partdistillation.inference.segmenter import (
     objects_model_of,
     part_row,
 )
+from partdistillation.models.devices import choose_device
 from partdistillation.models.sources import resolve
 from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.labelling import plain_list
 from partdistillation.objects.mask2former import Mask2FormerObjects
 from partdistillation.objects.masks import MaskedObjects
 from partdistillation.objects.segmented import SegmentedObjects
+from partdistillation.runs.atomic import make_folder
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow, PartRow
@@ -77,10 +79,11 @@ def predict(
         InputError, ConfigError, CheckpointError: what is given can't be used.
         SettingsChanged, StoreError: `out` holds something else.
     """
-    segmenter = PartSegmenter.from_pretrained(model, device=device, part_table=part_table)
+    choose_device(device)
     images_dir = images if images.is_dir() else images.parent
     dataset = read_instances(objects) if objects is not None and not objects.is_dir() else None
     inputs = dataset.inputs(images) if dataset is not None and images.is_dir() else _photographs(images)
+    segmenter = PartSegmenter.from_pretrained(model, device=device, part_table=part_table)
     if objects is None:
         plan = _found_objects(segmenter, model, inputs)
     else:
@@ -124,7 +127,7 @@ def _found_objects(segmenter: PartSegmenter, model: str | Path, inputs: list[Ima
 def _given_objects(dataset: CocoDataset | None, objects: Path, inputs: list[ImageInput]) -> Plan:
     if dataset is None:
         masks = MaskedObjects(objects, _MAX_GIVEN_OBJECTS, 0.0)
-        return Plan(inputs, lambda: masks, {"masks": objects.name})
+        return Plan(inputs, lambda: masks, {"masks": objects.name}, masks=objects)
     dataset.log_notes()
     annotated = AnnotatedObjects(dataset, _MAX_GIVEN_OBJECTS, 0.0)
     return Plan(inputs, lambda: annotated, {}, (objects,))
@@ -183,7 +186,7 @@ def _draw(images_dir: Path, out: Path, name_of: _NameOf) -> None:
     names = picture_names([row.file_name for row, _ in drawn])
     for (row, predicted), name in zip(drawn, names, strict=True):
         path = out / PICTURES / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         _result(images_dir, row, predicted, name_of).plot(path)
 
 

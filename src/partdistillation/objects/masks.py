@@ -75,6 +75,17 @@ def masked_objects(
     )
 
 
+def mask_files(masks_dir: Path, image: ImageInput) -> list[Path]:
+    """The files that the objects of an image are read from."""
+    file = (masks_dir / image.file_name).with_suffix(".png")
+    folder = file.with_suffix("")
+    return [file] if file.exists() or not folder.is_dir() else _files_of_objects(folder)
+
+
+def _files_of_objects(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png")
+
+
 def _class_namer(image: ImageInput, classes: ClassList | None) -> Callable[[int], str]:
     """What a value's class is called."""
     if classes is not None:
@@ -106,7 +117,7 @@ class _MaskReader:
         folder = file.with_suffix("")
         if file.exists() or not folder.is_dir():
             return self._labels(file)
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png")
+        files = _files_of_objects(folder)
         if not files:
             raise InputError(f"{folder}: expected masks (.png), a file an object, found none")
         return self._files(files)

@@ -2,6 +2,7 @@
 
 import hashlib
 import heapq
+import io
 import logging
 import re
 from collections import Counter
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from partdistillation.config import Inputs
 from partdistillation.report.objects_sheet import objects_sheet
+from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.store import read_rows
 from partdistillation.stages.objects import FOLDER
@@ -130,7 +132,9 @@ def draw(objects_dir: Path, images_dir: Path, count: int, path: Path) -> None:
     """
     usable = (row for row in read_rows(objects_dir, ObjectRow) if row.status == "ok")
     chosen = heapq.nsmallest(count, usable, key=_chance)
-    objects_sheet(chosen, images_dir).save(path)
+    buffer = io.BytesIO()
+    objects_sheet(chosen, images_dir).save(buffer, "PNG")
+    replace_file(path, buffer.getvalue())
 
 
 def _chance(row: ObjectRow) -> bytes:

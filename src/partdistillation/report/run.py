@@ -9,7 +9,7 @@ from typing import Any
 
 from partdistillation import config
 from partdistillation.config import Inputs, Recipe
-from partdistillation.errors import StoreError
+from partdistillation.errors import CheckpointError, StoreError
 from partdistillation.report.build import build_report
 from partdistillation.report.data import (
     ClassGallery,
@@ -22,6 +22,7 @@ from partdistillation.report.data import (
 from partdistillation.report.examples import Layer, galleries, pictures
 from partdistillation.report.label_maps import LabelMap, numbered_map, part_map
 from partdistillation.report.losses import charts
+from partdistillation.runs import seen
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, SegmentRow
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import distillation, objects, pretrain, proposals, ranking, segments
@@ -45,6 +46,7 @@ def contents(inputs: Inputs, recipe: Recipe, *, seconds: Mapping[str, float]) ->
     if not is_finished(out / objects.FOLDER):
         raise StoreError(f"expected a run in {out}, found no finished {objects.FOLDER}: run that stage first")
     images_dir = inputs.need("images")
+    seen.warn_of_changes(out / objects.FOLDER, seen.places(images_dir, inputs.objects))
     return ReportData(
         title=f"Parts discovered in {images_dir.name}",
         summary="Found without a part label: by grouping features, and by learning from the groups.",
@@ -62,7 +64,7 @@ def is_finished(folder: Path) -> bool:
     """Whether a stage, or a model, is there and whole."""
     try:
         return bool(contents_hash(folder))
-    except StoreError:
+    except (CheckpointError, StoreError):
         return False
 
 

@@ -77,7 +77,9 @@ class Database:
         try:
             self._connection = _connect(path)
             self.secret = bytes.fromhex(self._meta("secret"))
-        except sqlite3.Error as error:
+            if (found := self.query("PRAGMA integrity_check(1)")) != [("ok",)]:
+                raise sqlite3.DatabaseError(f"a damaged one ({found[0][0]})")
+        except (sqlite3.Error, ValueError) as error:
             raise StoreError(f"{path}: expected the database of a review, found {error}") from error
 
     def close(self) -> None:

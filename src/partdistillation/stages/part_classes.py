@@ -1,5 +1,6 @@
 """A folder of part classes: each object class's centroids, and a description of what they were found from."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,8 @@ from jaxtyping import Float
 from safetensors.numpy import load_file, save
 
 from partdistillation.errors import SettingsChanged
-from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.atomic import make_folder, replace_file
+from partdistillation.runs.digests import require_whole, write_digests
 from partdistillation.runs.manifest import Json, differences
 
 FOLDER = "part_classes"
@@ -30,6 +32,7 @@ def are_found(folder: Path, origin: Origin, *, also_delete: str) -> bool:
     path = folder / _DESCRIPTION
     if not path.exists():
         return False
+    require_whole(folder)
     changes = differences({key: json.loads(path.read_bytes()).get(key) for key in origin}, origin)
     if changes:
         raise SettingsChanged(
@@ -43,12 +46,15 @@ def are_found(folder: Path, origin: Origin, *, also_delete: str) -> bool:
 
 def write(folder: Path, centroids: Centroids, origin: Origin, classes: Mapping[str, Json]) -> None:
     """Write the folder; `classes` is what the description says of each object class."""
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / _CENTROIDS, save(dict(centroids)))
+    make_folder(folder)
     text = json.dumps({**origin, "classes": classes}, indent=1, ensure_ascii=False)
-    replace_file(folder / _DESCRIPTION, (text + "\n").encode())  # last: it says that the folder is whole
+    files = {_CENTROIDS: save(dict(centroids)), _DESCRIPTION: (text + "\n").encode()}
+    write_digests(folder, {name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
+    for name, data in files.items():  # the description last: it says that the folder is whole
+        replace_file(folder / name, data)
 
 
 def read(folder: Path) -> Centroids:
     """The centroids of every object class."""
+    require_whole(folder)
     return load_file(folder / _CENTROIDS)

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from partdistillation.runs.atomic import locked, remove_temporary, replace_file
+from partdistillation.runs.atomic import locked, make_folder, remove_temporary, replace_file
 
 _log = logging.getLogger(__name__)
 
@@ -51,11 +51,10 @@ class EmbeddingCache:
     def _hold(self, stack: ExitStack) -> bool:
         """Lock the folder, if it can be written."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(self.folder, wait=True))
+            stack.enter_context(locked(make_folder(self.folder), wait=True))
             remove_temporary(self.folder)
-        except OSError as error:
-            _log.warning("%s: embeddings of class names aren't kept: %s", self.folder, error.strerror)
+        except StoreError as error:
+            _log.warning("%s: embeddings of class names aren't kept: %s", self.folder, error.__cause__)
             return False
         return True
 
@@ -71,8 +70,8 @@ class EmbeddingCache:
         try:
             for path, new in by_path.items():
                 replace_file(path, save(self._load(path) | new))
-        except OSError as error:
-            _log.warning("%s: not all embeddings are kept: %s", self.folder, error.strerror)
+        except StoreError as error:
+            _log.warning("%s: not all embeddings are kept: %s", self.folder, error.__cause__)
 
     def _path(self, text: str) -> Path:
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:2]}.safetensors"
