@@ -23,6 +23,7 @@ from partdistillation.functional.metrics import Protocol
 from partdistillation.runs.manifest import load
 from partdistillation.runs.part_table import PartTable
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
+from partdistillation.runs.run_folder import find_stage
 from partdistillation.runs.store import contents_hash, read_rows
 
 PROTOCOLS: tuple[Protocol, ...] = ("strict", "paper")

@@ -35,6 +35,6 @@ def not_there(source: str | Path, error: Exception) -> str:
         why = f"the hub has none of that name that can be read ({str(error).splitlines()[0]})"
     return (
         f"{source}: expected a model's folder or a published model's name, found neither: there is no folder "
-        f"{Path(source).absolute()}, and {why}. Check the path or the name. Without the hub there are folders, "
-        f"and `{BUILTIN}part-shapes` for a try."
+        f"{Path(source).absolute()}, and {why}. Check the path or the name. Without the hub a folder works, "
+        f"or `{BUILTIN}part-shapes` for a try."
     )

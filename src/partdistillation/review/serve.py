@@ -118,8 +118,8 @@ def make_application(
 def export(folder: Path, path: Path) -> int:
     """Write what the reviewers of a run said to a file of JSON lines; how many verdicts they are.
 
-    Where the file has more verdicts, because reviewers took some back, it is kept as `*.before.jsonl`. Without
-    verdicts there is no file.
+    Where the file has more verdicts, because reviewers took some back, it is kept as `*.before.jsonl`.
+    Without verdicts there is no file.
 
     Raises:
         StoreError: there was no review, or the file has verdicts of which its database knows nothing.
@@ -130,7 +130,8 @@ def export(folder: Path, path: Path) -> int:
     if unknown := {_about(verdict) for verdict in before} - judged(database):
         raise StoreError(
             f"{path}: expected verdicts that {database} knows, found {len(unknown)} that it doesn't, such as "
-            f"{min(unknown)}: they would be lost. Move the file away to keep it, then run the same command again."
+            f"{min(unknown)}: they would be lost. Move the file away to keep it, then run the same "
+            "command again."
         )
     if len(verdicts) < len(before):
         replace_file(path.with_suffix(f".before{path.suffix}"), path.read_bytes())
