@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from partdistillation.errors import StoreError
-from partdistillation.runs import atomic
 from partdistillation.runs.atomic import append_line, locked, make_folder, remove_file, replace_file
 
 
@@ -25,7 +24,7 @@ def test_a_full_disk_is_named_and_leaves_the_file_as_it_was(
     path = tmp_path / "seconds.json"
     replace_file(path, b"before")
     with monkeypatch.context() as patch:
-        patch.setattr(atomic.os, call, full)
+        patch.setattr(os, call, full)
         with pytest.raises(StoreError, match=r"can't write to .*seconds\.json: No space left on device\."):
             replace_file(path, b"after")
     assert path.read_bytes() == b"before"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from partdistillation.runs import store, versions
+from partdistillation.runs import manifest, versions
 from partdistillation.runs.manifest import MANIFEST
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.shards import ImageRef, Shard
@@ -34,12 +34,12 @@ def test_others_are_named_where_a_stage_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = begin(tmp_path, 0)
-    fingerprints = [entry.fingerprint for entry in store.manifests.load(tmp_path).shards]
+    fingerprints = [entry.fingerprint for entry in manifest.load(tmp_path).shards]
     monkeypatch.setattr(versions, "versions", lambda: before | {"torch": "99.0"})
     with caplog.at_level(logging.WARNING):
         assert begin(tmp_path, 1)["torch"] == f"{before['torch']}, 99.0"
     assert f"was begun with torch {before['torch']} (now 99.0)" in caplog.text
-    assert [entry.fingerprint for entry in store.manifests.load(tmp_path).shards] == fingerprints
+    assert [entry.fingerprint for entry in manifest.load(tmp_path).shards] == fingerprints
     caplog.clear()
     monkeypatch.setattr(versions, "versions", lambda: before | {"torch": "100.0"})
     assert begin(tmp_path)["torch"] == f"{before['torch']}, 99.0"  # finished: nothing is computed

@@ -291,9 +291,7 @@ def test_a_flipped_bit_in_a_checkpoint(place: int, tmp_path: Path, reference: di
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content)
-    with pytest.raises(
-        CheckpointError, match=r"step-00000004\.safetensors: .* SHA-256 .* Delete it"
-    ):
+    with pytest.raises(CheckpointError, match=r"step-00000004\.safetensors: .* SHA-256 .* Delete it"):
         fit(tmp_path)
     path.unlink()
     fit(tmp_path)

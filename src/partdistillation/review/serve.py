@@ -151,7 +151,7 @@ def _opened(database: Path, verdicts: Path) -> ReviewStore:
     if not has_content(database) and (known := len(_verdicts_of(verdicts))):
         raise StoreError(
             f"expected the database {database} from which {verdicts} was written, found none: its {known} "
-            "verdicts would be lost. Put it back; or move the file with the verdicts away to begin a new review."
+            "verdicts would be lost. Put it back; or move the file with the verdicts away to begin a new one."
         )
     return ReviewStore(database)
 

@@ -61,7 +61,7 @@ def record(folder: Path, shard: str, files: Mapping[Kind, Mapping[str, Seen]]) -
 
 
 def require_unchanged(folder: Path, places: Mapping[Kind, Callable[[str], Path]]) -> None:
-    """Make sure that the files which stage 1 read are the same still. Those that aren't there aren't looked at.
+    """Make sure that the files which stage 1 read are the same still, those that are there.
 
     Args:
         folder: stage 1's.

@@ -42,7 +42,7 @@ class WorkerProcess(SpawnProcess):
 class WorkerContext(SpawnContext):
     """Starts processes afresh: a fork would copy locks that torch's and pyarrow's threads hold."""
 
-    Process = WorkerProcess  # type: ignore[assignment]
+    Process = WorkerProcess
 
 
 def _begun(parent: int) -> WorkerProcess:

@@ -14,6 +14,7 @@ from jaxtyping import Float32
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from partdistillation.errors import StoreError
 from partdistillation.runs.atomic import locked, make_folder, remove_temporary, replace_file
 
 _log = logging.getLogger(__name__)
