@@ -28,6 +28,7 @@ from partdistillation.config import (
     to_yaml,
 )
 from partdistillation.errors import ConfigError
+from partdistillation.runs.run_folder import save_settings
 from partdistillation.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -168,7 +169,7 @@ def test_saved_settings_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     inputs = Inputs(out=Path("run"), images=Path("photos"), device="cpu", workers=3)
     recipe = Recipe(ranking=RankingConfig(num_parts=5))
-    path = config.save(inputs, recipe)
+    path = save_settings(inputs, recipe)
     assert path == Path("run/config.yaml")
     assert [each.name for each in Path("run").iterdir()] == ["config.yaml"]
     again, same = config.from_yaml(path, Inputs(out=Path("run")), Recipe())

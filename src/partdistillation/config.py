@@ -626,13 +626,3 @@ def from_yaml(path: Path, inputs: Inputs, recipe: Recipe) -> tuple[Inputs, Recip
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return document.inputs, document.part(Recipe)
-
-
-def save(inputs: Inputs, recipe: Recipe) -> Path:
-    """Write `config.yaml` into the run's folder, whole or not at all; every later command starts from it."""
-    inputs.out.mkdir(parents=True, exist_ok=True)
-    path = inputs.out / CONFIG_FILE
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(to_yaml(recipe, inputs), encoding="utf-8")
-    temporary.replace(path)
-    return path

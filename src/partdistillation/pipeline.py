@@ -1,10 +1,13 @@
 """The method in order: from images and object masks to a part model (paper, section 4)."""
 
 from pathlib import Path
+from typing import get_args
 
-from partdistillation.config import Inputs, Recipe
+from partdistillation.config import Inputs, ObjectFiles, Recipe
+from partdistillation.data.coco import read_instances
 from partdistillation.evaluation import instances
-from partdistillation.models.pretrained import read_config
+from partdistillation.models.devices import choose_device
+from partdistillation.models.pretrained import read_info
 from partdistillation.models.sources import resolve
 from partdistillation.report import run as run_report
 from partdistillation.report.objects_found import show_objects
@@ -33,12 +36,14 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Stages 1 to 5 and the report. Run again with the same arguments to go on where it was stopped.
 
     Raises:
-        CheckpointError: the encoder isn't there; found out before hours are spent.
+        ConfigError, InputError, CheckpointError: images, objects, device or encoder can't be used; found out
+            before hours are spent. Or no photograph can be used, which stage 1 finds out.
         SettingsChanged: a stage has begun with other settings; the folder keeps remembering those.
     """
-    read_config(resolve(recipe.encoder).path)
+    _check(inputs, recipe)
     objects(inputs, recipe)  # masks with classes
     show_objects(inputs)
+    objects_stage.require_usable(inputs.out / objects_stage.FOLDER)
     segments(inputs, recipe)  # every object's pixels, grouped by their features
     proposals(inputs, recipe)  # a model that finds such segments, and better ones, in any image
     rank(inputs, recipe)  # its proposals, clustered within each object class: labelled parts
@@ -46,6 +51,18 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     page = report(inputs, recipe)
     say(f"Open {page}")
     return page
+
+
+def _check(inputs: Inputs, recipe: Recipe) -> None:
+    """What is the user's first, then what may have to be fetched."""
+    inputs.need("images")
+    choose_device(inputs.device)
+    source = resolve(recipe.encoder)
+    if recipe.objects.source in get_args(ObjectFiles):
+        path = inputs.need("objects")
+        if recipe.objects.source == "annotations" and path.is_file() and not source.files:
+            read_instances(path)
+    read_info(source.path)  # a Mask2Former's: stages 1 and 2 take other encoders, stage 3 goes on training it
 
 
 def pretrain(inputs: Inputs, recipe: Recipe) -> Path:

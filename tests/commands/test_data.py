@@ -208,7 +208,7 @@ def test_a_sample_without_classes_is_not_written(
         (["--names", "gone.txt"], "gone.txt: expected a text file"),
         (["--available", "gone"], "gone: expected a text file"),
         (["--wordnet", "gone"], "expected WordNet's data.noun and index.noun, found none in gone"),
-        (["--out", "taken"], "taken: expected a folder to write to (--out): File exists"),
+        (["--out", "taken"], "can't write to taken: File exists"),
     ],
 )
 def test_errors_say_what_to_do(

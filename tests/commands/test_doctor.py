@@ -17,11 +17,11 @@ def stage(out: Path, name: str) -> Path:
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[object] = []
-    monkeypatch.setattr(doctor, "run", calls.append)
+    monkeypatch.setattr(doctor, "run", lambda out, *, deep: calls.append((out, deep)))
     monkeypatch.setattr(doctor, "check_dataset", lambda *args: calls.append(args))
-    assert main(["doctor"]) == main(["doctor", "--out", "a"]) == 0
+    assert main(["doctor"]) == main(["doctor", "--out", "a", "--deep"]) == 0
     assert main(["doctor", "--dataset", "paco", "b"]) == 0
-    assert calls == [None, Path("a"), ("paco", Path("b"))]
+    assert calls == [(None, False), (Path("a"), True), ("paco", Path("b"))]
 
 
 def test_prints_what_a_bug_report_needs(capsys: pytest.CaptureFixture[str]) -> None:

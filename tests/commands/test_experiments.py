@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from partdistillation import config
 from partdistillation.commands import main as cli
 from partdistillation.config import Inputs, Recipe
 from partdistillation.recipes import DEMO, PAPER, RELEASED_1K
+from partdistillation.runs.run_folder import save_settings
 
 Calls = list[tuple[tuple[Any, ...], dict[str, Any]]]
 
@@ -42,10 +42,10 @@ def test_an_experiments_seeds_are_told_apart(
 def test_an_experiment_remembers_its_runs_settings(
     ablate: Callable[..., tuple[Inputs, Recipe]], tmp_path: Path
 ) -> None:
-    config.save(Inputs(out=tmp_path, images=tmp_path / "others"), PAPER)
+    save_settings(Inputs(out=tmp_path, images=tmp_path / "others"), PAPER)
     assert ablate() == (Inputs(out=tmp_path, images=tmp_path / "others"), PAPER)
     then = Inputs(out=tmp_path / "seed-0", images=tmp_path / "photos", val_parts=tmp_path / "parts.json")
-    config.save(then, RELEASED_1K)
+    save_settings(then, RELEASED_1K)
     assert ablate() == (replace(then, out=tmp_path), RELEASED_1K)
     assert ablate("--recipe", "demo") == (replace(then, out=tmp_path), DEMO)
 
@@ -53,7 +53,7 @@ def test_an_experiment_remembers_its_runs_settings(
 def test_experiments_on_drawings_start_from_the_demos_settings(
     ablate: Callable[..., tuple[Inputs, Recipe]], tmp_path: Path
 ) -> None:
-    config.save(Inputs(out=tmp_path), PAPER)  # another run's, of photographs
+    save_settings(Inputs(out=tmp_path), PAPER)  # another run's, of photographs
     assert ablate("--demo")[1] == DEMO
     assert ablate("--demo", "--segments.k", "3")[1] == replace(DEMO, segments=replace(DEMO.segments, k=3))
     assert ablate("--demo", "--recipe", "released_1k")[1] == RELEASED_1K

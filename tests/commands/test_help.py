@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from partdistillation import config
 from partdistillation.commands.arguments import Command
 from partdistillation.commands.flags import flags
 from partdistillation.commands.main import COMMANDS, main
 from partdistillation.config import Inputs, Recipe
 from partdistillation.recipes import DEMO, PAPER, RECIPES
+from partdistillation.runs.run_folder import save_settings
 
 Printed = Callable[..., str]
 STAGES = ("pretrain", "objects", "segments", "proposals", "rank", "distill")
@@ -77,7 +77,7 @@ def test_help_shows_what_would_be_used(printed: Printed, tmp_path: Path) -> None
     assert f"--distillation.steps {DEMO.distillation.steps} " in printed(
         "distill", "--recipe", "demo", "--help"
     )
-    config.save(Inputs(out=tmp_path / "mine"), DEMO)
+    save_settings(Inputs(out=tmp_path / "mine"), DEMO)
     assert f"--segments.image-size {DEMO.segments.image_size} " in printed(
         "segments", "--out", "mine", "--help"
     )

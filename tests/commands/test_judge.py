@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from partdistillation import config
 from partdistillation.commands.main import main
 from partdistillation.config import Inputs, Recipe
 from partdistillation.evaluation import of_model
 from partdistillation.recipes import PAPER, RELEASED_1K
+from partdistillation.runs.run_folder import save_settings
 
 MODEL = ["evaluate", "--model", "m", "--parts", "p.json", "--images", "i", "--objects", "o.json"]
 
@@ -33,7 +33,7 @@ def test_a_model_is_scored_with_the_papers_settings(scored: list[tuple[Any, ...]
 
 def test_a_model_is_scored_with_other_settings(scored: list[tuple[Any, ...]], tmp_path: Path) -> None:
     assert main([*MODEL, "--recipe", "released_1k", "--ranking.num-parts", "5"]) == 0
-    file = config.save(Inputs(out=tmp_path, images=Path("another")), RELEASED_1K)
+    file = save_settings(Inputs(out=tmp_path, images=Path("another")), RELEASED_1K)
     assert main([*MODEL, "--config", str(file), "--ranking.num-parts", "5"]) == 0
     recipe = replace(RELEASED_1K, ranking=replace(RELEASED_1K.ranking, num_parts=5))
     assert [settings for _, _, settings in scored] == [recipe, recipe]
@@ -41,7 +41,7 @@ def test_a_model_is_scored_with_other_settings(scored: list[tuple[Any, ...]], tm
 
 
 def test_where_to_write_to_decides_no_settings(scored: list[tuple[Any, ...]], tmp_path: Path) -> None:
-    config.save(Inputs(out=tmp_path), RELEASED_1K)
+    save_settings(Inputs(out=tmp_path), RELEASED_1K)
     assert main([*MODEL, "--out", str(tmp_path)]) == 0
     assert scored[0][2] == PAPER
 

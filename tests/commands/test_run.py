@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from partdistillation import config
 from partdistillation.commands import main as cli
 from partdistillation.config import Inputs, Recipe
 from partdistillation.recipes import DEMO, PAPER, RELEASED_1K
+from partdistillation.runs.run_folder import save_settings
 
 Calls = list[tuple[tuple[Any, ...], dict[str, Any]]]
 STAGES = ["run", "pretrain", "objects", "segments", "proposals", "rank", "distill", "report"]
@@ -42,7 +42,7 @@ def test_a_stage_gets_inputs_and_recipe(
 def test_objects_are_shown(stub: Callable[[str, str], Calls], tmp_path: Path) -> None:
     calls = stub("report.objects_found", "show_objects")
     stub("pipeline", "objects")
-    config.save(Inputs(out=tmp_path, images=tmp_path), DEMO)
+    save_settings(Inputs(out=tmp_path, images=tmp_path), DEMO)
     assert cli.main(["objects", "--out", str(tmp_path), "--show", "9"]) == 0
     assert calls == [((Inputs(out=tmp_path, images=tmp_path), 9), {})]
 
@@ -85,7 +85,7 @@ def test_later_sources_win(run: Callable[..., tuple[Inputs, Recipe]], tmp_path: 
 
 def test_a_run_remembers_its_settings(run: Callable[..., tuple[Inputs, Recipe]], tmp_path: Path) -> None:
     then = Inputs(out=tmp_path, images=tmp_path / "photos", objects=tmp_path / "objects.json")
-    config.save(then, RELEASED_1K)
+    save_settings(then, RELEASED_1K)
     assert run() == (then, RELEASED_1K)
     assert run("--images", "elsewhere", "--workers", "2")[0] == replace(
         then, images=Path("elsewhere"), workers=2

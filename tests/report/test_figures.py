@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partdistillation import config
 from partdistillation.commands import main as cli
 from partdistillation.config import Inputs, SegmentsConfig
-from partdistillation.errors import ConfigError, InputError
+from partdistillation.errors import ConfigError, InputError, StoreError
 from partdistillation.evaluation.controls import segment_controls
 from partdistillation.functional.masks import box, encode
 from partdistillation.pictures.colors import PALETTE
@@ -39,6 +38,7 @@ from partdistillation.runs.records import (
     Segment,
     SegmentRow,
 )
+from partdistillation.runs.run_folder import save_settings
 from partdistillation.runs.shards import ImageRef, Shard
 
 Write = Callable[[Path, Sequence[Any]], Path]
@@ -91,7 +91,7 @@ def run(tmp_path: Path, write_stage: Write) -> Path:
     write_stage(out / "segments", [segment_row(one, UPPER, LOWER) for one in IDS])
     write_stage(out / "features", [proposal_row(one, UPPER, LOWER) for one in IDS])
     write_stage(out / "parts", [part_row(one, (3, UPPER), (1, LOWER)) for one in IDS])
-    config.save(Inputs(out=out, images=photos), PAPER)
+    save_settings(Inputs(out=out, images=photos), PAPER)
     return out
 
 
@@ -238,7 +238,7 @@ def test_other_photographs_of_the_same_names_are_refused(
         Image.new("RGB", (SIDE, SIDE), (128, 128, 128)).save(photos / f"{image_id}.png")
     write_stage(other / "segments", [segment_row(one, UPPER, LOWER) for one in IDS])
     write_stage(other / "parts", [part_row(one, (0, WHOLE)) for one in IDS])
-    config.save(Inputs(out=other, images=photos), PAPER)
+    save_settings(Inputs(out=other, images=photos), PAPER)
     path = tmp_path / "figure.png"
     grouping([run, other], path, Choice())  # a copy will do
     for image_id in IDS:
@@ -261,7 +261,7 @@ def test_a_validation_is_of_the_held_out_photographs(run: Path, tmp_path: Path, 
     for image_id in IDS:
         Image.new("RGB", (SIDE, SIDE), (10, 20, 30)).save(held_out / f"{image_id}.png")
     inputs = Inputs(out=run, images=tmp_path / "photos", val_images=held_out, val_objects=run / "objects")
-    config.save(inputs, PAPER)
+    save_settings(inputs, PAPER)
     write_stage(run / "validation" / "objects", [object_row(one) for one in IDS])
     write_stage(run / "validation" / "parts", [part_row(one, (0, UPPER)) for one in IDS])
     path = tmp_path / "figure.png"
@@ -312,12 +312,12 @@ def test_curves_of_several_reviews_are_named_after_their_runs(
         (tmp_path / run / "review" / "scores.json").write_text(text)
     drawn: list[str] = []
 
-    def draw(path: Path, curves: Sequence[Curve], **_: str) -> Path:
+    def draw(curves: Sequence[Curve], **_: str) -> bytes:
         drawn.extend(curve.label for curve in curves)
-        return path
+        return b""
 
     module = importlib.import_module("partdistillation.report.figures.discovery")
-    monkeypatch.setattr(module, "save_plot", draw)
+    monkeypatch.setattr(module, "plot", draw)
     reviews = [tmp_path / "mine" / "review", tmp_path / "other" / "review" / "scores.json"]
     discovery(reviews, tmp_path / "figure.png")
     assert drawn == ["mine: all", "mine: inside", "other: all"]
@@ -392,5 +392,5 @@ def test_too_many_images_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_a_figure_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "figure.png").mkdir()
-    with pytest.raises(InputError, match=r"figure.png can't be written: .*; choose another --out"):
+    with pytest.raises(StoreError, match=r"can't write to .*figure.png: .* choose another --out"):
         write(tmp_path / "figure.png", b"")

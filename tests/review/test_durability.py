@@ -17,7 +17,7 @@ import pytest
 
 from partdistillation.review import export_verdicts, serve
 from partdistillation.review.store import ReviewStore
-from partdistillation.runs.verdicts import FILE
+from partdistillation.runs.verdicts import FILE, read_verdicts
 
 from .conftest import MakeRun
 
@@ -49,8 +49,8 @@ class Server:
         os.kill(self._process.pid, signal.SIGKILL)
         self._end()
 
-    def stop(self) -> int:
-        self._process.send_signal(signal.SIGINT)
+    def stop(self, ending: signal.Signals = signal.SIGINT) -> int:
+        self._process.send_signal(ending)
         return self._end()
 
     def _end(self) -> int:
@@ -181,3 +181,16 @@ def _compare(out: Path, people: list[Reviewer], votes: int) -> None:
     }
     assert len(export_verdicts(database)) == len(rows)
     assert len((out / FILE).read_text().splitlines()) == len(rows)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_verdicts_are_written_however_the_server_is_ended(ending: signal.Signals, make_run: MakeRun) -> None:
+    out = make_run(categories=("car",))
+    server = Server(out)
+    assert not (out / FILE).exists()
+    reviewer = Reviewer(0, server.port, votes=3)
+    reviewer.start()
+    reviewer.join(timeout=60)
+    server.stop(ending)
+    written = read_verdicts(out / FILE)
+    assert len(written) == len(reviewer.acknowledged) > 0

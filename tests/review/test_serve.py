@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from partdistillation.commands import main as cli
-from partdistillation.errors import ConfigError
+from partdistillation.errors import ConfigError, StoreError
 from partdistillation.review import serve
 from partdistillation.review.store import ReviewStore
 from partdistillation.review.votes import Vote
 from partdistillation.runs.atomic import locked
-from partdistillation.runs.verdicts import read_verdicts
+from partdistillation.runs.verdicts import FILE, read_verdicts
 
-from .conftest import MakeRun
+from .conftest import MakeRun, fill
 
 
 @pytest.fixture
@@ -88,8 +88,6 @@ def test_what_the_command_refuses(
 
 
 def test_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from .conftest import fill
-
     (tmp_path / serve.FOLDER).mkdir()
     with closing(ReviewStore(tmp_path / serve.FOLDER / serve.DATABASE)) as store:
         fill(store, "car")
@@ -98,6 +96,66 @@ def test_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "1 verdicts" in capsys.readouterr().out
     (verdict,) = read_verdicts(tmp_path / "v.jsonl")
     assert (verdict.reviewer, verdict.run, verdict.part) == ("Anna", "run", 0)
+
+
+def judge(out: Path, *votes: Vote) -> Path:
+    """A review of three part classes in which Anna has said these; return its database."""
+    (out / serve.FOLDER).mkdir(exist_ok=True)
+    database = out / serve.FOLDER / serve.DATABASE
+    with closing(ReviewStore(database)) as store:
+        fill(store, "car", parts=3)
+        for item, vote in enumerate(votes, start=1):
+            store.vote(store.reviewer("Anna"), item, vote, request=f"request-{item}", base=0)
+    return database
+
+
+def test_verdicts_that_a_database_does_not_know_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / FILE
+    database = judge(tmp_path, *[Vote("judged", (True,) * 3)] * 3)
+    assert serve.export(tmp_path, file) == 3
+    before = file.read_bytes()
+    database.unlink()
+    with pytest.raises(StoreError, match="expected the database of a review"):
+        serve.export(tmp_path, file)
+    with pytest.raises(StoreError, match="its 3 verdicts would be lost"):
+        serve._opened(database, file)
+    assert not database.exists()
+    judge(tmp_path, Vote("rejected", ()))  # an older one, say
+    with pytest.raises(StoreError, match=r"found 2 that it doesn't, such as \('Anna', 'car', 1\)"):
+        serve.export(tmp_path, file)
+    assert file.read_bytes() == before
+
+
+def test_a_database_of_no_bytes_is_missing(tmp_path: Path) -> None:
+    serve.export(tmp_path, judge(tmp_path, Vote("rejected", ())).parent.parent / FILE)
+    (tmp_path / serve.FOLDER / serve.DATABASE).write_bytes(b"")
+    with pytest.raises(StoreError, match="1 verdicts would be lost"):
+        serve._opened(tmp_path / serve.FOLDER / serve.DATABASE, tmp_path / FILE)
+
+
+def test_what_a_reviewer_took_back_is_kept_beside(tmp_path: Path) -> None:
+    database = judge(tmp_path, Vote("rejected", ()))
+    serve.export(tmp_path, tmp_path / FILE)
+    with closing(ReviewStore(database)) as store:
+        store.undo(store.reviewer("Anna"), 1, request="request-9", base=1)
+    assert serve.export(tmp_path, tmp_path / FILE) == 0
+    assert not (tmp_path / FILE).exists()
+    assert len(read_verdicts(tmp_path / "review/verdicts.before.jsonl")) == 1
+
+
+def test_no_empty_file_is_written(tmp_path: Path) -> None:
+    judge(tmp_path)
+    assert serve.export(tmp_path, tmp_path / FILE) == 0
+    assert not (tmp_path / FILE).exists()
+
+
+def test_a_damaged_database_is_said_so_when_it_is_opened(tmp_path: Path) -> None:
+    database = judge(tmp_path, *[Vote("judged", (True,) * 3)] * 3)
+    content = bytearray(database.read_bytes())
+    content[4096 * 3 : 4096 * 12] = bytes(4096 * 9)
+    database.write_bytes(content)
+    with pytest.raises(StoreError, match="expected the database of a review, found"):
+        serve._opened(database, tmp_path / FILE)
 
 
 def test_a_machine_without_that_address() -> None:

@@ -178,3 +178,23 @@ def until(condition: Callable[[], Any]) -> Any:
             return value
         time.sleep(0.02)
     raise AssertionError("it never came true")
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.6, 1.0, 2.0])
+def test_workers_that_still_start_end_with_their_parent(seconds: float, tmp_path: Path) -> None:
+    """What they are to do is unpickled for longer than this test takes: as where a library is imported."""
+    (tmp_path / "slow_work.py").write_text("import time\ntime.sleep(60)\n")
+    script = (
+        "import sys, types; from partdistillation.runs.workers import map_on_processes\n"
+        "module = sys.modules['slow_work'] = types.ModuleType('slow_work')\n"
+        "exec('def make(): pass', module.__dict__)\n"
+        "list(map_on_processes(module.make, enumerate('ab'), 2))"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    with subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE) as parent:
+        time.sleep(seconds)
+        parent.kill()
+        start = time.monotonic()
+        assert parent.stderr is not None
+        parent.stderr.read()  # ends when the last process that holds it does
+        assert time.monotonic() - start < 2

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from partdistillation import pipeline
-from partdistillation.config import Inputs, PretrainConfig, Recipe, WarmupConfig, save
+from partdistillation.config import Inputs, PretrainConfig, Recipe, WarmupConfig
 from partdistillation.data.coco import read_instances
 from partdistillation.data.images import load_image
 from partdistillation.errors import CheckpointError, ConfigError, InputError, SettingsChanged
@@ -34,6 +34,7 @@ from partdistillation.models.encoder import normalize_images
 from partdistillation.models.part_mask2former import PartMask2Former, mask_logits
 from partdistillation.part_shapes import write_coco
 from partdistillation.runs.records import ObjectRow
+from partdistillation.runs.run_folder import save_settings
 from partdistillation.runs.store import read_rows
 from partdistillation.stages import objects, pretrain, warmup
 from partdistillation.stages.warmup import WarmupObjective
@@ -504,7 +505,7 @@ def test_two_processes_share_a_run(data: Path, tmp_path: Path, address: dict[str
         "from partdistillation.stages import pretrain; out = Path(sys.argv[1]);"
         "pretrain.run(*from_yaml(out / 'config.yaml', Inputs(out=out, device='cpu'), Recipe()))"
     )
-    save(inputs(data, tmp_path / "out"), recipe(data))
+    save_settings(inputs(data, tmp_path / "out"), recipe(data))
     command = [sys.executable, "-c", program, str(tmp_path / "out")]
     running = [
         subprocess.Popen(command, env={**os.environ, **address, "RANK": str(rank), "LOCAL_RANK": str(rank)})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partdistillation import config, pipeline
+from partdistillation import pipeline
 from partdistillation.commands.main import main
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import InputError, SettingsChanged
@@ -18,6 +18,7 @@ from partdistillation.inference import PartSegmenter
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.runs.part_table import ClassParts, PartTable, read_part_table, write_part_table
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow, Status
+from partdistillation.runs.run_folder import save_settings
 from partdistillation.runs.store import read_rows
 from partdistillation.stages import distillation, retraining
 
@@ -101,7 +102,7 @@ def test_from_the_command_line(
     ranked: tuple[Inputs, Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     inputs, recipe = ranked
-    config.save(inputs, recipe)
+    save_settings(inputs, recipe)
     write_part_table(tmp_path / "mine.json", PartTable({"car": ClassParts(merged={2: 9})}))
     command = ["distill", "--out", str(inputs.out), "--parts-table", str(tmp_path / "mine.json")]
     assert main(command) == 2

@@ -28,7 +28,7 @@ from partdistillation.errors import (
     SettingsChanged,
     StoreError,
 )
-from partdistillation.runs import atomic
+from partdistillation.runs import atomic, versions
 from partdistillation.runs.profiling import profiled
 from partdistillation.training import checkpoints, loop
 from partdistillation.training.loop import Run, is_trained, sample_index, train
@@ -132,7 +132,8 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def test_a_run_leaves_the_model_and_a_line_a_step(reference: dict[str, bytes]) -> None:
-    assert sorted(reference) == ["line_model/model.safetensors", "line_model/training.json", "metrics.jsonl"]
+    files = ["model.safetensors", "sha256.json", "training.json"]
+    assert sorted(reference) == [*(f"line_model/{name}" for name in files), "metrics.jsonl"]
     lines = [json.loads(line) for line in reference["metrics.jsonl"].splitlines()]
     assert [(line["stage"], line["step"]) for line in lines] == [("line", step) for step in range(5)]
     assert all(np.isfinite([line["loss"], line["gradient_norm"], line["first"]]).all() for line in lines)
@@ -280,6 +281,52 @@ def test_a_damaged_checkpoint(left: int, tmp_path: Path, reference: dict[str, by
     path.unlink()
     fit(tmp_path)
     assert contents(tmp_path) == reference
+
+
+@pytest.mark.parametrize("place", [100, -100])
+def test_a_flipped_bit_in_a_checkpoint(place: int, tmp_path: Path, reference: dict[str, bytes]) -> None:
+    with pytest.raises(StopError):
+        fit(tmp_path, objective=Stops(4, StopError()))
+    path = tmp_path / "checkpoints/line/step-00000004.safetensors"
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"step-00000004\.safetensors: .* SHA-256 .* Delete it"):
+        fit(tmp_path)
+    path.unlink()
+    fit(tmp_path)
+    assert contents(tmp_path) == reference
+
+
+def test_checkpoints_that_have_lost_what_they_were_trained_from(tmp_path: Path) -> None:
+    with pytest.raises(StopError):
+        fit(tmp_path, objective=Stops(4, StopError()))
+    (tmp_path / "checkpoints/line/training.json").unlink()
+    with pytest.raises(StoreError, match=r"expected training\.json, .* Delete .*checkpoints/line"):
+        fit(tmp_path, CONFIG)
+
+
+@pytest.mark.parametrize(("name", "place"), [("model.safetensors", -100), ("sha256.json", 60)])
+def test_a_finished_model_that_is_damaged(name: str, place: int, tmp_path: Path) -> None:
+    path = fit(tmp_path) / name
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        fit(tmp_path)
+
+
+def test_other_versions_are_named_where_a_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(StopError):
+        fit(tmp_path, objective=Stops(4, StopError()))
+    before = versions.versions()
+    monkeypatch.setattr(versions, "versions", lambda: {**before, "numpy": "99.0"})
+    fit(tmp_path)
+    assert f"was begun with numpy {before['numpy']} (now 99.0)" in caplog.text
+    kept = json.loads((tmp_path / "line_model/sha256.json").read_bytes())["versions"]
+    assert kept == {**before, "numpy": f"{before['numpy']}, 99.0"}
 
 
 def test_a_checkpoint_of_another_network(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import PartDistillationError
 from partdistillation.models.devices import choose_device
 from partdistillation.runs import profiling
+from partdistillation.runs.atomic import explained, make_folder
 from partdistillation.runs.workers import TaskFailedError, WorkerDiedError, map_on_processes
 
 BASELINES: Mapping[str, Callable[[Inputs, Recipe], Path]] = {
@@ -69,7 +70,7 @@ def _learner(
 ) -> Callable[[str], tuple[Path, profiling.Costs]]:
     """What a process of its own does: train the baseline of a name, and leave the terminal alone."""
     log = inputs.out / FOLDER / PROGRESS
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr = log.open("a", encoding="utf-8")
+    with explained(log):
+        sys.stderr = (make_folder(log.parent) / PROGRESS).open("a", encoding="utf-8")
     profiling.help_with(profile_owner)
     return lambda name: (BASELINES[name](inputs, recipe), profiling.hand_over())

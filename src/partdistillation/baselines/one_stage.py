@@ -82,6 +82,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
 def collect(inputs: Inputs, recipe: Recipe, folder: Path) -> Path:
     """Write `folder/pixels`: features of some pixels of every object."""
     objects_dir = inputs.out / objects.FOLDER
+    objects.require_unchanged(inputs)
     return map_rows(
         folder / PIXELS,
         source=objects_dir,

@@ -86,7 +86,7 @@ def write_class_list(path: Path, classes: ClassList, *, comment: str = "") -> No
     """Write a class list that `read_class_list` reads as the same; `comment` stands above it, line by line.
 
     Raises:
-        OSError: the file can't be written. What was there is left as it was.
+        StoreError: the file can't be written. What was there is left as it was.
     """
     lines = [f"{COMMENT} {line}".rstrip() for line in comment.splitlines()]
     lines += [_line(entry) for entry in classes.entries]

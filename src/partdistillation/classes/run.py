@@ -22,7 +22,7 @@ from partdistillation.classes.names import (
 )
 from partdistillation.classes.wordnet import VERSION, Synset, WordNet, read_wordnet
 from partdistillation.errors import ConfigError, InputError
-from partdistillation.runs.atomic import remove_file, replace_file
+from partdistillation.runs.atomic import make_folder, remove_file, replace_file
 from partdistillation.runs.console import PlainConsole, words
 from partdistillation.runs.terminal import say
 
@@ -80,13 +80,13 @@ def from_names(names: Path, *, keep: bool = False, wordnet_dir: Path | None, out
     except UnclearNames as error:
         if not error.unknown:
             raise
-        path = _write_unknown(_folder(out), error.unknown)
+        path = _write_unknown(make_folder(out), error.unknown)
         raise InputError(f"{error}\nAll that WordNet doesn't have: {path}") from None
     console = PlainConsole()
     for named in classes:
         console.print(_title(named))
         console.print(_meanings(named, wordnet))
-    path = _folder(out) / NAMES
+    path = make_folder(out) / NAMES
     write_class_list(path, ClassList(tuple(named.entry for named in classes)))
     say(f"\n{_classes(len(classes))} in {path}")
     if keep:
@@ -125,7 +125,7 @@ def sample(
             f"{available or 'WordNet'}: expected classes outside the subtrees that are left out, "
             f"found none among {_classes(len(candidates.offsets))}; name fewer subtrees, with --excluded"
         )
-    folder = _folder(out)
+    folder = make_folder(out)
     _write_samples(folder, choice, wordnet)
     _write_roots(folder / EXCLUDED, left_out, wordnet)
     _write_roots(folder / PART_IMAGENET, within, wordnet)
@@ -277,14 +277,6 @@ def _shortage(sample: Sample) -> str:
     if len(sample.offsets) < sample.wanted:
         return f"fewer than the {sample.wanted:,} wanted: all there are"
     return ""
-
-
-def _folder(out: Path) -> Path:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{out}: expected a folder to write to (--out): {error.strerror}") from error
-    return out
 
 
 def _classes(count: int) -> str:

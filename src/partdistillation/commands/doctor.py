@@ -20,6 +20,8 @@ GIB = 1024**3
 class DoctorArguments(Arguments):
     out: Path | None = None
     """Folder of a run whose files are to be verified."""
+    deep: bool = False
+    """Compare the contents of the run's photographs and masks too, not only their size and time."""
     dataset: Annotated[tuple[str, Path] | None, Written("NAME DIR")] = None
     """Part data set (docs/part-datasets.md), and the folder of the copy to check, instead."""
 
@@ -27,16 +29,17 @@ class DoctorArguments(Arguments):
 def doctor(arguments: DoctorArguments) -> None:
     """Print versions, device, memory; verify a run's files or a data set."""
     if arguments.dataset is None:
-        run(arguments.out)
+        run(arguments.out, deep=arguments.deep)
     else:
         check_dataset(*arguments.dataset)
 
 
-def run(out: Path | None) -> None:
-    """Print versions, device, threads, memory and disk; verify the stages in `out`.
+def run(out: Path | None, *, deep: bool = False) -> None:
+    """Print versions, device, threads, memory and disk; verify the stages and models in `out`.
 
     Raises:
-        StoreError: a stage of `out` isn't whole (raised after everything has been printed).
+        StoreError: a stage or a model of `out` isn't whole, or its photographs and masks aren't those that it
+            was made from (raised after everything has been printed).
     """
     from rich.table import Table
 
@@ -48,7 +51,10 @@ def run(out: Path | None) -> None:
     PlainConsole().print(table)
     if out is None:
         return
-    broken = [stage.name for stage in _stages(out) if not _is_whole(stage)]
+    from partdistillation.commands.whole import verified
+
+    console = PlainConsole()
+    broken = [check.name for check in verified(out, deep=deep) if not check.show(console)]
     if broken:
         raise StoreError(
             f"{out}: expected whole stages, found missing or damaged files in {', '.join(broken)}: "
@@ -112,28 +118,6 @@ def _memory() -> str:
         kib = {line.split(":")[0]: int(line.split()[1]) for line in meminfo.read_text().splitlines()}
         return f"{kib['MemAvailable'] / 1024**2:.1f} of {kib['MemTotal'] / 1024**2:.1f} GiB free"
     return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / GIB:.1f} GiB"
-
-
-def _stages(out: Path) -> list[Path]:
-    if not out.is_dir():
-        raise StoreError(f"{out}: expected the folder of a run, found none")
-    return sorted(manifest.parent for manifest in out.glob("*/manifest.json"))
-
-
-def _is_whole(stage: Path) -> bool:
-    from partdistillation.runs import store
-    from partdistillation.runs.console import PlainConsole
-
-    try:
-        problems = store.verify(stage)
-    except StoreError as error:
-        problems = [str(error)]
-    console = PlainConsole()
-    for problem in problems:
-        console.print(f"{stage.name}: {problem}", style="red")
-    if not problems:
-        console.print(f"{stage.name}: whole", style="green")
-    return not problems
 
 
 COMMANDS = (Command("doctor", DoctorArguments, doctor),)

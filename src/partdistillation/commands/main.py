@@ -35,13 +35,27 @@ def main(args: Sequence[str] | None = None) -> int:
             say(traceback.format_exc(), end="", stderr=True)
         say(f"partdistill: {error}", stderr=True)
         return 2
-    except KeyboardInterrupt:
-        say("stopped; run the same command again to go on", stderr=True)
-        return 130
     except BrokenPipeError:  # as in `partdistill run --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # of a file of the user's; those that are written here say more
+        if "--debug" in args:
+            say(traceback.format_exc(), end="", stderr=True)
+        say(f"partdistill: {_of_the_system(error)}", stderr=True)
+        return 2
+    except KeyboardInterrupt:
+        say("stopped; run the same command again to go on", stderr=True)
+        return 130
     return 0
+
+
+def _of_the_system(error: OSError) -> str:
+    place = "a file" if error.filename is None else error.filename
+    return (
+        f"{place}: expected to be able to read or write it, found {error.strerror or error}. What is done so "
+        "far is kept: check the path, its permissions and the room on the disk, then run the same command "
+        "again."
+    )
 
 
 def _dispatch(args: Sequence[str]) -> None:

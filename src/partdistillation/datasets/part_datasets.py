@@ -18,6 +18,7 @@ from partdistillation.errors import InputError
 from partdistillation.export import coco
 from partdistillation.export.labels import ImageLabels, ObjectLabel
 from partdistillation.functional.masks import area, encoded
+from partdistillation.runs.atomic import make_folder
 
 Severity = Literal["ok", "note", "problem"]
 
@@ -113,7 +114,7 @@ def write_split(
             f"{images_dir}: expected images of different ids in {split!r}, found twice: {listed(twice)}"
         )
     require_images(images_dir, [image.file_name for image in entries])
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     objects, parts = out / f"objects_{split}.json", out / f"parts_{split}.json"
     coco.write_objects(objects, images)
     coco.write_parts(parts, images)

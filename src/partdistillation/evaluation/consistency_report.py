@@ -117,8 +117,9 @@ def run(
     """
     judges: dict[Judge, Mapping[Key, float]] = {}
     judged = verdicts or (out / FILE if (out / FILE).is_file() else None)
-    if judged is not None:
-        judges["people"] = human_scores(_of_run(read_verdicts(judged), out, judged))
+    said = [] if judged is None else read_verdicts(judged)
+    if judged is not None and (said or verdicts is not None):
+        judges["people"] = human_scores(_of_run(said, out, judged))
     if parts is not None:
         judges["purity"] = purities(out / ranking.PARTS, read_parts(parts, parts_class))
     folder = out / FOLDER

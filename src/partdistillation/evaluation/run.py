@@ -20,9 +20,10 @@ from partdistillation.evaluation.scores import Evaluation
 from partdistillation.functional.masks import EncodedMask, encoded_from_coco
 from partdistillation.functional.metrics import Protocol
 from partdistillation.runs import terminal
-from partdistillation.runs.manifest import MANIFEST, load
+from partdistillation.runs.manifest import load
 from partdistillation.runs.part_table import PartTable
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
+from partdistillation.runs.run_folder import find_stage
 from partdistillation.runs.store import contents_hash, read_rows
 
 PROTOCOLS: tuple[Protocol, ...] = ("strict", "paper")
@@ -202,9 +203,8 @@ def provenance(predictions: Path, truth: Path, part_table: Path | None = None) -
 def _stage_or_file(path: Path) -> Path:
     if path.is_file():
         return path
-    for folder in (path, *(path / name for name in STAGES)):
-        if (folder / MANIFEST).is_file():
-            return folder
+    if (folder := find_stage(path, STAGES)) is not None:
+        return folder
     raise InputError(
         f"{path}: expected a folder that predict wrote, a run's with its parts, or a COCO .json; found none "
         f"of {', '.join(STAGES)} in it"

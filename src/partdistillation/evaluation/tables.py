@@ -21,7 +21,7 @@ from rich.table import Table as Printed
 from rich.text import Text
 
 from partdistillation.runs import terminal
-from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.console import PlainConsole, words
 from partdistillation.runs.manifest import Json
 
@@ -135,7 +135,7 @@ class ScoreTables:
     def write(self, stem: Path) -> None:
         """Write `STEM.md`, `.json` and, where there are columns, `.csv`."""
         texts = {"md": self.markdown(), "json": self.json()} | ({"csv": self.csv()} if self.columns else {})
-        stem.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(stem.parent)
         for suffix, text in texts.items():
             replace_file(stem.with_name(f"{stem.name}.{suffix}"), text.encode())
 

@@ -11,7 +11,8 @@ from partdistillation.evaluation.run import PROTOCOLS
 from partdistillation.evaluation.tables import Grid, Record, ScoreTables, by, cell, fraction, percent
 from partdistillation.functional.metrics import Protocol
 from partdistillation.pictures.curves import Curve
-from partdistillation.pictures.plots import save_panels
+from partdistillation.pictures.plots import panels_plot
+from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.manifest import Json
 
 PAPER: Mapping[int, tuple[float, float]] = {
@@ -175,7 +176,10 @@ def plot(runs: Sequence[Learned], path: Path) -> Path:
         ]
 
     panels = {"AR@200, %": curves("proposals", "AR@200"), "C-mIoU, %": curves("parts", "c_miou")}
-    return save_panels(path, panels, x="labelled images, %", log_x=True)
+    drawn = panels_plot(panels, x="labelled images, %", log_x=True, suffix=path.suffix)
+    make_folder(path.parent)
+    replace_file(path, drawn)
+    return path
 
 
 def _points(runs: Sequence[Learned]) -> Iterator[tuple[Point, ...]]:

@@ -27,12 +27,14 @@ from partdistillation.inference.segmenter import (
     objects_model_of,
     part_row,
 )
+from partdistillation.models.devices import choose_device
 from partdistillation.models.sources import resolve
 from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.labelling import plain_list
 from partdistillation.objects.mask2former import Mask2FormerObjects
 from partdistillation.objects.masks import MaskedObjects, namesakes
 from partdistillation.objects.segmented import SegmentedObjects
+from partdistillation.runs.atomic import make_folder
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow, PartRow
@@ -81,12 +83,13 @@ def predict(
     images, out = at_home(images), at_home(out)
     objects = None if objects is None else at_home(objects)
     part_table = None if part_table is None else at_home(part_table)
-    segmenter = PartSegmenter.from_pretrained(model, device=device, part_table=part_table)
+    choose_device(device)
     images_dir = images if is_folder(images) else images.parent
     dataset = read_instances(objects) if objects is not None and not is_folder(objects) else None
     inputs = (
         dataset.inputs(images) if dataset is not None and is_folder(images) else _photographs(images, out)
     )
+    segmenter = PartSegmenter.from_pretrained(model, device=device, part_table=part_table)
     if objects is None:
         plan = _found_objects(segmenter, model, inputs)
     else:
@@ -130,7 +133,7 @@ def _found_objects(segmenter: PartSegmenter, model: str | Path, inputs: list[Ima
 def _given_objects(dataset: CocoDataset | None, objects: Path, inputs: list[ImageInput]) -> Plan:
     if dataset is None:
         masks = MaskedObjects(objects, None, 0.0, alike=namesakes(inputs))
-        return Plan(inputs, lambda: masks, {"masks": objects.name})
+        return Plan(inputs, lambda: masks, {"masks": objects.name}, masks=objects)
     dataset.log_notes()
     annotated = AnnotatedObjects(dataset, None, 0.0)
     return Plan(inputs, lambda: annotated, {}, (objects,))
@@ -189,7 +192,7 @@ def _draw(images_dir: Path, out: Path, name_of: _NameOf) -> None:
     names = picture_names([row.file_name for row, _ in drawn])
     for (row, predicted), name in zip(drawn, names, strict=True):
         path = out / PICTURES / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         _result(images_dir, row, predicted, name_of).plot(path)
 
 

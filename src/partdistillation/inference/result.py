@@ -1,5 +1,6 @@
 """What a part model finds in one image: objects with their parts; as a picture, as COCO, as JSON."""
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,8 @@ class Result:
         ]
         picture = with_legend(name_tags(outline(canvas, objects, width=3), tags), self._legend())
         if path is not None:
-            picture.save(_checked(Path(path), _PICTURES))
+            path = _checked(Path(path), _PICTURES)
+            replace_file(path, _encoded(picture, path.suffix))
         return picture
 
     def save(self, path: str | Path) -> Path:
@@ -198,6 +200,13 @@ class Result:
             entries = tuple((name, color_of(part)) for part, name in sorted(names.items()))
             rows.append(LegendRow(category, entries))
         return rows
+
+
+def _encoded(picture: Image.Image, suffix: str) -> bytes:
+    """A picture's file, of the kind that a suffix says."""
+    buffer = io.BytesIO()
+    picture.save(buffer, Image.registered_extensions()[suffix.lower()])
+    return buffer.getvalue()
 
 
 def _checked(path: Path, suffixes: tuple[str, ...]) -> Path:

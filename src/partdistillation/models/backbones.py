@@ -1,5 +1,6 @@
 """Backbones for a new network: a published or local one with its weights, or a small one without."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -7,8 +8,10 @@ from torch import nn
 from transformers import AutoBackbone, AutoConfig, ResNetConfig
 
 from partdistillation.errors import CheckpointError
+from partdistillation.models import hub
 from partdistillation.models.pretrained import check_report, read_weights
 from partdistillation.models.sources import resolve
+from partdistillation.runs.digests import require_whole
 
 SMALL = "small"
 """The backbone for small images and machines: a ResNet of 2.8 million weights, drawn at random."""
@@ -40,15 +43,16 @@ def load_backbone(name: str) -> nn.Module:
     Raises:
         CheckpointError: there is none of that name, or its weights are missing, pickled or another model's.
     """
-    config = backbone_config(name)
+    config, path = backbone_config(name), resolve(name).path
     try:
         with torch.device("meta"):  # only for its class: AutoBackbone itself asks the hub about paths
             backbone_class = type(_AUTO.from_config(config))
     except Exception as error:  # strict configurations raise their own classes
         raise CheckpointError(f"{name}: no backbone can be made of its config.json: {error}") from error
-    backbone, report = read_weights(backbone_class, resolve(name).path, config=config)
+    backbone, report = read_weights(backbone_class, path, config=config)
     missing = [key for key in report["missing_keys"] if not key.startswith(_NOT_PRETRAINED)]
     check_report(name, {**report, "missing_keys": missing, "unexpected_keys": ()})
+    require_whole(Path(path))
     return backbone  # type: ignore[no-any-return]
 
 
@@ -59,9 +63,14 @@ def _small_config() -> Any:
 
 
 def _read_config(name: str) -> Any:
+    path = resolve(name).path
+    if not isinstance(path, Path):
+        hub.try_once()
     try:
-        config = AutoConfig.from_pretrained(resolve(name).path)
+        config = AutoConfig.from_pretrained(path)
     except (OSError, ValueError) as error:
+        if not isinstance(path, Path):
+            raise CheckpointError(hub.not_there(name, error)) from error
         raise CheckpointError(
             f"{name}: expected a backbone: {SMALL}, a directory or a published one's name; {error}"
         ) from error

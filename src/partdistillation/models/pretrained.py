@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, Mask2FormerModel
 from transformers.utils import logging as transformers_logging
 
 from partdistillation.errors import CheckpointError
+from partdistillation.models import hub
 from partdistillation.models.heads import ClassHead, Head, PartHead
+from partdistillation.runs.atomic import explained, make_folder
+from partdistillation.runs.digests import require_whole, write_digests
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -73,10 +77,12 @@ logging.getLogger("transformers.models.mask2former.configuration_mask2former").a
 def load(source: str | Path) -> Network:
     """Read a model directory, or a published model by its hub name, as float32.
 
-    Raises CheckpointError where files are missing or not Mask2Former's, or keys or shapes don't fit.
+    Raises CheckpointError where files are missing, damaged or not Mask2Former's, or keys or shapes don't fit.
     """
     config = _parse_config(source, read_config(source))
-    return _build(source, config, _read_info(source, config))
+    network = _build(source, config, _read_info(source, config))
+    require_whole(Path(source))  # last: other errors say more of what is wrong
+    return network
 
 
 def from_state_dict(
@@ -125,16 +131,27 @@ def read_weights(model_class: Any, source: str | Path, **arguments: Any) -> tupl
 def save(directory: Path, network: Network, metadata: Metadata, dtype: torch.dtype) -> None:
     """Write a model directory: into a temporary one beside it first, which then takes its place."""
     directory = directory.absolute()
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
-        new = temporary / "new"
-        _write_files(new, network, metadata, dtype)
-        if directory.exists():
-            directory.rename(temporary / "old")
-        new.rename(directory)
-    finally:
-        shutil.rmtree(temporary)
+    with written_model(directory):
+        make_folder(directory.parent)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+        try:
+            new = temporary / "new"
+            _write_files(new, network, metadata, dtype)
+            if directory.exists():
+                directory.rename(temporary / "old")
+            new.rename(directory)
+        finally:
+            shutil.rmtree(temporary)
+
+
+@contextmanager
+def written_model(directory: Path) -> Iterator[None]:
+    """As `explained`, of what writes weights too: their library has an error of its own for a full disk."""
+    with explained(directory):
+        try:
+            yield
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def _write_files(directory: Path, network: Network, metadata: Metadata, dtype: torch.dtype) -> None:
@@ -154,6 +171,7 @@ def _write_files(directory: Path, network: Network, metadata: Metadata, dtype: t
     with quiet_transformers():
         shell.save_pretrained(directory, state_dict=state, max_shard_size="1TB")
     (directory / "README.md").write_text(_model_card(network, metadata), encoding="utf-8")
+    write_digests(directory)
     for path in directory.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -164,15 +182,18 @@ def read_config(source: str | Path) -> dict[str, Any]:
 
     Raises CheckpointError where it, or (in a directory) the weights, are missing.
     """
-    if _is_path(source):
+    local = _is_path(source)
+    if local:
         _check_files(Path(source))
+    else:
+        hub.try_once()
     try:
         with quiet_transformers():
             values, _ = Mask2FormerConfig.get_config_dict(source)
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{source}: expected a model directory or the name of a published model; {error}"
-        ) from error
+        if not local:
+            raise CheckpointError(hub.not_there(source, error)) from error
+        raise CheckpointError(f"{source}: expected a model directory; {error}") from error
     return values
 
 

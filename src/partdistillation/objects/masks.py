@@ -121,6 +121,25 @@ def _is_there(mask: Path) -> bool:
     return is_file(mask) or is_folder(mask.with_suffix(""))
 
 
+def mask_files(masks_dir: Path, image: ImageInput) -> list[Path]:
+    """The files that the objects of an image may be read from."""
+    places = masks_dir / f"{image.file_name}.png", (masks_dir / image.file_name).with_suffix(".png")
+    files: list[Path] = []
+    for file in places:
+        if is_file(file):
+            files.append(file)
+        elif is_folder(file.with_suffix("")):
+            files += _files_of_objects(file.with_suffix(""))
+    return files
+
+
+def _files_of_objects(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png")
+    except OSError as error:
+        raise InputError(f"{folder}: expected masks (.png), found {error.strerror}") from error
+
+
 def _class_namer(image: ImageInput, classes: ClassList | None) -> Callable[[int], str]:
     """What a value's class is called."""
     if classes is not None:
@@ -152,10 +171,7 @@ class _MaskReader:
         folder = file.with_suffix("")
         if is_file(file) or not is_folder(folder):
             return self._labels(file)
-        try:
-            files = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png")
-        except OSError as error:
-            raise InputError(f"{folder}: expected masks (.png), found {error.strerror}") from error
+        files = _files_of_objects(folder)
         if not files:
             raise InputError(f"{folder}: expected masks (.png), a file an object, found none")
         return self._files(files)

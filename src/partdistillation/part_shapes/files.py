@@ -10,6 +10,7 @@ from partdistillation.export import coco
 from partdistillation.export.labels import ImageLabels, ObjectLabel, PartLabel
 from partdistillation.functional.masks import encoded
 from partdistillation.part_shapes.scene import PartShapes, SceneObject
+from partdistillation.runs.atomic import explained, make_folder
 
 
 def write_coco(root: Path, split: str, *, seed: int, count: int, size: int = 96) -> None:
@@ -19,15 +20,15 @@ def write_coco(root: Path, split: str, *, seed: int, count: int, size: int = 96)
     the objects with their classes, `varieties_{split}.json` the same with finer ones ("car 3"), for the
     encoder's warm-up; `parts_{split}.json` has the parts, whose `object_id` is their object's annotation id.
     """
-    folder = root / split
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(root / split)
     data = PartShapes(seed, size)
     images: list[ImageLabels] = []
     varieties: list[ImageLabels] = []
     for index in range(count):
         scene = data[index]
         image = CocoImage(index + 1, f"{index:06d}.png", size, size)
-        Image.fromarray(scene.image).save(folder / image.file_name)
+        with explained(folder):
+            Image.fromarray(scene.image).save(folder / image.file_name)
         images.append(ImageLabels(image, tuple(map(_label, scene.objects))))
         varieties.append(ImageLabels(image, tuple(map(_variety, images[-1].objects, scene.objects))))
     coco.write_objects(root / f"objects_{split}.json", images)

@@ -1,7 +1,7 @@
-"""Curves in print: PNG or PDF, by the file's name."""
+"""Curves in print: PNG or PDF."""
 
+import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,16 +18,22 @@ _LINES = ("-", "--", ":")
 """Of the first, the second and the third time that the colours are gone through."""
 
 
-def save_plot(path: Path, curves: Sequence[Curve], *, x: str, y: str) -> Path:
-    """Draw curves with markers, a grid and a legend; `x` and `y` are the axes' titles."""
+def plot(curves: Sequence[Curve], *, x: str, y: str, suffix: str = ".png") -> bytes:
+    """Draw curves with markers, a grid and a legend; `x` and `y` are the axes' titles.
+
+    Returns:
+        The file, of the kind that `suffix` says.
+    """
     figure = Figure(figsize=(5.2, 3.4), layout="constrained")
     axes = figure.add_subplot()
     _draw(axes, curves, x, y)
     axes.legend(frameon=False)
-    return _save(figure, path)
+    return _file(figure, suffix)
 
 
-def save_panels(path: Path, panels: Mapping[str, Sequence[Curve]], *, x: str, log_x: bool = False) -> Path:
+def panels_plot(
+    panels: Mapping[str, Sequence[Curve]], *, x: str, log_x: bool = False, suffix: str = ".png"
+) -> bytes:
     """Draw panels side by side, by the titles of their y axes, and one legend below them.
 
     All have the same curves in the same order.
@@ -41,7 +47,7 @@ def save_panels(path: Path, panels: Mapping[str, Sequence[Curve]], *, x: str, lo
     figure.legend(
         *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False
     )
-    return _save(figure, path)
+    return _file(figure, suffix)
 
 
 def _draw(axes: Axes, curves: Sequence[Curve], x: str, y: str, *, log_x: bool = False) -> None:
@@ -79,9 +85,10 @@ def _plain(label: str) -> str:
     return label.replace("$", r"\$").lstrip("_") or "-"
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def _file(figure: Figure, suffix: str) -> bytes:
     FigureCanvasAgg(figure)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"Software": ""} if path.suffix.lower() == ".png" else {"CreationDate": None}
-    figure.savefig(path, dpi=300, metadata=metadata)
-    return path
+    kind = suffix.lower().removeprefix(".")
+    metadata = {"Software": ""} if kind == "png" else {"CreationDate": None}
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=300, metadata=metadata)
+    return buffer.getvalue()

@@ -14,7 +14,7 @@ from PIL import Image
 from partdistillation.pictures import curves
 from partdistillation.pictures.sizes import contact_sheet, fit_square
 from partdistillation.report.data import PartGallery, ReportData, Table
-from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.atomic import make_folder, remove_file, replace_file
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _IMAGES = "images"
@@ -82,7 +82,7 @@ class _Pictures:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._written: set[str] = set()
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
 
     def add(self, image: Image.Image) -> Picture:
         """Write a picture as WebP."""
@@ -97,7 +97,7 @@ class _Pictures:
         """Remove what an earlier, longer report left."""
         for path in self._folder.glob("[0-9]*.webp"):
             if path.name not in self._written:
-                path.unlink()
+                remove_file(path)
 
 
 def _sheet(part: PartGallery) -> Image.Image:

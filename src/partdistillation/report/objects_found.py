@@ -2,6 +2,7 @@
 
 import hashlib
 import heapq
+import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,7 @@ from partdistillation.pictures.sizes import contact_sheet, resized
 from partdistillation.pictures.text import caption_font
 from partdistillation.report.reasons import Causes, advice, left_out, top
 from partdistillation.runs import manifest, terminal
+from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.console import PlainConsole, words
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.store import read_rows
@@ -154,7 +156,9 @@ def draw(objects_dir: Path, images_dir: Path, count: int, path: Path) -> None:
     """
     usable = (row for row in read_rows(objects_dir, ObjectRow) if row.status == "ok")
     chosen = heapq.nsmallest(count, usable, key=_chance)
-    objects_sheet(chosen, images_dir).save(path)
+    buffer = io.BytesIO()
+    objects_sheet(chosen, images_dir).save(buffer, "PNG")
+    replace_file(path, buffer.getvalue())
 
 
 def _chance(row: ObjectRow) -> bytes:

@@ -9,13 +9,14 @@ from typing import Any
 from partdistillation import baselines, config
 from partdistillation.baselines import one_stage, supervised
 from partdistillation.config import Inputs, Recipe
-from partdistillation.errors import InputError, StoreError
+from partdistillation.errors import CheckpointError, InputError, StoreError
 from partdistillation.evaluation.consistency import part_counts
 from partdistillation.pictures.curves import Chart, Curve
 from partdistillation.report.build import build_report
 from partdistillation.report.data import PictureRow, ReportData, StageSummary, Table, TableRow
 from partdistillation.report.examples import Layer, galleries, pictures
 from partdistillation.report.label_maps import LabelMap, part_map, proposal_map, segment_map
+from partdistillation.runs import seen
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, SegmentRow
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import distillation, objects, pretrain, proposals, ranking, segments
@@ -47,6 +48,7 @@ def contents(inputs: Inputs, recipe: Recipe, *, seconds: Mapping[str, float]) ->
     if not is_finished(out / objects.FOLDER):
         raise StoreError(f"expected a run in {out}, found no finished {objects.FOLDER}: run that stage first")
     images_dir, parts = inputs.need("images"), out / ranking.PARTS
+    seen.warn_of_changes(out / objects.FOLDER, seen.places(images_dir, inputs.objects))
     return ReportData(
         title=f"Parts discovered in {images_dir.name}",
         summary="Found without a part label: by grouping features, and by learning from the groups.",
@@ -64,7 +66,7 @@ def is_finished(folder: Path) -> bool:
     """Whether a stage, or a model, is there and whole."""
     try:
         return bool(contents_hash(folder))
-    except StoreError:
+    except (CheckpointError, StoreError):
         return False
 
 

@@ -78,7 +78,9 @@ class Database:
             self._connection = _connect(path)
             ((secret,),) = self.query("SELECT value FROM meta WHERE key = 'secret'")
             self.secret = bytes.fromhex(secret)
-        except sqlite3.Error as error:
+            if (problems := self.query("PRAGMA integrity_check(1)")) != [("ok",)]:
+                raise sqlite3.DatabaseError(f"a damaged one ({problems[0][0]})")
+        except (sqlite3.Error, ValueError) as error:
             raise StoreError(f"{path}: expected the database of a review, found {error}") from error
 
     def close(self) -> None:

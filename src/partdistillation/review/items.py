@@ -12,7 +12,7 @@ from partdistillation.errors import InputError
 from partdistillation.review.collages import draw_tiles, sample_parts
 from partdistillation.review.store import ReviewStore
 from partdistillation.runs import store
-from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.run_folder import PARTS, images_of, stage_in
 
 TILES = "tiles"
@@ -110,7 +110,7 @@ class Tiles:
     def __init__(self, reviewed: ReviewStore, images: Mapping[int, Path]) -> None:
         self._reviewed, self._images = reviewed, images
         self._folder = reviewed.path.parent / TILES
-        self._folder.mkdir(exist_ok=True)
+        make_folder(self._folder)
         self._lock = threading.Lock()
         self._drawn = {path.stem for path in self._folder.glob("[0-9a-f]*.webp")}
 

@@ -8,9 +8,10 @@ from partdistillation.classes.class_list import read_class_list
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.evaluation.tables import Grid, Record, ScoreTables, by, cell, decimals
 from partdistillation.pictures.curves import Curve
-from partdistillation.pictures.plots import save_plot
+from partdistillation.pictures.plots import plot
 from partdistillation.review import manual
 from partdistillation.review.manual import KS, Difference, ReviewScores, Scores
+from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.majority import from_verdicts
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.part_table import FILE, read_part_table, write_part_table
@@ -237,8 +238,7 @@ def _plot(scores: ReviewScores, folder: Path) -> None:
         curves = [row for row in rows if row.group == group or not several]
         place = "" if group == ALL else f"_{group}"
         for counted, name in (("precision", "precision"), ("unique", "diversity")):
-            save_plot(
-                folder / f"{name}{place}.png",
+            drawn = plot(
                 [
                     Curve(label, tuple(zip(KS, (100 * value for value in curve(row, counted)), strict=True)))
                     for label, row in zip(labels(curves), curves, strict=True)
@@ -246,3 +246,4 @@ def _plot(scores: ReviewScores, folder: Path) -> None:
                 x=f"k ({CURVES[counted]})",
                 y="part classes, %",
             )
+            replace_file(make_folder(folder) / f"{name}{place}.png", drawn)

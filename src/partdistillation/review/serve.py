@@ -2,19 +2,21 @@
 
 import ipaddress
 import secrets
+import signal
 import socket
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from partdistillation.errors import ConfigError
+from partdistillation.errors import ConfigError, StoreError
 from partdistillation.review.assignment import Assignment
 from partdistillation.review.items import Tiles, add_runs, find_runs
-from partdistillation.review.store import ReviewStore, export_verdicts
-from partdistillation.runs.atomic import locked
+from partdistillation.review.store import ReviewStore, export_verdicts, has_content, judged
+from partdistillation.runs.atomic import locked, make_folder, remove_file, replace_file
 from partdistillation.runs.terminal import say
-from partdistillation.runs.verdicts import FILE, write_verdicts
+from partdistillation.runs.verdicts import FILE, Verdict, read_verdicts, write_verdicts
 
 if TYPE_CHECKING:
     from partdistillation.review.guard import Guard
@@ -64,12 +66,12 @@ def serve(
         ) from error
 
     runs = find_runs(folders, images)
-    folder = folders[0] / FOLDER
-    folder.mkdir(exist_ok=True)
+    folder = make_folder(folders[0] / FOLDER)
     with (
         locked(folder),
         listening(host, port) as listener,
-        closing(ReviewStore(folder / DATABASE)) as reviewed,
+        _terminated_as_interrupted(),
+        closing(_opened(folder / DATABASE, folders[0] / FILE)) as reviewed,
     ):
         ids = add_runs(reviewed, runs, seed)
         application = make_application(reviewed, ids, host=host, token=token, verdicts=verdicts, seed=seed)
@@ -116,12 +118,64 @@ def make_application(
 def export(folder: Path, path: Path) -> int:
     """Write what the reviewers of a run said to a file of JSON lines; how many verdicts they are.
 
+    Where the file has more verdicts, because reviewers took some back, it is kept as `*.before.jsonl`.
+    Without verdicts there is no file.
+
     Raises:
-        StoreError: there was no review.
+        StoreError: there was no review, or the file has verdicts of which its database knows nothing.
     """
-    verdicts = export_verdicts(folder / FOLDER / DATABASE)
-    write_verdicts(path, verdicts)
+    database = folder / FOLDER / DATABASE
+    verdicts = export_verdicts(database)
+    before = _verdicts_of(path)
+    if unknown := {_about(verdict) for verdict in before} - judged(database):
+        raise StoreError(
+            f"{path}: expected verdicts that {database} knows, found {len(unknown)} that it doesn't, such as "
+            f"{min(unknown)}: they would be lost. Move the file away to keep it, then run the same "
+            "command again."
+        )
+    if len(verdicts) < len(before):
+        replace_file(path.with_suffix(f".before{path.suffix}"), path.read_bytes())
+    if verdicts:
+        write_verdicts(path, verdicts)
+    elif before:
+        remove_file(path)
     return len(verdicts)
+
+
+def _opened(database: Path, verdicts: Path) -> ReviewStore:
+    """The database of a review, a new one where there was none.
+
+    Raises:
+        StoreError: it is damaged, or it is missing although there are verdicts.
+    """
+    if not has_content(database) and (known := len(_verdicts_of(verdicts))):
+        raise StoreError(
+            f"expected the database {database} from which {verdicts} was written, found none: its {known} "
+            "verdicts would be lost. Put it back; or move the file with the verdicts away to begin a new one."
+        )
+    return ReviewStore(database)
+
+
+def _verdicts_of(path: Path) -> list[Verdict]:
+    return read_verdicts(path) if path.exists() else []
+
+
+def _about(verdict: Verdict) -> tuple[str, str, int]:
+    """Who said it, and about what; not of which run, whose name may have changed."""
+    return verdict.reviewer, verdict.category, verdict.part
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """What ends services (SIGTERM) ends the review as Ctrl-C does: with its verdicts written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def check_access(host: str, token: str | None) -> None:

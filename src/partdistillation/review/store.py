@@ -8,6 +8,7 @@ import json
 import sqlite3
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from time import time
 from typing import Any, NamedTuple
@@ -275,21 +276,41 @@ def export_verdicts(database: Path) -> list[Verdict]:
     Raises:
         StoreError: there is no such database.
     """
-    if not database.is_file():
-        raise StoreError(
-            f"expected the database of a review at {database}, found none: run `partdistill review`"
-        )
-    store = ReviewStore(database)
-    try:
+    with _existing(database) as store:
         rows = store.query(
             f"SELECT reviewers.name, runs.name, category, part, {_COLUMNS_OF_VERDICT} "
             "FROM verdicts JOIN items ON items.id = item JOIN runs ON runs.id = run "
             "JOIN reviewers ON reviewers.id = reviewer "
             "WHERE action IS NOT NULL ORDER BY runs.name, category, part, reviewers.name"
         )
-    finally:
-        store.close()
     return [_verdict(row) for row in rows]
+
+
+def judged(database: Path) -> set[tuple[str, str, int]]:
+    """What was ever judged, taken back or not: reviewer, object class and part.
+
+    Raises:
+        StoreError: there is no such database.
+    """
+    with _existing(database) as store:
+        rows = store.query(
+            "SELECT DISTINCT reviewers.name, category, part FROM history "
+            "JOIN items ON items.id = item JOIN reviewers ON reviewers.id = reviewer"
+        )
+    return {(reviewer, category, int(part)) for reviewer, category, part in rows}
+
+
+def has_content(database: Path) -> bool:
+    """Whether there is a database, and not an empty file in its place."""
+    return database.is_file() and database.stat().st_size > 0
+
+
+def _existing(database: Path) -> closing[ReviewStore]:
+    if not has_content(database):
+        raise StoreError(
+            f"expected the database of a review at {database}, found none: run `partdistill review`"
+        )
+    return closing(ReviewStore(database))
 
 
 def _verdict(row: Sequence[Any]) -> Verdict:

@@ -5,6 +5,7 @@ them fail, or be the last one before the power goes.
 """
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,40 +14,81 @@ from pathlib import Path
 from partdistillation.errors import StoreError
 
 _TEMPORARY = ".tmp"
+_LONGEST_NAME = 240
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Say of a file or folder that can't be written what a user can do about it.
+
+    Raises:
+        StoreError: in place of an OSError of what happens within.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"can't write to {path}: {error.strerror or error}. What is done so far is kept: make room, set "
+            "the permissions or choose another --out, then run the same command again."
+        ) from error
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder, and those around it, where they aren't there; return it.
+
+    Raises:
+        StoreError: it can't be made; a file is in its place, say.
+    """
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file, or leave what was there: a temporary file beside it, fsync, rename, fsync of the folder.
 
+    Of processes that write it at the same time one waits for the other.
+
     Raises:
-        OSError: the disk is full, or the folder can't be written. The file is as before.
+        StoreError: the disk is full, or the folder can't be written. The file is as before.
     """
-    temporary = path.with_name(f".{path.name}{_TEMPORARY}")
-    try:
-        _write(temporary, data, os.O_CREAT | os.O_TRUNC)
-        os.replace(temporary, path)  # noqa: PTH105 (through this module's `os`)
-    except OSError:
-        # Gives a full disk its space back. What a killed run leaves is removed at the next start.
-        with suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
-    sync_folder(path.parent)
+    temporary = _temporary(path)
+    with explained(path), _alone(temporary) as descriptor:
+        try:
+            _write(descriptor, data)
+            os.replace(temporary, path)  # noqa: PTH105 (through this module's `os`)
+        except OSError:
+            # Gives a full disk its space back. What a killed run leaves is removed at the next start.
+            with suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108
+            raise
+        sync_folder(path.parent)
 
 
 def append_line(path: Path, line: bytes) -> None:
     """Append to a journal and fsync. A kill can leave a part of the line: readers skip what has no newline.
 
     Raises:
-        OSError: the disk is full, or the file can't be written.
+        StoreError: the disk is full, or the file can't be written.
     """
-    _write(path, line + b"\n", os.O_CREAT | os.O_APPEND)
+    with explained(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            _write(descriptor, line + b"\n")
+        finally:
+            os.close(descriptor)
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, if it is there, and fsync the folder."""
-    with suppress(FileNotFoundError):
-        os.unlink(path)  # noqa: PTH108
-    sync_folder(path.parent)
+    """Remove a file, if it is there, and fsync the folder.
+
+    Raises:
+        StoreError: the folder can't be written.
+    """
+    with explained(path):
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -65,13 +107,17 @@ def remove_temporary(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def locked(folder: Path, *, name: str = ".lock", wait: bool = False) -> Iterator[None]:
     """Hold a folder for this process alone. The system lets go of it when the process ends, however it ends.
 
+    `name` is the file that is held: with another name, what the name stands for is held.
+
     Raises:
-        StoreError: another process holds it (with `wait` there is no such error, only its end is waited for).
+        StoreError: another process holds it (with `wait` there is no such error, only its end is waited for),
+            or the folder can't be written.
     """
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    with explained(folder):
+        descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -85,12 +131,40 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _write(path: Path, data: bytes, flags: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | flags, 0o644)
+def _temporary(path: Path) -> Path:
+    """Where a file is written before it takes its place; no longer a name than a disk allows."""
+    name = path.name
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return path.with_name(f".{name}{_TEMPORARY}")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[int]:
+    """Open an empty file to write to, as the only process that does."""
+    while True:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            with suppress(OSError):  # some network disks have no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_at(descriptor, path):
+                os.ftruncate(descriptor, 0)
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one of that name: the process before has renamed its own."""
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116
+    except FileNotFoundError:
+        return False
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    os.fsync(descriptor)

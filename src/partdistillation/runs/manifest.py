@@ -8,7 +8,7 @@ redoing of one shard, never a shard that is wrong: it is written after the shard
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,6 +16,7 @@ from partdistillation.errors import SettingsChanged, StoreError
 from partdistillation.runs.atomic import append_line, remove_file, replace_file
 from partdistillation.runs.records import Row, parquet_schema
 from partdistillation.runs.shards import Input, Shard
+from partdistillation.runs.versions import versions
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -41,7 +42,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A stage folder's contents. Everything but `sha256` and `size` is known before the first shard."""
+    """A stage folder's contents. Everything but `sha256` and `size` is known before the first shard.
+
+    `versions` are those of the software that made the shards, by package. They decide nothing.
+    """
 
     format: int
     row: str
@@ -49,6 +53,7 @@ class Manifest:
     settings: Mapping[str, Any]
     upstream: Mapping[str, str]
     shards: tuple[Entry, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def dump(self) -> bytes:
         return (json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
@@ -72,11 +77,11 @@ def plan(
     plain = json.loads(json.dumps(settings, sort_keys=True, allow_nan=False))
     columns = hashlib.sha256(str(parquet_schema(row)).encode()).hexdigest()
     manifest = Manifest(FORMAT_VERSION, row.__name__, columns, plain, dict(sorted(upstream.items())), ())
-    base = canonical_hash(asdict(manifest))
+    base = canonical_hash({key: value for key, value in asdict(manifest).items() if key != "versions"})
     entries = tuple(_planned(shard, base) for shard in shards)
     if not entries or len({entry.name.lower() for entry in entries}) < len(entries):
         raise StoreError(f"expected shards with different names, found {[e.name for e in entries][:10]}")
-    return replace(manifest, shards=entries)
+    return replace(manifest, shards=entries, versions=versions())
 
 
 def _planned(shard: Shard[Input], base: str) -> Entry:

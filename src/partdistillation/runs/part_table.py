@@ -208,7 +208,7 @@ def write_part_table(path: Path, table: PartTable) -> None:
     """Write a table that `read_part_table` reads as the same.
 
     Raises:
-        OSError: the file can't be written. What was there is left as it was.
+        StoreError: the file can't be written. What was there is left as it was.
     """
     classes = {
         category: {

@@ -4,7 +4,6 @@ Code says what it does with `with span("encode"):`, which costs nothing to speak
 lie in one another, in the order in which they are entered; those of a name in the same place are added up.
 """
 
-import json
 import os
 import resource
 import sys
@@ -18,8 +17,8 @@ from typing import Any, TypeVar
 
 from rich.table import Table
 
-from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.console import PlainConsole
+from partdistillation.runs.notes import read_note, write_note
 
 FILE = "profile.json"
 """In a run's folder: the last profile of each stage."""
@@ -220,10 +219,7 @@ def shown(folder: Path) -> Iterator[None]:
 def write(profile: Profile, folder: Path) -> Path:
     """Write `profile.json`, in which other stages' profiles stay."""
     path = folder / FILE
-    stages: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(path, (json.dumps(stages | profile.to_dict(), indent=1) + "\n").encode())
-    return path
+    return write_note(path, read_note(path) | profile.to_dict())
 
 
 # ---------------------------------------------------------------------- several processes

@@ -4,15 +4,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from partdistillation import config
-from partdistillation.config import Inputs
-from partdistillation.errors import InputError
+from partdistillation.config import Inputs, Recipe
+from partdistillation.errors import InputError, StoreError
 from partdistillation.recipes import PAPER
+from partdistillation.runs import seen
+from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.manifest import MANIFEST
 
+OBJECTS = "objects"
+"""Folder of stage 1, in a run and in what `predict` wrote."""
 VALIDATION = "validation"
 """Folder in a run of what its models say of the held-out images."""
 PARTS = ("parts", "predictions")
 """Folders with labelled parts: a run's, and those that `predict` wrote."""
+
+
+def save_settings(inputs: Inputs, recipe: Recipe) -> Path:
+    """Write `config.yaml` into the run's folder, whole or not at all; every later command starts from it.
+
+    Raises:
+        StoreError: the folder can't be written.
+    """
+    path = make_folder(inputs.out) / config.CONFIG_FILE
+    replace_file(path, config.to_yaml(recipe, inputs).encode())
+    return path
 
 
 def stage_in(folder: Path, names: Sequence[str]) -> Path:
@@ -32,9 +47,20 @@ def stage_in(folder: Path, names: Sequence[str]) -> Path:
 
 
 def find_stage(folder: Path, names: Sequence[str]) -> Path | None:
-    """As `stage_in`, or None."""
-    places = (folder, *(folder / name for name in names))
-    return next((place for place in places if (place / MANIFEST).is_file()), None)
+    """As `stage_in`, or None.
+
+    Raises:
+        StoreError: a stage has lost its manifest.
+    """
+    for place in (folder, *(folder / name for name in names)):
+        if (place / MANIFEST).is_file():
+            return place
+        if place.is_dir() and any(place.glob("*.parquet")):
+            raise StoreError(
+                f"expected a manifest beside the rows in {place}, found no {MANIFEST}: it can't be told "
+                "whether they are whole. Run the command that made them again, in another folder"
+            )
+    return None
 
 
 def images_of(run: Path, images: Path | None) -> Path:
@@ -51,6 +77,7 @@ def images_of(run: Path, images: Path | None) -> Path:
         raise InputError(
             f"expected a folder of photographs at {folder}, found none: give its new place as --images"
         )
+    seen.warn_of_changes(run / OBJECTS, seen.places(folder, None))
     return folder
 
 

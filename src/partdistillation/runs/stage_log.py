@@ -1,6 +1,5 @@
 """What a run remembers of its stages: the settings that each was made with, and how long it took."""
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -10,8 +9,10 @@ from typing import NamedTuple
 
 from partdistillation import config
 from partdistillation.config import InputName, Inputs, Recipe
-from partdistillation.errors import StoreError
-from partdistillation.runs.atomic import replace_file
+from partdistillation.errors import CheckpointError, StoreError
+from partdistillation.runs.atomic import locked, make_folder
+from partdistillation.runs.notes import read_note, write_note
+from partdistillation.runs.run_folder import save_settings
 from partdistillation.runs.store import contents_hash
 
 SECONDS = "seconds.json"
@@ -37,7 +38,7 @@ class Stage(NamedTuple):
         """Hashes of what it has made, None if it isn't finished."""
         try:
             return [contents_hash(out / folder) for folder in self.folders]
-        except StoreError:
+        except (CheckpointError, StoreError):
             return None
 
 
@@ -56,16 +57,16 @@ class StageLog(NamedTuple):
         """
         if not is_first_process():
             return work(inputs, recipe)
-        out = inputs.out
-        if not stage.has_begun(out):
+        out = make_folder(inputs.out)
+        with locked(out, name=f".{stage.name}.lock"):  # or two that start at once remember each other's
+            if not stage.has_begun(out):
+                self._remember(stage, inputs, recipe)
+            before, start = stage.contents(out), time.monotonic()
+            made = work(inputs, recipe)
             self._remember(stage, inputs, recipe)
-        before, start = stage.contents(out), time.monotonic()
-        made = work(inputs, recipe)
-        self._remember(stage, inputs, recipe)
-        if stage.contents(out) != before:
-            spent = seconds(out) | {stage.name: round(time.monotonic() - start, 1)}
-            replace_file(out / SECONDS, (json.dumps(spent, indent=1) + "\n").encode())
-        return made
+            if stage.contents(out) != before:
+                _note_seconds(out, stage.name, time.monotonic() - start)
+            return made
 
     def _remember(self, stage: Stage, inputs: Inputs, recipe: Recipe) -> None:
         """Write `config.yaml`: the settings that what is in `out` was, or will be, made with.
@@ -73,20 +74,23 @@ class StageLog(NamedTuple):
         So the settings of other stages that have begun stay as they were.
         """
         path = inputs.out / config.CONFIG_FILE
-        if path.exists():
-            inputs_then, recipe_then = config.from_yaml(path, inputs, recipe)
-            begun = [other for other in self.stages if other != stage and other.has_begun(inputs.out)]
-            kept = {section for other in begun for section in other.sections} - set(stage.sections)
-            recipe = replace(recipe, **{section: getattr(recipe_then, section) for section in kept})
-            read = {name for other in begun for name in other.reads}
-            inputs = replace(inputs, **{name: getattr(inputs_then, name) for name in read})
-        config.save(inputs, recipe)
+        with locked(inputs.out, wait=True):
+            if path.exists():
+                inputs_then, recipe_then = config.from_yaml(path, inputs, recipe)
+                begun = [other for other in self.stages if other != stage and other.has_begun(inputs.out)]
+                kept = {section for other in begun for section in other.sections} - set(stage.sections)
+                recipe = replace(recipe, **{section: getattr(recipe_then, section) for section in kept})
+                read = {name for other in begun for name in other.reads}
+                inputs = replace(inputs, **{name: getattr(inputs_then, name) for name in read})
+            save_settings(inputs, recipe)
 
 
 def remember_first(inputs: Inputs, recipe: Recipe) -> None:
     """Write `config.yaml` where a folder remembers no settings yet."""
-    if is_first_process() and not (inputs.out / config.CONFIG_FILE).exists():
-        config.save(inputs, recipe)
+    if is_first_process():
+        with locked(make_folder(inputs.out), wait=True):
+            if not (inputs.out / config.CONFIG_FILE).exists():
+                save_settings(inputs, recipe)
 
 
 def is_first_process() -> bool:
@@ -96,6 +100,10 @@ def is_first_process() -> bool:
 
 def seconds(out: Path) -> dict[str, float]:
     """How long each finished stage of a run took, in the call that finished it."""
-    path = out / SECONDS
-    spent: dict[str, float] = json.loads(path.read_bytes()) if path.exists() else {}
-    return spent
+    spent = read_note(out / SECONDS)
+    return {stage: count for stage, count in spent.items() if isinstance(count, int | float)}
+
+
+def _note_seconds(out: Path, stage: str, spent: float) -> None:
+    with locked(out, wait=True):
+        write_note(out / SECONDS, seconds(out) | {stage: round(spent, 1)})

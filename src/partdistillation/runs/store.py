@@ -19,10 +19,19 @@ import pyarrow.parquet as pq
 from partdistillation.errors import StoreError
 from partdistillation.runs import manifest as manifests
 from partdistillation.runs import terminal
-from partdistillation.runs.atomic import locked, remove_temporary, replace_file, sync_folder
+from partdistillation.runs.atomic import (
+    explained,
+    locked,
+    make_folder,
+    remove_temporary,
+    replace_file,
+    sync_folder,
+)
+from partdistillation.runs.digests import file_digest, model_files, recorded, require_whole
 from partdistillation.runs.manifest import Entry, Json, Manifest
 from partdistillation.runs.records import R, Row, from_table, to_table
 from partdistillation.runs.shards import ImageRef, Input, Shard
+from partdistillation.runs.versions import gone_on
 from partdistillation.settings import at_home
 
 _log = terminal.logger(__name__)
@@ -48,16 +57,14 @@ class StageStore:
         """
         digest = hashlib.sha256(data).hexdigest()
         entry = replace(self._manifest.shards[index], sha256=digest, size=len(data))
-        with _explained(self._folder):
-            replace_file(self._folder / entry.file, data)
-            manifests.record(self._folder, entry)
+        replace_file(self._folder / entry.file, data)
+        manifests.record(self._folder, entry)
         self._committed[index] = entry
 
     def finish(self) -> None:
         """Write the final manifest, which is the same whatever order the shards were committed in."""
         shards = tuple(self._committed.get(index, entry) for index, entry in enumerate(self._manifest.shards))
-        with _explained(self._folder):
-            manifests.save(self._folder, replace(self._manifest, shards=shards))
+        manifests.save(self._folder, replace(self._manifest, shards=shards))
 
 
 @contextmanager
@@ -77,9 +84,9 @@ def open_stage(
     """
     wanted = manifests.plan(row, shards, settings, _upstream_hashes(upstream))
     with ExitStack() as stack:
-        with _explained(folder):
+        with explained(folder):
             if not folder.is_dir():
-                folder.mkdir(parents=True)
+                make_folder(folder)
                 sync_folder(folder.parent)
             stack.enter_context(locked(folder))
             remove_temporary(folder)
@@ -101,7 +108,10 @@ def _resumed(folder: Path, wanted: Manifest) -> Manifest:
     before = manifests.load(folder)
     manifests.check_unchanged(folder, before, wanted)
     committed = {entry.name: entry for entry in before.shards}
-    return replace(wanted, shards=tuple(_undamaged(folder, committed[e.name], e) for e in wanted.shards))
+    shards = tuple(_undamaged(folder, committed[e.name], e) for e in wanted.shards)
+    done = all(entry.sha256 for entry in shards)
+    made_with = before.versions if done else gone_on(folder, before.versions)
+    return replace(wanted, shards=shards, versions=made_with)
 
 
 def _undamaged(folder: Path, committed: Entry, pending: Entry) -> Entry:
@@ -110,17 +120,6 @@ def _undamaged(folder: Path, committed: Entry, pending: Entry) -> Entry:
         _log.warning("%s; this shard is done again", problem)
         return pending
     return committed
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"can't write to {folder}: {error.strerror or error}. The shards committed so far are kept: "
-            "make room or set the permissions, then run the same command again."
-        ) from error
 
 
 def encode_shard(shard: Shard[Input], rows: Iterable[R], row: type[R]) -> bytes:
@@ -294,7 +293,7 @@ def _problem(folder: Path, entry: Entry) -> str | None:
         return f"{path} is missing"
     if path.stat().st_size != entry.size:
         return f"{path} is damaged: expected {entry.size} bytes, found {path.stat().st_size}"
-    if _file_hash(path) != entry.sha256:
+    if file_digest(path) != entry.sha256:
         return f"{path} is damaged: its SHA-256 isn't the manifest's"
     return None
 
@@ -323,17 +322,15 @@ def contents_hash(path: Path) -> str:
 
     Raises:
         StoreError: it is none of these, or a stage that isn't finished.
+        CheckpointError: a model's files are damaged, by the SHA-256 beside them.
     """
     if path.is_file():
-        return _file_hash(path)
+        return file_digest(path)
     if (path / manifests.MANIFEST).is_file():
         return stage_hash(path)
-    files = sorted(file for pattern in ("*.json", "*.safetensors") for file in path.glob(pattern))
-    if not any(file.suffix == ".safetensors" for file in files):
+    files = {file.name: file_digest(file) for file in model_files(path)}
+    if not any(name.endswith(".safetensors") for name in files):
         raise StoreError(f"expected a stage's folder, a model's or a file at {path}, found none of them")
-    return manifests.canonical_hash([[file.name, _file_hash(file)] for file in files])
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    if any(files.get(name) != digest for name, digest in (recorded(path) or {}).items()):
+        require_whole(path)
+    return manifests.canonical_hash([[name, digest] for name, digest in files.items()])

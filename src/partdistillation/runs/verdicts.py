@@ -44,7 +44,7 @@ def write_verdicts(path: Path, verdicts: Iterable[Verdict]) -> None:
     """Write verdicts, one JSON object a line, in the order of run, object class, part and reviewer.
 
     Raises:
-        OSError: the file can't be written. What was there is left as it was.
+        StoreError: the file can't be written. What was there is left as it was.
     """
     ordered = sorted(verdicts, key=lambda verdict: (verdict[1:4], verdict.reviewer))
     lines = (json.dumps(verdict._asdict(), ensure_ascii=False) for verdict in ordered)

@@ -1,18 +1,21 @@
 """A function over many tasks on processes of their own.
 
 Not `concurrent.futures`: its workers wait forever when their parent is killed, holding memory (or a GPU),
-and when one of them dies it doesn't say at which task. Here a worker ends when its pipe to the parent does.
+and when one of them dies it doesn't say at which task. Here a worker ends when its parent does: also while
+it loads its libraries, or computes what nobody will ask for.
 """
 
 import os
 import pickle
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext, SpawnProcess
+from threading import Thread
 from typing import Any, Generic, TypeVar
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -23,6 +26,35 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+class WorkerProcess(SpawnProcess):
+    """A process that ends when the one that started it does, however that ends."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The new process unpickles this first; what it is to do, which may import PyTorch, comes after.
+        return _begun, (os.getpid(),), self.__dict__
+
+
+class WorkerContext(SpawnContext):
+    """Starts processes afresh: a fork would copy locks that torch's and pyarrow's threads hold."""
+
+    Process = WorkerProcess
+
+
+def _begun(parent: int) -> WorkerProcess:
+    Thread(target=_end_with, args=(parent,), daemon=True).start()
+    return WorkerProcess.__new__(WorkerProcess)
+
+
+def _end_with(parent: int) -> None:
+    """Wait for the end of the parent, whose place another process takes then; end at once, in any task."""
+    while os.getppid() == parent:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class WorkerDiedError(PartDistillationError):
@@ -121,7 +153,7 @@ def _one_thread_variables() -> Iterator[None]:
 
 class _Worker(Generic[T, U]):
     def __init__(self, make: Callable[[], Callable[[T], U]]) -> None:
-        context = get_context("spawn")  # a fork would copy locks that torch's and pyarrow's threads hold
+        context = WorkerContext()
         self.connection, child = context.Pipe()
         self._process = context.Process(target=_serve, args=(child, make), daemon=True)
         self._process.start()

@@ -91,6 +91,7 @@ def learn_parts(lesson: Lesson, inputs: Inputs) -> Path:
         SettingsChanged: the model was trained, or begun, with other settings or from other parts.
     """
     config, device = lesson.config, choose_device(inputs.device)
+    objects.require_unchanged(inputs)
     objects_dir = inputs.out / objects.FOLDER
     training = Run(lesson.model.parent, lesson.name, lesson.model, lesson.depends_on(objects_dir))
     if is_finished(training):

@@ -1,7 +1,9 @@
 """Stage 1: find the objects whose parts are learned (paper, section 4.1)."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +13,13 @@ from partdistillation.data import foreign_formats
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput
-from partdistillation.errors import ConfigError
+from partdistillation.errors import ConfigError, InputError
 from partdistillation.objects import ObjectSource, log_rejected
 from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.copied import CopiedObjects
 from partdistillation.objects.labelling import open_vocabulary, plain_list
-from partdistillation.objects.masks import MaskedObjects, namesakes, require_masks
-from partdistillation.runs import terminal
+from partdistillation.objects.masks import MaskedObjects, mask_files, namesakes, require_masks
+from partdistillation.runs import seen, terminal
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.manifest import Json, canonical_hash
 from partdistillation.runs.records import ObjectRow
@@ -27,6 +29,8 @@ from partdistillation.runs.store import read_rows
 
 FOLDER = "objects"
 STAGE = Stage("objects", folders=(FOLDER,), sections=("objects",), reads=("objects",))
+
+_LISTED = 5
 
 _log = terminal.logger(__name__)
 
@@ -38,6 +42,8 @@ class Plan(NamedTuple):
     make: Callable[[], ObjectSource]
     settings: Mapping[str, Json]
     upstream: Sequence[Path] = ()
+    masks: Path | None = None
+    """Folder of masks that the objects are read from, if there is one."""
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
@@ -59,10 +65,13 @@ def write(
         shards=shards,
         settings=plan.settings,
         upstream=plan.upstream,
-        make_work=partial(_make_work, plan.make),
+        make_work=partial(_make_work, plan.make, folder, plan.masks),
         workers=workers,
         label="objects",
     )
+    paths = {image.file_name: image.path for image in plan.images}
+    places = {**seen.places(None, plan.masks), "photographs": lambda name: paths.get(name, folder)}
+    seen.require_unchanged(folder, places)
     log_rejected(read_rows(folder, ObjectRow), images_dir)
     return folder
 
@@ -106,6 +115,7 @@ def _masks(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
         images,
         partial(MaskedObjects, folder, config.max_objects, config.min_area, classes, namesakes(images)),
         _kept(config) if classes is None else {**_kept(config), "classes": _fingerprint(classes)},
+        masks=folder,
     )
 
 
@@ -126,8 +136,10 @@ def _kept(config: ObjectsConfig) -> dict[str, Json]:
 
 
 def _model(inputs: Inputs, images_dir: Path, recipe: Recipe) -> Plan:
+    from partdistillation.models.devices import choose_device
     from partdistillation.objects.models import fingerprints, model_names
 
+    choose_device(inputs.device)
     config, photographs = recipe.objects, scan(images_dir, inputs.out)
     classes = None if config.classes is None else read_class_list(config.classes)
     if classes is not None:
@@ -172,9 +184,65 @@ def _category(image: ImageInput) -> str:
     return image.category
 
 
-def _make_work(make: Callable[[], ObjectSource]) -> Callable[[Shard[ImageInput]], list[ObjectRow]]:
+def _make_work(
+    make: Callable[[], ObjectSource], folder: Path, masks: Path | None
+) -> Callable[[Shard[ImageInput]], list[ObjectRow]]:
+    """The function from a shard to its rows, which also notes what files they were made from."""
     source = make()
-    return lambda shard: list(source(shard.inputs))
+
+    def work(shard: Shard[ImageInput]) -> list[ObjectRow]:
+        before = [_files(image, masks) for image in shard.inputs]  # or what changes meanwhile isn't noticed
+        rows = list(source(shard.inputs))
+        used = [files for files, row in zip(before, rows, strict=False) if row.status == "ok"]
+        kinds: tuple[seen.Kind, ...] = ("photographs", "masks")
+        seen.record(
+            folder, shard.name, {kind: dict(chain(*(files[kind] for files in used))) for kind in kinds}
+        )
+        return rows
+
+    return work
+
+
+def _files(image: ImageInput, masks: Path | None) -> dict[seen.Kind, list[tuple[str, seen.Seen]]]:
+    """What an image's row is made from, as it is now."""
+    of_objects = [] if masks is None else mask_files(masks, image)
+    named = [(path.relative_to(masks).as_posix(), path) for path in of_objects if masks is not None]
+    return {"photographs": _looked([(image.file_name, image.path)]), "masks": _looked(named)}
+
+
+def _looked(files: Sequence[tuple[str, Path]]) -> list[tuple[str, seen.Seen]]:
+    looks = ((name, seen.look(path)) for name, path in files)
+    return [(name, look) for name, look in looks if look is not None]
+
+
+def require_usable(folder: Path) -> None:
+    """Make sure that there is anything to go on with.
+
+    Raises:
+        InputError: every photograph was rejected; the message says why.
+    """
+    reasons: Counter[str] = Counter()
+    for row in read_rows(folder, ObjectRow):
+        if row.status == "ok":
+            return
+        reasons[row.reason] += 1
+    listed = [f"{count} x {reason}" for reason, count in reasons.most_common(_LISTED)]
+    if len(reasons) > _LISTED:
+        listed.append(f"and {len(reasons) - _LISTED} other reasons")
+    raise InputError(
+        f"expected photographs with objects, found all {reasons.total()} rejected:\n  "
+        + "\n  ".join(listed)
+        + f"\nSee to these, delete {folder}, and run the same command again."
+    )
+
+
+def require_unchanged(inputs: Inputs) -> None:
+    """Make sure that photographs and masks are those that stage 1 has seen, for a stage that reads them.
+
+    Raises:
+        InputError: some aren't; the message names them.
+    """
+    seen.require_unchanged(inputs.out / FOLDER, seen.places(inputs.images, inputs.objects))
 
 
 def _annotated(dataset: CocoDataset, config: ObjectsConfig) -> ObjectSource:

@@ -1,5 +1,6 @@
 """A folder of part classes: each object class's centroids, and a description of what they were found from."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,8 @@ from jaxtyping import Float
 from safetensors.numpy import load_file, save
 
 from partdistillation.errors import SettingsChanged
-from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.atomic import make_folder, replace_file
+from partdistillation.runs.digests import require_whole, write_digests
 from partdistillation.runs.manifest import Json, differences
 from partdistillation.runs.tensor_keys import key_of, name_of
 
@@ -31,6 +33,7 @@ def are_found(folder: Path, origin: Origin, *, also_delete: str) -> bool:
     path = folder / _DESCRIPTION
     if not path.exists():
         return False
+    require_whole(folder)
     changes = differences({key: json.loads(path.read_bytes()).get(key) for key in origin}, origin)
     if changes:
         raise SettingsChanged(
@@ -44,12 +47,16 @@ def are_found(folder: Path, origin: Origin, *, also_delete: str) -> bool:
 
 def write(folder: Path, centroids: Centroids, origin: Origin, classes: Mapping[str, Json]) -> None:
     """Write the folder; `classes` is what the description says of each object class."""
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / _CENTROIDS, save({key_of(name): rows for name, rows in centroids.items()}))
+    make_folder(folder)
     text = json.dumps({**origin, "classes": classes}, indent=1, ensure_ascii=False)
-    replace_file(folder / _DESCRIPTION, (text + "\n").encode())  # last: it says that the folder is whole
+    keyed = {key_of(name): rows for name, rows in centroids.items()}
+    files = {_CENTROIDS: save(keyed), _DESCRIPTION: (text + "\n").encode()}
+    write_digests(folder, {name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
+    for name, data in files.items():  # the description last: it says that the folder is whole
+        replace_file(folder / name, data)
 
 
 def read(folder: Path) -> Centroids:
     """The centroids of every object class."""
+    require_whole(folder)
     return {name_of(key): rows for key, rows in load_file(folder / _CENTROIDS).items()}

@@ -25,6 +25,8 @@ CLASS = "part"
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/proposal_model`: stage 0's network, taught to find segments."""
     config = recipe.proposals
+    choose_device(inputs.device)
+    objects.require_unchanged(inputs)
     objects_dir, segments_dir = inputs.out / objects.FOLDER, inputs.out / segments.FOLDER
     depends: dict[str, Json] = {
         "settings": config.fingerprint(),

@@ -53,6 +53,8 @@ _SCRATCH = ".features"
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/features`, `out/part_classes` and `out/parts`."""
+    choose_device(inputs.device)
+    objects.require_unchanged(inputs)
     collect(
         inputs,
         recipe.ranking,

@@ -41,6 +41,8 @@ FeatureMap = Float[Tensor, "channel rows columns"]
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/segments`: a row an image, with the segments of each of its objects."""
     objects_dir = inputs.out / objects.FOLDER
+    choose_device(inputs.device)
+    objects.require_unchanged(inputs)
     return map_rows(
         inputs.out / FOLDER,
         source=objects_dir,

@@ -26,6 +26,8 @@ from partdistillation.errors import InputError
 from partdistillation.functional.swapped_prediction import clustering_loss, pooled
 from partdistillation.models.encoder import normalize_images
 from partdistillation.objects.annotations import annotated_objects
+from partdistillation.runs.atomic import make_folder
+from partdistillation.runs.digests import require_whole
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.store import read_rows
 from partdistillation.settings import at_home
@@ -133,6 +135,7 @@ def run(
         save=lambda path: _save(net, path),
         device=device,
     )
+    require_whole(folder)
     encoder.load_state_dict(load_file(folder / _MODEL))
 
 
@@ -194,6 +197,6 @@ def _training_config(config: WarmupConfig, data_workers: int) -> TrainingConfig:
 
 
 def _save(net: WarmupNet, path: Path) -> None:
-    path.mkdir(parents=True)
+    make_folder(path)
     state = {name: value.contiguous() for name, value in net.encoder.state_dict().items()}
     save_file(state, path / _MODEL)

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,27 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from partdistillation.errors import CheckpointError, SettingsChanged, StoreError
-from partdistillation.runs.atomic import append_line, locked, remove_temporary, replace_file, sync_folder
+from partdistillation.runs.atomic import (
+    append_line,
+    locked,
+    make_folder,
+    remove_temporary,
+    replace_file,
+    sync_folder,
+)
+from partdistillation.runs.digests import (
+    TRAINING,
+    file_digest,
+    recorded,
+    recorded_versions,
+    require_whole,
+    write_digests,
+)
 from partdistillation.runs.manifest import Json, differences
+from partdistillation.runs.versions import gone_on
 from partdistillation.training.optim import Optimizer
 
 METRICS = "metrics.jsonl"
-TRAINING = "training.json"
-"""In a folder of checkpoints and in a trained model's: what it was trained from."""
 TRAINED = -1
 """Instead of a number of steps: the model is finished."""
 
@@ -58,10 +72,13 @@ def is_trained(run: Run) -> bool:
 
     Raises:
         SettingsChanged: it is, but was trained with other settings or from other inputs.
+        CheckpointError: its files are damaged, or some are missing.
         StoreError: something else is in its place.
     """
     if (run.model_dir / TRAINING).is_file():
         _check_unchanged(run.model_dir, run.depends_on)
+        for folder in (run.model_dir, *_folders(run.model_dir)):
+            require_whole(folder)
         return True
     if run.model_dir.exists() and (not run.model_dir.is_dir() or any(run.model_dir.iterdir())):
         raise StoreError(
@@ -86,19 +103,26 @@ def opened(run: Run) -> Iterator[int]:
     """
     with ExitStack() as stack:
         with _explained(run):
-            run.checkpoints.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(run.checkpoints))
+            stack.enter_context(locked(make_folder(run.checkpoints)))
             done = TRAINED if is_trained(run) else _go_on(run)
         yield done
 
 
 def _go_on(run: Run) -> int:
     remove_temporary(run.checkpoints)
+    files = _files(run)
     if (run.checkpoints / TRAINING).exists():
         _check_unchanged(run.checkpoints, run.depends_on)
+    elif files:
+        raise StoreError(
+            f"expected {TRAINING}, which says what {files[-1]} was trained from, found none beside it. "
+            f"Delete {run.checkpoints} to train from the start."
+        )
     else:
         replace_file(run.checkpoints / TRAINING, _dump(run.depends_on))
-    files = _files(run)
+        write_digests(run.checkpoints, {})
+    if files:
+        write_digests(run.checkpoints, _digests(run), made_with=gone_on(run.checkpoints, _versions(run)))
     done = int(files[-1].stem.removeprefix("step-")) if files else 0
     _forget_log(run, done)
     return done
@@ -118,6 +142,9 @@ def save_checkpoint(run: Run, done: int, model: nn.Module, optimizer: Optimizer,
         try:
             save_file(tensors, temporary)
             _sync(temporary)
+            # First the SHA-256: one of a file that isn't there yet harms nothing.
+            digests = _digests(run) | {path.name: file_digest(temporary)}
+            write_digests(run.checkpoints, digests, made_with=_versions(run))
             os.replace(temporary, path)  # noqa: PTH105 (as atomic.py does)
         except (OSError, SafetensorError):
             temporary.unlink(missing_ok=True)  # gives a full disk its space back
@@ -135,6 +162,7 @@ def load_checkpoint(run: Run, done: int, model: nn.Module, optimizer: Optimizer)
     """
     path = _file(run, done)
     try:
+        _check_digest(run, path)
         tensors = load_file(path)
         model.load_state_dict(_with_prefix(tensors, _MODEL))
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -143,6 +171,12 @@ def load_checkpoint(run: Run, done: int, model: nn.Module, optimizer: Optimizer)
             "before or from the start."
         ) from error
     optimizer.load_state_tensors(_with_prefix(tensors, _OPTIMIZER))
+
+
+def _check_digest(run: Run, path: Path) -> None:
+    known = recorded(run.checkpoints) or {}
+    if path.name in known and file_digest(path) != known[path.name]:
+        raise SafetensorError("one that is damaged: its SHA-256 isn't the one that was written beside it")
 
 
 def finish(run: Run, save: Callable[[Path], None]) -> None:
@@ -157,6 +191,11 @@ def finish(run: Run, save: Callable[[Path], None]) -> None:
             shutil.rmtree(finished)
         save(finished)
         replace_file(finished / TRAINING, _dump(run.depends_on))
+        write_digests(finished, made_with=_versions(run))
+        for folder in _folders(finished):
+            if recorded(folder) is None:
+                write_digests(folder)
+            require_whole(folder)
         for path in finished.rglob("*"):
             _sync(path)
         os.replace(finished, run.model_dir)  # noqa: PTH105 (as atomic.py does)
@@ -165,7 +204,7 @@ def finish(run: Run, save: Callable[[Path], None]) -> None:
 
 def remove_checkpoints(run: Run) -> None:
     """Remove what a finished model needs no more. Only for the holder of the run's files."""
-    with _explained(run):
+    with _explained(run), suppress(FileNotFoundError):  # another process that found it trained was quicker
         shutil.rmtree(run.checkpoints)
 
 
@@ -231,6 +270,22 @@ def _file(run: Run, done: int) -> Path:
 
 def _files(run: Run) -> list[Path]:
     return sorted(run.checkpoints.glob("step-*.safetensors"))
+
+
+def _folders(model_dir: Path) -> list[Path]:
+    """The models inside a model's folder."""
+    return sorted(path.parent for path in model_dir.glob("*/*.safetensors"))
+
+
+def _digests(run: Run) -> dict[str, str]:
+    """SHA-256 of the checkpoints that are there, by file name, as far as it is known."""
+    names = {path.name for path in _files(run)}
+    known = recorded(run.checkpoints) or {}
+    return {name: digest for name, digest in known.items() if name in names}
+
+
+def _versions(run: Run) -> dict[str, str]:
+    return recorded_versions(run.checkpoints)
 
 
 def _with_prefix(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:

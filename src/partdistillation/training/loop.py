@@ -25,6 +25,7 @@ from partdistillation.data.transforms import augmentation_rng
 from partdistillation.errors import ConfigError, PartDistillationError
 from partdistillation.runs.profiling import span, span_each
 from partdistillation.runs.progress import Advance, progress
+from partdistillation.runs.workers import WorkerContext
 from partdistillation.training.checkpoints import (
     TRAINED,
     Run,
@@ -258,8 +259,7 @@ def _batches(samples: Samples[E], config: TrainingConfig, start: int) -> Iterato
         batch_sampler=places,
         num_workers=config.data_workers,
         collate_fn=_as_they_are,
-        # A fork would copy locks that other threads hold.
-        multiprocessing_context="spawn" if config.data_workers else None,
+        multiprocessing_context=WorkerContext() if config.data_workers else None,
         generator=torch.Generator(),  # or it draws from the global one
     )
     for examples in loader:

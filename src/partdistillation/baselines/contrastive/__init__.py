@@ -72,6 +72,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         SettingsChanged: a network was trained, or begun, with other settings or from other objects.
     """
     folder = inputs.out / FOLDER / NAME
+    objects.require_unchanged(inputs)
     for category, crops in objects_by_class(inputs.out / objects.FOLDER).items():
         learn(category, crops, folder, inputs, recipe)
     label(inputs, folder, folder / PARTS)

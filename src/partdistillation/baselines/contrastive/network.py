@@ -17,6 +17,8 @@ from partdistillation.errors import CheckpointError
 from partdistillation.models.encoder import load_encoder, normalize_images
 from partdistillation.models.layers import hasten_resnet
 from partdistillation.models.part_mask2former import fastest_memory_format
+from partdistillation.runs.atomic import make_folder, replace_file
+from partdistillation.runs.digests import require_whole
 from partdistillation.runs.shards import file_name
 
 CLASSES = "classes"
@@ -116,8 +118,8 @@ class ContrastiveNet(nn.Module):
             "pixel_std": self.std,
             "backbone_config": backbone.config.to_dict(),
         }
-        folder.mkdir(parents=True)
-        (folder / _CONFIG).write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        text = json.dumps(values, indent=1, sort_keys=True)
+        replace_file(make_folder(folder) / _CONFIG, f"{text}\n".encode())
         save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / _WEIGHTS)
 
     @classmethod
@@ -127,6 +129,7 @@ class ContrastiveNet(nn.Module):
         Raises:
             CheckpointError: files are missing, damaged or of another model.
         """
+        require_whole(folder)
         try:
             values = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
             network = cls(

@@ -13,8 +13,9 @@ from jaxtyping import Float32
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from partdistillation.errors import StoreError
 from partdistillation.runs import terminal
-from partdistillation.runs.atomic import locked, remove_temporary, replace_file
+from partdistillation.runs.atomic import locked, make_folder, remove_temporary, replace_file
 from partdistillation.runs.tensor_keys import key_of, name_of
 
 _log = terminal.logger(__name__)
@@ -50,11 +51,10 @@ class EmbeddingCache:
     def _hold(self, stack: ExitStack) -> bool:
         """Lock the folder, if it can be written."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(self.folder, wait=True))
+            stack.enter_context(locked(make_folder(self.folder), wait=True))
             remove_temporary(self.folder)
-        except OSError as error:
-            _log.warning("%s: embeddings of class names aren't kept: %s", self.folder, error.strerror)
+        except StoreError as error:
+            _log.warning("%s: embeddings of class names aren't kept: %s", self.folder, error.__cause__)
             return False
         return True
 
@@ -71,8 +71,8 @@ class EmbeddingCache:
             for path, new in by_path.items():
                 kept = self._load(path) | new
                 replace_file(path, save({key_of(text): row for text, row in kept.items()}))
-        except OSError as error:
-            _log.warning("%s: not all embeddings are kept: %s", self.folder, error.strerror)
+        except StoreError as error:
+            _log.warning("%s: not all embeddings are kept: %s", self.folder, error.__cause__)
 
     def _path(self, text: str) -> Path:
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:2]}.safetensors"

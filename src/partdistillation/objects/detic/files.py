@@ -21,7 +21,8 @@ from partdistillation.models.pretrained import check_report, quiet_transformers,
 from partdistillation.objects.detic.config import DeticConfig
 from partdistillation.objects.detic.network import DeticNetwork
 from partdistillation.objects.detic.pyramid import swin_config
-from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.atomic import make_folder, replace_file
+from partdistillation.runs.digests import require_whole, write_digests
 
 BACKBONE = "backbone."
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
@@ -44,7 +45,9 @@ def load(directory: Path) -> DeticNetwork:
         weights = load_file(directory / _WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{directory / _WEIGHTS}: the weights can't be read: {error}") from error
-    return from_weights(weights, config, origin=str(directory))
+    network = from_weights(weights, config, origin=str(directory))
+    require_whole(directory)
+    return network
 
 
 def from_weights(weights: Mapping[str, Tensor], config: DeticConfig, *, origin: str) -> DeticNetwork:
@@ -71,9 +74,10 @@ def from_weights(weights: Mapping[str, Tensor], config: DeticConfig, *, origin: 
 
 def save(directory: Path, network: DeticNetwork) -> None:
     """Write a model directory; each of its files is whole or as it was, config.json the last."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     replace_file(directory / _WEIGHTS, to_bytes(_published(network), metadata={"format": "pt"}))
     replace_file(directory / _CONFIG, network.config.to_json().encode())
+    write_digests(directory)
 
 
 def _published(network: DeticNetwork) -> dict[str, Tensor]:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from partdistillation.errors import InputError
 from partdistillation.pictures.curves import Curve
-from partdistillation.pictures.plots import save_plot
-from partdistillation.report.figures.files import check_path
+from partdistillation.pictures.plots import plot
+from partdistillation.report.figures.files import check_path, write
 
 Counted = Literal["unique", "consistent"]
 _KEYS: dict[Counted, str] = {"unique": "unique_curves", "consistent": "curves"}
@@ -36,12 +36,13 @@ def discovery(scores: Sequence[Path], path: Path, *, counted: Counted = "unique"
     if len({curve.label for _, curve in curves}) < len(curves):
         owners = _told_apart({file for file, _ in curves})
         curves = [(file, replace(curve, label=f"{owners[file]}: {curve.label}")) for file, curve in curves]
-    return save_plot(
-        path,
+    drawn = plot(
         [curve for _, curve in curves],
         x="at least k of 9 images show the same part",
         y=f"{counted} part classes (%)",
+        suffix=path.suffix,
     )
+    return write(path, drawn)
 
 
 def _told_apart(files: Collection[Path]) -> dict[Path, str]:

@@ -20,12 +20,7 @@ def write(path: Path, content: bytes) -> Path:
     """Write a figure whole or not at all.
 
     Raises:
-        InputError: it can't be written there.
+        StoreError: it can't be written there.
     """
-    try:
-        replace_file(path, content)
-    except OSError as error:
-        raise InputError(
-            f"{path} can't be written: {error.strerror or error}; choose another --out"
-        ) from error
+    replace_file(path, content)
     return path

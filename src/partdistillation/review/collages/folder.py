@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from partdistillation.errors import PartDistillationError, StoreError
+from partdistillation.errors import PartDistillationError
 from partdistillation.pictures.text import plain_text
 from partdistillation.review.collages.drawing import TILE, draw_collage, draw_sheet, draw_tiles
 from partdistillation.review.collages.sampling import MAX_OBJECT_IOU, PER_PART, PartSample, sample_parts
-from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.atomic import explained, make_folder, replace_file
 from partdistillation.runs.manifest import canonical_hash
 from partdistillation.runs.progress import progress
 from partdistillation.runs.run_folder import PARTS, images_of, stage_in
@@ -76,15 +76,10 @@ def write_collages(
     classes = [list(group) for _, group in groupby(samples, key=lambda sample: sample.category)]
     # Every process calls `make` for the function that draws a class.
     make = partial(partial, _draw_class, images_dir, out / FOLDER, size, made_from)
-    try:
+    with explained(out / FOLDER):
         collages = _draw(out / FOLDER, classes, make, workers)
         _remove_others(out / FOLDER, {file_name(samples[0].category) for samples in classes})
         _write_summary(out / FOLDER, {"made_from": made_from, "seed": seed}, collages)
-    except OSError as error:
-        raise StoreError(
-            f"can't write to {out / FOLDER}: {error.strerror or error}. The object classes drawn so far are "
-            "kept: make room or set the permissions, then run the same command again."
-        ) from error
     return collages
 
 
@@ -115,7 +110,7 @@ Draw = Callable[[Sequence[PartSample]], tuple[Collage, ...]]
 def _draw(
     folder: Path, classes: Sequence[list[PartSample]], make: Callable[[], Draw], workers: int
 ) -> tuple[Collage, ...]:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     tasks = list(enumerate(classes))
     workers = min(workers, len(tasks))
     results = map_here(make, tasks) if workers <= 1 else map_on_processes(make, tasks, workers)
@@ -145,7 +140,7 @@ def _draw_class(
     earlier = _finished(folder / name, made_from)
     if earlier is not None:
         return earlier
-    (folder / name).mkdir(exist_ok=True)
+    make_folder(folder / name)
     drawn = iter(draw_tiles(images_dir, [tile for sample in samples for tile in sample.tiles], size))
     rows, pictures, collages = [], [], []
     for sample in samples:
