@@ -14,7 +14,7 @@ from partdistillation.datasets.part_datasets import Finding, evenly, listed, oth
 from partdistillation.datasets.published_coco import announced, regions
 from partdistillation.errors import InputError
 from partdistillation.export.labels import ObjectLabel
-from partdistillation.functional.masks import EncodedMask, area, encode, union
+from partdistillation.functional.masks import EncodedMask, area, encode, encoded, union
 from partdistillation.runs.progress import followed
 
 BACKGROUND = 158
@@ -93,7 +93,7 @@ class Wholes:
         masks, reasons = regions(self.dataset, entry)
         if not masks:
             raise InputError(f"{self.dataset.path}: no object of {image.file_name}: {listed(reasons)}")
-        return union([mask for _, mask in masks])
+        return encoded(union([mask for _, mask in masks]))
 
     def _map(self, image: CocoImage) -> Path:
         return self.folder / f"{_stem(image)}.png"
