@@ -167,3 +167,10 @@ def test_nothing_to_cluster_is_said(write_stage: Callable[[Path, Any], Path], tm
     write_stage(tmp_path / ranking.FEATURES, [row("a", ObjectProposals(0, "cat", ()))])
     with pytest.raises(StoreError, match="found none: train the proposal model for longer"):
         ranking.find_part_classes(Inputs(out=tmp_path), CONFIG)
+
+
+def test_a_class_may_be_named_as_the_key_of_safetensors(tmp_path: Path) -> None:
+    centroids = {name: np.full((1, 2), i, np.float32) for i, name in enumerate(("__metadata__", "cat"))}
+    part_classes.write(tmp_path / "classes", centroids, {}, {})
+    found = part_classes.read(tmp_path / "classes")
+    assert {name: float(rows[0, 0]) for name, rows in found.items()} == {"__metadata__": 0, "cat": 1}

@@ -32,7 +32,7 @@ def test_a_text_more_rewrites_one_file(tmp_path: Path) -> None:
 
 
 def test_any_text_can_be_kept(tmp_path: Path) -> None:
-    texts = ["", "__metadata__x", "Ünï\u2028cøde/../x", "'\"\\\n", "a" * 10_000]
+    texts = ["", "__metadata__", "__metadata__x", "Ünï\u2028cøde/../x", "'\"\\\n", "a" * 10_000]
     EmbeddingCache(tmp_path).complete(texts, lengths)
     np.testing.assert_array_equal(EmbeddingCache(tmp_path).complete(texts, refuse), lengths(texts))
 
