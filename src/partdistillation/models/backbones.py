@@ -1,5 +1,6 @@
 """Backbones for a new network: a published or local one with its weights, or a small one without."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from torch import nn
 from transformers import AutoBackbone, AutoConfig, ResNetConfig
 
 from partdistillation.errors import CheckpointError
+from partdistillation.models import folders
 from partdistillation.models.pretrained import quiet_transformers
 from partdistillation.models.sources import resolve
 
@@ -41,12 +43,14 @@ def load_backbone(name: str) -> nn.Module:
         CheckpointError: there is none of that name, or its weights are missing, pickled or another model's.
     """
     config = backbone_config(name)
+    source = resolve(name).path
+    folders.check_files(source)
     try:
         with torch.device("meta"):  # only for its class: AutoBackbone itself asks the hub about paths
             backbone_class: Any = type(_AUTO.from_config(config))
         with quiet_transformers():
             backbone, report = backbone_class.from_pretrained(
-                resolve(name).path,
+                source,
                 config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
@@ -60,6 +64,7 @@ def load_backbone(name: str) -> nn.Module:
             f"{name}: expected the weights of its config.json, found none of {', '.join(missing[:4])}"
             + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
         )
+    folders.check_finite(name, backbone)
     return backbone  # type: ignore[no-any-return]
 
 
@@ -70,9 +75,12 @@ def _small_config() -> Any:
 
 
 def _read_config(name: str) -> Any:
+    source = resolve(name).path
+    if (Path(source) / folders.CONFIG).is_file():
+        folders.check_numbers(folders.read_json(Path(source) / folders.CONFIG), name)
     try:
-        config = AutoConfig.from_pretrained(resolve(name).path)
-    except (OSError, ValueError) as error:
+        config = AutoConfig.from_pretrained(source)
+    except Exception as error:  # transformers and the hub client each have their own
         raise CheckpointError(
             f"{name}: expected a backbone: {SMALL}, a directory or a published one's name; {error}"
         ) from error

@@ -32,8 +32,8 @@ def normalize_images(
     std: Sequence[float] = IMAGENET_STD,
 ) -> Float[Tensor, "*batch 3 height width"]:
     """RGB images as networks read them: 0..255 to 0..1, minus `mean`, over `std`, channels first."""
-    scaled = images.float() / 255 - torch.tensor(mean, device=images.device)
-    return (scaled / torch.tensor(std, device=images.device)).movedim(-1, -3)
+    scaled = images.float() / 255 - torch.tensor(mean, dtype=torch.float32, device=images.device)
+    return (scaled / torch.tensor(std, dtype=torch.float32, device=images.device)).movedim(-1, -3)
 
 
 def padded_size(height: int, width: int, stride: int = STRIDE) -> tuple[int, int]:
@@ -144,7 +144,7 @@ class Encoder:
         height, width = padded_size(
             max(len(image) for image in arrays), max(image.shape[1] for image in arrays)
         )
-        batch = torch.zeros(len(arrays), 3, height, width, device=self.device)
+        batch = torch.zeros(len(arrays), 3, height, width, dtype=torch.float32, device=self.device)
         batch = batch.contiguous(memory_format=self._memory_format)
         for canvas, image in zip(batch, arrays, strict=True):
             canvas[:, : image.shape[0], : image.shape[1]] = normalize_images(

@@ -16,6 +16,7 @@ from transformers import AutoBackbone, AutoConfig
 from partdistillation.errors import CheckpointError
 from partdistillation.models.backbones import load_backbone
 from partdistillation.models.encoder import normalize_images
+from partdistillation.models.folders import check_numbers, read_json
 from partdistillation.models.layers import hasten_resnet
 from partdistillation.models.part_mask2former import PartMask2Former, fastest_memory_format
 from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, read_config
@@ -130,7 +131,8 @@ class ContrastiveNet(nn.Module):
             CheckpointError: files are missing, damaged or of another model.
         """
         try:
-            values = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+            values = read_json(folder / _CONFIG)
+            check_numbers(values, folder / _CONFIG)
             network = cls(
                 _AUTO_BACKBONE.from_config(_AUTO_CONFIG.for_model(**values["backbone_config"])),
                 num_parts=values["num_parts"],
@@ -139,7 +141,15 @@ class ContrastiveNet(nn.Module):
                 std=values["pixel_std"],
             )
             network.load_state_dict(load_file(folder / _WEIGHTS))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        except (
+            CheckpointError,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:
             raise CheckpointError(
                 f"{folder}: expected a network that `partdistill baseline contrastive` has trained, found "
                 f"{error}. Delete the folder to train it again."
