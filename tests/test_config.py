@@ -119,6 +119,12 @@ def read(path: Path, text: str) -> tuple[Inputs, Recipe]:
     return config.from_yaml(path, Inputs(), Recipe())
 
 
+def test_yaml_may_have_aliases(tmp_path: Path) -> None:
+    text = "ranking: &steps {seed: 7}\nsegments: {<<: *steps, k: 3}"
+    _, recipe = read(tmp_path / "a.yaml", text)
+    assert (recipe.ranking.seed, recipe.segments.seed, recipe.segments.k) == (7, 7, 3)
+
+
 def test_yaml_may_be_partial(tmp_path: Path) -> None:
     text = "segments:\n  levels: [2, 4]\n  crf:\n    enabled: false\nproposals:\n  learning_rate: 1e-5\n"
     inputs, recipe = read(tmp_path / "a.yaml", text)
@@ -128,6 +134,14 @@ def test_yaml_may_be_partial(tmp_path: Path) -> None:
         proposals=ProposalsConfig(learning_rate=1e-5),
     )
     assert read(tmp_path / "a.yaml", "") == (Inputs(), Recipe())
+
+
+def _bomb(level: str) -> str:
+    """Twelve lines that stand for 10^12 values."""
+    lines = ["a0: &a0 {x: 1}"]
+    for number in range(1, 13):
+        lines.append(f"a{number}: &a{number} " + level.format(", ".join([f"*a{number - 1}"] * 10)))
+    return "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +163,16 @@ def test_yaml_may_be_partial(tmp_path: Path) -> None:
         ("- a", "expected settings as `name: value` lines, found ['a']"),
         ("a: [", "expected YAML:"),
         ("!!python/object/apply:os.getcwd []", "expected YAML:"),
+        ("a: !!timestamp x", "expected YAML:"),
+        ("a: 2001-99-99", "expected YAML:"),
+        ("a: " + "9" * 4_096, "unknown setting 'a'"),
+        ("a: " + "1:" * 4_000 + "1", "expected YAML: values of at most 4096 letters"),
+        ("[" * 200_000, "expected YAML, found brackets nested too deeply"),
+        ("- " * 50_000, "expected YAML, found brackets nested too deeply"),
+        ("#" * 2_000_000, "expected at most 1000000 bytes of settings"),
+        ("a: &a [*a]", "behind its aliases"),
+        (_bomb("[{}]"), "behind its aliases"),
+        (_bomb("{{<<: [{}]}}"), "behind its aliases"),
     ],
 )
 def test_yaml_errors_name_file_section_and_setting(tmp_path: Path, text: str, message: str) -> None:

@@ -339,6 +339,8 @@ class ObjectsConfig(KeptObjectsConfig):
     """Where nothing of an image's class is found, take the best object of any class (the released code)."""
     min_score: Share = 0.3
     """Lowest score of an object that a model finds."""
+    max_overlap: Share = 0.5
+    """Of objects that a model finds, of any class: the largest IoU with a better one; 1 keeps all."""
 
     @property
     def max_found(self) -> int:

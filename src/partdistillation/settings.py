@@ -11,6 +11,7 @@ import math
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -147,13 +148,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping that a YAML file holds.
 
     Raises:
-        ConfigError: the file can't be read, isn't YAML, or holds something else than a mapping.
+        ConfigError: the file can't be read, isn't YAML, or holds something else than a mapping; it is larger
+            than settings are, or its aliases (`*name`) stand for more than is sensible.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > _MOST_BYTES:
+            raise ConfigError(f"{path}: expected at most {_MOST_BYTES} bytes of settings; is it a data set?")
+        content = _load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: expected a YAML file that can be read: {error}") from error
-    except yaml.YAMLError as error:
+    except RecursionError:
+        raise ConfigError(f"{path}: expected YAML, found brackets nested too deeply") from None
+    except (yaml.YAMLError, ArithmeticError, ValueError, TypeError, KeyError, AttributeError) as error:
+        # PyYAML turns what looks like a date or a number into one, and fails in many ways
         raise ConfigError(f"{path}: expected YAML: {error}") from error
     if content is None:
         return {}
@@ -162,11 +169,39 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def _load_yaml(text: str) -> Any:
+    """As `yaml.safe_load`, after a look at what aliases stand for: ten lines can stand for millions."""
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        if _nodes(root, {}) > _MOST_NODES:
+            raise yaml.YAMLError(f"at most {_MOST_NODES} values, found more behind its aliases")
+        return loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _nodes(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for with all aliases written out; each node is looked at once."""
+    if isinstance(node, yaml.ScalarNode) and len(node.value) > _MOST_LETTERS:
+        raise yaml.YAMLError(f"values of at most {_MOST_LETTERS} letters, found {len(node.value)}")
+    if id(node) not in known:
+        known[id(node)] = _MOST_NODES + 1  # while it is looked at: an alias for what it is inside of
+        below = node.value if isinstance(node, yaml.CollectionNode) else ()
+        children = chain.from_iterable(below) if isinstance(node, yaml.MappingNode) else below
+        known[id(node)] = 1 + sum(_nodes(child, known) for child in children)
+    return known[id(node)]
+
+
 def write_yaml(values: Mapping[str, Any]) -> str:
     """YAML in the order given: the same values always give the same text."""
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
 
 
+_MOST_BYTES, _MOST_NODES, _MOST_LETTERS = 1_000_000, 100_000, 4096
+"""Of a file of settings, which has two hundred lines, and of a value, the longest of which are paths."""
 _LISTED = 40
 """So many known words are listed; there may be 21,000 object classes."""
 

@@ -283,7 +283,7 @@ def test_own_data(tmp_path: Path) -> None:
         ("parts", "a.png", "b.png", "images not in objects_val.json: b.png"),
         ("parts", '"supercategory":"Car"', '"x":1', "name its object class as `supercategory`"),
         ("parts", '"size":[6,9]', '"size":[9,6]', "annotation 1: Expected a run-length encoding"),
-        ("parts", '{"images"', '{"pictures"', "expected a list `images`"),
+        ("parts", '"images"', '"pictures"', "expected a list `images`"),
     ],
 )
 def test_own_data_with_a_problem(tmp_path: Path, file: str, old: str, new: str, message: str) -> None:

@@ -13,7 +13,7 @@ from partdistillation.data.coco import CocoImage, read_instances, read_parts
 from partdistillation.data.coco_parts import parts_of
 from partdistillation.errors import InputError
 from partdistillation.export.coco import document, write_objects, write_parts
-from partdistillation.export.labels import ImageLabels, ObjectLabel, PartLabel
+from partdistillation.export.labels import Catalog, ImageLabels, ObjectLabel, PartLabel
 from partdistillation.functional.masks import EncodedMask, encoded, from_coco
 
 HEIGHT, WIDTH = 6, 8
@@ -106,6 +106,38 @@ def test_files_hold_their_documents(tmp_path: Path, images: list[ImageLabels]) -
 
 def without_parts(labels: ImageLabels) -> list[ObjectLabel]:
     return [ObjectLabel(label.category, label.mask, (), label.score) for label in labels.objects]
+
+
+def test_category_ids_are_places_in_a_catalog(tmp_path: Path) -> None:
+    """Whatever is found. None takes a place but is no category; unknown names come after all known ones."""
+    catalog: Catalog = {"Bus": ["Door", "Wheel"], "Car": [None, "Wheel", "Side Door", "Wheel"], "Van": []}
+    known = [(1, "Bus"), (2, "Car"), (3, "Van")]
+    parts = [(1, "Bus Door"), (2, "Bus Wheel"), (4, "Car Wheel"), (5, "Car Side Door")]
+    for images, more in ((IMAGES, [(4, "Bäume")]), (IMAGES[1:2], [])):
+        write_objects(tmp_path / "a.json", images, catalog)
+        assert categories(json.loads((tmp_path / "a.json").read_text())) == [*known, *more]
+        write_parts(tmp_path / "a.json", images, catalog)
+        assert categories(json.loads((tmp_path / "a.json").read_text())) == parts
+        together = document(images, catalog)
+        others = [(10, name) for _, name in more]  # after 3 classes and 6 places of parts
+        assert categories(together) == [*known, *others, *((3 + number, name) for number, name in parts)]
+    used = [annotation["category_id"] for annotation in document(IMAGES, catalog)["annotations"]]
+    assert used == [2, 1, 10, 7, 8, 5]
+
+
+def categories(content: Any) -> list[tuple[int, str]]:
+    return [(entry["id"], entry["name"]) for entry in content["categories"]]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_numbers_are_plain_and_what_coco_has_is_there(tmp_path: Path) -> None:
+    score: Any = np.float32(0.5)
+    image = CocoImage(1, "a.png", WIDTH, HEIGHT)
+    write_objects(tmp_path / "a.json", [ImageLabels(image, (ObjectLabel("Car", LEFT, (), score),))])
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert list(content) == ["info", "licenses", "images", "annotations", "categories"]
+    assert (content["licenses"], content["annotations"][0]["score"]) == ([], 0.5)
+    assert content["info"]["description"]
 
 
 def test_damaged_masks_leave_nothing(tmp_path: Path) -> None:

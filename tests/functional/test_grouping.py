@@ -1,6 +1,7 @@
 """Pixel grouping and its k-means; scikit-learn judges the clusterings."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -333,3 +334,18 @@ def test_combine_levels_upsamples_to_the_finest() -> None:
 def test_combine_levels_refuses_none() -> None:
     with pytest.raises(InputError, match="at least one feature map"):
         combine_levels([])
+
+
+def test_masks_of_other_kinds_have_the_same_groups() -> None:
+    features = np.random.default_rng(0).normal(size=(3, 5, 5)).astype(np.float32)
+    mask = np.zeros((10, 10), bool)
+    mask[2:9, 1:8] = True
+    options: dict[str, Any] = {"k": 2, "metric": "l2", "restarts": 2, "seed": 0}
+    expected = group_pixels(features, mask, **options)
+    for form in (mask.astype(np.uint8) * 255, mask.tolist(), torch.from_numpy(mask).float()):
+        np.testing.assert_array_equal(group_pixels(features, form, **options), expected)
+        tensors = group_pixels(torch.from_numpy(features).double(), form, **options)
+        np.testing.assert_array_equal(tensors.numpy(), expected)
+    for wrong in (mask * 0.5, mask[None, None]):
+        with pytest.raises(InputError):
+            group_pixels(features, wrong, **options)

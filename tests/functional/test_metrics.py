@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import jaccard_score
 
+from partdistillation.errors import InputError
 from partdistillation.functional.masks import EncodedMasks, encode
 from partdistillation.functional.metrics import (
     IOU_THRESHOLDS,
@@ -251,3 +253,55 @@ def test_averages_over_classes_and_over_parts() -> None:
     assert averages.c_miou == pytest.approx((1 + 0.25) / 2)
     assert averages.a_miou == pytest.approx((1 + 0.5 + 0) / 3)
     assert np.isnan(average_over_classes([]).c_miou)
+
+
+# ---------------------------------------------------------------------- what people have
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_masks_of_other_kinds_have_the_same_recall() -> None:
+    truth, proposals = np.zeros((1, 4, 4), bool), np.zeros((2, 4, 4), bool)
+    truth[0, :2] = proposals[0, :2] = proposals[1, :, 3] = True
+    expected = average_recall([ImageMasks(truth, proposals, np.array([0.9, 0.8]))])
+    assert expected.average[1] == 1.0
+    lists: Any = (truth.tolist(), (proposals * 255).astype(np.uint8), [0.9, 0.8])
+    tensors: Any = (torch.from_numpy(truth).float(), list(proposals), torch.tensor([0.9, 0.8]))
+    for image in (lists, tensors):
+        assert average_recall(iter([image])) == expected
+    nothing: Any = (truth, [], [])
+    assert average_recall([nothing]).average[1] == 0.0
+    wrong: list[Any] = [
+        (truth * 0.5, proposals, [0.9, 0.8]),
+        (truth, proposals, [0.9]),
+        (truth, proposals, [0.9, np.nan]),
+        (truth, proposals[:, :3], [0.9, 0.8]),
+        (None, proposals, [0.9, 0.8]),
+    ]
+    for image in wrong:
+        with pytest.raises(InputError):
+            average_recall([image])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_confusions_of_other_kinds() -> None:
+    counts: Any = [[5, 1, 0], [0, 7, 2], [1, 1, 9]]
+    forms: list[Any] = [counts, torch.tensor(counts), np.array(counts, np.float32)]
+    for confusion in forms:
+        assert majority_vote(confusion).tolist() == hungarian_match(confusion).tolist() == [0, 1]
+        assert mean_iou(apply_mapping(confusion, [0, 1])).iou.tolist() == pytest.approx([5 / 7, 7 / 11])  # type: ignore[arg-type]
+    for mapping in ([0, 2], [0, -2], [0, 7], None):
+        with pytest.raises(InputError):
+            apply_mapping(np.array(counts), mapping)  # type: ignore[arg-type]
+    for nothing in (None, [], [1, 2], "counts"):
+        with pytest.raises(InputError):
+            majority_vote(nothing)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_label_maps_of_other_kinds() -> None:
+    rows: Any = [[0, 1], [2, 2]]
+    counted = confusion_matrix(rows, torch.tensor(rows), num_predicted=2, num_truth=2)  # type: ignore[arg-type]
+    assert counted.tolist() == [[1, 0, 0], [0, 2, 0], [0, 0, 1]]
+    for wrong in ([[0, 1.5], [2, 2]], [[0, 1]], None):
+        with pytest.raises(InputError):
+            confusion_matrix(rows, wrong, num_predicted=2, num_truth=2)  # type: ignore[arg-type]

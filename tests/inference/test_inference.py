@@ -27,6 +27,7 @@ from partdistillation.inference.folder import picture_names
 from partdistillation.models.heads import ClassHead, PartHead
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import run_network, segment_parts
+from partdistillation.objects.mask2former import Instance
 from partdistillation.runs.part_table import ClassParts, PartTable, write_part_table
 from partdistillation.runs.records import ObjectRow, PartRow
 from partdistillation.runs.store import read_rows
@@ -149,8 +150,8 @@ def test_what_an_image_may_be(segmenter: PartSegmenter, tmp_path: Path) -> None:
 def test_what_an_image_may_not_be(segmenter: PartSegmenter, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="uint8"):
         segmenter(IMAGE.astype(np.float32), [])
-    with pytest.raises(InputError, match="8 bits a channel, found Pillow mode I;16"):
-        segmenter(Image.fromarray(IMAGE[..., 0].astype(np.uint16)), [])
+    with pytest.raises(InputError, match="pixel format F, which has no agreed white level"):
+        segmenter(Image.fromarray(IMAGE[..., 0].astype(np.float32)), [])
     with pytest.raises(InputError, match="no such file"):
         segmenter(tmp_path / "a.png", [])
     with pytest.raises(InputError, match="found \\(40, 50\\)"):
@@ -189,8 +190,31 @@ def test_models_that_do_not_fit(part_model: PartMask2Former, small_network: Part
     with pytest.raises(CheckpointError, match="found a model of 3 classes without parts"):
         PartSegmenter(small_network)
     trees = small_network.with_head(["tree"], seed=0)
-    with pytest.raises(ConfigError, match="some of car, cat; found one of tree"):
+    with pytest.raises(ConfigError, match=r"some of car, cat; found one of tree: .*--objects-model"):
         PartSegmenter(part_model, trees)(IMAGE)
+
+
+def test_an_object_is_found_once(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several queries see the car, as cars and as a cat."""
+    again, aside = rectangle(2, 5, 29, 30), rectangle(2, 5, 30, 19)
+    instances = [
+        Instance(again, "cat", 0.6),
+        Instance(CAR, "car", 0.9),
+        Instance(aside, "car", 0.7),
+        Instance(CAT, "cat", 0.5),
+    ]
+    monkeypatch.setattr(f"{PartSegmenter.__module__}.find_instances", lambda *_, **__: iter(instances))
+    segmenter = PartSegmenter.from_pretrained(model_dir)
+    # the upper 14 of 25 rows: an IoU of .56
+    assert [(found.category, found.score) for found in segmenter(IMAGE).objects] == [
+        ("car", 0.9),
+        ("cat", 0.5),
+    ]
+    loose = segmenter(IMAGE, max_overlap=0.6).objects
+    assert [found.score for found in loose] == [0.9, 0.7, 0.5]
+    np.testing.assert_array_equal(loose[1].mask, aside)
+    assert [found.score for found in segmenter(IMAGE, max_overlap=1).objects] == [0.9, 0.7, 0.6, 0.5]
+    assert [found.score for found in segmenter(IMAGE, max_objects=1).objects] == [0.9]
 
 
 # ---------------------------------------------------------------------- predict
@@ -285,6 +309,45 @@ def test_predict_finds_objects_and_resumes(model_dir: Path, photos: Path, tmp_pa
     assert contents(out) == before
     with pytest.raises(SettingsChanged):
         predict(model_dir, photos, objects_json(tmp_path / "objects.json"), out=out, device="cpu")
+
+
+def test_predict_with_another_model_for_objects(model_dir: Path, photos: Path, tmp_path: Path) -> None:
+    predict(model_dir, photos, out=tmp_path / "own", device="cpu")
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(model_dir / "objects_model", elsewhere)
+    with pytest.raises(ConfigError, match="--objects-model"):
+        predict(model_dir, photos, out=tmp_path / "none", device="cpu")
+    predict(model_dir, photos, out=tmp_path / "other", objects_model=elsewhere, device="cpu")
+    assert rows_of(tmp_path / "other") == rows_of(tmp_path / "own")
+    with pytest.raises(SettingsChanged, match="max_overlap"):
+        predict(
+            model_dir, photos, out=tmp_path / "other", objects_model=elsewhere, device="cpu", max_overlap=1
+        )
+
+
+def test_category_ids_are_the_models(model_dir: Path, photos: Path, tmp_path: Path) -> None:
+    """Whatever is found: car and cat, then each one's three parts; classes it doesn't know come last."""
+    given, empty = objects_json(tmp_path / "objects.json"), tmp_path / "empty.json"
+    write_objects(empty, [ImageLabels(CocoImage(7, "car/a.png", WIDTH, HEIGHT), (ObjectLabel("cat", CAT),))])
+    parts = [(number, f"{name} part {part}") for number, (name, part) in enumerate(
+        itertools.product(("car", "cat"), range(3)), start=1
+    )]  # fmt: skip
+    for objects, out, others in ((given, tmp_path / "a", [(3, "lamp")]), (empty, tmp_path / "b", [])):
+        predict(model_dir, photos, objects, out=out, device="cpu")
+        assert categories(out / "objects.json") == [(1, "car"), (2, "cat"), *others]
+        assert categories(out / "predictions.json") == parts
+    segmenter = PartSegmenter.from_pretrained(model_dir, part_table=TABLE)
+    for wanted in (OBJECTS, [], [ObjectMask(LAMP, "lamp")]):
+        document = segmenter(IMAGE, wanted, **LOOSE).to_coco()
+        assert document["info"]
+        assert document["licenses"] == []
+        named = {entry["name"]: entry["id"] for entry in document["categories"]}
+        ids = {"car": 1, "cat": 2, "car wheel": 3, "car roof": 5, "cat part 0": 6, "cat part 1": 7}
+        assert named == (ids | {"lamp": 9} if wanted and wanted[0].category == "lamp" else ids)
+
+
+def categories(path: Path) -> list[tuple[int, str]]:
+    return [(entry["id"], entry["name"]) for entry in json.loads(path.read_text())["categories"]]
 
 
 def test_what_cannot_be_used_is_said(

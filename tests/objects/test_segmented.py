@@ -102,7 +102,10 @@ def test_a_fixed_vocabulary(root: Path) -> None:
     find = source(model, ["tench", "car"])
     fish, somewhere = find([photo(root, 1, "tench"), photo(root, 1)])
     assert fish.reason == "no objects of class 'tench', which the model doesn't know"
-    assert len(somewhere.objects) == 2, "a model that chooses among its classes is taken at its word"
+    assert shown(somewhere) == [("car", 20, 0.5)], "the second query sees the same car"
+    assert somewhere.reason == "left out: 1 found again"
+    (both,) = source(model, ["car"], max_overlap=1.0)([photo(root, 1)])
+    assert [thing.score for thing in both.objects] == [0.5, 0.4]
     with pytest.raises(ConfigError, match="expected classes that the model knows"):
         source(model, ["tench"])
     with pytest.raises(ConfigError, match=r"objects\.people: expected a model that knows one of human"):
@@ -113,7 +116,7 @@ def test_limits(root: Path) -> None:
     model = FakeSegmenter(
         {1: [("cat", 0, 9, 0.2), ("cat", 1, 9, 0.6), ("cat", 0, 1, 0.9), ("cat", 2, 9, 0.5)]}
     )
-    find = source(model, ["cat"], min_score=0.3, min_area=0.2, max_objects=1)
+    find = source(model, ["cat"], min_score=0.3, min_area=0.2, max_objects=1, max_overlap=1.0)
     (row,) = find([photo(root, 1, "cat")])
     assert shown(row) == [("cat", 80, 0.6)]
     assert row.reason == "left out: 1 empty or smaller than 0.2 of the image; 1 after the best 1"

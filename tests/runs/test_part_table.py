@@ -1,5 +1,6 @@
 """The part table: what it says of parts, its file, and what reviewers agree on."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,6 +110,20 @@ def test_contradictions_are_refused(decided: dict[str, Any], message: str) -> No
         ClassParts(**decided)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_long_chains_of_merges_take_no_time(order: int) -> None:
+    """20,000 merges; followed one by one from each part they are 200 million steps."""
+    parts = list(range(20_000))[::order]
+    decided = ClassParts(merged=dict(itertools.pairwise(parts)))
+    assert {decided.becomes(part) for part in parts} == decided.joined == {parts[-1]}
+    with pytest.raises(
+        InputError, match=rf"part {parts[-1]} is rejected, .* -> \.\.\. -> {parts[-1]}\. Reject"
+    ):
+        ClassParts(merged=decided.merged, rejected=frozenset(parts[-1:]))
+    with pytest.raises(InputError, match=rf"a cycle: part {parts[0]} -> .* -> \.\.\. -> {parts[0]}"):
+        ClassParts(merged={**decided.merged, parts[-1]: parts[0]})
+
+
 def test_another_models_table_is_refused() -> None:
     table = PartTable({"car": ClassParts({0: "wheel"}), "dog": ClassParts(merged={1: 9})})
     table.check(10)
@@ -190,6 +205,8 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
         ('{"version": 1, "classes": {"car": {"merged": {"1": true}}}}', "found True"),
         ('{"version": 1, "classes": {"car": {"merged": {"1": 2, "2": 1}}}}', "'car': .* a cycle"),
         ('{"version": 1, "classes": {"car": {"rejected": 1}}}', "expected a list of part ids, found 1"),
+        ('{"version": 1, "classes": {"car": {"rejected": [1000000000]}}}', "a part id"),
+        ("[" * 200_000, "a part table as JSON"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> None:

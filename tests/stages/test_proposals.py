@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from partdistillation.config import ProposalsConfig, Recipe
@@ -63,3 +64,26 @@ def test_the_model_starts_from_stage_0_with_one_class(tiny_recipe: Recipe, small
     frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
     assert any("pixel_level_module.encoder" in name for name in frozen)
     assert not any("transformer_module" in name or "class_predictor" in name for name in frozen)
+
+
+def test_classes_that_predict_will_not_find_are_said_before_training(
+    tiny_recipe: Recipe,
+    tmp_path: Path,
+    write_stage: Callable[[Path, Any], Path],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The encoder of tests knows car, cat and tree."""
+    header: tuple[str, str, int, int, Status, str] = ("1", "a.png", 50, 20, "ok", "")
+    known, unknown = an_object(0, 200), replace(an_object(1, 200), category="Person")
+    proposals.say_unknown_classes(
+        write_stage(tmp_path / "known", [ObjectRow(*header, (known,))]), tiny_recipe.encoder
+    )
+    assert not caplog.messages
+    proposals.say_unknown_classes(
+        write_stage(tmp_path / "both", [ObjectRow(*header, (known, unknown))]), tiny_recipe.encoder
+    )
+    (message,) = caplog.messages
+    assert (
+        "1 of 2 object classes, such as 'Person' (it knows car, cat, tree): `partdistill predict`" in message
+    )
+    assert "--objects-model" in message

@@ -7,7 +7,7 @@ from typing import Annotated
 from partdistillation.commands.arguments import Command, Positional, ProfiledArguments, StageArguments
 from partdistillation.config import Device
 from partdistillation.runs.terminal import say
-from partdistillation.settings import Range
+from partdistillation.settings import Range, Share
 
 
 def run(arguments: StageArguments) -> None:
@@ -97,6 +97,10 @@ class PredictArguments(ProfiledArguments):
     """Where networks run; auto takes a GPU if there is one."""
     parts_table: Path | None = None
     """Part table: which parts are joined, left out and what they are called; without it the model's own."""
+    objects_model: str = ""
+    """Instance segmentation model that finds the objects: a folder or hub name; empty: the one in MODEL."""
+    max_overlap: Share = 0.5
+    """Largest IoU of two objects that it finds, of any class: over it, the better is kept; 1 keeps all."""
 
     @property
     def folder(self) -> Path:
@@ -114,6 +118,8 @@ def predict(arguments: PredictArguments) -> None:
         out=arguments.out,
         device=arguments.device,
         part_table=arguments.parts_table,
+        objects_model=arguments.objects_model or None,
+        max_overlap=arguments.max_overlap,
     )
     say(f"Look into {folder}")
 

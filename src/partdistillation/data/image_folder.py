@@ -3,7 +3,6 @@
 Every file that is seen is an image with a row of its own, or it is counted, and named by its kind.
 """
 
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from partdistillation.data.images import ImageInput
 from partdistillation.data.paths import is_file, is_folder
 from partdistillation.errors import InputError
+from partdistillation.runs import terminal
 
 EXTENSIONS = frozenset(
     [
@@ -68,7 +68,7 @@ _MARK = Path("objects", "manifest.json")
 """What stage 1 leaves in the folder of a run, and `predict` in its own."""
 _NAMED = 5
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,22 @@ def load_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
         return _rgb(_upright(image), path)
 
 
+def pixels_of(image: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+    """The pixels that `load_image` would read from the file of an image that Pillow has opened.
+
+    Raises InputError as `load_image`, and for an image that is closed.
+    """
+    name = Path("a Pillow image")
+    try:
+        _check_size(*image.size, name)
+        image.load()
+        return _rgb(_upright(image), name)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{name}: expected one that is open and whole, found {_said(error)}") from error
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """(width, height) in pixels of what `load_image` would return, from the header where that is possible.
 

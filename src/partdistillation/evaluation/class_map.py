@@ -68,7 +68,7 @@ def _lines(path: Path) -> list[tuple[str, str]]:
         root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a YAML file that can be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:  # of brackets nested too deeply
         raise InputError(f"{path}: expected YAML: {error}") from error
     if root is None:
         return []

@@ -1,5 +1,6 @@
 """What is exported: images with their objects and parts, whether a person, a program or a model made them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from partdistillation.data.coco_entries import CocoImage
@@ -24,6 +25,13 @@ class ObjectLabel:
     mask: Mask
     parts: tuple[PartLabel, ...] = ()
     score: float | None = None
+
+
+Catalog = Mapping[str, Sequence[str | None]]
+"""What may be found, whatever is: object classes in order, each with the names of its part classes in order.
+
+None stands for a part class that is never found, such as one that is joined with another.
+"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int64, Integer, UInt8
 from numpy.typing import NDArray
 
 from partdistillation.errors import InputError
+from partdistillation.functional.arrays import as_array
 
 if TYPE_CHECKING:
     from partdistillation.kernels.mean_field import Kernel
@@ -95,6 +96,7 @@ def dense_crf_marginals(
     Raises:
         InputError: shapes that differ, labels or settings out of range.
     """
+    image, labels = as_array(image, "an image"), as_array(labels, "labels")
     _check_arrays(image, labels, num_labels)
     _check_settings(gt_prob, gaussian_weight, bilateral_weight, iterations, certain_beyond)
     height, width = labels.shape

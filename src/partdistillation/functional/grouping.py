@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from partdistillation.errors import ConfigError, InputError
+from partdistillation.functional.arrays import as_array
 from partdistillation.functional.kmeans import Clustering, kmeans, kmeans_batch, naming_object, single_thread
+from partdistillation.functional.mask_gate import MaskLike, as_mask
 
 __all__ = [
     "Clustering",
@@ -34,7 +36,7 @@ Metric = Literal["dot", "l2", "cosine"]
 @overload
 def group_pixels(
     features: Float[Tensor, "channel h w"],
-    mask: Bool[Tensor, "height width"],
+    mask: MaskLike,
     *,
     k: int,
     metric: Metric,
@@ -46,7 +48,7 @@ def group_pixels(
 @overload
 def group_pixels(
     features: Float[np.ndarray, "channel h w"],
-    mask: Bool[np.ndarray, "height width"],
+    mask: MaskLike,
     *,
     k: int,
     metric: Metric,
@@ -57,7 +59,7 @@ def group_pixels(
 
 def group_pixels(
     features: Float[Tensor, "channel h w"] | Float[np.ndarray, "channel h w"],
-    mask: Bool[Tensor, "height width"] | Bool[np.ndarray, "height width"],
+    mask: MaskLike,
     *,
     k: int,
     metric: Metric,
@@ -81,15 +83,16 @@ def group_pixels(
         label may be missing: with `dot`, a centroid can be nobody's best.
 
     Raises:
-        InputError: an empty mask, arrays of the wrong rank, features that aren't finite.
+        InputError: a mask that is empty or ambiguous (see `mask_gate.as_mask`), arrays of the wrong rank,
+            features that aren't finite.
         ConfigError: `k` or `restarts` below 1, or an unknown metric.
     """
-    if isinstance(features, np.ndarray):
-        # Copies: torch can't share arrays that are read-only or have negative strides.
-        tensors = torch.from_numpy(np.array(features, np.float32)), torch.from_numpy(np.array(mask, np.bool_))
-        return group_pixels(*tensors, k=k, metric=metric, restarts=restarts, seed=seed).numpy()
-    masks = torch.as_tensor(mask)[None]
-    return group_objects(features, masks, k=k, metric=metric, restarts=restarts, seeds=[seed])[0]
+    # Copies: torch can't share arrays that are read-only or have negative strides.
+    masks = torch.from_numpy(np.array(as_mask(mask)))[None]
+    if isinstance(features, Tensor):
+        return group_objects(features, masks, k=k, metric=metric, restarts=restarts, seeds=[seed])[0]
+    maps = torch.from_numpy(np.array(as_array(features, "features"), np.float32))
+    return group_objects(maps, masks, k=k, metric=metric, restarts=restarts, seeds=[seed])[0].numpy()
 
 
 def group_objects(

@@ -7,12 +7,16 @@ the last column are the background. Functions of one take a stack of them too.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from partdistillation.errors import InputError
+from partdistillation.functional.arrays import as_array
+from partdistillation.functional.mask_gate import as_masks
 from partdistillation.functional.masks import EncodedMasks, paint, pairwise_iou
 from partdistillation.kernels import counting
 
@@ -106,15 +110,31 @@ def average_recall(
 
     Args:
         images: `(truth, proposals, scores)` an image: bool masks n x H x W and m x H x W, or `EncodedMasks`
-            (quickest), and m scores.
+            (quickest), and m scores; masks may be whatever `mask_gate.as_masks` takes.
         ks: how many proposals an image may use, best scores first.
         protocol: how proposals are matched, and whether images without proposals count.
 
+    Raises:
+        InputError: masks of different sizes, or that can't be told from other things; not a score a proposal.
     """
     counter = RecallCounter(ks, protocol=protocol)
     for truth, proposals, scores in images:
-        counter.add(pairwise_iou(truth, proposals), scores)
+        counter.add(*_overlaps(as_masks(truth), as_masks(proposals), as_array(scores, "scores")))
     return counter.result()
+
+
+def _overlaps(
+    truth: Bool[np.ndarray, "truth height width"] | EncodedMasks,
+    proposals: Bool[np.ndarray, "proposal _height _width"] | EncodedMasks,
+    scores: NDArray[Any],
+) -> tuple[Float[np.ndarray, "truth proposal"], NDArray[Any]]:
+    """IoUs and scores, which are checked."""
+    sizes = [len(masks.counts if isinstance(masks, EncodedMasks) else masks) for masks in (truth, proposals)]
+    if scores.shape != (sizes[1],) or not np.isfinite(scores).all():
+        raise InputError(
+            f"Expected a finite score for each of {sizes[1]} proposals, found scores of shape {scores.shape}."
+        )
+    return pairwise_iou(truth, proposals) if all(sizes) else np.zeros(sizes), scores
 
 
 def _count_by_score(
@@ -172,8 +192,15 @@ def confusion_matrix(
 ) -> Int[np.ndarray, "rows columns"]:
     """Count pixels by predicted part (rows) and true part (columns), the background last.
 
-    The label maps hold 0 for the background and 1..n for parts 0..n-1; ValueError for labels out of range.
+    The label maps hold 0 for the background and 1..n for parts 0..n-1; ValueError for labels out of range,
+    InputError for what isn't two maps of whole numbers and one size.
     """
+    predicted, truth = as_array(predicted, "a label map"), as_array(truth, "a label map")
+    if predicted.shape != truth.shape or "f" in (predicted.dtype.kind, truth.dtype.kind):
+        raise InputError(
+            "Expected two label maps of whole numbers and of one size, found "
+            f"{predicted.dtype} {predicted.shape} and {truth.dtype} {truth.shape}."
+        )
     # Of maps that are both in columns (as encodings are painted) no copy is needed.
     order: Literal["F", "C"] = "F" if predicted.flags.f_contiguous and truth.flags.f_contiguous else "C"
     counts = np.zeros((num_predicted + 1, num_truth + 1), dtype=np.int64)
@@ -195,7 +222,7 @@ def majority_vote(
     The background has no vote and the first of equals wins, so an id that never touches a true part goes to
     part 0, as in the released code: its pixels count as errors. All -1 (background) if there is no true part.
     """
-    votes = confusion[..., :-1, :-1]
+    votes = _pixels(confusion)[..., :-1, :-1]
     if votes.shape[-1] == 0:
         return np.full(votes.shape[:-1], -1, dtype=np.int64)
     mapping: Int[np.ndarray, "*stack rows-1"] = votes.argmax(axis=-1)
@@ -206,7 +233,7 @@ def hungarian_match(
     confusion: Num[np.ndarray, "*stack rows columns"],
 ) -> Int[np.ndarray, "*stack rows-1"]:
     """Map part ids to true parts one to one, sharing the most pixels in all; -1 (background) = no partner."""
-    votes = confusion[..., :-1, :-1]
+    votes = _pixels(confusion)[..., :-1, :-1]
     mapping = np.full(votes.shape[:-1], -1, dtype=np.int64)
     for place in np.ndindex(votes.shape[:-2]):
         rows, columns = linear_sum_assignment(votes[place], maximize=True)
@@ -218,8 +245,17 @@ def hungarian_match(
 def apply_mapping(
     confusion: Num[np.ndarray, "*stack rows columns"], mapping: Int[np.ndarray, "*stack rows-1"]
 ) -> Num[np.ndarray, "*stack columns columns"]:
-    """The confusion matrix after part ids were replaced by true parts (-1 = background)."""
+    """The confusion matrix after part ids were replaced by true parts (-1 = background).
+
+    InputError for a mapping to parts that the matrix doesn't have.
+    """
+    confusion, mapping = _pixels(confusion), as_array(mapping, "a mapping")
     columns = confusion.shape[-1]
+    if mapping.size and not -1 <= mapping.min() <= mapping.max() < columns - 1:
+        raise InputError(
+            f"Expected a mapping to the true parts 0 to {columns - 2} or to -1 (background), found "
+            f"{mapping.min()} to {mapping.max()}."
+        )
     background = np.full((*mapping.shape[:-1], 1), -1)
     chosen = np.concatenate([mapping, background], axis=-1) % columns
     one_hot = (np.arange(columns)[:, None] == chosen[..., None, :]).astype(confusion.dtype)
@@ -251,6 +287,7 @@ def mean_iou(confusion: Num[np.ndarray, "*stack rows columns"]) -> IouScores:
     The background isn't a class, but parts predicted on it and parts missed count. ValueError if not square:
     map the part ids first (`apply_mapping(confusion, majority_vote(confusion))`).
     """
+    confusion = as_array(confusion, "a confusion matrix")
     if confusion.ndim < 2 or confusion.shape[-1] != confusion.shape[-2]:
         raise ValueError(f"expected a square matrix, found {confusion.shape}; use apply_mapping first")
     right = np.diagonal(confusion, axis1=-2, axis2=-1)[..., :-1].astype(np.float64)
@@ -263,6 +300,17 @@ def mean_iou(confusion: Num[np.ndarray, "*stack rows columns"]) -> IouScores:
         precision=right / np.where(predicted > 0, predicted, np.nan),
         pixels=truth,
     )
+
+
+def _pixels(confusion: object) -> NDArray[Any]:
+    """Confusion matrices, at least the background's row and column."""
+    counts = as_array(confusion, "a confusion matrix")
+    if counts.ndim < 2 or 0 in counts.shape[-2:]:
+        raise InputError(
+            "Expected a confusion matrix (predicted parts, true parts), the background last in both, found "
+            f"the shape {counts.shape}."
+        )
+    return counts
 
 
 class Averages(NamedTuple):

@@ -15,17 +15,18 @@ from partdistillation.data.images import ImageInput, load_image_of
 from partdistillation.data.paths import LONGEST_NAME, is_file, is_folder
 from partdistillation.errors import InputError
 from partdistillation.export import formats
-from partdistillation.export.labels import ImageLabels, ObjectLabel, PartLabel
+from partdistillation.export.labels import Catalog, ImageLabels, ObjectLabel, PartLabel
 from partdistillation.functional.masks import EncodedMask, decode
 from partdistillation.inference.result import FoundObject, FoundPart, Result
+from partdistillation.inference.rows import part_row
 from partdistillation.inference.segmenter import (
     MAX_OBJECTS,
+    MAX_OVERLAP,
     MIN_OBJECT_SCORE,
     MIN_RATIO,
     MIN_SCORE,
     PartSegmenter,
     objects_model_of,
-    part_row,
 )
 from partdistillation.models.devices import choose_device
 from partdistillation.models.sources import resolve
@@ -60,6 +61,8 @@ def predict(
     out: Path,
     device: Device = "auto",
     part_table: Path | None = None,
+    objects_model: str | Path | None = None,
+    max_overlap: float = MAX_OVERLAP,
 ) -> Path:
     """Find the parts in a folder of photographs, or in one. Run again with the same arguments to resume.
 
@@ -75,6 +78,9 @@ def predict(
         device: where networks run.
         part_table: which part classes are joined, left out and how they are called; by default the model's,
             if its folder has one.
+        objects_model: the instance segmentation model that finds the objects where `objects` aren't given: a
+            directory, or a published one's name; by default the one in the part model's folder.
+        max_overlap: the largest IoU of two objects that it finds, whatever their classes.
 
     Raises:
         InputError, ConfigError, CheckpointError: what is given can't be used.
@@ -89,15 +95,18 @@ def predict(
     inputs = (
         dataset.inputs(images) if dataset is not None and is_folder(images) else _photographs(images, out)
     )
-    segmenter = PartSegmenter.from_pretrained(model, device=device, part_table=part_table)
+    segmenter = PartSegmenter.from_pretrained(
+        model, objects_model=objects_model, device=device, part_table=part_table
+    )
     if objects is None:
-        plan = _found_objects(segmenter, model, inputs)
+        plan = _found_objects(segmenter, objects_model or objects_model_of(model), inputs, max_overlap)
     else:
         plan = _given_objects(dataset, objects, inputs)
     write(out / OBJECTS, plan, make_shards(plan.images), images_dir)
     _predictions(segmenter, model, images_dir, out)
     ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images}
-    formats.write(list(_labels(out, ids, segmenter.part_name)), out, "coco")
+    catalog = _with_categories(segmenter.catalog, dataset)
+    formats.write(list(_labels(out, ids, segmenter.part_name)), out, "coco", catalog)
     _draw(images_dir, out, segmenter.part_name)
     return out
 
@@ -112,12 +121,20 @@ def _photographs(images: Path, out: Path) -> list[ImageInput]:
     return [ImageInput(images.name, images.name, images)]
 
 
-def _found_objects(segmenter: PartSegmenter, model: str | Path, inputs: list[ImageInput]) -> Plan:
+def _with_categories(catalog: Catalog, dataset: CocoDataset | None) -> Catalog:
+    """The model's classes and then those of an annotation file that it doesn't know, which have no parts."""
+    categories = () if dataset is None else (category.name for category in dataset.categories)
+    return {**catalog, **{name: () for name in categories if name not in catalog}}
+
+
+def _found_objects(
+    segmenter: PartSegmenter, objects_model: str | Path | None, inputs: list[ImageInput], max_overlap: float
+) -> Plan:
     network, classes = segmenter.objects_network, segmenter.class_names
     find = SegmentedObjects(
         Mask2FormerObjects(network, MIN_OBJECT_SCORE),
         plain_list(classes),
-        ObjectsConfig(max_objects=MAX_OBJECTS, min_score=MIN_OBJECT_SCORE),
+        ObjectsConfig(max_objects=MAX_OBJECTS, min_score=MIN_OBJECT_SCORE, max_overlap=max_overlap),
     )
     # Here the model is to say what a photograph shows, even where its folder does too.
     inputs = [replace(image, category=None) for image in inputs]
@@ -125,9 +142,12 @@ def _found_objects(segmenter: PartSegmenter, model: str | Path, inputs: list[Ima
         "classes": classes,
         "max_objects": MAX_OBJECTS,
         "min_score": MIN_OBJECT_SCORE,
+        "max_overlap": max_overlap,
     }
-    folder = objects_model_of(model)
-    return Plan(inputs, lambda: find, settings, () if folder is None else (folder,))
+    source = None if objects_model is None else resolve(str(objects_model))
+    if source is not None and not source.files:
+        settings["published_objects_model"] = str(source.path)
+    return Plan(inputs, lambda: find, settings, () if source is None else source.files)
 
 
 def _given_objects(dataset: CocoDataset | None, objects: Path, inputs: list[ImageInput]) -> Plan:

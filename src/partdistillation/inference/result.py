@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image
 from partdistillation.data.coco import CocoImage
 from partdistillation.errors import InputError
 from partdistillation.export.coco import Document, document
-from partdistillation.export.labels import ImageLabels, ObjectLabel, PartLabel
+from partdistillation.export.labels import Catalog, ImageLabels, ObjectLabel, PartLabel
 from partdistillation.functional.masks import box, encode
 from partdistillation.pictures.colors import color_of
 from partdistillation.pictures.legends import LegendRow, with_legend
@@ -69,6 +69,8 @@ class Result:
     image: UInt8[np.ndarray, "height width 3"]
     objects: tuple[FoundObject, ...]
     file_name: str = ""
+    catalog: Catalog = field(default_factory=dict)
+    """The model's object and part classes: category ids in `to_coco` are places in it."""
 
     def __post_init__(self) -> None:
         for instance in self.objects:
@@ -125,23 +127,23 @@ class Result:
         """Objects and parts as annotations of one COCO document, with scores.
 
         Part categories are named "car part 3" with the supercategory "car"; a part's `object_id` is the `id`
-        of its object's annotation.
+        of its object's annotation. Category ids are the same for all results of a model.
         """
-        return document([self._labels()])
+        return document([self._labels()], self.catalog)
 
     def to_json(self) -> str:
         """Everything but the pixels: boxes xyxy, masks as COCO's compressed run-length encoding."""
         objects = [
             {
                 "category": instance.category,
-                "score": instance.score,
+                "score": float(instance.score),
                 "box": instance.box,
                 "mask": self._rle(instance.mask),
                 "parts": [
                     {
                         "part": part.part,
                         "name": part.name,
-                        "score": part.score,
+                        "score": float(part.score),
                         "box": part.box,
                         "mask": self._rle(part.mask),
                     }

@@ -1,49 +1,46 @@
 """From one image, and maybe its objects, to their parts."""
 
-import heapq
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
-from PIL import Image, ImageOps
+from jaxtyping import UInt8
 
 from partdistillation.config import Device
-from partdistillation.data.images import load_image, load_image_of
-from partdistillation.errors import CheckpointError, ConfigError, InputError
-from partdistillation.functional.masks import decode, decoded, encode, union
+from partdistillation.errors import CheckpointError, ConfigError
+from partdistillation.export.labels import Catalog
+from partdistillation.functional.masks import decode, decoded, union
+from partdistillation.inference.inputs import (
+    ObjectLike,
+    Photo,
+    are_several,
+    instances_of,
+    per_photograph,
+    photograph,
+)
 from partdistillation.inference.result import FoundObject, FoundPart, Result
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import View, run_network, segment_parts
 from partdistillation.models.sources import resolve
+from partdistillation.objects import to_object
+from partdistillation.objects.labelling import SAME, best, distinct
 from partdistillation.objects.mask2former import Instance, find_instances, load_instance_model
 from partdistillation.runs import terminal
 from partdistillation.runs.part_table import FILE, PartTable, read_part_table
-from partdistillation.runs.records import ObjectParts, ObjectRow, Part, PartRow
-from partdistillation.settings import at_home
 from partdistillation.stages.distillation import OBJECTS_MODEL
 
 MIN_RATIO, MIN_SCORE = 0.05, 0.3
 """A part's least share of its object's area, and least score (tau_r, tau_s)."""
 MAX_OBJECTS, MIN_OBJECT_SCORE = 10, 0.3
 """Of objects that the model finds itself: the most an image, and the least score."""
-
-Photo = str | Path | Image.Image | UInt8[np.ndarray, "height width 3"]
+MAX_OVERLAP = SAME
+"""And the largest IoU with a better one's mask: more shows the same object again."""
 
 _log = terminal.logger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class ObjectMask:
-    """An object whose parts are wanted."""
-
-    mask: Bool[np.ndarray, "height width"]
-    category: str
-    score: float = 1.0
 
 
 class PartSegmenter:
@@ -106,7 +103,8 @@ class PartSegmenter:
             ConfigError: there is no such device.
             InputError: the part table can't be used with this model.
         """
-        network = PartMask2Former.from_pretrained(resolve(str(source)).path).to(choose_device(device))
+        place = choose_device(device)
+        network = PartMask2Former.from_pretrained(resolve(str(source)).path).to(place)
         if part_table is None:
             part_table = _part_table_of(source)
         elif not isinstance(part_table, PartTable):
@@ -122,43 +120,105 @@ class PartSegmenter:
         """The object classes whose parts the model knows."""
         return self.network.info.class_names
 
-    def __call__(
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # text is a path first
         self,
         image: Photo,
-        objects: Sequence[ObjectMask | FoundObject] | None = None,
+        objects: Iterable[ObjectLike] | None = None,
         *,
         min_ratio: float = MIN_RATIO,
         min_score: float = MIN_SCORE,
         max_objects: int = MAX_OBJECTS,
         min_object_score: float = MIN_OBJECT_SCORE,
-    ) -> Result:
+        max_overlap: float = MAX_OVERLAP,
+    ) -> Result: ...
+
+    @overload
+    def __call__(
+        self,
+        image: Sequence[Photo],
+        objects: Sequence[Iterable[ObjectLike] | None] | None = None,
+        *,
+        min_ratio: float = MIN_RATIO,
+        min_score: float = MIN_SCORE,
+        max_objects: int = MAX_OBJECTS,
+        min_object_score: float = MIN_OBJECT_SCORE,
+        max_overlap: float = MAX_OVERLAP,
+    ) -> list[Result]: ...
+
+    def __call__(
+        self,
+        image: Photo | Sequence[Photo],
+        objects: Iterable[ObjectLike] | Sequence[Iterable[ObjectLike] | None] | None = None,
+        *,
+        min_ratio: float = MIN_RATIO,
+        min_score: float = MIN_SCORE,
+        max_objects: int = MAX_OBJECTS,
+        min_object_score: float = MIN_OBJECT_SCORE,
+        max_overlap: float = MAX_OVERLAP,
+    ) -> Result | list[Result]:
         """The parts of the given objects, or else of those that the instance segmentation model finds.
 
         The network runs once, however many objects there are. An object of a class that the model doesn't
         know has no parts, which the log says.
 
         Args:
-            image: a file, a Pillow image, or an array of RGB values.
-            objects: masks of the image's size, with classes.
+            image: a file, its bytes, a Pillow image, or an array of grey, RGB or RGBA values; or several.
+            objects: masks of the image's size, with classes: any iterable of `ObjectMask`, of objects found
+                before, or of pairs (mask, class). Of several images, a list of such.
             min_ratio: least share of the object's area, for a part to be kept.
             min_score: least score, for a part to be kept.
             max_objects: the most objects that are looked for, best first. Only where none are given.
             min_object_score: their least score.
+            max_overlap: the largest IoU of their masks, whatever their classes: of two that overlap more, the
+                better is kept. 1 keeps all.
 
         Raises:
-            InputError: an image that can't be read, or a mask that is empty or of another size.
+            InputError: an image that can't be read, or a mask that is empty, of another size or ambiguous.
             ConfigError: no objects are given, and there is no instance segmentation model to find them.
         """
-        pixels, name = _pixels(image)
-        if objects is None:
-            objects = self._find(pixels, max_objects, min_object_score)
-        known = any(mask.category in self._classes for mask in objects)
+        if not are_several(image):
+            pixels, name = photograph(image)
+            instances = (
+                self._find(pixels, max_objects, min_object_score, max_overlap)
+                if objects is None
+                else instances_of(objects, *pixels.shape[:2])
+            )
+            return self._segmented(pixels, name, instances, min_ratio, min_score)
+        photographs = list(image)
+        return [
+            self(
+                single,
+                wanted,
+                min_ratio=min_ratio,
+                min_score=min_score,
+                max_objects=max_objects,
+                min_object_score=min_object_score,
+                max_overlap=max_overlap,
+            )
+            for single, wanted in zip(photographs, per_photograph(objects, len(photographs)), strict=True)
+        ]
+
+    def _segmented(
+        self,
+        pixels: UInt8[np.ndarray, "height width 3"],
+        name: str,
+        instances: Sequence[Instance],
+        min_ratio: float,
+        min_score: float,
+    ) -> Result:
+        known = any(instance.category in self._classes for instance in instances)
         view = run_network(self.network, pixels, self.network.info.image_size) if known else None
         segmented = (
-            FoundObject(mask.category, mask.score, mask.mask, self._parts(view, mask, min_ratio, min_score))
-            for mask in objects
+            FoundObject(
+                instance.category,
+                instance.score,
+                instance.mask,
+                self._parts(view, instance, min_ratio, min_score),
+            )
+            for instance in instances
         )
-        return Result(pixels, tuple(segmented), name)
+        return Result(pixels, tuple(segmented), name, self.catalog)
 
     @cached_property
     def objects_network(self) -> PartMask2Former:
@@ -172,31 +232,44 @@ class PartSegmenter:
         if model is None:
             raise ConfigError(
                 "expected objects (masks with classes), or an instance segmentation model to find them; "
-                f"found neither: give objects or objects_model, or a part model's folder with {OBJECTS_MODEL}"
+                "found neither: give objects or objects_model (--objects, --objects-model of `partdistill "
+                f"predict`), or a part model's folder with {OBJECTS_MODEL}"
             )
         network = model if isinstance(model, PartMask2Former) else load_instance_model(model, self.device)
         if not set(network.info.class_names) & set(self.class_names):
             raise ConfigError(
                 f"expected an instance segmentation model of some of {_listed(self.class_names)}; found one "
-                f"of {_listed(network.info.class_names)}: give another, or the objects themselves"
+                f"of {_listed(network.info.class_names)}: give another (objects_model, or --objects-model of "
+                "`partdistill predict`), or the objects themselves (objects, --objects)"
             )
         return network
 
     def _find(
-        self, image: UInt8[np.ndarray, "height width 3"], max_objects: int, min_score: float
-    ) -> list[ObjectMask]:
-        """The best objects of classes whose parts are known."""
+        self,
+        image: UInt8[np.ndarray, "height width 3"],
+        max_objects: int,
+        min_score: float,
+        max_overlap: float,
+    ) -> list[Instance]:
+        """The best objects of classes whose parts are known, each once."""
+        height, width = image.shape[:2]
         instances = find_instances(
             self.objects_network, image, min_score=min_score, classes=frozenset(self.class_names)
         )
-        best = heapq.nlargest(max_objects, instances, key=_score_and_area)
-        return [ObjectMask(*instance) for instance in best]
+        # encoded: a hundred masks of a large photograph take gigabytes
+        candidates = [to_object(*instance) for instance in instances]
+        different = distinct(candidates, height, width, max_overlap=max_overlap)
+        kept, _ = best(different, pixels=height * width, max_objects=max_objects, min_area=0)
+        return [
+            Instance(decode(instance.rle, height, width), instance.category, instance.score)
+            for instance in kept
+        ]
 
     def _parts(
-        self, view: View | None, mask: ObjectMask | FoundObject, min_ratio: float, min_score: float
+        self, view: View | None, mask: Instance, min_ratio: float, min_score: float
     ) -> tuple[FoundPart, ...]:
         if view is None or mask.category not in self._classes:
-            self._say_unknown(mask.category)
+            self._sayunknown_class(mask.category)
             return ()
         parts = segment_parts(
             self.network,
@@ -218,6 +291,18 @@ class PartSegmenter:
             for part, group in groups
         )
 
+    @property
+    def catalog(self) -> Catalog:
+        """The object classes, and what their part classes are called: None if joined or left out."""
+        parts = range(self.network.info.num_parts)
+        return {
+            category: [
+                self.part_name(category, part) if self.part_table.of(category).becomes(part) == part else None
+                for part in parts
+            ]
+            for category in self.class_names
+        }
+
     def part_name(self, category: str, part: int) -> str:
         """What a part class is called."""
         names = self._part_names.get(category, ())
@@ -225,38 +310,10 @@ class PartSegmenter:
             return self.part_table.name(category, part)
         return names[part]
 
-    def _say_unknown(self, category: str) -> None:
+    def _sayunknown_class(self, category: str) -> None:
         if category not in self._missed:
             self._missed.add(category)
-            _log.warning("%s: it has no parts here", _unknown(category, self.class_names))
-
-
-def part_row(
-    segmenter: PartSegmenter,
-    row: ObjectRow,
-    images_dir: Path,
-    *,
-    min_ratio: float = MIN_RATIO,
-    min_score: float = MIN_SCORE,
-) -> PartRow:
-    """The parts of one image's objects, as the part model sees them.
-
-    A part's `probability` is its score. Raises InputError where the image can't be read any more, or has
-    another size.
-    """
-    masks = [
-        ObjectMask(decode(instance.rle, row.height, row.width), instance.category, instance.score)
-        for instance in row.objects
-    ]
-    pixels = load_image_of(images_dir / row.file_name, row.height, row.width)
-    result = segmenter(pixels, masks, min_ratio=min_ratio, min_score=min_score)
-    unknown = sorted({mask.category for mask in masks} - set(segmenter.class_names))
-    reasons = [row.reason, *(_unknown(category, segmenter.class_names) for category in unknown)]
-    labelled = (
-        ObjectParts(instance.object_id, instance.category, tuple(map(_record, segmented.parts)))
-        for instance, segmented in zip(row.objects, result.objects, strict=True)
-    )
-    return replace(row.to(PartRow, labelled), reason="; ".join(filter(None, reasons)))
+            _log.warning("%s: it has no parts here", unknown_class(category, self.class_names))
 
 
 def objects_model_of(part_model: str | Path) -> Path | None:
@@ -273,32 +330,8 @@ def _part_table_of(part_model: str | Path) -> PartTable:
     return read_part_table(file) if isinstance(path, Path) and file.is_file() else PartTable()
 
 
-def _score_and_area(instance: Instance) -> tuple[float, int]:
-    return instance.score, int(np.count_nonzero(instance.mask))
-
-
-def _record(part: FoundPart) -> Part:
-    return Part(part.part, part.score, part.score, int(np.count_nonzero(part.mask)), encode(part.mask))
-
-
-def _pixels(image: Photo) -> tuple[UInt8[np.ndarray, "height width 3"], str]:
-    """The image, and its file's name if it has one."""
-    if isinstance(image, str | Path):
-        return load_image(at_home(Path(image))), Path(image).name
-    if isinstance(image, Image.Image):
-        if image.mode.startswith(("I", "F")):
-            raise InputError(
-                f"Expected an image of 8 bits a channel, found Pillow mode {image.mode}; give the file itself"
-            )
-        return np.array(ImageOps.exif_transpose(image).convert("RGB")), ""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise InputError(
-            f"Expected an RGB image as uint8 (height, width, 3), found {image.dtype} {image.shape}"
-        )
-    return image, ""
-
-
-def _unknown(category: str, known: Sequence[str]) -> str:
+def unknown_class(category: str, known: Sequence[str]) -> str:
+    """What is said of an object whose parts the model doesn't know."""
     return f"the part model has no class {category!r} (it has {_listed(known)})"
 
 

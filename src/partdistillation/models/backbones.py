@@ -8,7 +8,7 @@ from torch import nn
 from transformers import AutoBackbone, AutoConfig, ResNetConfig
 
 from partdistillation.errors import CheckpointError
-from partdistillation.models import hub
+from partdistillation.models import folders, hub
 from partdistillation.models.pretrained import check_report, read_weights
 from partdistillation.models.sources import resolve
 from partdistillation.runs.digests import require_whole
@@ -44,6 +44,7 @@ def load_backbone(name: str) -> nn.Module:
         CheckpointError: there is none of that name, or its weights are missing, pickled or another model's.
     """
     config, path = backbone_config(name), resolve(name).path
+    folders.check_files(path)
     try:
         with torch.device("meta"):  # only for its class: AutoBackbone itself asks the hub about paths
             backbone_class = type(_AUTO.from_config(config))
@@ -53,6 +54,7 @@ def load_backbone(name: str) -> nn.Module:
     missing = [key for key in report["missing_keys"] if not key.startswith(_NOT_PRETRAINED)]
     check_report(name, {**report, "missing_keys": missing, "unexpected_keys": ()})
     require_whole(Path(path))
+    folders.check_finite(name, backbone)
     return backbone  # type: ignore[no-any-return]
 
 
@@ -66,9 +68,11 @@ def _read_config(name: str) -> Any:
     path = resolve(name).path
     if not isinstance(path, Path):
         hub.try_once()
+    elif (path / folders.CONFIG).is_file():
+        folders.check_numbers(folders.read_json(path / folders.CONFIG), name)
     try:
         config = AutoConfig.from_pretrained(path)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # transformers and the hub client each have their own
         if not isinstance(path, Path):
             raise CheckpointError(hub.not_there(name, error)) from error
         raise CheckpointError(

@@ -32,8 +32,8 @@ def normalize_images(
     std: Sequence[float] = IMAGENET_STD,
 ) -> Float[Tensor, "*batch 3 height width"]:
     """RGB images as networks read them: 0..255 to 0..1, minus `mean`, over `std`, channels first."""
-    scaled = images.float() / 255 - torch.tensor(mean, device=images.device)
-    return (scaled / torch.tensor(std, device=images.device)).movedim(-1, -3)
+    scaled = images.float() / 255 - torch.tensor(mean, dtype=torch.float32, device=images.device)
+    return (scaled / torch.tensor(std, dtype=torch.float32, device=images.device)).movedim(-1, -3)
 
 
 def padded_size(height: int, width: int, stride: int = STRIDE) -> tuple[int, int]:
@@ -160,7 +160,7 @@ def normalized_batch(
 ) -> Float[Tensor, "batch 3 height width"]:
     """Images as a batch: the mean colour right of each and below, up to multiples of `STRIDE`."""
     height, width = padded_size(max(len(image) for image in images), max(image.shape[1] for image in images))
-    batch = torch.zeros(len(images), 3, height, width, device=device)
+    batch = torch.zeros(len(images), 3, height, width, dtype=torch.float32, device=device)
     for canvas, image in zip(batch, images, strict=True):
         pixels = torch.as_tensor(np.array(image)) if isinstance(image, np.ndarray) else image
         canvas[:, : image.shape[0], : image.shape[1]] = normalize_images(pixels.to(device), mean, std)

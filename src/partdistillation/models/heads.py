@@ -21,7 +21,7 @@ class ClassHead(nn.Linear):
     """One row a class and a last row for "no object", for every image alike."""
 
     def __init__(self, dim: int, num_classes: int) -> None:
-        super().__init__(dim, num_classes + 1)
+        super().__init__(dim, num_classes + 1, dtype=torch.float32)
         self.num_classes = num_classes
 
     @classmethod
@@ -50,9 +50,11 @@ class PartHead(nn.Module):
         self.num_parts = num_parts
         bound = dim**-0.5  # as nn.Linear
         self.rows = nn.Parameter(
-            torch.empty(num_object_classes, num_parts * (dim + 1)).uniform_(-bound, bound)
+            torch.empty(num_object_classes, num_parts * (dim + 1), dtype=torch.float32).uniform_(
+                -bound, bound
+            )
         )
-        self.no_object = nn.Parameter(torch.empty(dim + 1).uniform_(-bound, bound))
+        self.no_object = nn.Parameter(torch.empty(dim + 1, dtype=torch.float32).uniform_(-bound, bound))
 
     def forward(
         self, queries: Float[Tensor, "*layers batch query dim"], object_classes: Int[Tensor, " batch"]

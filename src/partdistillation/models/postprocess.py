@@ -94,7 +94,7 @@ def _part_scores(network: PartMask2Former, view: View, object_class: int | None)
     """P(part) of each query: by the best row of the object's class, or of any."""
     if network.info.head == "classes" or object_class is not None:
         return class_probabilities(network, view, object_class).amax(dim=1)
-    scores = torch.zeros(len(view.queries), device=view.queries.device)
+    scores = torch.zeros(len(view.queries), dtype=torch.float32, device=view.queries.device)
     for index in range(len(network.info.class_names)):
         scores = torch.maximum(scores, class_probabilities(network, view, index).amax(dim=1))
     return scores
@@ -271,7 +271,9 @@ def _cropped(
 
 def _resizing(cells: int, canvas: int, content: int, size: int) -> Float[Tensor, "size cells"]:
     """What `interpolate` does along one axis to each cell: to the canvas, cut to the content, to `size`."""
-    on_canvas = interpolate(torch.eye(cells)[None], size=canvas, mode="linear", align_corners=False)
+    on_canvas = interpolate(
+        torch.eye(cells, dtype=torch.float32)[None], size=canvas, mode="linear", align_corners=False
+    )
     return interpolate(on_canvas[..., :content], size=size, mode="linear", align_corners=False)[0].T
 
 

@@ -22,7 +22,7 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation,
 from transformers.utils import logging as transformers_logging
 
 from partdistillation.errors import CheckpointError
-from partdistillation.models import hub
+from partdistillation.models import folders, hub
 from partdistillation.models.heads import ClassHead, Head, PartHead
 from partdistillation.runs.atomic import explained, make_folder
 from partdistillation.runs.digests import require_whole, write_digests
@@ -97,8 +97,11 @@ def from_state_dict(
 
 
 def _build(source: str | Path, config: Mask2FormerConfig, info: ModelInfo, **weights: Any) -> Network:
+    if not weights and _is_path(source):
+        folders.check_size(Path(source), lambda: Mask2FormerForUniversalSegmentation(config))
     shell, report = read_weights(Mask2FormerForUniversalSegmentation, source, config=config, **weights)
     check_report(source, report)
+    folders.check_finite(source, shell)
     return Network(shell.model, _make_head(source, shell.class_predictor, info), info)
 
 
@@ -113,6 +116,8 @@ def read_weights(model_class: Any, source: str | Path, **arguments: Any) -> tupl
     Raises:
         CheckpointError: the files can't be read.
     """
+    if "state_dict" not in arguments:
+        folders.check_files(source)
     with quiet_transformers():
         try:
             model, report = model_class.from_pretrained(
@@ -185,15 +190,15 @@ def read_config(source: str | Path) -> dict[str, Any]:
     local = _is_path(source)
     if local:
         _check_files(Path(source))
+        values = folders.read_json(Path(source) / folders.CONFIG)
     else:
         hub.try_once()
-    try:
-        with quiet_transformers():
-            values, _ = Mask2FormerConfig.get_config_dict(source)
-    except (OSError, ValueError) as error:
-        if not local:
+        try:
+            with quiet_transformers():
+                values, _ = Mask2FormerConfig.get_config_dict(source)
+        except Exception as error:  # transformers and the hub client each have their own
             raise CheckpointError(hub.not_there(source, error)) from error
-        raise CheckpointError(f"{source}: expected a model directory; {error}") from error
+    folders.check_numbers(folders.check_object(values, source), f"{source}/{folders.CONFIG}")
     return values
 
 
@@ -261,22 +266,21 @@ def _read_info(source: str | Path, config: Mask2FormerConfig) -> ModelInfo:
     section: Any = getattr(config, "partdistillation", None)
     if section is None:  # a published Mask2Former
         names: Any = config.id2label
+        if sorted(names) != list(range(len(names))):
+            raise CheckpointError(
+                f"{source}/config.json: id2label: expected the names of classes 0 to {len(names) - 1}, found "
+                f"{sorted(names)[:5]} ..."
+            )
         return ModelInfo(tuple(names[row] for row in range(len(names))), image_size=PUBLISHED_IMAGE_SIZE)
     try:
-        return ModelInfo(
-            class_names=tuple(section["class_names"]),
-            num_parts=int(section["num_parts"]),
-            image_size=int(section["image_size"]),
-            pixel_mean=tuple(section["pixel_mean"]),
-            pixel_std=tuple(section["pixel_std"]),
-            normalize_mask_embeddings=bool(section["normalize_mask_embeddings"]),
-        )
+        return ModelInfo(**folders.checked_section(section))
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{source}/config.json: section partdistillation: {error!r}") from error
+        reason = f"expected {error}, found none" if isinstance(error, KeyError) else error
+        raise CheckpointError(f"{source}/config.json: section partdistillation: {reason}") from error
 
 
 def _make_head(source: str | Path, linear: nn.Linear, info: ModelInfo) -> Head:
-    expected = len(_row_names(info)) + 1
+    expected = len(info.class_names) * max(info.num_parts, 1) + 1
     if linear.out_features != expected:
         raise CheckpointError(
             f"{source}: expected {expected} rows of class_predictor for {len(info.class_names)} classes with"

@@ -89,21 +89,28 @@ def best(
 
 
 def distinct(
-    objects: Iterable[Object], height: int, width: int, *, taken: Sequence[Object] = ()
+    objects: Iterable[Object],
+    height: int,
+    width: int,
+    *,
+    max_overlap: float = SAME,
+    taken: Sequence[Object] = (),
 ) -> list[Object]:
-    """The objects without those whose mask is that (IoU over `SAME`) of a better one, or of one `taken`."""
+    """The objects, best first, without those whose mask is that of a better one, or of one `taken`.
+
+    That is, whose IoU with it is over `max_overlap`, whatever their classes.
+    """
     kept = list(taken)
     for candidate in sorted(objects, key=lambda candidate: (-candidate.score, -candidate.area)):
-        if not _is_one_of(kept, candidate, height, width):
+        if _overlap(kept, candidate, height, width) <= max_overlap:
             kept.append(candidate)
     return kept[len(taken) :]
 
 
-def _is_one_of(kept: Sequence[Object], candidate: Object, height: int, width: int) -> bool:
-    if not kept:
-        return False
+def _overlap(kept: Sequence[Object], candidate: Object, height: int, width: int) -> float:
+    """The largest IoU with any of those that are kept."""
     others = EncodedMasks([other.rle for other in kept], height, width)
-    return bool((pairwise_iou(EncodedMasks([candidate.rle], height, width), others) > SAME).any())
+    return float(pairwise_iou(EncodedMasks([candidate.rle], height, width), others).max(initial=0.0))
 
 
 def people(

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoTokenizer
 
 from partdistillation.errors import CheckpointError
+from partdistillation.models.folders import check_finite
 from partdistillation.models.pretrained import check_report, quiet_transformers, read_config, read_weights
 from partdistillation.runs import terminal
 from partdistillation.runs.digests import require_whole
@@ -47,6 +48,7 @@ def load_network(model_class: Any, source: str | Path, device: torch.device, *, 
     network, report = read_weights(model_class, source, config=config)
     check_report(source, {**report, "unexpected_keys": ()})
     require_whole(Path(source))
+    check_finite(source, network)
     return network.eval().requires_grad_(False).to(device)
 
 

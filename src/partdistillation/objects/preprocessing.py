@@ -14,6 +14,7 @@ from transformers.image_processing_base import ImageProcessingMixin
 from transformers.image_transforms import get_size_with_aspect_ratio
 
 from partdistillation.errors import CheckpointError
+from partdistillation.models.folders import MOST_PIXELS, check_numbers, check_object
 
 _FILES = ("processor_config.json", "preprocessor_config.json")
 _STEPS = ("do_resize", "do_rescale", "do_normalize")
@@ -63,6 +64,9 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         largest = self.size if isinstance(self.size, Exact) else (max(self.size), max(self.size))
+        sides = (*self.size, *(self.canvas or ()))
+        if min(sides) < 1 or max(sides) > MOST_PIXELS:
+            raise ValueError(f"expected sides from 1 to {MOST_PIXELS} pixels, found {sides}")
         if self.canvas is not None and (self.canvas[0] < largest[0] or self.canvas[1] < largest[1]):
             raise ValueError(f"expected a canvas of at least {largest}, found {self.canvas}")
 
@@ -127,11 +131,13 @@ def _read_settings(source: str | Path) -> dict[str, Any]:
     if directory.is_dir() and not any((directory / name).is_file() for name in _FILES):
         return {}
     try:
-        return ImageProcessingMixin.get_image_processor_dict(source)[0]
-    except (OSError, ValueError) as error:
+        settings = check_object(ImageProcessingMixin.get_image_processor_dict(source)[0], source)
+    except Exception as error:  # transformers and the hub client each have their own
         raise CheckpointError(
             f"{source}: expected image settings in {' or '.join(_FILES)}; they can't be read: {error}"
         ) from error
+    check_numbers(settings, source)
+    return settings
 
 
 def _parse_settings(settings: dict[str, Any]) -> dict[str, Any]:

@@ -95,12 +95,17 @@ class SegmentedObjects:
         return f"no objects of class {entry.name!r}"
 
     def _best(self, photograph: Photograph, objects: Sequence[Object]) -> "Labelled":
+        height, width = photograph.height, photograph.width
+        sure = [candidate for candidate in objects if candidate.score >= self.config.min_score]
+        different = distinct(sure, height, width, max_overlap=self.config.max_overlap)
         kept, left_out = best(
-            [candidate for candidate in objects if candidate.score >= self.config.min_score],
-            pixels=photograph.height * photograph.width,
+            different,
+            pixels=height * width,
             max_objects=self.config.max_found,
             min_area=self.config.min_area,
         )
+        if len(different) < len(sure):
+            left_out = [f"{len(sure) - len(different)} found again", *left_out]
         return Labelled(photograph, kept, left_out=left_out)
 
     def _of_class(self, entry: ClassEntry, photographs: Sequence[Photograph]) -> list[list[Object]]:
@@ -110,14 +115,7 @@ class SegmentedObjects:
         return [named(objects, {entry.prompt: entry.name}) for objects in answers]
 
     def _any_class(self, photographs: Sequence[Photograph]) -> list[list[Object]]:
-        answers = [named(objects, self._names) for objects in self._ask(photographs, self._prompts)]
-        if self.segmenter.vocabulary is not None:
-            return answers
-        # Such a model scores every name by itself: it finds one car as a car and as an automobile.
-        return [
-            distinct(objects, photograph.height, photograph.width)
-            for photograph, objects in zip(photographs, answers, strict=True)
-        ]
+        return [named(objects, self._names) for objects in self._ask(photographs, self._prompts)]
 
     def _with_stand_ins(self, entry: ClassEntry, labelled: Sequence["Labelled"]) -> list["Labelled"]:
         """Where nothing of the class was found, the best of any class instead."""

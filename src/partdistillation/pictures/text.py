@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 
@@ -42,15 +42,56 @@ def note_picture(text: str, width: int, height: int) -> UInt8[np.ndarray, "{heig
 def name_tags(
     image: UInt8[np.ndarray, "height width 3"], tags: Sequence[tuple[str, float, float]]
 ) -> Image.Image:
-    """Write texts in dark boxes that stand on (x, y), in pixels, moved so that they are seen whole."""
+    """Write texts in dark boxes that stand on (x, y), in pixels, moved so that all of them can be read.
+
+    The first ones have their places first. Where a picture is so full that there is none, a text is left out.
+    """
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture, "RGBA")
     font = caption_font(max(12, picture.width // 45))
     pad = round(0.35 * font.size)
+    taken = np.zeros((0, 4))
     for text, x, y in tags:
-        width, height = font.getlength(text) + 2 * pad, font.size + 2 * pad
+        label = fitted(text, font, max(1, picture.width - 2 * pad))
+        width, height = font.getlength(label) + 2 * pad, font.size + 2 * pad
         left = max(0.0, min(x, picture.width - width))
         top = max(0.0, min(y - height - 2, picture.height - height))
+        place = _free_place((left, top), (width, height), (picture.width, picture.height), taken)
+        if place is None:
+            continue
+        left, top = place
+        taken = np.vstack([taken, (left, top, left + width, top + height)])
         draw.rounded_rectangle((left, top, left + width, top + height), pad, fill=(20, 22, 26, 210))
-        draw.text((left + pad, top + height / 2), text, fill="white", font=font, anchor="lm")
+        draw.text((left + pad, top + height / 2), label, fill="white", font=font, anchor="lm")
     return picture
+
+
+def _free_place(
+    wanted: tuple[float, float],
+    size: tuple[float, float],
+    picture: tuple[int, int],
+    taken: Float[np.ndarray, "box 4"],
+) -> tuple[float, float] | None:
+    """The place (left, top) nearest to the wanted one where a box of this size covers none that are taken."""
+    if _apart(np.array([wanted]), size, taken).all():
+        return wanted
+    lefts, tops = (
+        np.append(np.arange(0, max(0.0, extent - side) + 1, max(1.0, side / 2)), start)
+        for start, side, extent in zip(wanted, size, picture, strict=True)
+    )
+    places = np.stack(np.meshgrid(lefts, tops), axis=-1).reshape(-1, 2)
+    free = places[_apart(places, size, taken)]
+    if not len(free):
+        return None
+    left, top = free[np.argmin(np.abs(free - wanted).sum(axis=1))].tolist()
+    return left, top
+
+
+def _apart(
+    places: Float[np.ndarray, "place 2"], size: tuple[float, float], taken: Float[np.ndarray, "box 4"]
+) -> Bool[np.ndarray, " place"]:
+    """Whether boxes of this size at these places cover none that are taken."""
+    ends = places + size
+    behind = (places[:, None] >= taken[:, 2:]).any(axis=2)
+    before = (ends[:, None] <= taken[:, :2]).any(axis=2)
+    return np.logical_or(behind, before).all(axis=1)  # type: ignore[no-any-return]

@@ -1,14 +1,14 @@
 """Notes on a run: small JSON files that nothing is computed from."""
 
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from partdistillation.runs import terminal
 from partdistillation.runs.atomic import make_folder, replace_file
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 def read_note(path: Path) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from partdistillation.settings import at_home
 FILE = "part_table.json"
 """In a model's folder: the table of a model that was trained with one."""
 VERSION = 1
+_SHOWN = 10
 _DEFAULT_NAME = re.compile(r"part \d+")
 
 T = TypeVar("T")
@@ -66,28 +67,43 @@ class ClassParts:
                     f"part {part}: expected a name of one line, without outer spaces, that isn't another "
                     f"part's ({part_name(part + 1)!r}), found {name!r}"
                 )
-        for part in self.merged:
-            self._check_merge(part)
+        for part in self._ends.keys() & self.rejected:
+            raise self._leads_through(part, part)
+        for part, end in self._ends.items():
+            if end in self.rejected:
+                raise self._leads_through(end, part)
 
-    def _check_merge(self, part: int) -> None:
-        path = [part]
+    @cached_property
+    def _ends(self) -> dict[int, int]:
+        """Where the merges of each part lead in the end; every merge is followed once."""
+        ends: dict[int, int] = {}
+        for part in self.merged:
+            path: dict[int, None] = {}
+            end = part
+            while end in self.merged and end not in ends:
+                if end in path:
+                    cycle = [*path, end]
+                    raise InputError(
+                        f"expected merges that come to an end, found a cycle: part {_arrows(cycle)}"
+                    )
+                path[end] = None
+                end = self.merged[end]
+            ends |= dict.fromkeys(path, ends.get(end, end))
+        return ends
+
+    def _leads_through(self, rejected: int, start: int) -> InputError:
+        path = [start]
         while path[-1] in self.merged:
             path.append(self.merged[path[-1]])
-            if path[-1] in path[:-1]:
-                raise InputError(
-                    f"expected merges that come to an end, found a cycle: part {' -> '.join(map(str, path))}"
-                )
-        for rejected in self.rejected.intersection(path):
-            raise InputError(
-                f"part {rejected} is rejected, and merges lead through it: part "
-                f"{' -> '.join(map(str, path))}. Reject the others too, or merge them elsewhere"
-            )
+        return InputError(
+            f"part {rejected} is rejected, and merges lead through it: part {_arrows(path)}. Reject the "
+            "others too, or merge them elsewhere"
+        )
 
     def becomes(self, part: int) -> int | None:
         """The part class that this one counts as; None if it is rejected."""
-        while part in self.merged:
-            part = self.merged[part]
-        return None if part in self.rejected else part
+        end = self._ends.get(part, part)
+        return None if end in self.rejected else end
 
     @cached_property
     def joined(self) -> frozenset[int | None]:
@@ -98,6 +114,11 @@ class ClassParts:
     def mentioned(self) -> frozenset[int]:
         """All part ids that the decisions are about."""
         return frozenset({*self.names, *self.merged, *self.merged.values(), *self.rejected})
+
+
+def _arrows(path: Sequence[int]) -> str:
+    texts = list(map(str, path))
+    return " -> ".join(texts if len(texts) <= _SHOWN else [*texts[: _SHOWN - 1], "...", texts[-1]])
 
 
 _UNDECIDED = ClassParts()
@@ -233,7 +254,7 @@ def read_part_table(path: Path) -> PartTable:
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
     except OSError as error:
         raise InputError(f"{path}: expected a part table, found {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # of brackets nested too deeply
         raise InputError(f"{path}: expected a part table as JSON: {error}") from None
     classes = {}
     place = str(path)
@@ -291,8 +312,8 @@ def _check_object(value: object, keys: Sequence[str] | None = None) -> None:
 
 def _part_id(value: object) -> int:
     """Of a number or, as JSON's keys are, its text."""
-    if type(value) is int and value >= 0:
+    if type(value) is int and 0 <= value < 10**9:
         return value
     if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,8}", value):
         return int(value)
-    raise InputError(f"expected a part id (0, 1, 2 ...), found {value!r}")
+    raise InputError(f"expected a part id (0, 1, 2 ...), found {value!r:.40}")

@@ -6,19 +6,19 @@ where only the time is another, as after copying a data set, the contents decide
 """
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from partdistillation.errors import InputError, StoreError
 from partdistillation.runs import manifest as manifests
+from partdistillation.runs import terminal
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.digests import file_digest
 
 _SUFFIX = ".files.json"
 _LISTED = 5
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 Kind = Literal["photographs", "masks"]
 

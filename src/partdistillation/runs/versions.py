@@ -1,15 +1,16 @@
 """Versions of the software that a run's files were made with."""
 
-import logging
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from partdistillation.runs import terminal
+
 PACKAGES = ("partdistillation", "torch", "transformers", "numpy")
 """Those that decide numbers."""
 
-_log = logging.getLogger(__name__)
+_log = terminal.logger(__name__)
 
 
 @lru_cache(maxsize=1)

@@ -8,10 +8,12 @@ from partdistillation.config import Inputs, ProposalsConfig, Recipe, TrainingCon
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.pretrained import read_info
 from partdistillation.models.sources import resolve
+from partdistillation.runs import terminal
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow, SegmentRow
-from partdistillation.runs.stage_log import Stage
+from partdistillation.runs.stage_log import Stage, is_first_process
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import objects, segments
 from partdistillation.training.loop import Run, is_finished, processes, train
@@ -20,6 +22,9 @@ from partdistillation.training.objective import SetPrediction
 FOLDER = "proposal_model"
 STAGE = Stage("proposals", folders=(FOLDER,), sections=("proposals", "encoder"))
 CLASS = "part"
+_LISTED = 5
+
+_log = terminal.logger(__name__)
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
@@ -34,13 +39,41 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         "objects": contents_hash(objects_dir),
         "segments": contents_hash(segments_dir),
     }
+    training = Run(inputs.out, "proposals", inputs.out / FOLDER, depends)
+    if not is_finished(training) and is_first_process():
+        say_unknown_classes(objects_dir, recipe.encoder)
     return learn(
-        Run(inputs.out, "proposals", inputs.out / FOLDER, depends),
+        training,
         lambda: segment_images(objects_dir, segments_dir, config),
         inputs,
         encoder=recipe.encoder,
         config=config,
     )
+
+
+def say_unknown_classes(objects_dir: Path, encoder: str) -> None:
+    """Say in the log, before hours of training, which classes `predict` won't find by itself afterwards.
+
+    The encoder goes with the part model to find objects where none are given; it may know other classes.
+    """
+    learned = sorted(
+        {instance.category for row in read_rows(objects_dir, ObjectRow) for instance in row.objects}
+    )
+    known = read_info(resolve(encoder).path).class_names
+    unknown = [name for name in learned if name not in known]
+    if unknown:
+        _log.warning(
+            "%s doesn't know %d of %d object classes, such as %r (it knows %s%s): `partdistill predict` and "
+            "PartSegmenter won't find their objects by themselves. Give them the objects then (--objects), "
+            "or an instance segmentation model of these classes, as `partdistill pretrain` makes "
+            "(--objects-model)",
+            encoder,
+            len(unknown),
+            len(learned),
+            unknown[0],
+            ", ".join(known[:_LISTED]),
+            " ..." if len(known) > _LISTED else "",
+        )
 
 
 def learn(

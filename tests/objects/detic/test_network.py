@@ -215,10 +215,10 @@ def test_directories_that_aren_t_a_detic(directory: Path, tmp_path: Path) -> Non
     with pytest.raises(CheckpointError, match="found 'mask2former'"):
         files.load(directory)
     (directory / "config.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(CheckpointError, match="found None"):
+    with pytest.raises(CheckpointError, match="expected a JSON object with a model's settings, found a list"):
         files.load(directory)
     (directory / "config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"a Detic's config\.json"):
+    with pytest.raises(CheckpointError, match=r"config\.json: expected JSON"):
         files.load(directory)
 
 

@@ -15,6 +15,7 @@ from transformers import AutoBackbone, AutoConfig
 
 from partdistillation.errors import CheckpointError
 from partdistillation.models.encoder import load_encoder, normalize_images
+from partdistillation.models.folders import check_numbers, read_json
 from partdistillation.models.layers import hasten_resnet
 from partdistillation.models.part_mask2former import fastest_memory_format
 from partdistillation.runs.atomic import make_folder, replace_file
@@ -131,7 +132,8 @@ class ContrastiveNet(nn.Module):
         """
         require_whole(folder)
         try:
-            values = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+            values = read_json(folder / _CONFIG)
+            check_numbers(values, folder / _CONFIG)
             network = cls(
                 _AUTO_BACKBONE.from_config(_AUTO_CONFIG.for_model(**values["backbone_config"])),
                 num_parts=values["num_parts"],
@@ -140,7 +142,15 @@ class ContrastiveNet(nn.Module):
                 std=values["pixel_std"],
             )
             network.load_state_dict(load_file(folder / _WEIGHTS))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        except (
+            CheckpointError,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:
             raise CheckpointError(
                 f"{folder}: expected a network that `partdistill baseline contrastive` has trained, found "
                 f"{error}. Delete the folder to train it again."

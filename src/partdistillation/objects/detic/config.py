@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from partdistillation.errors import CheckpointError
+from partdistillation.models.folders import check_numbers, read_json
 from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 
 MODEL_TYPE = "partdistillation-detic"
@@ -106,11 +107,9 @@ class DeticConfig:
         Raises:
             CheckpointError: it can't be read, is another model's, or lacks a field or has one too many.
         """
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: expected a Detic's config.json; {error}") from error
-        kind = values.pop("model_type", None) if isinstance(values, dict) else None
+        values = read_json(path)
+        check_numbers(values, path)
+        kind = values.pop("model_type", None)
         if kind != MODEL_TYPE:
             raise CheckpointError(f"{path}: expected the model_type {MODEL_TYPE!r}, found {kind!r}.")
         expected = {field.name for field in fields(cls)}

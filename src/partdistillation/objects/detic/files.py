@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import SwinBackbone
 
 from partdistillation.errors import CheckpointError
+from partdistillation.models.folders import check_finite
 from partdistillation.models.layers import hasten_linears
 from partdistillation.models.pretrained import check_report, quiet_transformers, read_weights
 from partdistillation.objects.detic.config import DeticConfig
@@ -69,6 +70,7 @@ def from_weights(weights: Mapping[str, Tensor], config: DeticConfig, *, origin: 
     check_report(origin, _with_own(report, network, own))
     values = {name: value.float() for name, value in own.items()}
     network.load_state_dict(values, strict=False, assign=True)
+    check_finite(origin, network)
     return network.eval()
 
 
