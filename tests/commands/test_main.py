@@ -22,7 +22,13 @@ Calls = list[tuple[tuple[Any, ...], dict[str, Any]]]
             "inference",
             "predict",
             (Path("m"), Path("i"), Path("o.json")),
-            {"out": Path("out/predictions"), "device": "cpu", "part_table": None},
+            {
+                "out": Path("out/predictions"),
+                "device": "cpu",
+                "part_table": None,
+                "objects_model": None,
+                "max_overlap": 0.5,
+            },
         ),
         (
             ["evaluate", "--predictions", "p", "--parts", "parts.json"],

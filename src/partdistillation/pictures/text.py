@@ -94,4 +94,4 @@ def _apart(
     ends = places + size
     behind = (places[:, None] >= taken[:, 2:]).any(axis=2)
     before = (ends[:, None] <= taken[:, :2]).any(axis=2)
-    return np.logical_or(behind, before).all(axis=1)  # type: ignore[no-any-return]
+    return np.asarray(np.logical_or(behind, before).all(axis=1))
