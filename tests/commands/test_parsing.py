@@ -84,8 +84,7 @@ def test_every_stage_takes_all_settings(line: str, tmp_path: Path) -> None:
 
 def test_the_home_folder_in_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
-    command = next(command for command in COMMANDS if command.name == "predict")
-    arguments = parse(command, ["~/model", "--images=~/photos", "--out=~"])
+    arguments = parse(COMMANDS["predict"], ["~/model", "--images=~/photos", "--out=~"])
     assert isinstance(arguments, PredictArguments)
     paths = (arguments.model, arguments.images, arguments.out)
     assert paths == (Path("/home/somebody/model"), Path("/home/somebody/photos"), Path("/home/somebody"))

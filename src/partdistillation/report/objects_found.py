@@ -14,7 +14,7 @@ from rich.table import Table
 
 from partdistillation.config import Inputs
 from partdistillation.report.objects_sheet import objects_sheet
-from partdistillation.report.reasons import Causes, advice, left_out, top
+from partdistillation.report.reasons import Causes, advice, first_reason, left_out, top
 from partdistillation.runs import manifest
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.store import read_rows
@@ -63,7 +63,8 @@ class ObjectCounts:
             for note, count in left_out(row.reason):
                 self.left_out.add(note, row.file_name, count)
         else:
-            self.reasons.add("; ".join(row.reason.split("; ")[:2]), row.file_name)
+            reason, essence = first_reason(row.reason)
+            self.reasons.add(reason, row.file_name, essence=essence)
 
     def table(self) -> Table:
         """Everything as lines of a name and a number."""

@@ -53,7 +53,7 @@ def object_cell(image: UInt8[np.ndarray, "height width 3"], row: ObjectRow) -> I
         for place, instance in enumerate(row.objects[:_MOST_LISTED])
     )
     if len(row.objects) > _MOST_LISTED:
-        entries += ((f"and {len(row.objects) - _MOST_LISTED} more", "#ffffff"),)
+        entries += ((f"and {len(row.objects) - _MOST_LISTED} more", np.full(3, 255)),)
     return with_legend(picture, [LegendRow(_shortened(row.file_name), ()), LegendRow("", entries)])
 
 
