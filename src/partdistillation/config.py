@@ -606,7 +606,7 @@ def to_yaml(recipe: Recipe, inputs: Inputs | None = None) -> str:
     if inputs is None:
         return write_yaml(recipe.to_dict())
     paths = {name: getattr(inputs, name) for name in REMEMBERED}
-    known = {name: str(path.absolute()) for name, path in paths.items() if path is not None}
+    known: dict[str, str] = {name: str(path.absolute()) for name, path in paths.items() if path is not None}
     if inputs.parts_class:
         known["parts_class"] = inputs.parts_class
     return write_yaml({"inputs": known, **recipe.to_dict()})

@@ -212,8 +212,7 @@ def _annotations(
     unusable: dict[str, list[str]] = defaultdict(list)
     orphans = crowds = 0
     for index, entry in enumerate(entries):
-        image = images.get(id_key(entry.get("image_id"))) if isinstance(entry, dict) else None
-        if image is None:
+        if not isinstance(entry, dict) or (image := images.get(id_key(entry.get("image_id")))) is None:
             orphans += 1
             continue
         try:

@@ -165,8 +165,8 @@ def require_images(folder: Path, file_names: Sequence[str]) -> None:
     if missing:
         raise InputError(
             f"{folder}: expected the {len(file_names)} images that the annotations name, found no file for "
-            f"{listed(missing)}{in_brackets(folder / missing[0])}: get the images, or see what is missing with "
-            "`partdistill doctor --dataset`"
+            f"{listed(missing)}{in_brackets(folder / missing[0])}: get the images, or see what is missing "
+            "with `partdistill doctor --dataset`"
         )
 
 

@@ -48,13 +48,13 @@ def object_cell(image: UInt8[np.ndarray, "height width 3"], row: ObjectRow) -> I
     colored = overlay(resized(image, height, width), labels, alpha=0.5, contours=2)
     picture = Image.new("RGB", (SIDE, height), "#f0f1f3")
     picture.paste(_numbered(colored, labels), ((SIDE - width) // 2, 0))
-    entries = tuple(
+    entries = [
         (f"{place + 1} {instance.category} {instance.score:.2f}", color_of(place))
         for place, instance in enumerate(row.objects[:_MOST_LISTED])
-    )
+    ]
     if len(row.objects) > _MOST_LISTED:
-        entries += ((f"and {len(row.objects) - _MOST_LISTED} more", np.full(3, 255)),)
-    return with_legend(picture, [LegendRow(_shortened(row.file_name), ()), LegendRow("", entries)])
+        entries.append((f"and {len(row.objects) - _MOST_LISTED} more", np.full(3, 255, np.uint8)))
+    return with_legend(picture, [LegendRow(_shortened(row.file_name), ()), LegendRow("", tuple(entries))])
 
 
 def _object_map(row: ObjectRow, width: int, height: int) -> Int[np.ndarray, "{height} {width}"]:
