@@ -35,14 +35,14 @@ Calls = list[tuple[tuple[Any, ...], dict[str, Any]]]
             "evaluation.of_predictions",
             "evaluate",
             (Path("p"), Path("parts.json")),
-            {"protocol": "both", "part_table": None},
+            {"protocol": "both", "part_table": None, "parts_class": ""},
         ),
         (
             ["evaluate", "--predictions", "p", "--parts", "parts.json", "--parts-table", "t.json"],
             "evaluation.of_predictions",
             "evaluate",
             (Path("p"), Path("parts.json")),
-            {"protocol": "both", "part_table": Path("t.json")},
+            {"protocol": "both", "part_table": Path("t.json"), "parts_class": ""},
         ),
         (
             ["evaluate-objects", "m/n", "--images", "i", "--objects", "o.json"],

@@ -223,7 +223,7 @@ def test_not_an_image(tmp_path: Path, content: bytes, found: str, read: Any) -> 
 
 def test_unsupported_format_is_rejected(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
     with pytest.raises(InputError, match="another format"):
-        load_image(save(tmp_path / "a.png", pixels, "GIF"))
+        load_image(save(tmp_path / "a.png", pixels, "PPM"))
 
 
 def test_missing_file_and_directory(tmp_path: Path) -> None:

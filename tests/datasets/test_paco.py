@@ -126,7 +126,7 @@ def test_bad_copies(
         (0, {"obj_ann_id": 8}, "annotation 5: expected an object's annotation in obj_ann_id, found 8"),
         (0, {"obj_ann_id": None}, "annotation 5: expected an object's annotation in obj_ann_id, found None"),
         (0, {"category_id": 400}, r"annotation 5: expected a part of mug, found one of car_\(automobile\)"),
-        (0, {"segmentation": []}, "annotation 5: Expected at least one polygon"),
+        (0, {"segmentation": []}, "annotation 5: expected a segmentation, found only a box"),
         (0, {"segmentation": {"size": [3, 3], "counts": "0"}}, "annotation 5: Expected a run-length"),
     ],
 )

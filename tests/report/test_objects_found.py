@@ -137,7 +137,7 @@ def test_the_table_is_read_at_a_glance(rows: list[ObjectRow]) -> None:
         "with one object 2 29%",
         "with several 1 14%",
         "with none 4 57%",
-        "such as: no objects of class 'cat'; 3 empty 3 43%",
+        "such as: no objects of class 'cat' 3 43%",
         "objects 4",
         "cat 3 75%",
         "half up to 0.60",

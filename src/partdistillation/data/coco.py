@@ -212,10 +212,9 @@ def _annotations(
     unusable: dict[str, list[str]] = defaultdict(list)
     orphans = crowds = 0
     for index, entry in enumerate(entries):
-        if not isinstance(entry, dict) or id_key(entry.get("image_id")) not in images:
+        if not isinstance(entry, dict) or (image := images.get(id_key(entry.get("image_id")))) is None:
             orphans += 1
             continue
-        image = images[id_key(entry.get("image_id"))]
         try:
             annotation = read_annotation(entry, image, categories)
         except InputError as error:

@@ -63,11 +63,22 @@ def _too_long(path: Path) -> str:
 
 def advice(path: Path) -> str:
     """The likely cause of a path's not being there, as an end of a message; else that it be checked."""
+    return likely_cause(path) or "check the path"
+
+
+def likely_cause(path: Path) -> str:
+    """Why a path isn't there, by what lies beside it; empty where nothing is alike."""
     causes = (_backslashes, _near_name, _folder_too_many, _folder_too_few)
     try:
-        return next((text for cause in causes if (text := cause(path))), "check the path")
+        return next((text for cause in causes if (text := cause(path))), "")
     except (OSError, ValueError):  # a folder that may not be listed
-        return "check the path"
+        return ""
+
+
+def in_brackets(path: Path) -> str:
+    """The likely cause, if any, to follow the name of a path that isn't there."""
+    cause = likely_cause(path)
+    return f" ({cause})" if cause else ""
 
 
 def _backslashes(path: Path) -> str:

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from partdistillation.data.coco_entries import CocoImage
 from partdistillation.data.images import image_size
-from partdistillation.data.paths import advice, is_file
+from partdistillation.data.paths import in_brackets, is_file
 from partdistillation.errors import InputError
 from partdistillation.export import coco
 from partdistillation.export.labels import ImageLabels, ObjectLabel
@@ -166,8 +166,8 @@ def require_images(folder: Path, file_names: Sequence[str]) -> None:
     if missing:
         raise InputError(
             f"{folder}: expected the {len(file_names)} images that the annotations name, found no file for "
-            f"{listed(missing)} ({advice(folder / missing[0])}): get the images, or see what is missing with "
-            "`partdistill doctor --dataset`"
+            f"{listed(missing)}{in_brackets(folder / missing[0])}: get the images, or see what is missing "
+            "with `partdistill doctor --dataset`"
         )
 
 

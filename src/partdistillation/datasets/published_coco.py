@@ -6,7 +6,7 @@ from pathlib import Path
 
 from partdistillation.data.coco import CocoAnnotation, CocoDataset, CocoImage
 from partdistillation.data.images import load_image
-from partdistillation.data.paths import advice, is_file, is_folder
+from partdistillation.data.paths import in_brackets, is_file, is_folder
 from partdistillation.datasets.part_datasets import (
     Finding,
     elsewhere,
@@ -141,8 +141,8 @@ def absent_images(root: Path, names: Iterable[str], where: str) -> Iterator[Find
     if missing:
         yield Finding(
             "problem",
-            f"{len(missing)} of {len(names)} images are missing: {listed(missing)} "
-            f"({advice(root / missing[0])}): {where}",
+            f"{len(missing)} of {len(names)} images are missing: {listed(missing)}"
+            f"{in_brackets(root / missing[0])}: {where}",
         )
     elif names:
         yield Finding("ok", f"all {len(names)} images are there")

@@ -55,14 +55,16 @@ def parse(counts: object) -> Int64[np.ndarray, " runs"]:
             return unpack(counts)
         case str() if counts.isascii():
             return unpack(counts.encode("ascii"))
-        case [*runs] if all(
-            type(run) in (int, float) and isinstance(run, int | float) and abs(run) < 2**34 and run % 1 == 0
-            for run in runs
-        ):
+        case [*runs] if all(map(_is_whole, runs)):
             return np.array(runs, dtype=np.int64)
     raise InputError(
         f"Expected counts as an ASCII string, bytes or a list of integers, found {counts!r:.80}."
     )
+
+
+def _is_whole(run: object) -> bool:
+    """Whether it is a whole number, which JSON may spell 12.0, and not beyond any image."""
+    return isinstance(run, int | float) and not isinstance(run, bool) and abs(run) < 2**34 and run % 1 == 0
 
 
 def checked(runs: Int64[np.ndarray, " runs"], height: int, width: int) -> Int64[np.ndarray, " runs"]:

@@ -24,7 +24,7 @@ from partdistillation.pictures.legends import LegendRow, with_legend
 from partdistillation.pictures.overlays import overlay
 from partdistillation.pictures.sizes import contact_sheet, resized
 from partdistillation.pictures.text import caption_font
-from partdistillation.report.reasons import Causes, advice, left_out, top
+from partdistillation.report.reasons import Causes, advice, first_reason, left_out, top
 from partdistillation.runs import manifest, terminal
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.console import PlainConsole, words
@@ -81,7 +81,8 @@ class ObjectCounts:
             for note, count in left_out(row.reason):
                 self.left_out.add(note, row.file_name, count)
         else:
-            self.reasons.add("; ".join(row.reason.split("; ")[:2]), row.file_name)
+            reason, essence = first_reason(row.reason)
+            self.reasons.add(reason, row.file_name, essence=essence)
 
     def table(self) -> Table:
         """Everything as lines of a name and a number."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-_SPECIFIC = re.compile(r"'[^']*'|\d[\d.,]*")
+_SPECIFIC = re.compile(r"'[^']*'|\d+(?:[.,]\d+)*")
 _A_NOTE = re.compile(r"annotation |expected |(people: )?\d+ (after|empty|crowd)|[^;:]*\.png: ", re.IGNORECASE)
 """How a note on what was left out begins; what else follows a semicolon is the end of one."""
 _COUNTED = re.compile(r"(?:people: )?(\d+) (?:after|empty|crowd)")
@@ -21,8 +21,9 @@ class Causes:
     """By what they have in common."""
     examples: dict[str, str] = field(default_factory=dict)
 
-    def add(self, reason: str, file_name: str, count: int = 1) -> None:
-        common = _SPECIFIC.sub("…", _without(file_name, reason))
+    def add(self, reason: str, file_name: str, count: int = 1, *, essence: str = "") -> None:
+        """Count a reason; what it has in common with others is in its `essence`, by default all of it."""
+        common = _SPECIFIC.sub("…", _without(file_name, essence or reason))
         self.counts[common] += count
         self.examples.setdefault(common, reason)
 
@@ -32,7 +33,8 @@ class Causes:
 
     def _said(self, common: str) -> str:
         example = self.examples.get(common, common)
-        return example if example == common or self.counts[common] == 1 else f"such as: {example}"
+        particular = "…" in common or _SPECIFIC.search(example)
+        return f"such as: {example}" if self.counts[common] > 1 and particular else example
 
     def __bool__(self) -> bool:
         return bool(self.counts)
@@ -40,9 +42,21 @@ class Causes:
 
 def _without(file_name: str, reason: str) -> str:
     """The reason without the photograph's name, and without that of its mask."""
-    for name in (file_name, str(PurePosixPath(file_name).with_suffix(""))) if file_name else ():
+    if not file_name:
+        return reason
+    stem = str(PurePosixPath(file_name).with_suffix(""))
+    for name in (file_name, f"{stem}.png", f"{stem}: "):
         reason = reason.replace(name, "…")
     return reason
+
+
+def first_reason(reason: str) -> tuple[str, str]:
+    """Of a rejected row's reason what is to be shown of it, and its essence."""
+    first, _, rest = reason.partition("; ")
+    both = f"{first}; {rest.split('; ')[0]}" if rest else first
+    if first == "no objects":
+        return both, both
+    return (first, first) if first.startswith("no objects") else (both, first)
 
 
 def left_out(reason: str) -> Iterator[tuple[str, int]]:
