@@ -58,3 +58,18 @@ def test_label_maps_of_another_size_keep_their_labels() -> None:
         assert resized[height // 2, width // 4] == 0
         assert resized[height // 2, 3 * width // 4] == 30
         assert resized[height // 10, width // 2] == 7
+
+
+def test_thin_images_are_enlarged_within_bounds() -> None:
+    for shape, enlarged in {(3, 400): (14, 1920), (4, 1500): (5, 1920), (1500, 4): (1920, 5)}.items():
+        assert enlarge(np.zeros((*shape, 3), np.uint8), 480).shape[:2] == enlarged
+        assert enlarge_labels(np.zeros(shape, np.int64), 480).shape == enlarged
+    # Four times as long as high is no thin photograph.
+    assert enlarge(np.zeros((100, 400, 3), np.uint8), 480).shape[:2] == (480, 1920)
+
+
+def test_images_longer_than_a_picture_are_made_smaller() -> None:
+    labels = np.ones((2, 65_536), np.int64)
+    assert enlarge(np.zeros((2, 65_536, 3), np.uint8), 480).shape == (1, 16_384, 3)
+    assert enlarge_labels(labels, 480).shape == (1, 16_384)
+    assert enlarge_labels(labels, 480).all()

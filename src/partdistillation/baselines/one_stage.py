@@ -19,7 +19,7 @@ from torch import Tensor
 
 from partdistillation.baselines import FOLDER
 from partdistillation.config import Device, Inputs, KMeansConfig, PixelsConfig, Recipe
-from partdistillation.data.images import load_image
+from partdistillation.data.images import load_image_of
 from partdistillation.data.transforms import resize_longest
 from partdistillation.functional.clustering import cluster_stream
 from partdistillation.functional.grouping import assign_to_centroids, mask_at
@@ -128,7 +128,9 @@ def pixel_row(row: ObjectRow, images_dir: Path, features: Features, config: Pixe
 
 
 def _field(row: ObjectRow, images_dir: Path, features: Features, config: PixelsConfig) -> _Field:
-    image = resize_longest(load_image(images_dir / row.file_name), config.image_size)
+    image = resize_longest(
+        load_image_of(images_dir / row.file_name, row.height, row.width), config.image_size
+    )
     height, width = image.shape[:2]
     masks = [
         resize_mask(decode(instance.rle, row.height, row.width), height, width) for instance in row.objects

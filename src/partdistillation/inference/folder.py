@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from partdistillation.config import Device, ObjectsConfig
 from partdistillation.data.coco import CocoDataset, CocoImage, Id, read_instances
 from partdistillation.data.image_folder import scan
-from partdistillation.data.images import ImageInput, load_image
+from partdistillation.data.images import ImageInput, load_image_of
 from partdistillation.errors import InputError
 from partdistillation.export import formats
 from partdistillation.export.labels import ImageLabels, ObjectLabel, PartLabel
@@ -212,4 +212,4 @@ def _result(images_dir: Path, row: ObjectRow, predicted: PartRow, name_of: _Name
         )
         for instance, parts in zip(row.objects, predicted.objects, strict=True)
     )
-    return Result(load_image(images_dir / row.file_name), objects, row.file_name)
+    return Result(load_image_of(images_dir / row.file_name, row.height, row.width), objects, row.file_name)

@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple
 
 import numpy as np
 
-from partdistillation.data.images import load_image
+from partdistillation.data.images import load_image_of
 from partdistillation.functional.masks import decode
 from partdistillation.pictures.colors import color_of
 from partdistillation.report.data import ClassGallery, PartGallery, PictureRow, Pixels
@@ -53,7 +53,9 @@ def pictures(
         for caption, layer in layers.items():
             maps[caption] = layer.label_map(rows[caption][image_id])
         title = ", ".join(sorted({instance.category for instance in row.objects}))
-        picture_rows.append(picture_row(title, load_image(images_dir / row.file_name), maps))
+        picture_rows.append(
+            picture_row(title, load_image_of(images_dir / row.file_name, row.height, row.width), maps)
+        )
     return tuple(picture_rows)
 
 
@@ -126,4 +128,6 @@ def _all_parts(objects_dir: Path, parts_dir: Path) -> Iterator[Example]:
 def _tile(example: Example, images_dir: Path) -> Pixels:
     row = example.row
     part, around = (decode(mask.rle, row.height, row.width) for mask in (example.part, example.whole))
-    return part_tile(load_image(images_dir / row.file_name), part, around, example.part.part)
+    return part_tile(
+        load_image_of(images_dir / row.file_name, row.height, row.width), part, around, example.part.part
+    )

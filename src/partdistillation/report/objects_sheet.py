@@ -9,7 +9,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from partdistillation.data.images import load_image
+from partdistillation.data.images import load_image_of
 from partdistillation.functional.masks import EncodedMasks, decode, pairwise_iou
 from partdistillation.functional.metrics import label_map
 from partdistillation.pictures.colors import color_of
@@ -33,7 +33,9 @@ def objects_sheet(rows: Sequence[ObjectRow], images_dir: Path) -> Image.Image:
         ValueError: no rows.
         InputError: an image can't be read any more.
     """
-    cells = [object_cell(load_image(images_dir / row.file_name), row) for row in rows]
+    cells = [
+        object_cell(load_image_of(images_dir / row.file_name, row.height, row.width), row) for row in rows
+    ]
     return contact_sheet(cells, columns=math.ceil(math.sqrt(len(cells))), gap=GAP, margin=GAP)
 
 

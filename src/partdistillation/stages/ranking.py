@@ -17,7 +17,7 @@ from partdistillation.config import (
     LabellingConfig,
     Recipe,
 )
-from partdistillation.data.images import load_image
+from partdistillation.data.images import load_image_of
 from partdistillation.errors import StoreError
 from partdistillation.functional.clustering import cluster_features
 from partdistillation.functional.masks import decode, encode
@@ -96,7 +96,8 @@ def proposal_row(
     row: ObjectRow, images_dir: Path, model: PartMask2Former, config: CollectingConfig
 ) -> ProposalRow:
     """The proposals of one image's objects; the network runs once an image."""
-    view = run_network(model, load_image(images_dir / row.file_name), config.image_size)
+    image = load_image_of(images_dir / row.file_name, row.height, row.width)
+    view = run_network(model, image, config.image_size)
     return row.to(ProposalRow, (_proposals(instance, row, view, config, model) for instance in row.objects))
 
 

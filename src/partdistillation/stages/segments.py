@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from partdistillation.config import CrfConfig, Device, Inputs, PixelsConfig, Recipe, SegmentsConfig
-from partdistillation.data.images import load_image
+from partdistillation.data.images import load_image_of
 from partdistillation.data.transforms import resize_longest
 from partdistillation.errors import ConfigError
 from partdistillation.functional.dense_crf import dense_crf_marginals
@@ -61,7 +61,7 @@ def segment_row(
 ) -> SegmentRow:
     """Segment the objects of one image."""
     with span("read"):
-        image = load_image(images_dir / row.file_name)
+        image = load_image_of(images_dir / row.file_name, row.height, row.width)
         masks = np.stack([decode(instance.rle, row.height, row.width) for instance in row.objects])
     seeds = [object_seed(config.seed, row.image_id, instance.object_id) for instance in row.objects]
     label_maps = segment_objects(image, masks, features, config, seeds)
