@@ -1,9 +1,11 @@
 """What all tests share: no network, one thread, Ctrl-C, and where to find the reference material."""
 
+import importlib.util
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 # Before anything imports numpy, torch or transformers: they read these once.
@@ -42,6 +44,17 @@ def fixtures(shared: Path) -> Path:
     if not path.is_dir():
         pytest.skip(f"needs the golden fixtures in {path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def image_files() -> ModuleType:
+    """The module `image_files.py`. Tests are no package, so it isn't imported."""
+    spec = importlib.util.spec_from_file_location("image_files", Path(__file__).with_name("image_files.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

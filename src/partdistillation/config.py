@@ -321,6 +321,8 @@ class KeptObjectsConfig(Settings):
     """Objects kept an image, best score first; by default 10 that a model finds, all that labels have."""
     min_area: Share = 0.0
     """Smallest object, as a share of the image."""
+    allow_damaged: bool = False
+    """Take photographs that only decode with warnings, such as a JPEG of which half is missing."""
 
 
 @dataclass(frozen=True)

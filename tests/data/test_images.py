@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from partdistillation.data.images import FORMATS, image_size, load_image, load_label_map
+from partdistillation.data.decoding import FORMATS
+from partdistillation.data.images import image_size, load_image, load_label_map
 from partdistillation.errors import InputError
 
 LOSSLESS: dict[str, dict[str, Any]] = {"PNG": {}, "WEBP": {"lossless": True}, "BMP": {}, "TIFF": {}}

@@ -1,7 +1,9 @@
 """Colours over photographs, where they belong."""
 
 import numpy as np
+import pytest
 
+from partdistillation.pictures import overlays
 from partdistillation.pictures.colors import PALETTE
 from partdistillation.pictures.overlays import overlay, spotlight
 
@@ -37,3 +39,12 @@ def test_spotlight_keeps_the_mask_and_greys_the_rest() -> None:
     rest = lit[~around].astype(int)
     assert (rest == rest[:, :1]).all()
     assert rest.max() < 0.33 * 255
+
+
+def test_strips_give_the_colours_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (23, 17, 3), dtype=np.uint8)
+    labels = np.kron(rng.integers(0, 4, (6, 5)), np.ones((4, 4), dtype=int))[:23, :17]
+    whole = overlay(image, labels, contours=3)
+    monkeypatch.setattr(overlays, "_STRIP_PIXELS", 60)
+    assert np.array_equal(overlay(image, labels, contours=3), whole)

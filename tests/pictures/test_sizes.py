@@ -104,3 +104,18 @@ def test_an_image_is_fit_into_the_middle_of_a_square() -> None:
     assert (square[10:30] == 0).all()
     assert (square[:10] == 255).all()
     assert (square[30:] == 255).all()
+
+
+def test_thin_images_are_enlarged_within_bounds() -> None:
+    for shape, enlarged in {(3, 400): (14, 1920), (4, 1500): (5, 1920), (1500, 4): (1920, 5)}.items():
+        assert enlarge(np.zeros((*shape, 3), np.uint8), 480).shape[:2] == enlarged
+        assert enlarge_labels(np.zeros(shape, np.int64), 480).shape == enlarged
+    # Four times as long as high is no thin photograph.
+    assert enlarge(np.zeros((100, 400, 3), np.uint8), 480).shape[:2] == (480, 1920)
+
+
+def test_images_longer_than_a_picture_are_made_smaller() -> None:
+    labels = np.ones((2, 65_536), np.int64)
+    assert enlarge(np.zeros((2, 65_536, 3), np.uint8), 480).shape == (1, 16_384, 3)
+    assert enlarge_labels(labels, 480).shape == (1, 16_384)
+    assert enlarge_labels(labels, 480).all()

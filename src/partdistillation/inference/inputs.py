@@ -12,7 +12,8 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from partdistillation.data.images import load_image, pixels_of
+from partdistillation.data.decoding import pixels_of
+from partdistillation.data.images import load_image
 from partdistillation.errors import InputError
 from partdistillation.functional.arrays import as_array, as_number
 from partdistillation.functional.mask_gate import MaskLike, as_mask, as_polygons

@@ -96,14 +96,14 @@ class Result:
             path: where to write the picture too (.png, .jpg, .webp), if given.
 
         """
-        objects = enlarge_labels(self._object_map(), _SHORTER_SIDE)
         canvas = overlay(enlarge(self.image, _SHORTER_SIDE), enlarge_labels(self._part_map(), _SHORTER_SIDE))
+        canvas = outline(canvas, enlarge_labels(self._object_map(), _SHORTER_SIDE), width=3)
         scale = len(canvas) / self.height
         tags = [
             (f"{instance.category} {instance.score:.2f}", scale * instance.box[0], scale * instance.box[1])
             for instance in self.objects
         ]
-        picture = with_legend(name_tags(outline(canvas, objects, width=3), tags), self._legend())
+        picture = with_legend(name_tags(canvas, tags), self._legend())
         if path is not None:
             path = _checked(Path(path), _PICTURES)
             replace_file(path, _encoded(picture, path.suffix))
@@ -177,14 +177,14 @@ class Result:
         return {"size": [self.height, self.width], "counts": encode(mask).decode("ascii")}
 
     def _object_map(self) -> Int[np.ndarray, "height width"]:
-        labels = np.zeros((self.height, self.width), dtype=np.int64)
+        labels = np.zeros((self.height, self.width), dtype=np.int32)
         for number, instance in enumerate(self.objects, start=1):
             labels[instance.mask] = number
         return labels
 
     def _part_map(self) -> Int[np.ndarray, "height width"]:
         """Part classes + 1; where parts overlap, the higher score is seen."""
-        labels = np.zeros((self.height, self.width), dtype=np.int64)
+        labels = np.zeros((self.height, self.width), dtype=np.int32)
         parts = (part for instance in self.objects for part in instance.parts)
         for part in sorted(parts, key=lambda part: part.score):
             labels[part.mask] = part.part + 1

@@ -3,11 +3,15 @@
 Images are uint8 H x W x 3 RGB, label maps int H x W with 0 = background.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num, UInt8
 from scipy import ndimage
 
 from partdistillation.pictures.colors import PALETTE
+
+_STRIP_PIXELS = 1 << 20
 
 
 def overlay(
@@ -26,9 +30,12 @@ def overlay(
         alpha: how opaque the colours are, 0..1.
         contours: width in pixels of the white lines between labels; 0 = none.
     """
-    colors = palette[(label_map - 1) % len(palette)]
-    faded = _blend(image, _grey(image), 0.8 * (label_map > 0))
-    blended = _blend(faded, colors, alpha * (label_map > 0))
+    blended = np.empty_like(image)
+    for rows in _strips(image):
+        part, labelled = image[rows], label_map[rows] > 0
+        colors = palette[(label_map[rows] - 1) % len(palette)]
+        faded = _blend(part, _grey(part), 0.8 * labelled)
+        blended[rows] = _blend(faded, colors, alpha * labelled)
     return outline(blended, label_map, width=contours) if contours else blended
 
 
@@ -36,7 +43,10 @@ def outline(
     image: UInt8[np.ndarray, "height width 3"], label_map: Int[np.ndarray, "height width"], width: int = 1
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Draw white lines, this many pixels wide, where labels meet."""
-    return _blend(image, np.full(3, 255), 0.9 * _borders(label_map, width))
+    borders, outlined = _borders(label_map, width), np.empty_like(image)
+    for rows in _strips(image):
+        outlined[rows] = _blend(image[rows], np.full(3, 255), 0.9 * borders[rows])
+    return outlined
 
 
 def spotlight(
@@ -51,6 +61,12 @@ def spotlight(
     dimmed = brightness * _grey(image) + 0.1 * 255
     lit = _blend(dimmed, image, mask.astype(np.float64))
     return _blend(lit, color, np.maximum(0.15 * mask, _borders(mask.astype(np.int64), contours)))
+
+
+def _strips(image: UInt8[np.ndarray, "height width 3"]) -> Iterator[slice]:
+    """Rows of about a megapixel: mixing colours takes a hundred times an image's memory."""
+    rows = max(1, _STRIP_PIXELS // max(1, image.shape[1]))
+    return (slice(top, top + rows) for top in range(0, len(image), rows))
 
 
 def _grey(image: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width 1"]:

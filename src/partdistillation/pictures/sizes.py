@@ -6,6 +6,11 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 from PIL import Image, ImageFilter
 
+_THINNEST = 4
+"""The longer side of an enlarged image has at most so many times the pixels that the shorter one should."""
+_LONGEST = 16_384
+"""Pixels of a picture's side; text beside it grows with it, and a legend is as wide."""
+
 
 def resized(
     image: UInt8[np.ndarray, "_ _ 3"], height: int, width: int
@@ -19,7 +24,8 @@ def enlarge(
 ) -> UInt8[np.ndarray, "new_height new_width 3"]:
     """Upscale a small image (Lanczos) so that its shorter side has at least this many pixels.
 
-    Larger images are returned as they are.
+    Thin images stay thinner than that, as their longer side would have no bound. Larger images are returned
+    as they are; only one that is longer than any picture should be is made smaller.
     """
     height, width = _enlarged_size(image.shape[0], image.shape[1], shorter_side)
     if (height, width) == image.shape[:2]:
@@ -54,8 +60,10 @@ def resize_labels(
 
 
 def _enlarged_size(height: int, width: int, shorter_side: int) -> tuple[int, int]:
-    scale = max(1.0, shorter_side / min(height, width))
-    return round(height * scale), round(width * scale)
+    """Height and width after `enlarge`."""
+    wanted = min(shorter_side / min(height, width), _THINNEST * shorter_side / max(height, width))
+    scale = min(max(1.0, wanted), _LONGEST / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def shrink(

@@ -23,9 +23,15 @@ def fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     return f"{longest[:kept].rstrip()}…"
 
 
+_LARGEST = 256
+
+
 def caption_font(size: int) -> ImageFont.FreeTypeFont:
-    """The font for captions; it comes with Pillow, so that pictures are alike on every machine."""
-    font = ImageFont.load_default(size)
+    """The font for captions; it comes with Pillow, so that pictures are alike on every machine.
+
+    Sizes go by a picture's width; those of very wide ones are bounded.
+    """
+    font = ImageFont.load_default(min(size, _LARGEST))
     assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's wheels have FreeType
     return font
 

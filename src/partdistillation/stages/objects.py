@@ -12,7 +12,7 @@ from partdistillation.config import Device, Inputs, KeptObjectsConfig, ObjectsCo
 from partdistillation.data import foreign_formats
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.image_folder import scan
-from partdistillation.data.images import ImageInput
+from partdistillation.data.images import ImageInput, damage_allowed
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.objects import ObjectSource, log_rejected
 from partdistillation.objects.annotations import AnnotatedObjects
@@ -50,6 +50,8 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/objects`: a row an image, with its objects, of a model's the best (and people)."""
     images_dir = inputs.need("images")
     plan = _plan(inputs, images_dir, recipe)
+    if recipe.objects.allow_damaged:
+        plan = plan._replace(make=partial(_tolerant, plan.make))
     by = _category if all(image.category for image in plan.images) else None
     shards = make_shards(plan.images, size=_shard_size(len(plan.images)), by=by)
     return write(inputs.out / FOLDER, plan, shards, images_dir, inputs.workers)
@@ -247,6 +249,16 @@ def require_unchanged(inputs: Inputs) -> None:
 
 def _annotated(dataset: CocoDataset, config: ObjectsConfig) -> ObjectSource:
     return AnnotatedObjects(dataset, config.max_objects, config.min_area)
+
+
+def _tolerant(make: Callable[[], ObjectSource]) -> ObjectSource:
+    source = make()
+
+    def tolerant(images: Sequence[ImageInput]) -> list[ObjectRow]:
+        with damage_allowed():
+            return list(source(images))
+
+    return tolerant
 
 
 def _same(source: ObjectSource) -> ObjectSource:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from partdistillation.data.images import load_image
+from partdistillation.data.images import damage_allowed, load_image
 from partdistillation.data.paths import is_file
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode
@@ -65,7 +65,8 @@ def read_image(path: Path, width: int, height: int) -> UInt8[np.ndarray, "{heigh
     if not is_file(path):
         return "image is gone"
     try:
-        image = load_image(path)
+        with damage_allowed():  # it was judged when its objects were found
+            image = load_image(path)
     except InputError:
         return "image is damaged"
     if image.shape[:2] != (height, width):
