@@ -42,8 +42,8 @@ def test_a_hub_that_does_not_answer_is_asked_once(read: object, session: Session
         with pytest.raises(CheckpointError) as caught:
             read("out/mine")
         message = str(caught.value)
-        assert message.startswith("out/mine: expected a model's folder or a published model's name")
-        assert f"there is no folder {os.getcwd()}/out/mine" in message  # noqa: PTH109
+        assert message.startswith("out/mine: expected a model directory or the name of a published model")
+        assert f"no folder {os.getcwd()}/out/mine" in message  # noqa: PTH109
         assert "the hub can't be reached" in message
         assert "builtin:part-shapes" in message
     assert session.requests == 1

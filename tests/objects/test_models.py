@@ -71,6 +71,7 @@ def test_a_directory_counts_by_its_contents(
     assert same == again
     assert hub == "facebook/sam3"
     (tmp_path / "two/config.json").write_text("{}")
+    (tmp_path / "two/sha256.json").unlink()
     assert fingerprints(("two",)) != [same]
     with pytest.raises(CheckpointError, match="expected a model directory"):
         fingerprints(("./gone",))

@@ -34,7 +34,7 @@ def not_there(source: str | Path, error: Exception) -> str:
     else:
         why = f"the hub has none of that name that can be read ({str(error).splitlines()[0]})"
     return (
-        f"{source}: expected a model's folder or a published model's name, found neither: there is no folder "
+        f"{source}: expected a model directory or the name of a published model, found neither: no folder "
         f"{Path(source).absolute()}, and {why}. Check the path or the name. Without the hub a folder works, "
         f"or `{BUILTIN}part-shapes` for a try."
     )

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 
 from partdistillation.objects.detic import embedding_cache
 from partdistillation.objects.detic.embedding_cache import EmbeddingCache
+from partdistillation.runs.atomic import explained
 
 
 def lengths(texts: Sequence[str]) -> np.ndarray:
@@ -50,7 +51,7 @@ def test_a_folder_that_cant_be_written(tmp_path: Path, caplog: pytest.LogCapture
     (tmp_path / "file").touch()
     cache = EmbeddingCache(tmp_path / "file" / "folder")
     np.testing.assert_array_equal(cache.complete(["one"], lengths), lengths(["one"]))
-    assert "aren't kept: Not a directory" in caplog.text
+    assert "aren't kept: [Errno 20] Not a directory" in caplog.text
     cache.complete(["one"], refuse)  # this process still knows it
 
 
@@ -58,12 +59,13 @@ def test_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(path: Path, data: bytes) -> None:
-        raise OSError(28, "No space left on device")
+        with explained(path):
+            raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(embedding_cache, "replace_file", full)
     found = EmbeddingCache(tmp_path).complete(["one"], lengths)
     np.testing.assert_array_equal(found, lengths(["one"]))
-    assert "not all embeddings are kept: No space left on device" in caplog.text
+    assert "not all embeddings are kept: [Errno 28] No space left on device" in caplog.text
 
 
 def test_many_at_once_lose_nothing(tmp_path: Path) -> None:

@@ -188,7 +188,11 @@ def directory(network: DeticNetwork, tmp_path: Path) -> Path:
 
 
 def test_everything_comes_back(network: DeticNetwork, directory: Path) -> None:
-    assert sorted(path.name for path in directory.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "sha256.json",
+    ]
     again = files.load(directory)
     assert again.config == network.config
     assert not again.training

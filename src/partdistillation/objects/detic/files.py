@@ -23,7 +23,7 @@ from partdistillation.objects.detic.config import DeticConfig
 from partdistillation.objects.detic.network import DeticNetwork
 from partdistillation.objects.detic.pyramid import swin_config
 from partdistillation.runs.atomic import make_folder, replace_file
-from partdistillation.runs.digests import require_whole, write_digests
+from partdistillation.runs.digests import file_digest, require_whole, write_digests
 
 BACKBONE = "backbone."
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
@@ -75,11 +75,14 @@ def from_weights(weights: Mapping[str, Tensor], config: DeticConfig, *, origin: 
 
 
 def save(directory: Path, network: DeticNetwork) -> None:
-    """Write a model directory; each of its files is whole or as it was, config.json the last."""
+    """Write a model directory; each of its files is whole or as it was, config.json the last.
+
+    Beside the weights lies their SHA-256. config.json is the user's to change.
+    """
     make_folder(directory)
     replace_file(directory / _WEIGHTS, to_bytes(_published(network), metadata={"format": "pt"}))
+    write_digests(directory, {_WEIGHTS: file_digest(directory / _WEIGHTS)})
     replace_file(directory / _CONFIG, network.config.to_json().encode())
-    write_digests(directory)
 
 
 def _published(network: DeticNetwork) -> dict[str, Tensor]:
