@@ -110,7 +110,7 @@ def test_images_are_found_by_file_name(perfect: Path, truth: CocoDataset) -> Non
 
 def test_other_images_altogether_are_an_error(perfect: Path, truth: CocoDataset) -> None:
     rows = [replace(row, file_name=f"x/{row.file_name}") for row in read_rows(perfect / "parts", PartRow)]
-    with pytest.raises(InputError, match="ids and file names don't agree"):
+    with pytest.raises(InputError, match="names are relative to the folder of images"):
         evaluation.score(map(evaluation.labelled_parts, rows), truth)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from partdistillation.config import Recipe
+from partdistillation.errors import StoreError
 from partdistillation.experiments import demo
 from partdistillation.experiments.demo import Plan, run
 from partdistillation.experiments.demo_tables import Claim
@@ -112,7 +113,7 @@ def test_a_baseline_that_fails_beside_says_why(plan: Plan, played: Path, tmp_pat
     shutil.copytree(played, tmp_path / "out")
     shutil.rmtree(tmp_path / "out" / "baselines")
     (tmp_path / "out" / "baselines").write_text("in the way")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(StoreError, match="baselines: File exists"):
         run(tmp_path / "out", seed=1, from_scratch=False, device="cpu", workers=2, plan=plan)
 
 

@@ -220,7 +220,7 @@ def test_a_model_that_does_not_load_is_named_before_any_is_trained(
     weights = (broken / "model.safetensors").read_bytes()
     (broken / "model.safetensors").write_bytes(weights[: len(weights) // 2])
     for wrong, message in (
-        (str(broken), "broken: the weights can't be read"),
+        (str(broken), "model.safetensors: the weights can't be read"),
         ("run:baselines/one_stage/part_model", "part_model: expected a model directory"),
         ("builtin:no-such-thing", "expected one of builtin:part-shapes"),
         (str(tmp_path / "nowhere" / "model"), "expected a model directory"),

@@ -354,7 +354,9 @@ def test_what_cannot_be_used_is_said(
     model_dir: Path, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     predict(model_dir, photos / "c.jpg", out=tmp_path / "bad", device="cpu")
-    assert caplog.messages[-1].startswith("1 of 1 images can't be used: c.jpg: expected a JPEG, PNG")
+    assert caplog.messages[-1].startswith(
+        f"1 of 1 images below {photos} can't be used: c.jpg: expected a JPEG, PNG"
+    )
     with pytest.raises(InputError, match=r"none: expected a folder of photographs, or one photograph"):
         predict(model_dir, photos / "none", out=tmp_path / "none", device="cpu")
     assert not (tmp_path / "none").exists()

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from partdistillation.errors import CheckpointError
 from partdistillation.models.backbones import load_backbone
 from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.runs import digests
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -109,6 +110,7 @@ def test_weights_in_several_files(directory: Path, monkeypatch: pytest.MonkeyPat
     expected = PartMask2Former.from_pretrained(directory).state_dict()
     names = list(load_file(directory / "model.safetensors"))
     (directory / "model.safetensors").rename(directory / "first.safetensors")
+    (directory / digests.FILE).unlink()  # it names the files that were there
     torch.save({}, directory / "second.bin")
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("a pickle was loaded"))
     write_index(directory, dict.fromkeys(names, "first.safetensors"))

@@ -13,8 +13,8 @@ def test_the_first_stands_for_all_with_its_numbers() -> None:
     causes.add("cat/d.png: expected an image file, found no such file", "cat/d.webp")
     causes.add("no objects", "e.jpg")
     assert causes.top(2) == [
-        ("such as: a.jpg: expected at most 64000000 pixels, found 9000 x 9000", 2),
         ("such as: cat/c.png: expected an image file, found no such file", 2),
+        ("such as: a.jpg: expected at most 64000000 pixels, found 9000 x 9000", 2),
         ("1 other reasons", 1),
     ]
 

@@ -44,6 +44,7 @@ from partdistillation.evaluation.controls import (
 from partdistillation.experiments import few_shot
 from partdistillation.experiments.runs import Run
 from partdistillation.objects import models
+from partdistillation.runs import digests
 from partdistillation.runs.records import Object
 from partdistillation.settings import INCIDENTAL, Settings, left_out
 from partdistillation.stages import distillation, objects, pretrain, proposals, ranking, segments, warmup
@@ -206,6 +207,7 @@ def finished(
     other_objects.write_text(json.dumps(document))
     encoder = Path(shutil.copytree(tiny_recipe.encoder, folder / "encoder"))
     (encoder / "config.json").write_text((encoder / "config.json").read_text() + "\n")
+    (encoder / digests.FILE).unlink()  # as who changes a file on purpose does
     warm = {"steps": 2, "batch_size": 2, "image_size": 64, "min_side": 4, "clustering_weight": 0.5}
     small = {"backbone": "small", "hidden_dim": 32, "decoder_layers": 2, "num_queries": 6, "batch_size": 4,
              "image_size": 64, "points": 16, "epochs": 1, "warmup": warm}  # fmt: skip
@@ -238,6 +240,8 @@ def other(hint: object, value: Any) -> Any:
         return not value
     if isinstance(value, int):
         return value + 32 if value >= 32 else value + 1  # sizes are multiples of 32
+    if value is None and int in get_args(hint):
+        return 1
     if isinstance(value, float):
         return value * 0.9 if value else 0.01
     return list(value[1:]) if isinstance(value, tuple) else "another/model"
