@@ -48,8 +48,8 @@ def fixtures(shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def image_files() -> ModuleType:
-    """The module `fuzz/image_files.py`. Tests are no package, so it isn't imported."""
-    path = Path(__file__).with_name("fuzz") / "image_files.py"
+    """The module `fuzz/cases/image_files.py`. Tests are no package, so it isn't imported."""
+    path = Path(__file__).parent / "fuzz/cases/image_files.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""Running cases through `probe.py`, with an eye on what they cost.
+"""Running cases through `cases/probe.py`, with an eye on what they cost.
 
 `PARTDISTILLATION_FUZZ_MINUTES` says for how long changed files are tried, of each kind.
 """
@@ -16,7 +16,7 @@ from typing import IO
 
 import pytest
 
-PROBE = Path(__file__).with_name("probe.py")
+PROBE = Path(__file__).parent / "cases/probe.py"
 MINUTES = float(os.environ.get("PARTDISTILLATION_FUZZ_MINUTES", "0"))
 _FIRST_SEED = 1_000_000
 """Of a long run: other cases than the default's."""

@@ -1,10 +1,10 @@
 """Run cases in a process of their own, and print a line of JSON before and after each.
 
-    python tests/fuzz/probe.py images 17 "40 scans"      these cases, by their seeds or names
-    python tests/fuzz/probe.py annotations 100-200       seeds from and up to
+    python tests/fuzz/cases/probe.py images 17 "40 scans"      these cases, by their seeds or names
+    python tests/fuzz/cases/probe.py annotations 100-200       seeds from and up to
 
 A case that crashes the process, or hangs, is the last that was begun; its files stay in the folder that is
-printed first. What seeds and names stand for is in the modules named below.
+printed first. What seeds and names stand for is in the module of the kind.
 """
 
 import importlib
@@ -18,13 +18,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-MODULES = {"images": "image_cases", "annotations": "annotation_cases", "models": "model_cases"}
 MOST_MEMORY = 6 << 30
 """Bytes of address space beside what the process starts with: a runaway case ends here, not the machine."""
 
 
 def main(kind: str, names: Sequence[str]) -> None:
-    cases: Any = importlib.import_module(MODULES[kind])
+    cases: Any = importlib.import_module(kind)
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     say(folder=str(folder))
     limit_memory()
