@@ -48,8 +48,9 @@ def fixtures(shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def image_files() -> ModuleType:
-    """The module `image_files.py`. Tests are no package, so it isn't imported."""
-    spec = importlib.util.spec_from_file_location("image_files", Path(__file__).with_name("image_files.py"))
+    """The module `fuzz/cases/image_files.py`. Tests are no package, so it isn't imported."""
+    path = Path(__file__).parent / "fuzz/cases/image_files.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

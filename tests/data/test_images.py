@@ -5,6 +5,7 @@ import struct
 import zlib
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from partdistillation.data import images
 from partdistillation.data.decoding import FORMATS
-from partdistillation.data.images import image_size, load_image, load_label_map
+from partdistillation.data.images import (
+    damage_allowed,
+    image_size,
+    load_image,
+    load_image_of,
+    load_label_map,
+)
 from partdistillation.errors import InputError
 
 LOSSLESS: dict[str, dict[str, Any]] = {"PNG": {}, "WEBP": {"lossless": True}, "BMP": {}, "TIFF": {}}
@@ -285,3 +293,31 @@ def test_avif(tmp_path: Path) -> None:
     pixels = load_image(tmp_path / "a.jpg")
     assert pixels.shape == (30, 40, 3)
     np.testing.assert_allclose(pixels.astype(int), np.broadcast_to((200, 30, 40), pixels.shape), atol=4)
+
+
+def test_what_only_decodes_with_warnings_is_rejected_where_objects_are_found(
+    tmp_path: Path, image_files: ModuleType
+) -> None:
+    path = tmp_path / "cut.jpg"
+    photo = image_files.saved(image_files.photograph(), "JPEG")
+    path.write_bytes(image_files.cut_with_end(photo, 0.5))
+    for read in (load_image, load_label_map):
+        with pytest.raises(InputError, match=r"cut\.jpg: .*premature end of data segment"):
+            read(path)
+    with damage_allowed():
+        assert load_image(path).shape == (120, 160, 3)
+    assert load_image_of(path, 120, 160).shape == (120, 160, 3)
+    with pytest.raises(InputError, match="expected 161 x 120 pixels"):
+        load_image_of(path, 120, 161)
+
+
+def test_what_may_be_costly_is_decoded_apart_and_the_same(
+    tmp_path: Path, image_files: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(tmp_path / "a.tif", np.asarray(image_files.photograph()), "TIFF", compression="jpeg")
+    apart = load_image(path)
+    monkeypatch.setattr(images, "decode_apart", None)
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(apart, np.asarray(image))
+    with pytest.raises(TypeError):
+        load_image(path)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -205,3 +206,18 @@ def test_an_open_vocabulary_wants_names(photos: Path, drawings: Path, tmp_path: 
     with pytest.raises(ConfigError, match=r"found WordNet's numbers \(n02958343\)"):
         objects.run(Inputs(out=tmp_path / "out", images=photos), recipe)
     assert not (tmp_path / "out").exists()
+
+
+def test_damaged_photographs_are_rejected_unless_allowed(tmp_path: Path, image_files: ModuleType) -> None:
+    folder = tmp_path / "images/cat"
+    folder.mkdir(parents=True)
+    photo = image_files.saved(image_files.photograph(), "JPEG")
+    (folder / "cut.jpg").write_bytes(image_files.cut_with_end(photo, 0.5))
+    (tmp_path / "masks/cat").mkdir(parents=True)
+    Image.new("L", (160, 120), 1).save(tmp_path / "masks/cat/cut.png")
+    inputs = Inputs(out=tmp_path / "out", images=tmp_path / "images", objects=tmp_path / "masks")
+    (row,) = rows(inputs, replace(Recipe(), objects=ObjectsConfig(source="masks")))
+    assert (row.status, "premature end of data" in row.reason) == ("rejected", True)
+    recipe = replace(Recipe(), objects=ObjectsConfig(source="masks", allow_damaged=True))
+    (row,) = rows(replace(inputs, out=tmp_path / "allowed"), recipe)
+    assert (row.status, len(row.objects)) == ("ok", 1)

@@ -76,7 +76,10 @@ def read_image(entry: object, index: int) -> CocoImage:
     width, height = whole(entry.get("width")), whole(entry.get("height"))
     if width is None or height is None or not 0 < width * height <= MAX_PIXELS or width < 1:
         size = f"{entry.get('width')!r:.30} x {entry.get('height')!r:.30}"
-        problem = f"expected width and height as integers, 1 to {MAX_PIXELS} pixels in all, found {size}"
+        problem = (
+            f"expected width and height as integers, 1 to {MAX_PIXELS} pixels in all, found {size}; larger "
+            "photographs are read at half their size, if at all: annotate that"
+        )
         return CocoImage(identity, name, 0, 0, problem)
     return CocoImage(identity, name, width, height)
 
