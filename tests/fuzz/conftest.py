@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -81,12 +81,12 @@ class Probe:
             assert process.stdout is not None
             try:
                 for line in _lines(process.stdout, _PATIENCE):
-                    match json.loads(line):
-                        case {"begin": str(case)}:
-                            begun = case
-                        case {"end": str(case), **values}:
-                            begun = ""
-                            yield Outcome(case, **values)
+                    said: dict[str, Any] = json.loads(line)
+                    if "begin" in said:
+                        begun = said["begin"]
+                    elif "end" in said:
+                        begun = ""
+                        yield Outcome(said.pop("end"), **said)
                 problem = f"exit code {process.wait(_PATIENCE)}"
             except (TimeoutError, subprocess.TimeoutExpired):
                 problem = f"nothing for {_PATIENCE} seconds"
