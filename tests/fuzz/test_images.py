@@ -77,7 +77,8 @@ def test_a_cut_file_is_refused_or_whole(image_files: ModuleType, data: st.DataOb
     options = data.draw(st.sampled_from([{}, {"quality": 30}, {"subsampling": 0}])) if kind == "JPEG" else {}
     content = image_files.saved(photo, kind, **options)
     cut = content[: data.draw(st.integers(0, len(content) - 1))]
-    for ending in (b"", image_files.END_OF_IMAGE):
+    # Other formats would take the two bytes for pixels, which none of them can tell.
+    for ending in (b"", image_files.END_OF_IMAGE) if kind == "JPEG" else (b"",):
         pixels = decoded(cut + ending)
         assert pixels is None or np.array_equal(pixels, np.asarray(decoded(content)))
 
