@@ -12,6 +12,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from partdistillation.models.pretrained import ModelInfo
 from partdistillation.part_shapes import PartShapes
 from partdistillation.runs.profiling import Profile, profiled, span
 from partdistillation.stages import segments
+from partdistillation.stages.pixel_features import PixelFeatures, encoder_features
 from partdistillation.training.objective import SetPrediction
 from partdistillation.training.optim import Optimizer
 
@@ -93,6 +95,8 @@ def measure_segments(size: Size, report: Measured) -> None:
     encoder = Encoder(swin_backbone(size.depths), device=report.device)
     scenes = PartShapes(seed=0, size=size.image)
     config = SegmentsConfig(image_size=size.image)
+    extract = partial(encoder_features, [encoder], unit=False, stride=encoder.stride)
+    features = PixelFeatures(extract)
 
     def label(index: int) -> None:
         image, masks = scenes[index].image, object_masks(scenes, index)
@@ -100,7 +104,7 @@ def measure_segments(size: Size, report: Measured) -> None:
             segments.segment_objects(
                 image,
                 masks,
-                lambda pixels: segments.encoder_features(encoder, pixels),
+                features,
                 config,
                 range(len(masks)),
             )

@@ -10,7 +10,8 @@ Inertia: objects of photographs with COCO masks, or of PartShapes drawings, thro
 import argparse
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from partdistillation.functional.masks import resize_mask
 from partdistillation.models.encoder import Encoder
 from partdistillation.models.sources import resolve
 from partdistillation.part_shapes import PartShapes
-from partdistillation.stages.segments import encoder_features, padded
+from partdistillation.stages.pixel_features import PixelFeatures, encoder_features
 
 SIZES = (500, 2000, 6400)
 K, RESTARTS = 4, 10
@@ -56,17 +57,21 @@ def main() -> None:
             _print_inertia(name, encoder, islice(drawn, arguments.measured))
 
 
+def features_of(encoder: Encoder) -> Callable[[np.ndarray], torch.Tensor]:
+    return partial(encoder_features, [encoder], unit=False, stride=encoder.stride)
+
+
 def points_of(encoder: Encoder, image: np.ndarray, mask: np.ndarray) -> torch.Tensor:
     """The feature pixels of an object, "n channel", as the segments stage has them."""
     small = resize_longest(image, IMAGE_SIZE)
-    features = encoder_features(encoder, small)
-    inside = padded(resize_mask(mask, *small.shape[:2])[None])[0]
+    maps = PixelFeatures(features_of(encoder))
+    features, inside = maps(small), maps.padded(resize_mask(mask, *small.shape[:2])[None])[0]
     return features[:, mask_at(inside, *features.shape[1:])].T.contiguous()
 
 
 def _print_times(encoder: Encoder) -> None:
     image = PartShapes(seed=0, size=IMAGE_SIZE)[0].image
-    field = encoder_features(encoder, image).movedim(0, -1)
+    field = features_of(encoder)(image).movedim(0, -1)
     print("| pixels | ours, CPU s | scikit-learn, CPU s | ratio |\n|---|---|---|---|")
     for size in SIZES:
         rows = math.ceil(size / field.shape[1])  # a band, as wide as the image

@@ -46,6 +46,7 @@ from partdistillation.runs.records import Object, ObjectRow, SegmentRow
 from partdistillation.runs.shards import ImageRef, Shard
 from partdistillation.runs.store import encode_shard
 from partdistillation.stages import segments
+from partdistillation.stages.pixel_features import PixelFeatures
 
 CONFIG = SegmentsConfig()
 REPEATS = 3
@@ -89,7 +90,9 @@ class Given(NamedTuple):
 
 def ours(inputs: Given) -> None:
     """What the stage does with an image; its encoder has been run."""
-    row = segments.segment_row(inputs.row, inputs.folder, lambda _: combine_levels(inputs.levels), CONFIG)
+    row = segments.segment_row(
+        inputs.row, inputs.folder, PixelFeatures(lambda _: combine_levels(inputs.levels)), CONFIG
+    )
     with span("write"):
         written = encode_shard(Shard("one", (ImageRef("0"),)), [row], SegmentRow)
         (inputs.folder / "ours.parquet").write_bytes(written)

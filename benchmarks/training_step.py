@@ -57,7 +57,7 @@ class Setting(NamedTuple):
 
 def demo_network() -> PartMask2Former:
     """The network of the demo's stage 3."""
-    return proposal_model("builtin:part-shapes", DEMO.proposals)
+    return proposal_model(DEMO, DEMO.proposals)
 
 
 def frozen_network() -> PartMask2Former:

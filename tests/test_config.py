@@ -70,8 +70,8 @@ def test_every_field_has_help(settings: type[Settings]) -> None:
         (
             ObjectsConfig,
             {"source": 3},
-            "objects.source: expected one of annotations, masks, run, mask2former, detic, sam3, "
-            "grounded_sam, found 3",
+            "objects.source: expected one of annotations, masks, run, salient, mask2former, detic, "
+            "sam3, grounded_sam, found 3",
         ),
         (SegmentsConfig, {"metric": "cosin"}, "found 'cosin'. Did you mean 'cosine'?"),
         (SegmentsConfig, {"levels": [3, 4]}, "segments.levels: expected a list of integers, found [3, 4]"),

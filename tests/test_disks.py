@@ -301,16 +301,14 @@ def test_a_device_that_is_not_there_is_said_before_any_stage(
 
 
 def test_an_encoder_that_stage_3_cannot_go_on_with(drawings: Path, tmp_path: Path) -> None:
-    from transformers import ResNetBackbone, ResNetConfig
+    from transformers import Dinov2Backbone, Dinov2Config
 
-    config = ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], layer_type="basic"
-    )
-    ResNetBackbone(config).save_pretrained(tmp_path / "backbone")
+    config = Dinov2Config(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, image_size=28)
+    Dinov2Backbone(config).save_pretrained(tmp_path / "backbone")
     inputs = Inputs(
         out=tmp_path / "out", images=drawings / "train", objects=drawings / "objects_train.json", device="cpu"
     )
-    with pytest.raises(CheckpointError, match=r"expected a Mask2Former model, config\.json says 'resnet'"):
+    with pytest.raises(CheckpointError, match="found a plain ViT"):
         pipeline.run(inputs, Recipe(encoder=str(tmp_path / "backbone")))
     assert not (tmp_path / "out").exists()
 
@@ -330,7 +328,7 @@ def test_a_run_whose_photographs_are_all_rejected_stops_after_stage_1(
 
 def test_atomic_is_what_writes() -> None:
     """No module opens a file to write to by itself: `runs.atomic` says what to do where that fails."""
-    writers = ("write_text(", "write_bytes(", ".savefig(path", 'open("w', 'open("ab', ", exist_ok=True)")
+    writers = ("write_text(", "write_bytes(", ".savefig(path", 'open("w', 'open("ab', "parents=True, exist_ok=True)")
     package = Path(atomic.__file__).parents[1]
     found = {
         str(path.relative_to(package)): word

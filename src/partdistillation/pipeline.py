@@ -1,5 +1,6 @@
 """The method in order: from images and object masks to a part model (paper, section 4)."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -7,8 +8,9 @@ from partdistillation.config import Inputs, ObjectFiles, Recipe
 from partdistillation.data.coco import read_instances
 from partdistillation.evaluation import instances
 from partdistillation.models.devices import choose_device
-from partdistillation.models.pretrained import read_info
+from partdistillation.models.pretrained import read_config
 from partdistillation.models.sources import resolve
+from partdistillation.objects.salient import SalientObjects
 from partdistillation.report import run as run_report
 from partdistillation.report.objects_found import show_objects
 from partdistillation.runs.part_table import read_part_table
@@ -19,6 +21,7 @@ from partdistillation.stages import objects as objects_stage
 from partdistillation.stages import pretrain as pretrain_stage
 from partdistillation.stages import proposals as proposals_stage
 from partdistillation.stages import segments as segments_stage
+from partdistillation.stages.pretrain import is_backbone
 
 STAGES = StageLog(
     (
@@ -40,6 +43,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
             before hours are spent. Or no photograph can be used, which stage 1 finds out.
         SettingsChanged: a stage has begun with other settings; the folder keeps remembering those.
     """
+    recipe = with_source(inputs, recipe)
     _check(inputs, recipe)
     objects(inputs, recipe)  # masks with classes
     show_objects(inputs)
@@ -53,6 +57,14 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     return page
 
 
+def with_source(inputs: Inputs, recipe: Recipe) -> Recipe:
+    """The recipe; where there are no object masks, what stands out in a photograph is its object."""
+    if inputs.objects is not None or recipe.objects.source != "annotations":
+        return recipe
+    say("No object masks are given (--objects): the object of a photograph is what stands out in it.")
+    return replace(recipe, objects=replace(recipe.objects, source="salient"))
+
+
 def _check(inputs: Inputs, recipe: Recipe) -> None:
     """What is the user's first, then what may have to be fetched."""
     inputs.need("images")
@@ -62,7 +74,11 @@ def _check(inputs: Inputs, recipe: Recipe) -> None:
         path = inputs.need("objects")
         if recipe.objects.source == "annotations" and path.is_file() and not source.files:
             read_instances(path)
-    read_info(source.path)  # a Mask2Former's: stages 1 and 2 take other encoders, stage 3 goes on training it
+    if recipe.objects.source == "salient":
+        SalientObjects.from_pretrained(recipe.objects.model)
+    is_backbone(recipe.encoder)  # or a Mask2Former: stages 1 and 2 take others, stage 3 goes on training it
+    for name in recipe.segments.encoders:
+        read_config(resolve(name).path)
 
 
 def pretrain(inputs: Inputs, recipe: Recipe) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from partdistillation.config import (
+    LITE0,
     ContrastiveConfig,
     DistillationConfig,
     FinetuneConfig,
@@ -132,7 +133,45 @@ DEMO = Recipe(
     ),
 )
 
+_SMALL_TRAINING: dict[str, Any] = {
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "schedule": "cosine",
+    "clip_norm": 1.0,
+    "image_size": 288,
+    "scale_min": 0.6,
+    "scale_max": 1.4,
+    "points": 4_096,
+    "freeze": "none",
+    "checkpoint_every": 100,
+}
+
+SMALL = Recipe(
+    encoder=LITE0,
+    pretrain=PretrainConfig(
+        backbone=LITE0,
+        hidden_dim=64,
+        pixel_decoder_layers=1,
+        decoder_layers=3,
+        num_queries=24,
+        steps=400,
+        **_SMALL_TRAINING,
+    ),
+    segments=SegmentsConfig(image_size=512, levels=(3, 4, 5), level_norm="unit", metric="l2"),
+    proposals=ProposalsConfig(steps=700, min_object_area=0.0, **_SMALL_TRAINING),
+    ranking=RankingConfig(image_size=384, features="encoder", levels=(4, 5)),
+    distillation=DistillationConfig(steps=700, **_SMALL_TRAINING),
+    supervised=SupervisedConfig(steps=700, importance_sampling=False, **_SMALL_TRAINING),
+    finetune=FinetuneConfig(
+        percents=(5, 10, 20, 50, 100), steps=200, importance_sampling=False, **_SMALL_TRAINING
+    ),
+    contrastive=ContrastiveConfig(
+        image_size=192, steps=400, batch_size=8, learning_rate=3e-4, checkpoint_every=100
+    ),
+)
+
 RECIPES = {
+    "small": SMALL,
     "paper": PAPER,
     "released_1k": RELEASED_1K,
     "released_21k": RELEASED_21K,

@@ -18,14 +18,18 @@ from partdistillation.config import Recipe
 from partdistillation.errors import SettingsChanged
 from partdistillation.functional.masks import decode, encode
 from partdistillation.runs.records import Object, ObjectRow
+from partdistillation.stages.pixel_features import PixelFeatures
 
 RED, BLUE, GREEN = (200, 30, 30), (30, 30, 200), (20, 160, 20)
 
 
-def colours(image: np.ndarray) -> Tensor:
+def colour_map(image: np.ndarray) -> Tensor:
     height, width = image.shape[:2]
     padded = np.pad(image, ((0, -height % 32), (0, -width % 32), (0, 0)))
     return torch.from_numpy(padded).movedim(-1, 0).float()
+
+
+colours = PixelFeatures(colour_map)
 
 
 def flag(folder: Path, name: str, left: tuple[int, int, int], right: tuple[int, int, int]) -> ObjectRow:

@@ -27,7 +27,7 @@ from partdistillation.inference.folder import picture_names
 from partdistillation.models.heads import ClassHead, PartHead
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import run_network, segment_parts
-from partdistillation.objects.mask2former import Instance
+from partdistillation.objects.mask2former import Instance, Mask2FormerObjects
 from partdistillation.runs.part_table import ClassParts, PartTable, write_part_table
 from partdistillation.runs.records import ObjectRow, PartRow
 from partdistillation.runs.store import read_rows
@@ -203,7 +203,7 @@ def test_an_object_is_found_once(model_dir: Path, monkeypatch: pytest.MonkeyPatc
         Instance(aside, "car", 0.7),
         Instance(CAT, "cat", 0.5),
     ]
-    monkeypatch.setattr(f"{PartSegmenter.__module__}.find_instances", lambda *_, **__: iter(instances))
+    monkeypatch.setattr(f"{Mask2FormerObjects.__module__}.find_instances", lambda *_, **__: iter(instances))
     segmenter = PartSegmenter.from_pretrained(model_dir)
     # the upper 14 of 25 rows: an IoU of .56
     assert [(found.category, found.score) for found in segmenter(IMAGE).objects] == [

@@ -67,23 +67,26 @@ def test_a_directory_counts_by_its_contents(
     for name in ("one", "two"):
         small_network.save_pretrained(tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    same, again, hub = fingerprints(("one", "two", "facebook/sam3"))
+    same, again, hub = (
+        fingerprints(ObjectsConfig(source="mask2former", model=name), "")[0]
+        for name in ("one", "two", "owner/name")
+    )
     assert same == again
-    assert hub == "facebook/sam3"
+    assert hub == "owner/name"
     (tmp_path / "two/config.json").write_text("{}")
     (tmp_path / "two/sha256.json").unlink()
-    assert fingerprints(("two",)) != [same]
+    assert fingerprints(ObjectsConfig(source="mask2former"), "two") != [same]
     with pytest.raises(CheckpointError, match="expected a model directory"):
-        fingerprints(("./gone",))
+        fingerprints(ObjectsConfig(source="mask2former"), "./gone")
 
 
 def test_a_pickle_is_refused(small_network: PartMask2Former, tmp_path: Path) -> None:
     small_network.save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match=r"pytorch_model\.bin is a pickle, which is never loaded"):
-        fingerprints((str(tmp_path),))
+        fingerprints(ObjectsConfig(source="mask2former"), str(tmp_path))
     (tmp_path / "config.json").unlink()
     with pytest.raises(
         CheckpointError, match=r"expected config\.json, .* is a pickle, which is never loaded"
     ):
-        fingerprints((str(tmp_path),))
+        fingerprints(ObjectsConfig(source="mask2former"), str(tmp_path))

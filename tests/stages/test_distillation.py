@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partdistillation.config import DistillationConfig, Inputs, Recipe
+from partdistillation.config import ArchitectureConfig, DistillationConfig, Inputs, Recipe
 from partdistillation.data.examples import LabelledMask
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import encode
@@ -107,6 +107,7 @@ def test_classes_with_different_numbers_of_parts_learn_together(
         parts=write_stage(tmp_path / "parts", parts),
         num_parts=9,
         initial=tiny_recipe.encoder,
+        architecture=ArchitectureConfig(),
         model=tmp_path / "part_model",
         config=tiny_recipe.distillation,
         exact_rows=True,

@@ -226,6 +226,7 @@ def finished(
         others = {
             "encoder": str(encoder),
             "objects.source": "sam3",
+            "segments.encoders": [str(encoder)],
             "objects.classes": str(other_classes),
             "pretrain.warmup.objects": str(other_objects),
         }
@@ -283,9 +284,9 @@ def test_a_setting_decides_the_warm_up(section: str, name: str, finished: Finish
         return
     for folder in (warmup.FOLDER, pretrain.DATA):
         shutil.copytree(finished.inputs.out / folder, tmp_path / folder)
-    model = pretrain.new_model(finished.recipe.pretrain, ("car",))
+    model = pretrain.new_model(finished.recipe.pretrain, ("car",), seed=0, image_size=64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretrain, "new_model", lambda *_: model)  # another backbone isn't here
+        patch.setattr(pretrain, "new_model", lambda *_, **__: model)  # another backbone isn't here
         with pytest.raises(SettingsChanged, match=warmup.FOLDER):
             pretrain.run(replace(finished.inputs, out=tmp_path), recipe)
 

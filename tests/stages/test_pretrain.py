@@ -140,9 +140,13 @@ def test_the_model_starts_from_the_warmed_up_encoder(data: Path, tmp_path: Path,
     found = dict(PartMask2Former.from_pretrained(out).model.pixel_level_module.encoder.named_parameters())
     warmed = load_file(tmp_path / "encoder_warmup/model.safetensors")
     assert all(torch.equal(value.detach(), warmed[name]) for name, value in found.items())
-    random = pretrain.new_model(settings.pretrain, ("a",)).model.pixel_level_module.encoder.state_dict()
+    random = new_model(settings.pretrain).model.pixel_level_module.encoder.state_dict()
     name = "encoder.stages.0.layers.0.layer.0.convolution.weight"
     assert not torch.equal(random[name], warmed[name])
+
+
+def new_model(config: PretrainConfig) -> PartMask2Former:
+    return pretrain.new_model(config, ("a",), seed=config.seed, image_size=config.image_size)
 
 
 def test_the_warm_up_reads_with_the_pretraining_s_processes(
@@ -151,7 +155,7 @@ def test_the_warm_up_reads_with_the_pretraining_s_processes(
     seen: list[int] = []
     monkeypatch.setattr(warmup, "run", lambda *_, data_workers, **__: seen.append(data_workers))
     settings = recipe(data).pretrain
-    model = pretrain.new_model(settings, ("a",))
+    model = new_model(settings)
     folder = pretrain.read_objects(inputs(data, tmp_path))
     for workers in (0, 3):
         changed = replace(settings, data_workers=workers)
@@ -276,7 +280,7 @@ def test_epochs_decide_the_steps_unless_they_are_given(
 
 def test_a_swin_gets_mask2former_s_stochastic_depth(swin: Path) -> None:
     """As in its code: the rate rises from block to block, and norms and position tables don't decay."""
-    model = pretrain.new_model(by_epochs(swin).pretrain, ("a",))
+    model = new_model(by_epochs(swin).pretrain)
     backbone: Any = model.model.pixel_level_module.encoder
     rates = [
         float(getattr(block.drop_path, "drop_prob", 0.0))
@@ -288,7 +292,7 @@ def test_a_swin_gets_mask2former_s_stochastic_depth(swin: Path) -> None:
 
 def test_what_decays_and_how_fast_it_learns_is_as_in_mask2former(swin: Path) -> None:
     """Its rule, told by names: no decay for norms, embeddings of queries and levels, and position tables."""
-    model = pretrain.new_model(by_epochs(swin).pretrain, ("a",))
+    model = new_model(by_epochs(swin).pretrain)
     names = {id(value): name for name, value in model.named_parameters()}
     groups = Optimizer(model, learning_rate=1e-4)._adamw.param_groups
     found = {
@@ -481,7 +485,7 @@ def test_a_directory_s_backbone_is_the_start_and_part_of_what_the_run_depends_on
 
     backbone = save_backbone(1)
     settings = replace(without_warmup.pretrain, backbone=str(tmp_path / "backbone"))
-    found = pretrain.new_model(settings, ("a", "b")).model.pixel_level_module.encoder.state_dict()
+    found = new_model(settings).model.pixel_level_module.encoder.state_dict()
     assert all(torch.equal(found[name], value) for name, value in backbone.state_dict().items())
 
     pretrain.run(inputs(data, tmp_path / "out"), replace(without_warmup, pretrain=settings))

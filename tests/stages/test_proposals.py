@@ -56,7 +56,7 @@ def test_small_segments_and_those_of_small_objects_are_left_out(
 
 
 def test_the_model_starts_from_stage_0_with_one_class(tiny_recipe: Recipe, small_network: Any) -> None:
-    model = proposals.proposal_model(tiny_recipe.encoder, tiny_recipe.proposals)
+    model = proposals.proposal_model(tiny_recipe, tiny_recipe.proposals)
     assert model.info.class_names == ("part",)
     assert model.class_predictor.state_dict() != {}
     for name, weight in small_network.model.state_dict().items():

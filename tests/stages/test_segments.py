@@ -1,6 +1,5 @@
 """Stage 2: objects of two colours, with the colours themselves as features, fall apart along the border."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,25 +8,25 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from partdistillation.config import CrfConfig, Recipe, SegmentsConfig
-from partdistillation.errors import ConfigError, InputError
+from partdistillation.config import CrfConfig, SegmentsConfig
+from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode, encode
-from partdistillation.models.encoder import Encoder
-from partdistillation.objects.detic.config import DeticConfig
-from partdistillation.objects.detic.files import save
-from partdistillation.objects.detic.network import DeticNetwork
 from partdistillation.runs.records import Object, ObjectRow
 from partdistillation.stages import segments
+from partdistillation.stages.pixel_features import PixelFeatures
 
 RED, BLUE, GREY = (200, 30, 30), (30, 30, 200), (120, 120, 120)
 NO_CRF = CrfConfig(enabled=False)
 
 
-def colours(image: np.ndarray) -> Tensor:
+def colour_map(image: np.ndarray) -> Tensor:
     """The simplest encoder: a pixel's colour, on the field padded to multiples of 32."""
     height, width = image.shape[:2]
     padded = np.pad(image, ((0, -height % 32), (0, -width % 32), (0, 0)))
     return torch.from_numpy(padded).movedim(-1, 0).float()
+
+
+colours = PixelFeatures(colour_map)
 
 
 def two_coloured(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -131,43 +130,6 @@ def test_seeds_differ_by_object_image_and_setting() -> None:
         for key in [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1), (0, "a/1", 0)]
     }
     assert len(seeds) == 5
-
-
-def test_a_detic_gives_the_features_of_its_backbone(tmp_path: Path) -> None:
-    tiny = DeticConfig(
-        embed_dim=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), window_size=4, pyramid_channels=32,
-        proposal_convs=1, fc_dims=(8, 8), embedding_dim=8, mask_convs=1, mask_channels=8,
-        pixel_mean=(0.1, 0.2, 0.3),
-    )  # fmt: skip
-    network = DeticNetwork.create(tiny, seed=0)
-    save(tmp_path, network)
-    image = two_coloured(64, 96)[0]
-    with torch.no_grad():
-        level3, level4, _ = network.backbone(network.pixels([image])).feature_maps
-    config = SegmentsConfig(levels=(3, 4))
-    found = segments.make_features(str(tmp_path), config, torch.device("cpu"))(image)
-    torch.testing.assert_close(found[:16], level3[0], atol=0.02, rtol=0.02)  # may be in bfloat16
-    assert found.shape == (16 + level4.shape[1], 8, 12)
-    with pytest.raises(ConfigError, match=r"expected some of 3, 4, 5.* Detic"):
-        segments.make_features(str(tmp_path), replace(config, levels=(2, 3)), torch.device("cpu"))
-
-
-def test_features_are_the_encoders_or_a_controls(tiny_recipe: Recipe) -> None:
-    image = two_coloured(40, 64)[0]
-    maps = {}
-    for kind in ("encoder", "random", "rgb_xy"):
-        config = SegmentsConfig(
-            features=kind, levels=(3, 4), seed=1
-        )  # stage 0's own weights are drawn from 0
-        maps[kind] = segments.make_features(tiny_recipe.encoder, config, torch.device("cpu"))(image)
-    trained = Encoder.from_pretrained(tiny_recipe.encoder, levels=(3, 4))
-    assert torch.equal(maps["encoder"][: maps["encoder"].shape[0] // 2], trained.levels([image])[0][0])
-    assert maps["random"].shape == maps["encoder"].shape
-    assert not torch.equal(maps["random"], maps["encoder"])
-    colour, position = maps["rgb_xy"][:3], maps["rgb_xy"][3:]
-    assert maps["rgb_xy"].shape == (5, 16, 16)  # at 1/4 of the padded image
-    torch.testing.assert_close(colour[:, 0, 0], torch.tensor(GREY) / 255)
-    assert position[:, 3, 8].tolist() == [8 / 16, 3 / 16]
 
 
 def test_many_objects_are_segmented_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,14 +25,20 @@ from partdistillation.functional.clustering import cluster_stream
 from partdistillation.functional.grouping import assign_to_centroids, mask_at
 from partdistillation.functional.masks import decode, encode, resize_mask
 from partdistillation.models.devices import choose_device
-from partdistillation.models.sources import resolve
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow, Row
 from partdistillation.runs.store import read_rows, stage_hash
 from partdistillation.stages import distillation, objects, part_classes
 from partdistillation.stages.class_features import sorted_by_class
-from partdistillation.stages.segments import FeatureMap, make_features, object_seed, padded, to_size
+from partdistillation.stages.pixel_features import (
+    FeatureMap,
+    PixelFeatures,
+    encoder_files,
+    encoder_settings,
+    make_features,
+)
+from partdistillation.stages.segments import object_seed, to_size
 
 NAME = "one_stage"
 PIXELS_PER_OBJECT = 32
@@ -43,8 +49,6 @@ With Swin-L's 1,152 channels they take 72 KiB on disk.
 PIXELS = "pixels"
 PARTS = "parts"
 _SCRATCH = ".features"
-
-Features = Callable[[UInt8[np.ndarray, "h w 3"]], FeatureMap]
 
 
 @dataclass(frozen=True)
@@ -90,14 +94,15 @@ def collect(inputs: Inputs, recipe: Recipe, folder: Path) -> Path:
         row=PixelRow,
         make=partial(_make_collector, inputs.need("images"), recipe, inputs.device),
         settings=_settings(recipe),
-        upstream=resolve(recipe.encoder).files,
+        upstream=encoder_files(recipe.encoder, recipe.segments),
         workers=inputs.workers,
         label=f"{NAME}: pixels",
     )
 
 
 def _settings(recipe: Recipe) -> dict[str, Json]:
-    return {"encoder": recipe.encoder, **recipe.segments.part(PixelsConfig).fingerprint()}
+    config = recipe.segments.part(PixelsConfig)
+    return config.fingerprint() | encoder_settings(recipe.encoder, config)
 
 
 def _make_collector(images_dir: Path, recipe: Recipe, device: Device) -> Callable[[ObjectRow], PixelRow]:
@@ -113,7 +118,7 @@ class _Field(NamedTuple):
     size: tuple[int, int]
 
 
-def pixel_row(row: ObjectRow, images_dir: Path, features: Features, config: PixelsConfig) -> PixelRow:
+def pixel_row(row: ObjectRow, images_dir: Path, features: PixelFeatures, config: PixelsConfig) -> PixelRow:
     """Features of some pixels of each object of one image."""
     field = _field(row, images_dir, features, config)
     pixels = (
@@ -128,7 +133,7 @@ def pixel_row(row: ObjectRow, images_dir: Path, features: Features, config: Pixe
     return row.to(PixelRow, pixels)
 
 
-def _field(row: ObjectRow, images_dir: Path, features: Features, config: PixelsConfig) -> _Field:
+def _field(row: ObjectRow, images_dir: Path, features: PixelFeatures, config: PixelsConfig) -> _Field:
     image = resize_longest(
         load_image_of(images_dir / row.file_name, row.height, row.width), config.image_size
     )
@@ -139,7 +144,7 @@ def _field(row: ObjectRow, images_dir: Path, features: Features, config: PixelsC
     feature_map = features(image)
     if config.metric == "cosine":
         feature_map = torch.nn.functional.normalize(feature_map, dim=0)
-    return _Field(feature_map, padded(np.stack(masks)).to(feature_map.device), (height, width))
+    return _Field(feature_map, features.padded(np.stack(masks)).to(feature_map.device), (height, width))
 
 
 def _pixels(features: FeatureMap, mask: Tensor, category: str, seed: int) -> ObjectPixels:
@@ -198,7 +203,7 @@ def label(inputs: Inputs, recipe: Recipe, folder: Path) -> Path:
         row=PartRow,
         make=partial(_make_labeller, inputs.need("images"), classes_dir, recipe, inputs.device),
         settings=_settings(recipe),
-        upstream=[classes_dir, *resolve(recipe.encoder).files],
+        upstream=[classes_dir, *encoder_files(recipe.encoder, recipe.segments)],
         workers=inputs.workers,
         label=f"{NAME}: parts",
     )
@@ -219,7 +224,7 @@ def _make_labeller(
 def part_row(
     row: ObjectRow,
     images_dir: Path,
-    features: Features,
+    features: PixelFeatures,
     centroids: Mapping[str, Tensor],
     config: PixelsConfig,
 ) -> PartRow:

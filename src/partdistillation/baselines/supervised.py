@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 
 from partdistillation.baselines import FOLDER
-from partdistillation.config import Inputs, Recipe, TrainingConfig
+from partdistillation.config import ArchitectureConfig, Inputs, Recipe, TrainingConfig
 from partdistillation.data.coco import CocoDataset, read_parts
 from partdistillation.data.coco_parts import GroundTruthPart, parts_of, tie_parts
 from partdistillation.data.images import ImageInput
 from partdistillation.functional.masks import decode, encode
-from partdistillation.models.sources import resolve
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
 from partdistillation.runs.store import contents_hash
 from partdistillation.stages import distillation, objects, proposals
+from partdistillation.stages.pretrain import start_of
 from partdistillation.training.loop import Run
 
 NAME = "supervised"
@@ -66,7 +66,7 @@ def run_agnostic(inputs: Inputs, recipe: Recipe) -> Path:
     parts_dir = label(inputs, folder, regions=True)
     depends: dict[str, Json] = {
         "settings": config.fingerprint(),
-        "encoder": [recipe.encoder, *map(contents_hash, resolve(recipe.encoder).files)],
+        **start_of(recipe.encoder, recipe.pretrain.part(ArchitectureConfig)),
         "objects": contents_hash(objects_dir),
         "parts": contents_hash(parts_dir),
     }
@@ -74,7 +74,7 @@ def run_agnostic(inputs: Inputs, recipe: Recipe) -> Path:
         Run(folder, AGNOSTIC, folder / proposals.FOLDER, depends),
         lambda: distillation.part_images(objects_dir, parts_dir, None, config),
         inputs,
-        encoder=recipe.encoder,
+        recipe,
         config=config,
     )
 

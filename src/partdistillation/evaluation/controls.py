@@ -14,7 +14,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from partdistillation.config import CollectingConfig, Inputs, RankingConfig, Recipe, SegmentsConfig
+from partdistillation.config import Inputs, RankingConfig, Recipe, SegmentsConfig
 from partdistillation.data.coco import CocoDataset, read_parts
 from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.class_map import ClassMap, Labelled, labelled_under
@@ -24,7 +24,6 @@ from partdistillation.functional.metrics import Protocol
 from partdistillation.inference import PartSegmenter, part_row
 from partdistillation.models.devices import choose_device
 from partdistillation.models.pretrained import read_info
-from partdistillation.models.sources import resolve
 from partdistillation.runs.engine import map_rows, mapped, run_shards
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.part_table import PartTable
@@ -32,6 +31,7 @@ from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Segme
 from partdistillation.runs.shards import ImageRef, Shard
 from partdistillation.runs.store import StageReader, read_rows
 from partdistillation.stages import objects, ranking, segments
+from partdistillation.stages.pixel_features import encoder_files, make_features
 
 Kind = Literal["result", "control", "baseline"]
 
@@ -155,6 +155,7 @@ def _label_segments(validation: Validation, configs: Mapping[str, SegmentsConfig
     CRF kernels, which take most of the time.
     """
     inputs, encoder, numbers = validation.inputs, validation.recipe.encoder, range(len(configs))
+    files = {file for config in configs.values() for file in encoder_files(encoder, config)}
     return run_shards(
         inputs.out / segments.FOLDER,
         row=SegmentRow,
@@ -163,7 +164,7 @@ def _label_segments(validation: Validation, configs: Mapping[str, SegmentsConfig
             for shard in StageReader(validation.objects_dir, ObjectRow).shards
         ],
         settings={name: config.fingerprint() for name, config in configs.items()} | {"encoder": encoder},
-        upstream=[validation.objects_dir, *resolve(encoder).files],
+        upstream=[validation.objects_dir, *sorted(files)],
         make_work=partial(_make_segmenter, validation, tuple(configs.values())),
         workers=inputs.workers,
         label="validation: segments",
@@ -184,7 +185,7 @@ def _make_segmenter(
         partial(
             segments.segment_row,
             images_dir=images_dir,
-            features=segments.make_features(encoder, config, device),
+            features=make_features(encoder, config, device),
             config=config,
         )
         for config in configs
@@ -203,7 +204,14 @@ def _make_segmenter(
 def measure_proposals(validation: Validation, model: Path, folder: str = "proposals") -> list[Measured]:
     """A model's proposals: as they are (cut to the object), and as stage 4 takes them on."""
     config = validation.recipe.ranking
-    raw = replace(config, per_pixel=False, label_min_ratio=0.0, label_min_score=0.0, keep_all_if_none=False)
+    raw = replace(
+        config,
+        per_pixel=False,
+        label_min_ratio=0.0,
+        label_min_score=0.0,
+        keep_all_if_none=False,
+        features="query",
+    )
     kinds: dict[str, tuple[str, RankingConfig]] = {
         f"{folder}_raw": ("proposals: overlapping", raw),
         folder: ("proposals: unique per pixel", config),
@@ -260,12 +268,12 @@ def measure_clustered(validation: Validation, model: Path, folder: str, name: st
 
 
 def _propose(
-    validation: Validation, folder: str, model: Path, config: CollectingConfig, workers: int = 1
+    validation: Validation, folder: str, model: Path, config: RankingConfig, workers: int = 1
 ) -> Path:
-    inputs = validation.inputs
-    make = partial(ranking.make_proposer, inputs.need("images"), model, config, inputs.device)
-    settings = config.part(CollectingConfig).fingerprint()
-    return _label(validation, folder, ProposalRow, model, settings, make, workers)
+    inputs, recipe = validation.inputs, replace(validation.recipe, ranking=config)
+    make = partial(ranking.make_proposer, inputs.need("images"), model, recipe, inputs.device)
+    settings, files = ranking.collecting_settings(recipe), ranking.collecting_files(recipe)
+    return _label(validation, folder, ProposalRow, model, settings, make, workers, files)
 
 
 def measure_parts(
@@ -299,6 +307,7 @@ def _label(
     settings: Mapping[str, Json],
     make: Callable[[], Callable[[ObjectRow], Labelled]],
     workers: int = 1,
+    files: Sequence[Path] = (),
 ) -> Path:
     """Label the validation's objects with a model; in this process that is quicker than to start others."""
     names: Json = dict(validation.class_map)
@@ -309,7 +318,7 @@ def _label(
         row=row,
         make=partial(_make_labeller, validation.class_map, make),
         settings={**settings, **({"class_map": names} if names else {})},
-        upstream=[model],
+        upstream=[model, *files],
         workers=workers,
         label=f"validation: {folder.replace('_', ' ')}",
     )

@@ -32,7 +32,6 @@ from partdistillation.models.devices import choose_device
 from partdistillation.models.sources import resolve
 from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.labelling import plain_list
-from partdistillation.objects.mask2former import Mask2FormerObjects
 from partdistillation.objects.masks import MaskedObjects, namesakes
 from partdistillation.objects.segmented import SegmentedObjects
 from partdistillation.runs.atomic import make_folder
@@ -130,9 +129,9 @@ def _with_categories(catalog: Catalog, dataset: CocoDataset | None) -> Catalog:
 def _found_objects(
     segmenter: PartSegmenter, objects_model: str | Path | None, inputs: list[ImageInput], max_overlap: float
 ) -> Plan:
-    network, classes = segmenter.objects_network, segmenter.class_names
+    finder, classes = segmenter.objects_finder, segmenter.class_names
     find = SegmentedObjects(
-        Mask2FormerObjects(network, MIN_OBJECT_SCORE),
+        finder,
         plain_list(classes),
         ObjectsConfig(max_objects=MAX_OBJECTS, min_score=MIN_OBJECT_SCORE, max_overlap=max_overlap),
     )

@@ -1,6 +1,7 @@
 """From one image, and maybe its objects, to their parts."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import overload
@@ -26,9 +27,11 @@ from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import View, run_network, segment_parts
 from partdistillation.models.sources import resolve
-from partdistillation.objects import to_object
+from partdistillation.objects import ObjectSegmenter
 from partdistillation.objects.labelling import SAME, best, distinct
-from partdistillation.objects.mask2former import Instance, find_instances, load_instance_model
+from partdistillation.objects.mask2former import Instance, Mask2FormerObjects
+from partdistillation.objects.salient_classes import FILE as MEANS
+from partdistillation.objects.salient_classes import NamedSalientObjects
 from partdistillation.runs import terminal
 from partdistillation.runs.part_table import FILE, PartTable, read_part_table
 from partdistillation.stages.distillation import OBJECTS_MODEL
@@ -221,8 +224,8 @@ class PartSegmenter:
         return Result(pixels, tuple(segmented), name, self.catalog)
 
     @cached_property
-    def objects_network(self) -> PartMask2Former:
-        """The instance segmentation model.
+    def objects_finder(self) -> ObjectSegmenter:
+        """What finds the objects: an instance segmentation model, or what stands out in a photograph.
 
         Raises:
             ConfigError: there is none, or it knows none of the part model's classes.
@@ -235,14 +238,21 @@ class PartSegmenter:
                 "found neither: give objects or objects_model (--objects, --objects-model of `partdistill "
                 f"predict`), or a part model's folder with {OBJECTS_MODEL}"
             )
-        network = model if isinstance(model, PartMask2Former) else load_instance_model(model, self.device)
-        if not set(network.info.class_names) & set(self.class_names):
+        finder: Mask2FormerObjects | NamedSalientObjects
+        device: Device = "cpu" if self.device.type == "cpu" else "cuda"
+        if isinstance(model, PartMask2Former):
+            finder = Mask2FormerObjects(model, MIN_OBJECT_SCORE)
+        elif (Path(model) / MEANS).is_file():
+            finder = NamedSalientObjects.from_pretrained(Path(model), self.network, device)
+        else:
+            finder = Mask2FormerObjects.from_pretrained(model, min_score=MIN_OBJECT_SCORE, device=device)
+        if not set(finder.vocabulary) & set(self.class_names):
             raise ConfigError(
                 f"expected an instance segmentation model of some of {_listed(self.class_names)}; found one "
-                f"of {_listed(network.info.class_names)}: give another (objects_model, or --objects-model of "
+                f"of {_listed(finder.vocabulary)}: give another (objects_model, or --objects-model of "
                 "`partdistill predict`), or the objects themselves (objects, --objects)"
             )
-        return network
+        return finder
 
     def _find(
         self,
@@ -253,11 +263,11 @@ class PartSegmenter:
     ) -> list[Instance]:
         """The best objects of classes whose parts are known, each once."""
         height, width = image.shape[:2]
-        instances = find_instances(
-            self.objects_network, image, min_score=min_score, classes=frozenset(self.class_names)
-        )
-        # encoded: a hundred masks of a large photograph take gigabytes
-        candidates = [to_object(*instance) for instance in instances]
+        finder = self.objects_finder
+        if isinstance(finder, Mask2FormerObjects):
+            finder = replace(finder, min_score=min_score)
+        known = [name for name in self.class_names if name in (finder.vocabulary or ())]
+        candidates = [candidate for candidate in finder([image], known)[0] if candidate.score >= min_score]
         different = distinct(candidates, height, width, max_overlap=max_overlap)
         kept, _ = best(different, pixels=height * width, max_objects=max_objects, min_area=0)
         return [

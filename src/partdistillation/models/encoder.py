@@ -10,18 +10,16 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
-from transformers import AutoBackbone
 
 from partdistillation.errors import ConfigError
-from partdistillation.models.backbones import load_backbone
+from partdistillation.models.backbones import load_backbone, pixel_statistics, random_backbone
 from partdistillation.models.layers import hasten_resnet
 from partdistillation.models.part_mask2former import PartMask2Former, fastest_memory_format
 from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, read_config
+from partdistillation.models.vision_transformers import grid_of
 
 STRIDE = 32
 """Images are padded to a multiple of this, so that every level covers exactly the padded image."""
-
-_AUTO: Any = AutoBackbone  # its methods are untyped
 
 Images = UInt8[np.ndarray | Tensor, "batch height width 3"] | Sequence[UInt8[np.ndarray, "_height _width 3"]]
 
@@ -57,16 +55,21 @@ class Encoder:
         """Wrap a copy of a transformers backbone.
 
         `levels` are numbered as in ResNets: 2 is 1/4 of the image's size, 5 is 1/32. Stages after the last
-        of them are left out. `bfloat16` chooses the precision of the matrix products inside; by default it is
-        used where it is faster (features stay within 1.5 %): on a device that has it natively, but for
-        convolutional networks on a CPU, which are quick enough there.
+        of them are left out. A plain ViT has one level, of the size that is nearest to its patch's (16 and 14
+        pixels are level 4); of what is asked for, it gives that.
+
+        `bfloat16` chooses the precision of the matrix products inside; by default it is used where it is
+        faster (features stay within 1.5 %): on a device that has it natively, but for convolutional networks
+        on a CPU, which are quick enough there.
         """
         self.mean, self.std = tuple(mean), tuple(std)
         self.device = torch.device(device)
-        self.level_numbers = tuple(levels)
         backbone = copy.deepcopy(backbone)
-        self._config = copy.deepcopy(backbone.config)
-        _keep_levels(backbone, self.level_numbers)
+        self._config: Any = copy.deepcopy(backbone.config)
+        self.level_numbers = _keep_levels(backbone, tuple(levels))
+        grid = grid_of(self._config)
+        self.stride = STRIDE if grid is None else grid.multiple
+        """Images are padded to multiples of this."""
         hasten_resnet(backbone)
         backbone.eval().requires_grad_(False)
         self._memory_format = fastest_memory_format(backbone)
@@ -118,7 +121,7 @@ class Encoder:
         """The control: the same architecture with random weights, drawn from `seed`."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            backbone = _AUTO.from_config(copy.deepcopy(like._config))
+            backbone = random_backbone(copy.deepcopy(like._config))
         return cls(
             backbone,
             levels=like.level_numbers,
@@ -129,14 +132,16 @@ class Encoder:
         )
 
     @torch.no_grad()
-    def levels(self, images: Images) -> list[Float[Tensor, "batch _channel _height _width"]]:
+    def levels(
+        self, images: Images, *, stride: int | None = None
+    ) -> list[Float[Tensor, "batch _channel _height _width"]]:
         """Float32 maps of the encoder's levels, finest first, on its device.
 
         Images are padded to the right and below, with the mean colour, to the largest of them rounded up to
-        a multiple of 32. The maps cover the padded canvas (`padded_size`): pad masks the same way, or crop
-        what is upsampled from the maps.
+        a multiple of the encoder's `stride`, or of a multiple of that. The maps cover the padded canvas
+        (`padded_size`): pad masks the same way, or crop what is upsampled from the maps.
         """
-        batch = normalized_batch(images, self.mean, self.std, self.device)
+        batch = normalized_batch(images, self.mean, self.std, self.device, stride or self.stride)
         batch = batch.contiguous(memory_format=self._memory_format)
         mixed = torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
         with mixed:
@@ -150,16 +155,17 @@ def load_encoder(source: str | Path) -> tuple[nn.Module, Sequence[float], Sequen
     Raises CheckpointError where it can't be loaded.
     """
     if read_config(source).get("model_type") != "mask2former":
-        return load_backbone(str(source)), IMAGENET_MEAN, IMAGENET_STD
+        return load_backbone(str(source)), *pixel_statistics(str(source))
     whole = PartMask2Former.from_pretrained(source)
     return whole.model.pixel_level_module.encoder, whole.info.pixel_mean, whole.info.pixel_std
 
 
 def normalized_batch(
-    images: Images, mean: Sequence[float], std: Sequence[float], device: torch.device
+    images: Images, mean: Sequence[float], std: Sequence[float], device: torch.device, stride: int = STRIDE
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Images as a batch: the mean colour right of each and below, up to multiples of `STRIDE`."""
-    height, width = padded_size(max(len(image) for image in images), max(image.shape[1] for image in images))
+    """Images as a batch: the mean colour right of each and below, up to multiples of `stride`."""
+    largest = max(len(image) for image in images), max(image.shape[1] for image in images)
+    height, width = padded_size(*largest, stride)
     batch = torch.zeros(len(images), 3, height, width, dtype=torch.float32, device=device)
     for canvas, image in zip(batch, images, strict=True):
         pixels = torch.as_tensor(np.array(image)) if isinstance(image, np.ndarray) else image
@@ -176,12 +182,20 @@ def has_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
-def _keep_levels(backbone: Any, levels: Sequence[int]) -> None:
-    """Make the backbone return these levels, and forget the stages after the last of them."""
+def _keep_levels(backbone: Any, levels: tuple[int, ...]) -> tuple[int, ...]:
+    """Make the backbone return these levels, or those of them that it has, and forget the later stages."""
     config = backbone.config
-    names = list(config.out_features) if len(config.out_features) == 4 else list(config.stage_names[-4:])
     if not levels or sorted(set(levels)) != list(levels) or not {2, 3, 4, 5}.issuperset(levels):
-        raise ConfigError(f"levels: expected an ascending choice of 2, 3, 4, 5; found {tuple(levels)}.")
+        raise ConfigError(f"levels: expected an ascending choice of 2, 3, 4, 5; found {levels}.")
+    if (grid := grid_of(config)) is not None:
+        if grid.level not in levels:
+            raise ConfigError(
+                f"levels: expected {grid.level} among them, the only one of a plain ViT with patches of "
+                f"{grid.stride} pixels; found {levels}"
+            )
+        config.out_features = config.stage_names[-1:]
+        return (grid.level,)
+    names = list(config.out_features) if len(config.out_features) == 4 else list(config.stage_names[-4:])
     config.out_features = [names[level - 2] for level in levels]
     kept = config.stage_names.index(config.out_features[-1])
     body = getattr(backbone, "swin", backbone)
@@ -194,3 +208,4 @@ def _keep_levels(backbone: Any, levels: Sequence[int]) -> None:
             if body is not backbone:
                 # Swin's last norm, whose output no level reads, has the width of stage 4
                 body.layernorm = nn.Identity()
+    return levels

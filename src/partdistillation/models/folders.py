@@ -184,14 +184,18 @@ def checked_section(section: Any) -> dict[str, Any]:
     for name, count in Counter(names).items():
         if count > 1:
             raise ValueError(f"class_names: expected each name once, found {name!r} {count} times")
-    if type(section["normalize_mask_embeddings"]) is not bool:
-        raise TypeError("normalize_mask_embeddings: expected true or false")
+    frozen_norms = section.get("frozen_norms", False)
+    for name in ("normalize_mask_embeddings", "frozen_norms"):
+        value = section.get(name, False) if name == "frozen_norms" else section[name]
+        if type(value) is not bool:
+            raise TypeError(f"{name}: expected true or false")
     return {
         "class_names": tuple(names),
         "num_parts": _integer(section, "num_parts", 0, MOST_PARTS),
         "image_size": _integer(section, "image_size", 1, MOST_PIXELS),
         "pixel_mean": _three_numbers(section, "pixel_mean"),
         "pixel_std": _three_numbers(section, "pixel_std", above=0.0),
+        "frozen_norms": frozen_norms,
         "normalize_mask_embeddings": section["normalize_mask_embeddings"],
     }
 

@@ -144,8 +144,16 @@ class PartMask2Former(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "PartMask2Former":
-        """As nn.Module's, but frozen modules stay in `eval()` (batch norm, stochastic depth)."""
+        """As nn.Module's, but frozen modules stay in `eval()` (batch norm, stochastic depth).
+
+        So do the backbone's batch norms where `info.frozen_norms` says so: a small batch's statistics are
+        worse than those of ImageNet.
+        """
         super().train(mode)
+        if self.info.frozen_norms:
+            for module in self.model.pixel_level_module.encoder.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
         if self.frozen != "none":
             self.model.pixel_level_module.encoder.eval()
         if self.frozen == "pixel_level":

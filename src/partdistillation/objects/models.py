@@ -19,6 +19,10 @@ def load_segmenter(config: ObjectsConfig, encoder: str, device: Device) -> Objec
         CheckpointError: it can't be loaded, or is of another kind.
         ConfigError: no model is named, and none is published under a name.
     """
+    if config.source == "salient":
+        from partdistillation.objects.salient import SalientObjects
+
+        return SalientObjects.from_pretrained(config.model, device)
     first, *second = model_names(config, encoder)
     min_score = min(config.min_score, PEOPLE_SCORE) if config.people else config.min_score
     match config.source:
@@ -70,13 +74,18 @@ def model_names(config: ObjectsConfig, encoder: str) -> tuple[str, ...]:
     raise AssertionError(f"{config.source} isn't a model")
 
 
-def fingerprints(names: tuple[str, ...]) -> list[Json]:
-    """What rows depend on: the contents of a directory, and of a published model its name.
+def fingerprints(config: ObjectsConfig, encoder: str) -> list[Json]:
+    """What rows depend on: the contents of a directory or file, and of a published model its name.
 
     Raises:
-        CheckpointError: a directory isn't there, or isn't a model's.
+        CheckpointError: a directory or file isn't there, or isn't a model's.
+        ConfigError: no model is named, and none is published under a name.
     """
-    sources = [resolve(name) for name in names]
+    if config.source == "salient":
+        from partdistillation.objects.saliency_weights import weights_file
+
+        return [{"contents": [contents_hash(weights_file(config.model))]}]
+    sources = [resolve(name) for name in model_names(config, encoder)]
     for source in sources:
         if source.files:
             read_config(source.path)

@@ -52,6 +52,8 @@ class SegmentedObjects:
     segmenter: ObjectSegmenter
     classes: ClassList
     config: ObjectsConfig
+    missing: str = "no objects"
+    """What to say where nothing was found."""
 
     def __post_init__(self) -> None:
         _ = self._prompts
@@ -89,10 +91,10 @@ class SegmentedObjects:
     def _missing(self, entry: ClassEntry | None) -> str:
         """What to say where nothing of a class was found."""
         if entry is None:
-            return "no objects"
+            return self.missing
         if entry.prompt not in self._prompts:
-            return f"no objects of class {entry.name!r}, which the model doesn't know"
-        return f"no objects of class {entry.name!r}"
+            return f"{self.missing} of class {entry.name!r}, which the model doesn't know"
+        return f"{self.missing} of class {entry.name!r}"
 
     def _best(self, photograph: Photograph, objects: Sequence[Object]) -> "Labelled":
         height, width = photograph.height, photograph.width

@@ -16,11 +16,11 @@ from partdistillation.runs.versions import versions
 FILE = "sha256.json"
 TRAINING = "training.json"
 """In a folder of checkpoints and in a trained model's: what it was trained from."""
-_PATTERNS = ("*.json", "*.safetensors")
+_PATTERNS = ("*.json", "*.onnx", "*.safetensors")
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files that make a model: its JSON and safetensors files, in order. Not its card."""
+    """The files that make a model: its JSON, safetensors and ONNX files, in order. Not its card."""
     files = (path for pattern in _PATTERNS for path in folder.glob(pattern))
     return sorted(path for path in files if path.name != FILE)
 

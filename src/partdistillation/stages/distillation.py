@@ -5,18 +5,23 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from partdistillation.config import Inputs, Recipe, TrainingConfig
+from partdistillation.config import ArchitectureConfig, Inputs, Recipe, TrainingConfig
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
 from partdistillation.errors import InputError
 from partdistillation.models.devices import choose_device
 from partdistillation.models.heads import PartHead
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.sources import resolve
+from partdistillation.objects.saliency_weights import is_saliency, weights_file
+from partdistillation.objects.salient_classes import write_means
+from partdistillation.runs.atomic import make_folder
+from partdistillation.runs.digests import write_digests
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow, PartRow
 from partdistillation.runs.stage_log import Stage
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import objects, proposals, ranking
+from partdistillation.stages.pretrain import is_backbone, start_of, starting_network
 from partdistillation.training.loop import Run, is_finished, processes, train
 from partdistillation.training.objective import SetPrediction
 
@@ -38,13 +43,16 @@ class Lesson:
     """Part classes an object class."""
     initial: str
     """The network to start from: a model's folder, or a name that `models.sources` resolves."""
+    architecture: ArchitectureConfig
+    """What is built around `initial` where that is a plain backbone."""
     model: Path
     """Folder of the finished part model; its losses and checkpoints go beside it."""
     config: TrainingConfig
     exact_rows: bool
     """How rows of classes are updated that a step doesn't see (`distillation.exact_rows`)."""
     objects_model: str
-    """The instance segmentation model that is put into the folder; named as `initial` is."""
+    """What finds objects and is put into the folder: an instance segmentation model, named as `initial` is,
+    or a saliency network's file; nothing where empty."""
 
     def depends_on(self, objects_dir: Path) -> dict[str, Json]:
         """All of it that decides the model, files by their contents."""
@@ -54,13 +62,20 @@ class Lesson:
             "num_parts": self.num_parts,
             "objects": contents_hash(objects_dir),
             "parts": contents_hash(self.parts),
-            "initial": _contents(self.initial),
+            "initial": self._start(),
             "objects_model": _contents(self.objects_model),
         }
+
+    def _start(self) -> Json:
+        if is_backbone(self.initial):
+            return dict(start_of(self.initial, self.architecture))
+        return _contents(self.initial)
 
 
 def _contents(model: str) -> Json:
     """Of a published model its name."""
+    if not model or is_saliency(model):
+        return [contents_hash(Path(model))] if model else []
     return list(map(contents_hash, resolve(model).files)) or model
 
 
@@ -76,11 +91,19 @@ def lesson(inputs: Inputs, recipe: Recipe) -> Lesson:
         parts=inputs.out / ranking.PARTS,
         num_parts=recipe.ranking.num_parts,
         initial=str(inputs.out / proposals.FOLDER),
+        architecture=recipe.pretrain.part(ArchitectureConfig),
         model=inputs.out / FOLDER,
         config=recipe.distillation,
         exact_rows=recipe.distillation.exact_rows,
-        objects_model=recipe.encoder,
+        objects_model=_finder(recipe),
     )
+
+
+def _finder(recipe: Recipe) -> str:
+    """What found the objects, or could have: it goes with the part model."""
+    if recipe.objects.source == "salient":
+        return str(weights_file(recipe.objects.model))
+    return "" if is_backbone(recipe.encoder) else recipe.encoder
 
 
 def learn_parts(lesson: Lesson, inputs: Inputs) -> Path:
@@ -102,7 +125,7 @@ def learn_parts(lesson: Lesson, inputs: Inputs) -> Path:
         inputs.need("images"), part_images(objects_dir, lesson.parts, names, config), config
     )
     with processes(device):
-        pretrained = PartMask2Former.from_pretrained(resolve(lesson.initial).path)
+        pretrained = starting_network(lesson.initial, lesson.architecture, seed=config.seed)
         model = pretrained.with_head(names, num_parts=lesson.num_parts, seed=config.seed)
         assert isinstance(model.class_predictor, PartHead)
         model.class_predictor.keep_only(tuple(parts.values()))
@@ -115,7 +138,7 @@ def learn_parts(lesson: Lesson, inputs: Inputs) -> Path:
             SetPrediction(model, config, device),
             config,
             training,
-            save=lambda path: _save(model, path, lesson),
+            save=lambda path: _save(model, path, lesson, inputs),
             device=device,
             exact_rows=lesson.exact_rows,
         )
@@ -165,9 +188,18 @@ def part_images(
     return images
 
 
-def _save(model: PartMask2Former, path: Path, lesson: Lesson) -> None:
+def _save(model: PartMask2Former, path: Path, lesson: Lesson, inputs: Inputs) -> None:
     """The part model and, so that its folder is all that is needed, the model that finds the objects."""
     model.save_pretrained(path, metadata={"stage": lesson.name, "steps": lesson.config.steps})
+    if not lesson.objects_model:
+        return
+    if is_saliency(lesson.objects_model):
+        folder, file = make_folder(path / OBJECTS_MODEL), Path(lesson.objects_model)
+        shutil.copyfile(file, folder / file.name)
+        rows = read_rows(inputs.out / objects.FOLDER, ObjectRow)
+        write_means(folder, model.eval(), rows, inputs.need("images"))
+        write_digests(folder)
+        return
     source = resolve(lesson.objects_model).path
     if isinstance(source, Path):
         shutil.copytree(source, path / OBJECTS_MODEL, copy_function=shutil.copyfile)

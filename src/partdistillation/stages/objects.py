@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -11,7 +12,7 @@ from partdistillation.classes.class_list import ClassList, read_class_list
 from partdistillation.config import Device, Inputs, KeptObjectsConfig, ObjectsConfig, Recipe
 from partdistillation.data import foreign_formats
 from partdistillation.data.coco import CocoDataset, read_instances
-from partdistillation.data.image_folder import scan
+from partdistillation.data.image_folder import FolderScan, scan
 from partdistillation.data.images import ImageInput, damage_allowed
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.objects import ObjectSource, log_rejected
@@ -19,6 +20,7 @@ from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.copied import CopiedObjects
 from partdistillation.objects.labelling import open_vocabulary, plain_list
 from partdistillation.objects.masks import MaskedObjects, mask_files, namesakes, require_masks
+from partdistillation.objects.salient import NOTHING_SALIENT
 from partdistillation.runs import seen, terminal
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.manifest import Json, canonical_hash
@@ -139,23 +141,46 @@ def _kept(config: ObjectsConfig) -> dict[str, Json]:
 
 def _model(inputs: Inputs, images_dir: Path, recipe: Recipe) -> Plan:
     from partdistillation.models.devices import choose_device
-    from partdistillation.objects.models import fingerprints, model_names
+    from partdistillation.objects.models import fingerprints
 
     choose_device(inputs.device)
     config, photographs = recipe.objects, scan(images_dir, inputs.out)
+    if config.source == "salient":
+        photographs = _one_class_a_photograph(photographs, images_dir)
     classes = None if config.classes is None else read_class_list(config.classes)
     if classes is not None:
         _say_unlisted(photographs.categories, classes)
+    elif config.source == "salient":
+        classes = plain_list(photographs.categories)
     elif config.source != "mask2former":
         classes = open_vocabulary(photographs.categories)
     settings: dict[str, Json] = {
         **config.fingerprint(),
         "max_objects": config.max_found,
         "classes": None if classes is None else _fingerprint(classes),
-        "models": fingerprints(model_names(config, recipe.encoder)),
+        "models": fingerprints(config, recipe.encoder),
     }
     make = partial(_segmented, config, recipe.encoder, classes, inputs.device)
     return Plan(photographs.images, make, settings)
+
+
+def _one_class_a_photograph(photographs: FolderScan, images_dir: Path) -> FolderScan:
+    """Photographs with the class that each shows, which saliency can't tell: that of its folder.
+
+    Where there are no class folders all are of one class, which is called as the folder is.
+    """
+    if not photographs.categories:
+        name = images_dir.resolve().name
+        _log.warning("%s: no class folders in it, so all photographs are of one class, %r", images_dir, name)
+        images = (replace(image, category=name) for image in photographs.images)
+    else:
+        images = (
+            image
+            if image.category or image.problem
+            else replace(image, problem="expected a class folder around it, as the others have")
+            for image in photographs.images
+        )
+    return replace(photographs, images=tuple(images))
 
 
 def _say_unlisted(folders: Sequence[str], classes: ClassList) -> None:
@@ -272,4 +297,7 @@ def _segmented(
     from partdistillation.objects.segmented import SegmentedObjects
 
     segmenter = load_segmenter(config, encoder, device)
+    if config.source == "salient":
+        assert classes is not None
+        return SegmentedObjects(segmenter, classes, config, missing=NOTHING_SALIENT)
     return SegmentedObjects(segmenter, classes or plain_list(segmenter.vocabulary or ()), config)

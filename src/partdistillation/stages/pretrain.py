@@ -8,20 +8,29 @@ the crop is.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from transformers import Mask2FormerConfig
 
-from partdistillation.config import BackboneConfig, Inputs, ObjectsConfig, PretrainConfig, Recipe
+from partdistillation.config import (
+    LITE0,
+    ArchitectureConfig,
+    BackboneConfig,
+    Inputs,
+    ObjectsConfig,
+    PretrainConfig,
+    Recipe,
+)
 from partdistillation.data.coco import read_instances
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
-from partdistillation.errors import ConfigError
+from partdistillation.errors import CheckpointError, ConfigError
 from partdistillation.models.backbones import SMALL, backbone_config, load_backbone
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
-from partdistillation.models.pretrained import ModelInfo
+from partdistillation.models.pretrained import PUBLISHED_IMAGE_SIZE, ModelInfo, read_config, read_info
 from partdistillation.models.sources import resolve
+from partdistillation.models.vision_transformers import grid_of
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.stage_log import Stage
@@ -78,7 +87,7 @@ def _learn_objects(inputs: Inputs, config: PretrainConfig, device: torch.device)
     if is_finished(training):
         return training.model_dir
     samples = LabelledImages(root, images, config)
-    model = new_model(config, names)
+    model = new_model(config, names, seed=config.seed, image_size=config.image_size)
     if config.warmup.steps:
         _warm_up(model, inputs, objects_dir, config, contents, device)
     model.set_frozen(config.freeze)
@@ -111,14 +120,16 @@ def object_images(objects_dir: Path, config: PretrainConfig) -> tuple[tuple[str,
     return names, images
 
 
-def new_model(config: PretrainConfig, names: Sequence[str]) -> PartMask2Former:
+def new_model(
+    config: ArchitectureConfig, names: Sequence[str], *, seed: int, image_size: int
+) -> PartMask2Former:
     """A Mask2Former with the settings' backbone and random weights elsewhere.
 
     Raises:
-        CheckpointError: the backbone can't be loaded.
+        CheckpointError: the backbone can't be loaded, or is a plain ViT, whose maps are of one scale.
     """
     architecture = Mask2FormerConfig(
-        backbone_config=backbone_config(config.backbone, drop_path=config.drop_path),
+        backbone_config=trainable_backbone(config.backbone, drop_path=config.drop_path),
         feature_size=config.hidden_dim,
         mask_feature_size=config.hidden_dim,
         hidden_dim=config.hidden_dim,
@@ -128,12 +139,64 @@ def new_model(config: PretrainConfig, names: Sequence[str]) -> PartMask2Former:
         decoder_layers=config.decoder_layers + 1,  # transformers counts the prediction before the first layer
         num_queries=config.num_queries,
     )
-    info = ModelInfo(class_names=tuple(names), image_size=config.image_size)
-    model = PartMask2Former.create(architecture, info, seed=config.seed)
+    info = ModelInfo(class_names=tuple(names), image_size=image_size, frozen_norms=config.backbone != SMALL)
+    model = PartMask2Former.create(architecture, info, seed=seed)
     if config.backbone != SMALL:
         pretrained = load_backbone(config.backbone)
         model.model.pixel_level_module.encoder.load_state_dict(pretrained.state_dict())
     return model
+
+
+def is_backbone(encoder: str) -> bool:
+    """Whether an encoder is a plain backbone, around which stage 3 builds a network.
+
+    Raises:
+        CheckpointError: it can't be read, or is neither that nor a Mask2Former.
+    """
+    path = resolve(encoder).path
+    values = read_config(path)
+    if "mask2former" in (values.get("model_type"), *map(str.lower, values.get("architectures") or ())):
+        read_info(path)
+        return False
+    trainable_backbone(encoder)
+    return True
+
+
+def trainable_backbone(name: str, *, drop_path: float | None = None) -> Any:
+    """The configuration of a backbone that a Mask2Former can be built on.
+
+    Raises:
+        CheckpointError: it can't be read, or is no backbone of four scales.
+    """
+    config = backbone_config(name, drop_path=drop_path)
+    if grid_of(config) is not None:
+        raise CheckpointError(
+            f"{name}: expected an instance segmentation model (Mask2Former) or a backbone of four scales, as "
+            f"stage 3 trains it; found a plain ViT ({config.model_type}), whose maps have one scale. It can "
+            f"group pixels while another is trained: --segments.encoders {name} --encoder {LITE0}"
+        )
+    return config
+
+
+def starting_network(encoder: str, architecture: ArchitectureConfig, *, seed: int) -> PartMask2Former:
+    """The network that stage 3 goes on training: the encoder's, or a new one around a plain backbone.
+
+    Raises:
+        CheckpointError: it can't be loaded.
+    """
+    if not is_backbone(encoder):
+        return PartMask2Former.from_pretrained(resolve(encoder).path)
+    return new_model(
+        replace(architecture, backbone=encoder), ("object",), seed=seed, image_size=PUBLISHED_IMAGE_SIZE
+    )
+
+
+def start_of(encoder: str, architecture: ArchitectureConfig) -> dict[str, Json]:
+    """What a fingerprint says of `starting_network`."""
+    depends: dict[str, Json] = {"encoder": [encoder, *map(contents_hash, resolve(encoder).files)]}
+    if is_backbone(encoder):
+        depends["architecture"] = replace(architecture, backbone=encoder).fingerprint()
+    return depends
 
 
 def _contents(objects_dir: Path, config: PretrainConfig) -> dict[str, Json]:

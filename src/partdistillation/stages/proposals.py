@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from partdistillation.config import Inputs, ProposalsConfig, Recipe, TrainingConfig
+from partdistillation.config import ArchitectureConfig, Inputs, ProposalsConfig, Recipe, TrainingConfig
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
@@ -16,6 +16,7 @@ from partdistillation.runs.records import ObjectRow, SegmentRow
 from partdistillation.runs.stage_log import Stage, is_first_process
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import objects, segments
+from partdistillation.stages.pretrain import is_backbone, start_of, starting_network
 from partdistillation.training.loop import Run, is_finished, processes, train
 from partdistillation.training.objective import SetPrediction
 
@@ -35,18 +36,18 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     objects_dir, segments_dir = inputs.out / objects.FOLDER, inputs.out / segments.FOLDER
     depends: dict[str, Json] = {
         "settings": config.fingerprint(),
-        "encoder": [recipe.encoder, *map(contents_hash, resolve(recipe.encoder).files)],
+        **start_of(recipe.encoder, recipe.pretrain.part(ArchitectureConfig)),
         "objects": contents_hash(objects_dir),
         "segments": contents_hash(segments_dir),
     }
     training = Run(inputs.out, "proposals", inputs.out / FOLDER, depends)
-    if not is_finished(training) and is_first_process():
+    if not is_finished(training) and is_first_process() and not is_backbone(recipe.encoder):
         say_unknown_classes(objects_dir, recipe.encoder)
     return learn(
         training,
         lambda: segment_images(objects_dir, segments_dir, config),
         inputs,
-        encoder=recipe.encoder,
+        recipe,
         config=config,
     )
 
@@ -80,17 +81,17 @@ def learn(
     training: Run,
     images: Callable[[], list[LabelledImage]],
     inputs: Inputs,
+    recipe: Recipe,
     *,
-    encoder: str,
     config: TrainingConfig,
 ) -> Path:
-    """Train a proposal model on masks of one class, from the network `encoder`; return its folder."""
+    """Train a proposal model on masks of one class, from the recipe's encoder; return its folder."""
     if is_finished(training):
         return training.model_dir
     device = choose_device(inputs.device)
     samples = LabelledImages(inputs.need("images"), images(), config)
     with processes(device):
-        model = proposal_model(encoder, config).to(device)
+        model = proposal_model(recipe, config).to(device)
         return train(
             model,
             samples,
@@ -104,9 +105,10 @@ def learn(
         )
 
 
-def proposal_model(encoder: str, config: TrainingConfig) -> PartMask2Former:
-    """Stage 0's network with a new head of one class; its encoder is frozen."""
-    pretrained = PartMask2Former.from_pretrained(resolve(encoder).path)
+def proposal_model(recipe: Recipe, config: TrainingConfig) -> PartMask2Former:
+    """Stage 0's network, or a new one around a plain backbone, with a new head of one class."""
+    architecture = recipe.pretrain.part(ArchitectureConfig)
+    pretrained = starting_network(recipe.encoder, architecture, seed=config.seed)
     model = pretrained.with_head((CLASS,), seed=config.seed)
     model.info = replace(model.info, image_size=config.image_size)
     model.set_frozen(config.freeze)

@@ -1,11 +1,14 @@
 """Stage 4: proposals become parts, by clustering their features within each object class (section 4.3)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from partdistillation.config import (
@@ -14,15 +17,19 @@ from partdistillation.config import (
     Device,
     Inputs,
     LabellingConfig,
+    PixelsConfig,
     Recipe,
 )
 from partdistillation.data.images import load_image_of
+from partdistillation.data.transforms import resize_longest
 from partdistillation.errors import StoreError
 from partdistillation.functional.clustering import cluster_features
 from partdistillation.functional.masks import decode, encode
-from partdistillation.functional.ranking import part_probabilities
+from partdistillation.functional.pooling import pooled
+from partdistillation.functional.ranking import Proposals, part_probabilities
 from partdistillation.functional.stability import cluster_stability
 from partdistillation.models.devices import choose_device
+from partdistillation.models.encoder import padded_size
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import View, propose_parts, run_network
 from partdistillation.runs.engine import map_rows
@@ -43,6 +50,12 @@ from partdistillation.runs.terminal import say
 from partdistillation.stages import objects, part_classes, proposals
 from partdistillation.stages.class_features import ClassFeatures, sorted_by_class
 from partdistillation.stages.part_classes import Centroids
+from partdistillation.stages.pixel_features import (
+    PixelFeatures,
+    encoder_files,
+    encoder_settings,
+    make_features,
+)
 
 FEATURES = "features"
 PART_CLASSES = part_classes.FOLDER
@@ -50,17 +63,15 @@ PARTS = "parts"
 STAGE = Stage("ranking", folders=(FEATURES, PART_CLASSES, PARTS), sections=("ranking",))
 _SCRATCH = ".features"
 
+Pool = Callable[[Bool[Tensor, "mask height width"]], Float[Tensor, "mask channel"]]
+"""From masks of one image to the encoders' features inside them."""
+
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/features`, `out/part_classes` and `out/parts`."""
     choose_device(inputs.device)
     objects.require_unchanged(inputs)
-    collect(
-        inputs,
-        recipe.ranking,
-        model_dir=inputs.out / proposals.FOLDER,
-        objects_dir=inputs.out / objects.FOLDER,
-    )
+    collect(inputs, recipe, model_dir=inputs.out / proposals.FOLDER, objects_dir=inputs.out / objects.FOLDER)
     find_part_classes(inputs, recipe.ranking)
     return label(inputs, recipe.ranking)
 
@@ -68,9 +79,10 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
 # ---------------------------------------------------------------------- the proposals and their features
 
 
-def collect(inputs: Inputs, config: CollectingConfig, *, model_dir: Path, objects_dir: Path) -> Path:
-    """Write `out/features`: for every object its salient proposals (eq. 1 to 3) with their query features.
+def collect(inputs: Inputs, recipe: Recipe, *, model_dir: Path, objects_dir: Path) -> Path:
+    """Write `out/features`: for every object its salient proposals (eq. 1 to 3) with their features.
 
+    These are the queries' (the paper), or the segments' encoders' inside each proposal, or both.
     `model_dir` is the proposal model; for the evaluation on another data set it may be a part model.
     """
     return map_rows(
@@ -78,37 +90,94 @@ def collect(inputs: Inputs, config: CollectingConfig, *, model_dir: Path, object
         source=objects_dir,
         read=ObjectRow,
         row=ProposalRow,
-        make=partial(make_proposer, inputs.need("images"), model_dir, config, inputs.device),
-        settings=config.part(CollectingConfig).fingerprint(),
-        upstream=[model_dir],
+        make=partial(make_proposer, inputs.need("images"), model_dir, recipe, inputs.device),
+        settings=collecting_settings(recipe),
+        upstream=[model_dir, *collecting_files(recipe)],
         workers=inputs.workers,
         label="ranking: features",
     )
 
 
+def _pooled_pixels(recipe: Recipe) -> PixelsConfig | None:
+    """What is averaged inside proposals; None where only the queries' features count.
+
+    Every level counts as much as another, whatever `segments.level_norm` says.
+    """
+    if recipe.ranking.features == "query":
+        return None
+    return replace(
+        recipe.segments.part(PixelsConfig),
+        features="encoder",
+        levels=recipe.ranking.levels,
+        level_norm="unit",
+        image_size=recipe.ranking.image_size,
+    )
+
+
+def collecting_settings(recipe: Recipe) -> dict[str, Json]:
+    """What decides the proposals and their features."""
+    pixels = _pooled_pixels(recipe)
+    settings = recipe.ranking.part(CollectingConfig).fingerprint()
+    return settings if pixels is None else settings | encoder_settings(recipe.encoder, pixels)
+
+
+def collecting_files(recipe: Recipe) -> list[Path]:
+    """The encoders' folders that features are averaged of."""
+    pixels = _pooled_pixels(recipe)
+    return [] if pixels is None else encoder_files(recipe.encoder, pixels)
+
+
 def make_proposer(
-    images_dir: Path, model_dir: Path, config: CollectingConfig, device: Device
+    images_dir: Path, model_dir: Path, recipe: Recipe, device: Device
 ) -> Callable[[ObjectRow], ProposalRow]:
-    """The function that finds the proposals of one image, with its network loaded."""
-    model = PartMask2Former.from_pretrained(model_dir).to(choose_device(device))
-    return partial(proposal_row, images_dir=images_dir, model=model, config=config)
+    """The function that finds the proposals of one image, with its networks loaded."""
+    place, pixels = choose_device(device), _pooled_pixels(recipe)
+    return partial(
+        proposal_row,
+        images_dir=images_dir,
+        model=PartMask2Former.from_pretrained(model_dir).to(place),
+        config=recipe.ranking,
+        features=None if pixels is None else make_features(recipe.encoder, pixels, place),
+    )
 
 
 def proposal_row(
-    row: ObjectRow, images_dir: Path, model: PartMask2Former, config: CollectingConfig
+    row: ObjectRow,
+    images_dir: Path,
+    model: PartMask2Former,
+    config: CollectingConfig,
+    features: PixelFeatures | None,
 ) -> ProposalRow:
-    """The proposals of one image's objects; the network runs once an image.
+    """The proposals of one image's objects; the networks run once an image.
 
     Raises:
         InputError: the image can't be read, or has another size than when its objects were found.
     """
     image = load_image_of(images_dir / row.file_name, row.height, row.width)
     view = run_network(model, image, config.image_size)
-    return row.to(ProposalRow, (_proposals(instance, row, view, config, model) for instance in row.objects))
+    pool = None if features is None else _pool(image, features, config)
+    return row.to(
+        ProposalRow, (_proposals(instance, row, view, config, model, pool) for instance in row.objects)
+    )
+
+
+def _pool(
+    image: UInt8[np.ndarray, "height width 3"], features: PixelFeatures, config: CollectingConfig
+) -> Pool:
+    """The function from an image's masks to the encoders' features inside them."""
+    small = resize_longest(image, config.image_size)
+    content = small.shape[0], small.shape[1]
+    field = padded_size(*content, features.stride)
+    return partial(pooled, features(small), content=content, field=field)
 
 
 def _proposals(
-    instance: Object, row: ObjectRow, view: View, config: CollectingConfig, model: PartMask2Former
+    instance: Object,
+    row: ObjectRow,
+    view: View,
+    config: CollectingConfig,
+    model: PartMask2Former,
+    pool: Pool | None,
 ) -> ObjectProposals:
     kept = propose_parts(
         model,
@@ -120,7 +189,7 @@ def _proposals(
         min_score=config.label_min_score,
         keep_all_if_none=config.keep_all_if_none,
     )
-    features = normalize(kept.features, dim=1) if config.normalize else kept.features
+    features = _features(kept, config, pool)
     proposals = tuple(
         Proposal(
             query=int(query),
@@ -135,6 +204,15 @@ def _proposals(
         )
     )
     return ObjectProposals(instance.object_id, instance.category, proposals)
+
+
+def _features(kept: Proposals, config: CollectingConfig, pool: Pool | None) -> Float[Tensor, "proposal dim"]:
+    """What proposals are clustered by: their queries' features, the encoders' inside them, or both."""
+    queries = normalize(kept.features, dim=1) if config.normalize else kept.features
+    if pool is None or len(kept.masks) == 0:
+        return queries
+    averaged = normalize(pool(kept.masks), dim=1)
+    return averaged if config.features == "encoder" else torch.cat([queries, averaged], dim=1)
 
 
 def _object_class(model: PartMask2Former, category: str) -> int | None:

@@ -9,33 +9,34 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
-from partdistillation.config import CrfConfig, Device, Inputs, PixelsConfig, Recipe, SegmentsConfig
+from partdistillation.config import CrfConfig, Device, Inputs, Recipe, SegmentsConfig
 from partdistillation.data.images import load_image_of
 from partdistillation.data.transforms import resize_longest
-from partdistillation.errors import ConfigError
 from partdistillation.functional.dense_crf import dense_crf_marginals
-from partdistillation.functional.grouping import combine_levels, group_objects
+from partdistillation.functional.grouping import group_objects
 from partdistillation.functional.masks import decode, encode, resize_mask
 from partdistillation.models.devices import choose_device
-from partdistillation.models.encoder import STRIDE, Encoder
-from partdistillation.models.pretrained import read_config
-from partdistillation.models.sources import resolve
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.profiling import span
 from partdistillation.runs.records import Object, ObjectRow, ObjectSegments, Segment, SegmentRow
 from partdistillation.runs.stage_log import Stage
 from partdistillation.stages import objects
+from partdistillation.stages.pixel_features import (
+    FeatureMap,
+    PixelFeatures,
+    encoder_files,
+    encoder_settings,
+    make_features,
+)
 
 FOLDER = "segments"
 STAGE = Stage("segments", folders=(FOLDER,), sections=("segments", "encoder"))
 
 _FEW, _PIXELS_AT_ONCE = 10, 50_000_000
 """Objects are segmented so many at a time, more while their masks are small: 9 bytes a pixel."""
-
-FeatureMap = Float[Tensor, "channel rows columns"]
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
@@ -49,8 +50,8 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         read=ObjectRow,
         row=SegmentRow,
         make=partial(_make_segmenter, inputs.need("images"), recipe, inputs.device),
-        settings={**recipe.segments.fingerprint(), "encoder": recipe.encoder},
-        upstream=resolve(recipe.encoder).files,
+        settings=recipe.segments.fingerprint() | encoder_settings(recipe.encoder, recipe.segments),
+        upstream=encoder_files(recipe.encoder, recipe.segments),
         workers=inputs.workers,
         label="segments",
     )
@@ -62,7 +63,7 @@ def _make_segmenter(images_dir: Path, recipe: Recipe, device: Device) -> Callabl
 
 
 def segment_row(
-    row: ObjectRow, images_dir: Path, features: Callable[[np.ndarray], FeatureMap], config: SegmentsConfig
+    row: ObjectRow, images_dir: Path, features: PixelFeatures, config: SegmentsConfig
 ) -> SegmentRow:
     """Segment the objects of one image, some at a time: there may be a thousand.
 
@@ -84,7 +85,7 @@ def _segmented(
     row: ObjectRow,
     instances: Sequence[Object],
     image: UInt8[np.ndarray, "height width 3"],
-    features: Callable[[np.ndarray], FeatureMap],
+    features: PixelFeatures,
     config: SegmentsConfig,
 ) -> list[ObjectSegments]:
     with span("read"):
@@ -101,7 +102,7 @@ def _segmented(
 def segment_objects(
     image: UInt8[np.ndarray, "height width 3"],
     masks: Bool[np.ndarray, "object height width"],
-    features: Callable[[UInt8[np.ndarray, "h w 3"]], FeatureMap],
+    features: PixelFeatures,
     config: SegmentsConfig,
     seeds: Sequence[int],
 ) -> list[Int[np.ndarray, "height width"]]:
@@ -109,8 +110,7 @@ def segment_objects(
 
     As in the paper all is done on the image at its working size (longest side `image_size`): k-means on the
     feature map, labels at image size, dense CRF. The labels are then brought to the image's own size.
-    `features` gives the map of an image, which covers the image padded to the right and below. An object
-    that vanishes at the working size has no segments.
+    An object that vanishes at the working size has no segments.
     """
     with span("resize"):
         small = resize_longest(image, config.image_size)
@@ -123,7 +123,9 @@ def segment_objects(
         with span("encode"):
             maps = features(small)
         with span("group"):
-            grouped = _group(maps, inside[kept], config, [seeds[place] for place in kept.tolist()])
+            padded = features.padded(inside[kept]).to(maps.device)
+            grouped = _group(maps, padded, config, [seeds[place] for place in kept.tolist()])
+            grouped = [labels[:height, :width] for labels in grouped]  # without the padding
         if config.crf.enabled:
             with span("refine"):
                 grouped = _refine_objects(small, grouped, config.crf, maps.device)
@@ -133,50 +135,6 @@ def segment_objects(
         return [to_size(labels, *image.shape[:2]) for labels in label_maps]
 
 
-def make_features(
-    encoder: str, config: PixelsConfig, device: torch.device
-) -> Callable[[np.ndarray], FeatureMap]:
-    """The function from a working-size image to its feature map: the trained encoder's, or a control's."""
-    if config.features == "rgb_xy":
-        return colour_and_position
-    trained = _encoder(encoder, config.levels, device)
-    chosen = Encoder.random(trained, config.seed) if config.features == "random" else trained
-    return partial(encoder_features, chosen)
-
-
-def _encoder(name: str, levels: Sequence[int], device: torch.device) -> Encoder:
-    """A Mask2Former's, a plain backbone, or that of a Detic that was converted (supplement, table 4)."""
-    from partdistillation.objects.detic.config import MODEL_TYPE
-    from partdistillation.objects.detic.files import load
-
-    source = resolve(name).path
-    if read_config(source).get("model_type") != MODEL_TYPE:
-        return Encoder.from_pretrained(source, levels=levels, device=device)
-    if 2 in levels:
-        raise ConfigError(f"segments.levels: expected some of 3, 4, 5, as {name} is a Detic, found {levels}")
-    network = load(Path(source))
-    mean, std = network.config.pixel_mean, network.config.pixel_std
-    return Encoder(network.backbone, levels=levels, mean=mean, std=std, device=device)
-
-
-def encoder_features(encoder: Encoder, image: UInt8[np.ndarray, "height width 3"]) -> FeatureMap:
-    """The encoder's levels, the coarser ones upsampled to the finest, concatenated."""
-    return combine_levels([level[0] for level in encoder.levels([image])])
-
-
-def colour_and_position(image: UInt8[np.ndarray, "height width 3"]) -> FeatureMap:
-    """A control without learning: RGB and (x, y), in 0..1, at 1/4 of the size, padded like an encoder's."""
-    colour = torch.from_numpy(image).movedim(-1, 0).float()[None] / 255
-    colour = torch.nn.functional.pad(
-        colour, (0, -image.shape[1] % STRIDE, 0, -image.shape[0] % STRIDE), mode="replicate"
-    )
-    colour = torch.nn.functional.avg_pool2d(colour, 4)[0]
-    y, x = (torch.arange(size, dtype=torch.float32) for size in colour.shape[1:])
-    longest = max(image.shape[:2]) / 4
-    position = torch.stack(torch.meshgrid(x, y, indexing="xy")) / longest
-    return torch.cat([colour, position])
-
-
 def object_seed(seed: int, image_id: str, object_id: int) -> int:
     """A seed of an object's own: its segments don't depend on what else is labelled, or in which order."""
     text = f"{seed}/{object_id}/{image_id}".encode()
@@ -184,25 +142,20 @@ def object_seed(seed: int, image_id: str, object_id: int) -> int:
 
 
 def _group(
-    features: FeatureMap, masks: Bool[np.ndarray, "object h w"], config: SegmentsConfig, seeds: Sequence[int]
-) -> list[np.ndarray]:
-    """Group on the padded field that the feature map covers, and cut the padding off."""
-    height, width = masks.shape[1:]
+    features: FeatureMap,
+    masks: Bool[Tensor, "object height width"],
+    config: SegmentsConfig,
+    seeds: Sequence[int],
+) -> list[Int[np.ndarray, "height width"]]:
     labels = group_objects(
         features,
-        padded(masks).to(features.device),
+        masks,
         k=config.k,
         metric=config.metric,
         restarts=config.restarts,
         seeds=seeds,
     )
-    return list(labels[:, :height, :width].cpu().numpy())
-
-
-def padded(masks: Bool[np.ndarray, "object h w"]) -> Bool[Tensor, "object height width"]:
-    """Masks on the field that an encoder's maps cover: the image padded to multiples of its stride."""
-    height, width = masks.shape[1:]
-    return torch.from_numpy(np.pad(masks, ((0, 0), (0, -height % STRIDE), (0, -width % STRIDE))))
+    return list(labels.cpu().numpy())
 
 
 def _refine_objects(
