@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin, UnidentifiedIm
 from partdistillation.data.damage import damage_of
 from partdistillation.data.headers import MOST_SCANS, Header, read_header
 from partdistillation.errors import InputError
+from partdistillation.functional.palettes import whites
 
 _AVIF = ("AVIF",) if "avif" in features.modules and features.check("avif") else ()
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", *_AVIF)
@@ -185,6 +186,8 @@ def _labels(image: Image.Image, path: Path) -> Int32[np.ndarray, "height width"]
             "save it with one channel, as whole numbers"
         )
     labels = _upright(_in_strips(image, np.int32, (), np.asarray), _orientation(image))
+    if (inside := whites(image)) is not None:
+        labels = inside[labels].astype(np.int32)
     if labels.min() < 0:
         raise InputError(f"{path}: expected labels >= 0, found {labels.min()}; 0 is the background")
     return labels
