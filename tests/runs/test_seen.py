@@ -45,6 +45,11 @@ def test_the_same_file_is_the_same(stage: Path, photographs: Path) -> None:
     assert changes(stage, photographs) == changes(stage, photographs, deep=True) == []
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert seen.look(tmp_path / "pipe.jpg") is None
+
+
 def test_a_copy_at_another_time_is_the_same(stage: Path, photographs: Path, tmp_path: Path) -> None:
     shutil.copytree(photographs, tmp_path / "moved", copy_function=shutil.copyfile)
     assert changes(stage, tmp_path / "moved") == []

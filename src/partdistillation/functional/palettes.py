@@ -8,7 +8,7 @@ from PIL import Image
 def whites(image: Image.Image) -> NDArray[np.bool_] | None:
     """Which palette indices are white, of a black and white image whose index 0 is white; else None.
 
-    Tools that reduce colours number them as they come: in such a mask white is what's inside, as in any other.
+    Tools that reduce colours number them as they come: white is inside, as in all other masks.
     """
     if image.mode != "P":
         return None

@@ -6,6 +6,7 @@ where only the time is another, as after copying a data set, the contents decide
 """
 
 import json
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -44,6 +45,8 @@ def look(path: Path) -> Seen | None:
     """A file as it is now; None where it can't be read, which whoever needs it will say."""
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            return None
         return Seen(status.st_size, status.st_mtime_ns, file_digest(path))
     except (OSError, ValueError):
         return None
