@@ -5,6 +5,7 @@ from typing import get_args
 
 from partdistillation.config import Inputs, ObjectFiles, Recipe
 from partdistillation.data.coco import read_instances
+from partdistillation.data.paths import in_brackets
 from partdistillation.evaluation import instances
 from partdistillation.models.devices import choose_device
 from partdistillation.models.pretrained import read_info
@@ -55,11 +56,11 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
 
 def _check(inputs: Inputs, recipe: Recipe) -> None:
     """What is the user's first, then what may have to be fetched."""
-    inputs.need("images")
+    inputs.need("images", in_brackets)
     choose_device(inputs.device)
     source = resolve(recipe.encoder)
     if recipe.objects.source in get_args(ObjectFiles):
-        path = inputs.need("objects")
+        path = inputs.need("objects", in_brackets)
         if recipe.objects.source == "annotations" and path.is_file() and not source.files:
             read_instances(path)
     read_info(source.path)  # a Mask2Former's: stages 1 and 2 take other encoders, stage 3 goes on training it

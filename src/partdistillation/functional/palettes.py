@@ -1,4 +1,4 @@
-"""What a palette's indices stand for in a black and white mask. Light: the process that decodes imports it."""
+"""What a palette's indices stand for in a black and white mask. Light, as what decodes imports it."""
 
 import numpy as np
 from numpy.typing import NDArray
