@@ -49,7 +49,7 @@ def as_number(value: object, what: str) -> float:
     number = math.nan
     if not isinstance(value, str | bytes | bool | np.bool_):
         try:
-            number = float(value)  # type: ignore[arg-type]
+            number = float(value.detach() if isinstance(value, Tensor) else value)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError, RuntimeError):
             number = math.nan
     if not math.isfinite(number):
