@@ -24,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 from partdistillation.errors import CheckpointError
 from partdistillation.models import folders, hub
 from partdistillation.models.heads import ClassHead, Head, PartHead
+from partdistillation.runs import digests, terminal
 from partdistillation.runs.atomic import explained, make_folder
 from partdistillation.runs.digests import require_whole, write_digests
 
@@ -74,6 +75,9 @@ def _concerns_us(record: logging.LogRecord) -> bool:
 logging.getLogger("transformers.models.mask2former.configuration_mask2former").addFilter(_concerns_us)
 
 
+_log = terminal.logger(__name__)
+
+
 def load(source: str | Path) -> Network:
     """Read a model directory, or a published model by its hub name, as float32.
 
@@ -82,6 +86,8 @@ def load(source: str | Path) -> Network:
     config = _parse_config(source, read_config(source))
     network = _build(source, config, _read_info(source, config))
     require_whole(Path(source))  # last: other errors say more of what is wrong
+    if (Path(source) / digests.TRAINING).is_file() and digests.recorded(Path(source)) is None:
+        _log.warning("%s has no %s, so damage of its files goes unnoticed", source, digests.FILE)
     return network
 
 
