@@ -277,6 +277,8 @@ def _read_info(source: str | Path, config: Mask2FormerConfig) -> ModelInfo:
                 f"{source}/config.json: id2label: expected the names of classes 0 to {len(names) - 1}, found "
                 f"{sorted(names)[:5]} ..."
             )
+        if wrong := [name for name in names.values() if not isinstance(name, str)]:
+            raise CheckpointError(f"{source}/config.json: id2label: expected names, found {wrong[0]!r:.80}")
         return ModelInfo(tuple(names[row] for row in range(len(names))), image_size=PUBLISHED_IMAGE_SIZE)
     try:
         return ModelInfo(**folders.checked_section(section))
