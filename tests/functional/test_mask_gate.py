@@ -56,6 +56,11 @@ FORMS: dict[str, Any] = {
     "Pillow I;16": png(MASK.astype(np.uint16)),
     "run lengths": RLE,
     "run lengths as text": {"size": RLE["size"], "counts": RLE["counts"].decode()},
+    "run lengths as a byte array": {"size": RLE["size"], "counts": bytearray(RLE["counts"])},
+    "run lengths in tensors": {
+        "size": torch.tensor(SIZE),
+        "counts": torch.tensor([7 + 6, 4, 2, 4, 2, 4, 2, 4, 2, 4, 13]),
+    },
     "plain run lengths": {"size": list(SIZE), "counts": [7 + 6, 4, 2, 4, 2, 4, 2, 4, 2, 4, 13]},
     "ours": EncodedMask(encode(MASK), *SIZE),
     "polygons": [[2, 1, 7, 1, 7, 5, 2, 5]],

@@ -148,7 +148,8 @@ def _run_lengths(
     if isinstance(values, EncodedMask):
         return decode(values.counts, height, width)
     counts = encoding.get("counts")
-    counts = counts.tolist() if isinstance(counts, np.ndarray) else counts
+    counts = counts.tolist() if isinstance(counts, np.ndarray | Tensor) else counts
+    counts = bytes(counts) if isinstance(counts, bytearray) else counts
     return from_coco({"size": [height, width], "counts": counts}, height, width)
 
 
