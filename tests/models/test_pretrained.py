@@ -46,6 +46,11 @@ def test_a_trained_model_that_cant_be_checked_is_said(
     assert caplog.messages == [f"{directory} has no sha256.json, so damage of its files goes unnoticed"]
 
 
+def test_a_folder_that_models_are_in(directory: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"expected config.json, .* There are models in it: model\.$"):
+        PartMask2Former.from_pretrained(directory.parent)
+
+
 def test_a_part_model_comes_back(small_swin: PartMask2Former, tmp_path: Path) -> None:
     network = small_swin.with_head(["car", "cat"], num_parts=3, num_queries=9, seed=1)
     network.save_pretrained(tmp_path / "parts")

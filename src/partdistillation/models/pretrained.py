@@ -246,6 +246,9 @@ def _check_files(directory: Path) -> None:
         if pickles
         else " Is the directory complete?"
     )
+    inner = sorted(path.parent.name for path in directory.glob("*/config.json"))
+    if inner and "model.safetensors" not in names:  # a run's folder, or one of several models
+        hint = f" There are models in it: {', '.join(inner)}."
     if "config.json" not in names:
         raise CheckpointError(f"{directory}: expected config.json, found {sorted(names) or 'nothing'}.{hint}")
     if not names & {"model.safetensors", "model.safetensors.index.json"}:
