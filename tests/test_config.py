@@ -170,6 +170,8 @@ def _bomb(level: str) -> str:
         ("[" * 200_000, "expected YAML, found brackets nested too deeply"),
         ("- " * 50_000, "expected YAML, found brackets nested too deeply"),
         ("#" * 2_000_000, "expected at most 1000000 bytes of settings"),
+        ("proposals: {steps: 5}\nproposals: {steps: 6}", "every name once, found 'proposals' 2 times"),
+        ("proposals: {steps: 5, batch_size: 2, steps: 6}", "every name once, found 'steps' 2 times"),
         ("a: &a [*a]", "behind its aliases"),
         (_bomb("[{}]"), "behind its aliases"),
         (_bomb("{{<<: [{}]}}"), "behind its aliases"),

@@ -20,6 +20,7 @@ from partdistillation.errors import (
     PartDistillationError,
     StoreError,
 )
+from partdistillation.inference import predict
 from partdistillation.models import hub
 from partdistillation.runs import atomic
 from partdistillation.runs.atomic import locked
@@ -281,6 +282,28 @@ def test_inputs_are_looked_for_before_the_encoder(
     with pytest.raises(InputError, match="expected a list `images`"):
         pipeline.run(replace(inputs, objects=tmp_path / "objects.json"), Recipe())
     assert not (tmp_path / "out").exists()
+
+
+def test_of_an_input_that_is_not_there_the_likely_cause_is_said(drawings: Path, tmp_path: Path) -> None:
+    (tmp_path / "Photos").mkdir()
+    inputs = Inputs(out=tmp_path / "out", images=tmp_path / "photos", objects=drawings / "objects_train.json")
+    cause = r"found nothing at .*photos \(there is 'Photos', in other letter case\)"
+    for command in (pipeline.run, pipeline.objects):
+        with pytest.raises(ConfigError, match=cause):
+            command(inputs, Recipe())
+    with pytest.raises(
+        InputError, match=r"photos: .* found neither; there is 'Photos', in other letter case"
+    ):
+        predict("model", tmp_path / "photos", out=tmp_path / "new")
+    inputs = replace(inputs, images=drawings / "train", objects=drawings / "objects_train.JSON")
+    with pytest.raises(ConfigError, match=r"there is 'objects_train.json', in other letter case"):
+        pipeline.objects(inputs, Recipe())
+
+
+def test_another_run_is_no_file(drawings: Path, tmp_path: Path) -> None:
+    inputs = Inputs(out=tmp_path, images=drawings / "train", objects=drawings / "objects_train.json")
+    with pytest.raises(ConfigError, match="expected the folder of another run, found the file"):
+        pipeline.objects(inputs, Recipe().updated({"objects": {"source": "run"}}))
 
 
 def test_a_device_that_is_not_there_is_said_before_any_stage(

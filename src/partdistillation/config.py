@@ -8,6 +8,7 @@ A section is the fingerprint of what it decides (`Settings.fingerprint`). One th
 is put together of a class for each; a setting that doesn't count is marked where it is declared.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -96,8 +97,8 @@ class Inputs(Settings):
             val_parts=None,
         )
 
-    def need(self, name: InputName) -> Path:
-        """The path given for `name`.
+    def need(self, name: InputName, cause: Callable[[Path], str] = lambda _: "") -> Path:
+        """The path given for `name`; `cause` says what is likely wrong with one that isn't there.
 
         Raises:
             ConfigError: it wasn't given, or doesn't exist.
@@ -116,7 +117,7 @@ class Inputs(Settings):
                 f"--{flag}: expected a file or folder, found {error.strerror} at {path}"
             ) from error
         if not there:
-            raise ConfigError(f"--{flag}: expected a file or folder, found nothing at {path}")
+            raise ConfigError(f"--{flag}: expected a file or folder, found nothing at {path}{cause(path)}")
         return path
 
 

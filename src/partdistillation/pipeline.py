@@ -6,6 +6,7 @@ from typing import get_args
 
 from partdistillation.config import Inputs, ObjectFiles, Recipe
 from partdistillation.data.coco import read_instances
+from partdistillation.data.paths import in_brackets
 from partdistillation.evaluation import instances
 from partdistillation.models.devices import choose_device
 from partdistillation.models.pretrained import read_config
@@ -67,11 +68,11 @@ def with_source(inputs: Inputs, recipe: Recipe) -> Recipe:
 
 def _check(inputs: Inputs, recipe: Recipe) -> None:
     """What is the user's first, then what may have to be fetched."""
-    inputs.need("images")
+    inputs.need("images", in_brackets)
     choose_device(inputs.device)
     source = resolve(recipe.encoder)
     if recipe.objects.source in get_args(ObjectFiles):
-        path = inputs.need("objects")
+        path = inputs.need("objects", in_brackets)
         if recipe.objects.source == "annotations" and path.is_file() and not source.files:
             read_instances(path)
     if recipe.objects.source == "salient":

@@ -9,7 +9,8 @@ ConfigError with the setting's dotted name, as it is written in a YAML file and 
 import difflib
 import math
 import types
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
 from pathlib import Path
@@ -188,11 +189,20 @@ def _nodes(node: yaml.Node, known: dict[int, int]) -> int:
     if isinstance(node, yaml.ScalarNode) and len(node.value) > _MOST_LETTERS:
         raise yaml.YAMLError(f"values of at most {_MOST_LETTERS} letters, found {len(node.value)}")
     if id(node) not in known:
+        if isinstance(node, yaml.MappingNode):
+            _require_once([key for key, _ in node.value if isinstance(key, yaml.ScalarNode)])
         known[id(node)] = _MOST_NODES + 1  # while it is looked at: an alias for what it is inside of
         below = node.value if isinstance(node, yaml.CollectionNode) else ()
         children = chain.from_iterable(below) if isinstance(node, yaml.MappingNode) else below
         known[id(node)] = 1 + sum(_nodes(child, known) for child in children)
     return known[id(node)]
+
+
+def _require_once(keys: Sequence[yaml.ScalarNode]) -> None:
+    """PyYAML takes the last of several values, and says nothing."""
+    for name, count in Counter(key.value for key in keys).items():
+        if count > 1 and name != "<<":
+            raise yaml.YAMLError(f"every name once, found {name!r:.80} {count} times")
 
 
 def write_yaml(values: Mapping[str, Any]) -> str:

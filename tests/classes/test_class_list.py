@@ -53,6 +53,8 @@ def test_class_of_a_folder(tmp_path: Path) -> None:
             "line 3: expected every folder once, found 'dog' again .line 1 has it",
         ),
         ("car\ta\tb\tc\n", "line 1: expected at most 3 columns"),
+        ("car\nn01440764 tench, Tinca\n", r"line 2: .* of ImageNet's list; `partdistill classes --names`"),
+        ('["car", "tree"]\n', "line 1: .* which is JSON; write one class a line"),
         ("\tcar\n", "line 1: expected a name, found nothing"),
         ("# only this\n\n", "expected object classes, one a line, found none"),
         ("", "expected object classes, one a line, found none"),
@@ -61,6 +63,12 @@ def test_class_of_a_folder(tmp_path: Path) -> None:
 def test_a_line_that_cant_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_class_list(written(tmp_path, text))
+
+
+def test_semicolons_between_columns_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    classes = read_class_list(written(tmp_path, "car;automobile\ntree;plant\n"))
+    assert [entry.name for entry in classes.entries] == ["car;automobile", "tree;plant"]
+    assert "all names have semicolons, such as 'tree;plant'" in caplog.text
 
 
 def test_files_that_cant_be_read(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from partdistillation.commands import doctor
 from partdistillation.commands.main import main
 from partdistillation.errors import StoreError
 from partdistillation.runs import store
+from partdistillation.runs.digests import write_digests
 
 
 def stage(out: Path, name: str) -> Path:
@@ -67,3 +69,21 @@ def test_unreadable_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_no_such_run(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="expected the folder of a run, found none"):
         doctor.run(tmp_path / "missing")
+
+
+def test_a_folder_of_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    doctor.run(tmp_path)
+    assert "nothing was checked" in capsys.readouterr().out
+
+
+def test_checkpoints_come_and_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whenever a training is stopped, the SHA-256 may name one that is gone, or isn't there yet."""
+    folder = tmp_path / "checkpoints/proposals"
+    folder.mkdir(parents=True)
+    (folder / "step-2.safetensors").write_bytes(b"2")
+    write_digests(folder, {"step-1.safetensors": "0", "step-2.safetensors": hashlib.sha256(b"2").hexdigest()})
+    doctor.run(tmp_path)
+    assert "checkpoints/proposals: whole" in capsys.readouterr().out
+    (folder / "step-2.safetensors").write_bytes(b"3")
+    with pytest.raises(StoreError, match="damaged files in checkpoints/proposals"):
+        doctor.run(tmp_path)

@@ -302,8 +302,19 @@ def test_entries_that_are_repeated_word_for_word_count_once(tmp_path: Path) -> N
     content = document()
     content["categories"] *= 3
     content["images"] *= 2
+    content["annotations"] *= 2
     dataset = read(tmp_path, content)
     assert ([image.id for image in dataset.images], len(dataset.categories)) == ([1, 2], 1)
+    assert [len(dataset.of(1)), len(dataset.of(2))] == [1, 1]
+    assert dataset.notes == ("2 annotations have been there before, word for word; they count once",)
+    del content["annotations"][0]["id"]  # nothing says then that it isn't another object
+    assert len(read(tmp_path, content).of(1)) == 2
+
+
+def test_annotations_of_one_id_are_kept(tmp_path: Path) -> None:
+    content = document()
+    content["annotations"] += [dict(content["annotations"][0], segmentation=[[0, 0, 2, 0, 2, 2]])]
+    assert len(read(tmp_path, content).of(1)) == 2
 
 
 def test_backslashes_are_slashes(tmp_path: Path) -> None:

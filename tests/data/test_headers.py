@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partdistillation.data.headers import Header, read_header
+from partdistillation.data.headers import Header, other_format, read_header
 
 ORDINARY = [
     *((kind, {}) for kind in ("JPEG", "PNG", "WEBP", "BMP", "TIFF")),
@@ -121,3 +121,25 @@ def test_sizes_agree_with_pillow_on_rotated_and_odd_files(
     ):
         header = read_header(data)
         assert (header.width, header.height) == Image.open(io.BytesIO(data)).size
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "another format"),
+        (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "another format"),
+        (b"\0\0\0\x14ftypqt  ", "a video"),
+        (b"\xff\x0a12", "JPEG XL"),
+        (b"\n<!DOCTYPE html><html>", "a web page"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"PK\x03\x04", "an archive"),
+        (bytes(5000), "zeros where a header should be"),
+        (b"", "an empty file"),
+        (b"text", "another format or a damaged header"),
+    ],
+)
+def test_files_that_are_no_images(data: bytes, kind: str) -> None:
+    assert other_format(data).startswith(kind)

@@ -265,6 +265,26 @@ def test_label_map_is_unscaled(tmp_path: Path) -> None:
     assert load_label_map(tmp_path / "p").tolist() == [[0, 1]]
 
 
+@pytest.mark.parametrize(
+    ("colors", "labels"),
+    [
+        ("white black", [1, 0, 1]),
+        ("white black black", [1, 0, 1]),
+        ("black white", [0, 1, 0]),
+        ("white black red", [0, 1, 0]),
+        ("white red", [0, 1, 0]),
+    ],
+)
+def test_white_is_inside_a_black_and_white_mask(tmp_path: Path, colors: str, labels: list[int]) -> None:
+    """Whichever of the two a palette has first; in all other palettes an index is a label."""
+    values = {"white": [255] * 3, "black": [0] * 3, "red": [255, 0, 0]}
+    mask = Image.new("P", (3, 1))
+    mask.putpalette([value for color in colors.split() for value in values[color]])
+    mask.putpixel((1, 0), 1)
+    mask.save(tmp_path / "p", "PNG")
+    assert load_label_map(tmp_path / "p").tolist() == [labels]
+
+
 def test_label_map_with_colours_is_rejected(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
     with pytest.raises(InputError, match="mode RGB"):
         load_label_map(save(tmp_path / "a", pixels))

@@ -1,5 +1,6 @@
 """Files that aren't there: what is said of the likely cause."""
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -52,6 +53,15 @@ def test_unicode_forms(root: Path) -> None:
     if is_file(root / "photos" / "café.jpg"):
         pytest.skip("this file system takes both forms for one name")
     assert "in another Unicode form (NFC or NFD)" in absence(root / "photos/café.jpg")
+
+
+def test_what_is_there_without_being_a_file(root: Path) -> None:
+    (root / "photos/link.jpg").symlink_to("gone.jpg")
+    os.mkfifo(root / "photos/pipe.jpg")
+    assert absence(root / "photos/link.jpg") == (
+        "a link that leads to no file; check what it leads to, 'gone.jpg'"
+    )
+    assert absence(root / "photos/pipe.jpg") == "a pipe or a device; put a file in its place"
 
 
 def test_what_is_there(root: Path) -> None:

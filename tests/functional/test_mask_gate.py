@@ -48,10 +48,19 @@ FORMS: dict[str, Any] = {
     "lists of 0 and 255": (MASK * 255).tolist(),
     "rows": list(MASK),
     "Pillow 1": Image.fromarray(MASK),
+    "Pillow 1, from a file": png(MASK.astype(np.uint8) * 255).convert("1"),
+    "True as 255": (MASK * np.uint8(255)).view(np.bool_),
+    "Pillow P, white first": png(MASK.astype(np.uint8) * 255).quantize(2),
+    "Pillow P, greys": png(MASK.astype(np.uint8) * 255).convert("P"),
     "Pillow L": png(MASK.astype(np.uint8) * 255),
     "Pillow I;16": png(MASK.astype(np.uint16)),
     "run lengths": RLE,
     "run lengths as text": {"size": RLE["size"], "counts": RLE["counts"].decode()},
+    "run lengths as a byte array": {"size": RLE["size"], "counts": bytearray(RLE["counts"])},
+    "run lengths in tensors": {
+        "size": torch.tensor(SIZE),
+        "counts": torch.tensor([7 + 6, 4, 2, 4, 2, 4, 2, 4, 2, 4, 13]),
+    },
     "plain run lengths": {"size": list(SIZE), "counts": [7 + 6, 4, 2, 4, 2, 4, 2, 4, 2, 4, 13]},
     "ours": EncodedMask(encode(MASK), *SIZE),
     "polygons": [[2, 1, 7, 1, 7, 5, 2, 5]],
@@ -64,7 +73,7 @@ FORMS: dict[str, Any] = {
 def test_all_forms_of_a_mask(name: str) -> None:
     mask = as_mask(FORMS[name], SIZE)
     assert mask.dtype == np.bool_
-    np.testing.assert_array_equal(mask, MASK)
+    assert mask.tobytes() == MASK.tobytes(), "True is 1 in memory too"
     torch.from_numpy(mask)  # warns of what it can't share
 
 
@@ -100,6 +109,7 @@ def test_inputs_are_left_alone() -> None:
         (Image.new("RGB", SIZE[::-1]), "of mode RGB"),
         (CLOSED, "can't be read"),
         ({"counts": [1]}, r"run-length encoding as .* keys \['counts'\]"),
+        ({"size": [np.inf, 9], "counts": [27]}, "run-length encoding as"),
         ({"size": [3, 9], "counts": [27]}, r"found \(3, 9\)"),
         ({"size": list(SIZE), "counts": [3]}, "fill 6 x 9"),
         ([[0.1, 0.1, 0.9, 0.1, 0.9, 0.9]], "multiply a polygon's"),

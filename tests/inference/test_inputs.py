@@ -13,7 +13,7 @@ from PIL import Image
 from partdistillation.data.images import load_image
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.inference import FoundObject, ObjectMask, PartSegmenter
-from partdistillation.inference.inputs import instances_of, photograph
+from partdistillation.inference.inputs import are_several, instances_of, photograph
 from partdistillation.models.heads import PartHead
 from partdistillation.models.part_mask2former import PartMask2Former
 
@@ -130,7 +130,10 @@ def test_images_are_seen_as_their_files(tmp_path: Path) -> None:
     for image, saved in pairs:
         saved.save(tmp_path / "a.png")
         expected = load_image(tmp_path / "a.png")
-        for form in (image, saved, Image.open(tmp_path / "a.png"), (tmp_path / "a.png").read_bytes()):
+        contents = (tmp_path / "a.png").read_bytes()
+        opened = Image.open(tmp_path / "a.png"), io.BytesIO(contents)
+        for form in (image, saved, contents, memoryview(contents), *opened):
+            assert not are_several(form)
             np.testing.assert_array_equal(photograph(form)[0], expected)
 
 
@@ -149,6 +152,8 @@ def test_several_photographs(segmenter: PartSegmenter, tmp_path: Path) -> None:
 def test_what_photographs_may_not_be(segmenter: PartSegmenter) -> None:
     closed = Image.fromarray(IMAGE)
     closed.close()
+    shut = io.BytesIO()
+    shut.close()
     contents = encoded(Image.fromarray(IMAGE))
     wrong: list[tuple[Any, str]] = [
         (None, "found NoneType"),
@@ -159,6 +164,8 @@ def test_what_photographs_may_not_be(segmenter: PartSegmenter) -> None:
         (closed, "open and whole"),
         (b"", "an image's bytes: .* empty"),
         (contents[:2000], "an image's bytes: .* truncated"),
+        (io.StringIO("text"), "opened for reading as bytes, found a str"),
+        (shut, "opened for reading as bytes, found I/O operation on closed file"),
         (Image.open(io.BytesIO(contents[:2000])), "truncated"),
     ]
     for image, message in wrong:

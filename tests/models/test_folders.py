@@ -87,6 +87,7 @@ def test_networks_larger_than_memory(directory: Path, name: str, size: int) -> N
         lambda values: values.update(id2label=[1]),
         lambda values: values.update(backbone_config="x"),
         lambda values: values.update(partdistillation=None, id2label={"5": "car"}),
+        lambda values: values.update(partdistillation=None, id2label={"0": 1, "1": 2, "2": 3}),
     ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value encountered in log2:RuntimeWarning")

@@ -35,6 +35,22 @@ def test_everything_comes_back(small_network: PartMask2Former, directory: Path) 
     torch.testing.assert_close(again.state_dict(), small_network.state_dict(), rtol=0, atol=0)
 
 
+def test_a_trained_model_that_cant_be_checked_is_said(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (directory / "sha256.json").unlink()
+    PartMask2Former.from_pretrained(directory)
+    assert not caplog.messages, "models that others publish have none"
+    (directory / "training.json").write_text("{}")
+    PartMask2Former.from_pretrained(directory)
+    assert caplog.messages == [f"{directory} has no sha256.json, so damage of its files goes unnoticed"]
+
+
+def test_a_folder_that_models_are_in(directory: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"expected config.json, .* There are models in it: model\.$"):
+        PartMask2Former.from_pretrained(directory.parent)
+
+
 def test_a_part_model_comes_back(small_swin: PartMask2Former, tmp_path: Path) -> None:
     network = small_swin.with_head(["car", "cat"], num_parts=3, num_queries=9, seed=1)
     network.save_pretrained(tmp_path / "parts")

@@ -77,7 +77,7 @@ def test_binary_mask_is_one_object(root: Path) -> None:
 
 
 def test_masks_that_cannot_be_used(root: Path) -> None:
-    assert row_of(root).reason.startswith("cat/a.png: expected an image file, found no such file")
+    assert row_of(root).reason.startswith("cat/a.png: expected the photograph's mask, found no such file")
     assert single(root, 0 * FULL).reason == "no objects"
     assert "no class" in single(root, FULL, category=None).reason
     row = single(root, FULL[:5])

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,16 @@ def stage(photographs: Path, tmp_path: Path) -> Path:
 
 
 def changes(stage: Path, photographs: Path, *, deep: bool = False) -> list[str]:
-    return list(seen.changes(stage, seen.places(photographs, None), deep=deep))
+    return list(seen.changes(stage, seen.places(photographs, None), deep=deep, absent=deep))
 
 
 def test_the_same_file_is_the_same(stage: Path, photographs: Path) -> None:
     assert changes(stage, photographs) == changes(stage, photographs, deep=True) == []
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert seen.look(tmp_path / "pipe.jpg") is None
 
 
 def test_a_copy_at_another_time_is_the_same(stage: Path, photographs: Path, tmp_path: Path) -> None:
@@ -78,6 +84,23 @@ def test_what_older_software_made_has_no_record(stage: Path, photographs: Path) 
     (stage / "all.files.json").unlink()
     (photographs / "a.png").write_bytes(b"other pixels")
     assert changes(stage, photographs, deep=True) == []
+
+
+def test_a_lost_record_is_missed_beside_others(photographs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "objects"
+    shards = [Shard(name, (ImageRef(name),)) for name in "ab"]
+    with open_stage(folder, row=ObjectRow, shards=shards, settings={}) as store:
+        for number, shard in enumerate(shards):
+            seen.record(folder, shard.name, {"photographs": {}, "masks": {}})
+            store.commit(number, encode_shard(shard, [replace(ROW, image_id=shard.name)], ObjectRow))
+        store.finish()
+    assert seen.is_recorded(folder)
+    assert changes(folder, photographs, deep=True) == []
+    (folder / "b.files.json").unlink()
+    assert changes(folder, photographs) == []
+    assert "b.files.json is missing" in changes(folder, photographs, deep=True)[0]
+    (folder / "a.files.json").unlink()
+    assert not seen.is_recorded(folder)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"photographs": 1}', '{"photographs": {"a": [1]}}'])

@@ -3,6 +3,7 @@
 """
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from partdistillation.errors import InputError
+from partdistillation.runs import terminal
 from partdistillation.runs.atomic import replace_file
+
+_log = terminal.logger(__name__)
 
 COMMENT = "#"
 _COLUMNS = ("name", "prompt", "folder")
@@ -65,6 +69,10 @@ def read_class_list(path: Path) -> ClassList:
     names: dict[str, int] = {}
     folders: dict[str, int] = {}
     for number, line in content_lines(path):
+        if foreign := _of_another_layout(line):
+            raise InputError(
+                f"{path}, line {number}: expected a class (name, prompt, folder), found {foreign}"
+            )
         cells = [cell.strip() for cell in line.split("\t")]
         if len(cells) > len(_COLUMNS):
             raise InputError(
@@ -79,6 +87,8 @@ def read_class_list(path: Path) -> ClassList:
         entries.append(entry)
     if not entries:
         raise InputError(f"{path}: expected object classes, one a line, found none")
+    if len(entries) > 1 and all(";" in entry.name for entry in entries):
+        _log.warning("%s: all names have semicolons, such as %r; columns have tabs between them", path, name)
     return ClassList(tuple(entries))
 
 
@@ -122,6 +132,15 @@ def folders_or_lines(path: Path) -> Iterator[tuple[int, str]]:
         return content_lines(path)
     names = (entry.name for entry in os.scandir(path) if entry.is_dir())
     return enumerate(sorted(name for name in names if name.strip() and not name.startswith(".")), start=1)
+
+
+def _of_another_layout(line: str) -> str:
+    """What a line is of other files that list classes, and what to do; empty for one of a class list."""
+    if re.match(r"\s*n\d{8}[ ,]", line):
+        return f"{line!r:.60} of ImageNet's list; `partdistill classes --names` makes a class list of it"
+    if re.match(r"\s*[\[{]\s*[\"']", line):
+        return f"{line!r:.60}, which is JSON; write one class a line"
+    return ""
 
 
 def _problem(entry: ClassEntry, names: dict[str, int], folders: dict[str, int], unit: str) -> str | None:

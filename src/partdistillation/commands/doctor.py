@@ -53,8 +53,14 @@ def run(out: Path | None, *, deep: bool = False) -> None:
         return
     from partdistillation.commands.whole import verified
 
-    console = PlainConsole()
-    broken = [check.name for check in verified(out, deep=deep) if not check.show(console)]
+    console, whole = PlainConsole(), dict[str, bool]()
+    for check in verified(out, deep=deep):  # printed at once: a data set's contents take minutes
+        whole[check.name] = check.show(console)
+    if not whole:
+        console.print(
+            f"{out}: nothing was checked, as no stage and no model is in it", style="yellow", soft_wrap=True
+        )
+    broken = [name for name, good in whole.items() if not good]
     if broken:
         raise StoreError(
             f"{out}: expected whole stages, found missing or damaged files in {', '.join(broken)}: "

@@ -56,7 +56,8 @@ def _checked(folder: Path, files: list[str]) -> tuple[tuple[str, ...], str] | No
         return _problems_of_stage(folder), "whole"
     weights = any(name.endswith(".safetensors") for name in files)
     if digests.FILE in files:
-        return tuple(digests.problems(folder)), "whole"
+        # Of checkpoints the old ones go, and the SHA-256 of the next one comes before it.
+        return tuple(digests.problems(folder, absent=folder.parent.name != "checkpoints")), "whole"
     if digests.TRAINING in files and not weights and folder.parent.name != "checkpoints":
         return (f"{folder} has lost its weights",), ""
     if weights:
@@ -83,7 +84,9 @@ def _sources(out: Path, *, deep: bool) -> Iterator[Check]:
         if "photographs" not in places:
             yield Check("photographs", remark="not checked: their folder isn't known, or isn't there")
             return
-        yield Check("photographs and masks", tuple(seen.changes(stage, places, deep=deep)), _looked_at(deep))
+        remark = _looked_at(deep) if seen.is_recorded(stage) else "not checked: nothing says what was read"
+        changes = seen.changes(stage, places, deep=deep, absent=True)
+        yield Check("photographs and masks", tuple(changes), remark)
     except ConfigError as error:
         yield Check(config.CONFIG_FILE, (str(error),))
     except PartDistillationError as error:

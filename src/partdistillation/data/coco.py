@@ -210,11 +210,18 @@ def _annotations(
     """Annotations and reasons of the unusable ones by image; notes on the others; how many have no image."""
     usable: dict[str, list[CocoAnnotation]] = defaultdict(list)
     unusable: dict[str, list[str]] = defaultdict(list)
-    orphans = crowds = 0
+    orphans = crowds = repeated = 0
+    first: dict[tuple[Id, Id], object] = {}
     for index, entry in enumerate(entries):
         if not isinstance(entry, dict) or (image := images.get(id_key(entry.get("image_id")))) is None:
             orphans += 1
             continue
+        # By the id and the whole entry: some tools give all annotations the same id.
+        if isinstance(entry.get("id"), int | str):
+            before = first.setdefault((image.id, entry["id"]), entry)
+            if before is not entry and before == entry:
+                repeated += 1
+                continue
         try:
             annotation = read_annotation(entry, image, categories)
         except InputError as error:
@@ -223,14 +230,18 @@ def _annotations(
         else:
             usable[str(image.id)].append(annotation)
             crowds += annotation.crowd
-    notes = []
-    if orphans:
-        notes.append(f"{orphans} annotations belong to no entry of `images`; they are ignored")
-    if crowds:
-        notes.append(f"{crowds} crowd regions (iscrowd = 1) are no objects; they are skipped")
     return (
         {key: tuple(values) for key, values in usable.items()},
         {key: tuple(reasons) for key, reasons in unusable.items()},
-        tuple(notes),
+        _notes(orphans, crowds, repeated),
         orphans,
     )
+
+
+def _notes(orphans: int, crowds: int, repeated: int) -> tuple[str, ...]:
+    notes = {
+        f"{orphans} annotations belong to no entry of `images`; they are ignored": orphans,
+        f"{crowds} crowd regions (iscrowd = 1) are no objects; they are skipped": crowds,
+        f"{repeated} annotations have been there before, word for word; they count once": repeated,
+    }
+    return tuple(note for note, count in notes.items() if count)

@@ -15,8 +15,9 @@ from jaxtyping import Int32, Num, UInt8
 from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, features
 
 from partdistillation.data.damage import damage_of
-from partdistillation.data.headers import MOST_SCANS, Header, read_header
+from partdistillation.data.headers import MOST_SCANS, Header, other_format, read_header
 from partdistillation.errors import InputError
+from partdistillation.functional.palettes import whites
 
 _AVIF = ("AVIF",) if "avif" in features.modules and features.check("avif") else ()
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", *_AVIF)
@@ -90,9 +91,8 @@ def _opened(data: bytes, header: Header, path: Path) -> Iterator[Image.Image]:
             f"{path}: expected at most {MAX_PIXELS} pixels; {error}; shrink the image"
         ) from error
     except UnidentifiedImageError as error:
-        content = "another format or a damaged header" if data else "an empty file"
         raise InputError(
-            f"{path}: expected a JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF image, found {content}; "
+            f"{path}: expected a JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF image, found {other_format(data)}; "
             "convert or remove it"
         ) from error
     # Decoders document no closed set of exceptions for damaged data (OSError, SyntaxError, ValueError,
@@ -185,6 +185,8 @@ def _labels(image: Image.Image, path: Path) -> Int32[np.ndarray, "height width"]
             "save it with one channel, as whole numbers"
         )
     labels = _upright(_in_strips(image, np.int32, (), np.asarray), _orientation(image))
+    if (inside := whites(image)) is not None:
+        labels = inside[labels].astype(np.int32)
     if labels.min() < 0:
         raise InputError(f"{path}: expected labels >= 0, found {labels.min()}; 0 is the background")
     return labels

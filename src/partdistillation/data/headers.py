@@ -33,6 +33,29 @@ _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """In a scan the byte 255 is followed by 0 or a restart's number."""
 
 
+_OTHERS = {
+    rb"....ftyp(?:hei|hev|mif1|msf1)(?!.{0,24}avif)": "HEIC, as phones make it",
+    rb"....ftyp(?:qt|mp4|isom|M4V|3gp)": "a video",
+    rb"\xff\x0a|\0\0\0\x0cJXL ": "JPEG XL",
+    rb"\0\0\0\x0cjP  ": "JPEG 2000",
+    rb"8BPS": "a Photoshop file",
+    rb"%PDF": "a PDF",
+    rb"\s*<(?:!doctype html|html|head)": "a web page: what was downloaded in place of the image",
+    rb"\s*<(?:\?xml|svg|!--)": "SVG or other XML",
+    rb"version https://git-lfs": "a pointer of Git LFS (`git lfs pull` gets the image)",
+    rb"\x1f\x8b|PK\x03\x04|7z\xbc\xaf|Rar!": "an archive",
+}
+
+
+def other_format(data: bytes) -> str:
+    """What the content of a file that isn't read looks like."""
+    start = data[:64]
+    if not start.strip(b"\0"):
+        return "zeros where a header should be" if start else "an empty file"
+    kinds = (kind for pattern, kind in _OTHERS.items() if re.match(pattern, start, re.DOTALL | re.IGNORECASE))
+    return next(kinds, "another format or a damaged header")
+
+
 class Header(NamedTuple):
     """What a file says of itself; 0 pixels where that can't be told."""
 

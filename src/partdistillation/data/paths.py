@@ -41,6 +41,10 @@ def absence(path: Path) -> str:
             return ""
         if path.is_dir():
             return "a directory; check the path"
+        if path.is_symlink():
+            return f"a link that leads to no file; check what it leads to, {str(path.readlink())!r:.200}"
+        if path.exists():
+            return "a pipe or a device; put a file in its place"
     except (OSError, ValueError) as error:
         return f"{refusal(path, error)}; {_remedy(path)}"
     return f"no such file; {advice(path)}"

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from partdistillation.errors import InputError
+from partdistillation.functional.palettes import whites
 
 _GREY = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 """Of Pillow: the modes with one channel."""
@@ -29,7 +30,9 @@ def as_array(values: object, what: str) -> NDArray[Any]:
         if isinstance(values, Tensor):
             values = values.detach().cpu()
             values = values.float() if values.dtype == torch.bfloat16 else values
+        inside = whites(values) if isinstance(values, Image.Image) else None
         array = np.asarray(values)
+        array = array if inside is None else inside[array]
     except Exception as error:  # closed or truncated images, ragged lists: each library has its own
         raise InputError(f"Expected {what}, found {named(values)} that can't be read: {error}") from error
     if array.dtype.kind not in "buif":
@@ -46,7 +49,7 @@ def as_number(value: object, what: str) -> float:
     number = math.nan
     if not isinstance(value, str | bytes | bool | np.bool_):
         try:
-            number = float(value)  # type: ignore[arg-type]
+            number = float(value.detach() if isinstance(value, Tensor) else value)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError, RuntimeError):
             number = math.nan
     if not math.isfinite(number):

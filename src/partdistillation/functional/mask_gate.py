@@ -116,7 +116,8 @@ def _flat(array: NDArray[Any]) -> NDArray[Any]:
 def _binary(array: NDArray[Any]) -> NDArray[np.bool_]:
     """False and True for 0 and 1 or for 0 and 255, of any type."""
     if array.dtype == np.bool_:
-        return array
+        # Pillow's bilevel images, and views of other masks, have 255 for True in memory
+        return array if array.view(np.uint8).max(initial=0) <= 1 else array.view(np.uint8) != 0
     inside: NDArray[np.bool_] = array == (255 if array.max(initial=0) == 255 else 1)
     other = ~inside & (array != 0)
     if other.any():
@@ -135,7 +136,7 @@ def _run_lengths(
     claimed = encoding.get("size", (encoding.get("height"), encoding.get("width")))
     try:
         height, width = (int(side) for side in claimed)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             'Expected a run-length encoding as {"size": [height, width], "counts": ...}, found '
             f"{named(values)} with the keys {sorted(map(str, encoding))[:_LISTED]}."
@@ -147,7 +148,8 @@ def _run_lengths(
     if isinstance(values, EncodedMask):
         return decode(values.counts, height, width)
     counts = encoding.get("counts")
-    counts = counts.tolist() if isinstance(counts, np.ndarray) else counts
+    counts = counts.tolist() if isinstance(counts, np.ndarray | Tensor) else counts
+    counts = bytes(counts) if isinstance(counts, bytearray) else counts
     return from_coco({"size": [height, width], "counts": counts}, height, width)
 
 

@@ -12,7 +12,7 @@ from partdistillation.config import Device, ObjectsConfig
 from partdistillation.data.coco import CocoDataset, CocoImage, Id, read_instances
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput, load_image_of
-from partdistillation.data.paths import LONGEST_NAME, is_file, is_folder
+from partdistillation.data.paths import LONGEST_NAME, advice, is_file, is_folder
 from partdistillation.errors import InputError
 from partdistillation.export import formats
 from partdistillation.export.labels import Catalog, ImageLabels, ObjectLabel, PartLabel
@@ -115,7 +115,7 @@ def _photographs(images: Path, out: Path) -> list[ImageInput]:
         return list(scan(images, out).images)
     if not is_file(images):
         raise InputError(
-            f"{images}: expected a folder of photographs, or one photograph, found neither; check the path"
+            f"{images}: expected a folder of photographs, or one photograph, found neither; {advice(images)}"
         )
     return [ImageInput(images.name, images.name, images)]
 

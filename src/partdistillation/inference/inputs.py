@@ -2,10 +2,10 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, SupportsFloat, TypeGuard
+from typing import IO, Any, SupportsFloat, TypeGuard
 
 import numpy as np
 from jaxtyping import UInt8
@@ -15,14 +15,16 @@ from torch import Tensor
 from partdistillation.data.decoding import pixels_of
 from partdistillation.data.images import load_image
 from partdistillation.errors import InputError
-from partdistillation.functional.arrays import as_array, as_number
+from partdistillation.functional.arrays import as_array, as_number, named
 from partdistillation.functional.mask_gate import MaskLike, as_mask, as_polygons
 from partdistillation.inference.result import FoundObject
 from partdistillation.objects.mask2former import Instance
 from partdistillation.settings import at_home
 
-Photo = str | os.PathLike[str] | bytes | bytearray | Image.Image | np.ndarray | Tensor
-"""A file, a file's contents, a Pillow image, or uint8 values: grey, RGB or RGBA, channels last."""
+Photo = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | np.ndarray | Tensor
+)
+"""A file, opened or not, a file's contents, a Pillow image, or uint8: grey, RGB or RGBA, channels last."""
 
 _ADVICE = "give a list of ObjectMask(mask, category) or of pairs (mask, category)"
 
@@ -88,9 +90,8 @@ def _instance(wanted: Any, size: tuple[int, int]) -> Instance:
 
 def are_several(image: object) -> TypeGuard[Sequence[Photo]]:
     """Whether these are photographs, and not one."""
-    return isinstance(image, Iterable) and not isinstance(
-        image, str | bytes | bytearray | Image.Image | np.ndarray | Tensor
-    )
+    single = str | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor
+    return isinstance(image, Iterable) and not isinstance(image, single) and not hasattr(image, "read")
 
 
 def photograph(image: object) -> tuple[UInt8[np.ndarray, "height width 3"], str]:
@@ -104,16 +105,28 @@ def photograph(image: object) -> tuple[UInt8[np.ndarray, "height width 3"], str]
             path = at_home(Path(image))
             path = path.expanduser() if path.parts[:1] == ("~",) else path
             return load_image(path), path.name
-        case bytes() | bytearray():
+        case bytes() | bytearray() | memoryview():
             return _decoded(bytes(image)), ""
         case Image.Image():
             return pixels_of(image), ""
         case np.ndarray() | Tensor():
             return _rgb(as_array(image, "an image")), ""
+    if (read := getattr(image, "read", None)) is not None:
+        return _decoded(_contents(read)), ""
     raise InputError(
         "Expected an image: a path, a file's bytes, a Pillow image or a uint8 array (height, width, 3), "
         f"found {type(image).__name__}."
     )
+
+
+def _contents(read: Callable[[], object]) -> bytes:
+    try:
+        contents = read()
+    except (OSError, ValueError) as error:  # ValueError where it is closed, or isn't text
+        raise InputError(f"Expected a file opened for reading as bytes, found {error}.") from error
+    if not isinstance(contents, bytes):
+        raise InputError(f"Expected a file opened for reading as bytes, found {named(contents)} in it.")
+    return contents
 
 
 def _decoded(contents: bytes) -> UInt8[np.ndarray, "height width 3"]:

@@ -166,7 +166,8 @@ class PartSegmenter:
         know has no parts, which the log says.
 
         Args:
-            image: a file, its bytes, a Pillow image, or an array of grey, RGB or RGBA values; or several.
+            image: a file, opened or not, its bytes, a Pillow image, or an array of grey, RGB or RGBA
+                values; or several.
             objects: masks of the image's size, with classes: any iterable of `ObjectMask`, of objects found
                 before, or of pairs (mask, class). Of several images, a list of such.
             min_ratio: least share of the object's area, for a part to be kept.

@@ -24,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 from partdistillation.errors import CheckpointError
 from partdistillation.models import efficientnet_lite, folders, hub
 from partdistillation.models.heads import ClassHead, Head, PartHead
+from partdistillation.runs import digests, terminal
 from partdistillation.runs.atomic import explained, make_folder
 from partdistillation.runs.digests import require_whole, write_digests
 
@@ -77,6 +78,9 @@ efficientnet_lite.register()
 logging.getLogger("transformers.models.mask2former.configuration_mask2former").addFilter(_concerns_us)
 
 
+_log = terminal.logger(__name__)
+
+
 def load(source: str | Path) -> Network:
     """Read a model directory, or a published model by its hub name, as float32.
 
@@ -85,6 +89,8 @@ def load(source: str | Path) -> Network:
     config = _parse_config(source, read_config(source))
     network = _build(source, config, _read_info(source, config))
     require_whole(Path(source))  # last: other errors say more of what is wrong
+    if (Path(source) / digests.TRAINING).is_file() and digests.recorded(Path(source)) is None:
+        _log.warning("%s has no %s, so damage of its files goes unnoticed", source, digests.FILE)
     return network
 
 
@@ -243,6 +249,9 @@ def _check_files(directory: Path) -> None:
         if pickles
         else " Is the directory complete?"
     )
+    inner = sorted(path.parent.name for path in directory.glob("*/config.json"))
+    if inner and "model.safetensors" not in names:  # a run's folder, or one of several models
+        hint = f" There are models in it: {', '.join(inner)}."
     if "config.json" not in names:
         raise CheckpointError(f"{directory}: expected config.json, found {sorted(names) or 'nothing'}.{hint}")
     if not names & {"model.safetensors", "model.safetensors.index.json"}:
@@ -274,6 +283,8 @@ def _read_info(source: str | Path, config: Mask2FormerConfig) -> ModelInfo:
                 f"{source}/config.json: id2label: expected the names of classes 0 to {len(names) - 1}, found "
                 f"{sorted(names)[:5]} ..."
             )
+        if wrong := [name for name in names.values() if not isinstance(name, str)]:
+            raise CheckpointError(f"{source}/config.json: id2label: expected names, found {wrong[0]!r:.80}")
         return ModelInfo(tuple(names[row] for row in range(len(names))), image_size=PUBLISHED_IMAGE_SIZE)
     try:
         return ModelInfo(**folders.checked_section(section))

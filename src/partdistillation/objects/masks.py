@@ -13,7 +13,7 @@ from jaxtyping import Int32
 from partdistillation.classes.class_list import ClassList
 from partdistillation.data import foreign_formats
 from partdistillation.data.images import ImageInput, load_label_map
-from partdistillation.data.paths import is_file, is_folder
+from partdistillation.data.paths import absence, is_file, is_folder
 from partdistillation.errors import InputError
 from partdistillation.objects import accept, reject, to_object
 from partdistillation.objects.annotations import checked_size, said
@@ -211,6 +211,8 @@ class _MaskReader:
         return to_object(labels != 0, self.class_of(values[0]), 1.0)
 
     def _map(self, file: Path) -> Int32[np.ndarray, "height width"]:
+        if missing := absence(file):
+            raise InputError(f"{file}: expected the photograph's mask, found {missing}")
         labels = load_label_map(file)
         if labels.shape != (self.height, self.width):
             raise InputError(

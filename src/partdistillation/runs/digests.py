@@ -70,13 +70,17 @@ def recorded_versions(folder: Path) -> dict[str, str]:
     return {} if values is None else dict(values["versions"])
 
 
-def problems(folder: Path) -> list[str]:
-    """What is damaged or missing in a folder, by the SHA-256 beside its files; nothing where none is."""
+def problems(folder: Path, *, absent: bool = True) -> list[str]:
+    """What is damaged (or, with `absent`, missing) in a folder, by the SHA-256 beside its files, if any."""
     try:
         files = recorded(folder) or {}
     except CheckpointError as error:
         return [str(error)]
-    found = (_problem(folder / name, digest) for name, digest in files.items())
+    found = (
+        _problem(folder / name, digest)
+        for name, digest in files.items()
+        if absent or (folder / name).is_file()
+    )
     return [problem for problem in found if problem]
 
 

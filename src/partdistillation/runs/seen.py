@@ -6,7 +6,8 @@ where only the time is another, as after copying a data set, the contents decide
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -44,6 +45,8 @@ def look(path: Path) -> Seen | None:
     """A file as it is now; None where it can't be read, which whoever needs it will say."""
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            return None
         return Seen(status.st_size, status.st_mtime_ns, file_digest(path))
     except (OSError, ValueError):
         return None
@@ -91,24 +94,30 @@ def warn_of_changes(folder: Path, places: Mapping[Kind, Callable[[str], Path]]) 
 
 
 def changes(
-    folder: Path, places: Mapping[Kind, Callable[[str], Path]], *, deep: bool = False
+    folder: Path, places: Mapping[Kind, Callable[[str], Path]], *, deep: bool = False, absent: bool = False
 ) -> Iterator[str]:
-    """What of the files that stage 1 read has changed, a sentence each; `deep` compares all contents.
+    """What of the files that stage 1 read has changed, a sentence each.
+
+    `deep` compares all contents; with `absent` files that can't be got at are changes too.
 
     Raises:
         StoreError: what stage 1 wrote is damaged.
     """
-    for shard in _committed(folder):
-        for kind, files in _read(folder / f"{shard}{_SUFFIX}").items():
+    records = _records(folder)
+    if absent and is_recorded(folder):
+        lost = (path for path in records if not path.is_file())
+        yield from (f"{path} is missing: what it names can't be compared" for path in lost)
+    for record in records:
+        for kind, files in _read(record).items():
             if (place := places.get(kind)) is not None:
-                yield from filter(None, (_change(place(name), seen, deep) for name, seen in files))
+                yield from filter(None, (_change(place(name), seen, deep, absent) for name, seen in files))
 
 
-def _change(path: Path, seen: Seen, deep: bool) -> str | None:
+def _change(path: Path, seen: Seen, deep: bool, absent: bool) -> str | None:
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
-        return f"{path}: can't be read ({error})" if deep else None
+        return f"{path}: can't be read ({error})" if absent else None
     if status.st_size != seen.size:
         return f"{path}: {status.st_size} bytes instead of {seen.size}"
     if status.st_mtime_ns == seen.modified and not deep:
@@ -117,8 +126,14 @@ def _change(path: Path, seen: Seen, deep: bool) -> str | None:
     return None if now is None or now.sha256 == seen.sha256 else f"{path}: other contents of the same size"
 
 
-def _committed(folder: Path) -> Iterable[str]:
-    return [entry.name for entry in manifests.load(folder).shards if entry.sha256]
+def is_recorded(folder: Path) -> bool:
+    """Whether stage 1 has written what it read; older software didn't."""
+    return any(path.is_file() for path in _records(folder))
+
+
+def _records(folder: Path) -> list[Path]:
+    committed = (entry.name for entry in manifests.load(folder).shards if entry.sha256)
+    return [folder / f"{name}{_SUFFIX}" for name in committed]
 
 
 def _read(path: Path) -> dict[Kind, list[tuple[str, Seen]]]:

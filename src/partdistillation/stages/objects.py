@@ -14,6 +14,7 @@ from partdistillation.data import foreign_formats
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.image_folder import FolderScan, scan
 from partdistillation.data.images import ImageInput, damage_allowed
+from partdistillation.data.paths import in_brackets
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.objects import ObjectSource, log_rejected
 from partdistillation.objects.annotations import AnnotatedObjects
@@ -50,7 +51,7 @@ class Plan(NamedTuple):
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/objects`: a row an image, with its objects, of a model's the best (and people)."""
-    images_dir = inputs.need("images")
+    images_dir = inputs.need("images", in_brackets)
     plan = _plan(inputs, images_dir, recipe)
     if recipe.objects.allow_damaged:
         plan = plan._replace(make=partial(_tolerant, plan.make))
@@ -93,7 +94,7 @@ def _plan(inputs: Inputs, images_dir: Path, recipe: Recipe) -> Plan:
 
 
 def _annotations(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
-    path = inputs.need("objects")
+    path = inputs.need("objects", in_brackets)
     if path.is_dir():
         raise ConfigError(f"--objects: expected a COCO .json file, found the folder {path}; {_instead(path)}")
     dataset = read_instances(path)
@@ -109,7 +110,7 @@ def _instead(folder: Path) -> str:
 
 
 def _masks(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
-    folder = inputs.need("objects")
+    folder = inputs.need("objects", in_brackets)
     if not folder.is_dir():
         raise ConfigError(f"--objects: expected a folder of masks, found the file {folder}")
     classes = None if config.classes is None else read_class_list(config.classes)
@@ -124,7 +125,9 @@ def _masks(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
 
 
 def _other_run(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
-    run_folder = inputs.need("objects")
+    run_folder = inputs.need("objects", in_brackets)
+    if run_folder.is_file():
+        raise ConfigError(f"--objects: expected the folder of another run, found the file {run_folder}")
     folder = run_folder / FOLDER if (run_folder / FOLDER).is_dir() else run_folder
     if folder.resolve() == (inputs.out / FOLDER).resolve():
         raise ConfigError(
