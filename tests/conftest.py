@@ -146,6 +146,40 @@ def write_stage() -> Callable[[Path, "Sequence[R]"], Path]:
 
 
 @pytest.fixture(scope="session")
+def write_network() -> "Callable[..., Path]":
+    """Writes a saliency network that can be computed by hand: the sigmoid of the normalised colours' sum."""
+    import numpy as np
+    from onnx import TensorProto, checker, helper, numpy_helper, save
+
+    def write(
+        path: Path,
+        *,
+        shape: Sequence[str | int | None] = (1, 3, 32, 32),
+        channels: int = 1,
+        logits: bool = False,
+    ) -> Path:
+        weight = np.full((channels, 3, 1, 1), 2.0, np.float32)
+        nodes = [helper.make_node("Conv", ["image", "weight"], ["logits"], kernel_shape=[1, 1])]
+        if not logits:
+            nodes.append(helper.make_node("Sigmoid", ["logits"], ["map"]))
+        output = "logits" if logits else "map"
+        graph = helper.make_graph(
+            nodes,
+            "saliency",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info(output, TensorProto.FLOAT, (shape[0], channels, *shape[2:]))],
+            [numpy_helper.from_array(weight, "weight")],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        checker.check_model(model)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(model, path)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def small_wordnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """WordNet's noun files with a few synsets: what the choice of classes names, and some things below that.
 

@@ -351,7 +351,8 @@ def test_a_run_whose_photographs_are_all_rejected_stops_after_stage_1(
 
 def test_atomic_is_what_writes() -> None:
     """No module opens a file to write to by itself: `runs.atomic` says what to do where that fails."""
-    writers = ("write_text(", "write_bytes(", ".savefig(path", 'open("w', 'open("ab', "parents=True, exist_ok=True)")
+    folders = "parents=True, exist_ok=True)"
+    writers = ("write_text(", "write_bytes(", ".savefig(path", 'open("w', 'open("ab', folders)
     package = Path(atomic.__file__).parents[1]
     found = {
         str(path.relative_to(package)): word

@@ -400,6 +400,8 @@ class SegmentsConfig(PixelsConfig):
     """Segments an object (clusters of k-means)."""
     restarts: PositiveInt = 10
     """k-means runs with different starts, of which the best is taken."""
+    min_piece: Share = 0.0
+    """Connected pieces of at least this share of the object are segments; 0: segments stay whole (paper)."""
     crf: CrfConfig = field(default_factory=CrfConfig)
     """Dense CRF that smooths the segments' borders."""
 

@@ -45,7 +45,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         SettingsChanged: a stage has begun with other settings; the folder keeps remembering those.
     """
     recipe = with_source(inputs, recipe)
-    _check(inputs, recipe)
+    check(inputs, recipe)
     objects(inputs, recipe)  # masks with classes
     show_objects(inputs)
     objects_stage.require_usable(inputs.out / objects_stage.FOLDER)
@@ -62,12 +62,15 @@ def with_source(inputs: Inputs, recipe: Recipe) -> Recipe:
     """The recipe; where there are no object masks, what stands out in a photograph is its object."""
     if inputs.objects is not None or recipe.objects.source != "annotations":
         return recipe
-    say("No object masks are given (--objects): the object of a photograph is what stands out in it.")
     return replace(recipe, objects=replace(recipe.objects, source="salient"))
 
 
-def _check(inputs: Inputs, recipe: Recipe) -> None:
-    """What is the user's first, then what may have to be fetched."""
+def check(inputs: Inputs, recipe: Recipe) -> None:
+    """Make sure that a run can begin: what is the user's first, then what may have to be fetched.
+
+    Raises:
+        ConfigError, InputError, CheckpointError: images, objects, device or encoder can't be used.
+    """
     inputs.need("images", in_brackets)
     choose_device(inputs.device)
     source = resolve(recipe.encoder)

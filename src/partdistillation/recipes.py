@@ -1,9 +1,11 @@
 """Named settings for a whole run: recipes, as plain values. No torch here.
 
-PAPER follows the paper. RELEASED_1K and RELEASED_21K make the choices of the authors' released code where
-it differs, so that its checkpoints and labels can be used and compared. CONTRASTIVE_MANUAL is PAPER but for
-the contrastive baseline, which is that of the manual evaluation instead of that of the table (supplement,
-section 3). DEMO is the method at the size of PartShapes' small drawings and of a laptop.
+SMALL is for photographs and a laptop's CPU, offline: what ImageNet taught EfficientNet-Lite0 instead of a
+Mask2Former. ONE_GPU is for a published Mask2Former and a night on one GPU of 24 GB (docs/recipes.md says how
+it is sized). PAPER follows the paper. RELEASED_1K and RELEASED_21K make the choices of the authors' released
+code where it differs, so that its checkpoints and labels can be used and compared. CONTRASTIVE_MANUAL is
+PAPER but for the contrastive baseline, which is that of the manual evaluation instead of that of the table
+(supplement, section 3). DEMO is the method at the size of PartShapes' small drawings and of a laptop.
 """
 
 from dataclasses import replace
@@ -170,8 +172,25 @@ SMALL = Recipe(
     ),
 )
 
+ONE_GPU = Recipe(
+    segments=SegmentsConfig(level_norm="unit", metric="l2"),
+    proposals=ProposalsConfig(
+        steps=10_000, batch_size=16, learning_rate=5e-5, min_mask_area=0.01, schedule="cosine"
+    ),
+    ranking=RankingConfig(features="both", levels=(4, 5)),
+    distillation=DistillationConfig(steps=12_000, batch_size=16, learning_rate=5e-5, schedule="cosine"),
+    supervised=SupervisedConfig(steps=12_000, batch_size=16, learning_rate=5e-5, schedule="cosine"),
+)
+
+DEFAULT = "small"
+OTHER_RECIPES = (
+    "--recipe one_gpu (a published model as encoder, a night on one GPU of 24 GB)",
+    "--recipe paper (the paper's settings, for many GPUs)",
+)
+"""What is said where no recipe is named."""
 RECIPES = {
     "small": SMALL,
+    "one_gpu": ONE_GPU,
     "paper": PAPER,
     "released_1k": RELEASED_1K,
     "released_21k": RELEASED_21K,

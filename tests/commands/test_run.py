@@ -9,7 +9,7 @@ import pytest
 
 from partdistillation.commands import main as cli
 from partdistillation.config import Inputs, Recipe
-from partdistillation.recipes import DEMO, PAPER, RELEASED_1K
+from partdistillation.recipes import DEMO, RELEASED_1K, SMALL
 from partdistillation.runs.run_folder import save_settings
 
 Calls = list[tuple[tuple[Any, ...], dict[str, Any]]]
@@ -22,6 +22,7 @@ def run(stub: Callable[[str, str], Calls], tmp_path: Path) -> Callable[..., tupl
 
     def hand_over(*args: str) -> tuple[Inputs, Recipe]:
         calls = stub("pipeline", "run")
+        stub("experiments.estimate", "announce")
         assert cli.main(["run", "--out", str(tmp_path), *args]) == 0
         ((inputs, recipe), _) = calls[0]
         return inputs, recipe
@@ -35,6 +36,7 @@ def test_a_stage_gets_inputs_and_recipe(
 ) -> None:
     calls = stub("pipeline", command)
     stub("report.objects_found", "show_objects")
+    stub("experiments.estimate", "announce")
     assert cli.main([command, "--out", str(tmp_path), "--images", "photos", "--recipe", "demo"]) == 0
     assert calls == [((Inputs(out=tmp_path, images=Path("photos")), DEMO), {})]
 
@@ -58,11 +60,11 @@ def test_dotted_flags_reach_any_depth(run: Callable[..., tuple[Inputs, Recipe]])
         *("--segments.levels", "2", "4", "--segments.crf.enabled", "false", "--encoder", "models/mine"),
     )
     assert recipe == replace(
-        PAPER,
+        SMALL,
         encoder="models/mine",
-        proposals=replace(PAPER.proposals, steps=2000, learning_rate=1e-5),
-        ranking=replace(PAPER.ranking, num_parts=5),
-        segments=replace(PAPER.segments, levels=(2, 4), crf=replace(PAPER.segments.crf, enabled=False)),
+        proposals=replace(SMALL.proposals, steps=2000, learning_rate=1e-5),
+        ranking=replace(SMALL.ranking, num_parts=5),
+        segments=replace(SMALL.segments, levels=(2, 4), crf=replace(SMALL.segments.crf, enabled=False)),
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from partdistillation.runs import progress as module
 from partdistillation.runs.console import PlainConsole
-from partdistillation.runs.progress import progress
+from partdistillation.runs.progress import followed_by, progress
 
 
 @pytest.fixture
@@ -15,13 +15,25 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_one_line_a_minute_without_a_terminal(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    with progress("segments", 10, done=4) as advance:
+    with progress("segments", 10, done=4, unit="photographs") as advance:
         for seconds in (30, 61, 70, 122):
             clock[0] = seconds
             advance(note="loss 1.5" if seconds == 61 else "")
     assert capsys.readouterr().err.splitlines() == [
-        "segments: 6/10 shards, 0:02:02 left, loss 1.5",
-        "segments: 8/10 shards, 0:01:01 left",
+        "segments: 6/10 photographs, 0:02:02 left, loss 1.5",
+        "segments: 8/10 photographs, 0:01:01 left",
+    ]
+
+
+def test_what_follows_counts_in_all(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with followed_by(600), progress("segments", 10, unit="photographs") as advance:
+        clock[0] = 60
+        advance(5)
+        clock[0] = 120
+        advance(5)
+    assert capsys.readouterr().err.splitlines() == [
+        "segments: 5/10 photographs, 0:01:00 left (0:11:00 in all)",
+        "segments: 10/10 photographs",
     ]
 
 
@@ -34,7 +46,7 @@ def test_the_last_line_comes_at_once(clock: list[float], capsys: pytest.CaptureF
 
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(module, "PlainConsole", partial(PlainConsole, force_terminal=True, width=100))
-    with progress("train", 2, unit="steps") as advance:
+    with followed_by(7200), progress("train", 2, unit="steps") as advance:
         advance(2, "loss 1.5")
     shown = capsys.readouterr().err
     assert "2/2" in shown

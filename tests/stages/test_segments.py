@@ -124,6 +124,20 @@ def test_a_row_and_its_segments(tmp_path: Path) -> None:
     assert alone.objects == found.objects[:1]
 
 
+def test_pieces_can_be_segments_of_their_own() -> None:
+    labels = np.zeros((10, 20), np.int64)
+    labels[2:8, :] = 1
+    labels[3:7, 2:6] = labels[3:7, 12:17] = 2
+    labels[4, 9] = 2  # a speck
+    mask = labels > 0
+    whole = segments._segments(labels, mask, 0.0)
+    assert [segment.area for segment in whole] == [83, 37]
+    apart = segments._segments(labels, mask, 0.05)
+    assert [segment.area for segment in apart] == [83, 16, 20]
+    assert decode(apart[2].rle, 10, 20).sum() == decode(apart[2].rle, 10, 20)[3:7, 12:17].sum()
+    assert [segment.area for segment in segments._segments(labels, mask, 1 / 120)] == [83, 16, 20, 1]
+
+
 def test_seeds_differ_by_object_image_and_setting() -> None:
     seeds = {
         segments.object_seed(*key)

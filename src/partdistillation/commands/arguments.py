@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 
 from partdistillation import config
 from partdistillation.config import Inputs, Recipe
-from partdistillation.recipes import PAPER, recipe
+from partdistillation.recipes import DEFAULT, PAPER, recipe
 from partdistillation.settings import Settings
 
 
@@ -58,7 +58,7 @@ class SettingsArguments(Arguments):
 
     settings: Recipe = PAPER
     recipe: Annotated[str | None, Written("NAME")] = None
-    """Settings to start from: paper, released_1k, released_21k, contrastive_manual, demo."""
+    """Settings to start from: small, one_gpu, paper, released_1k, released_21k, contrastive_manual, demo."""
     config: Path | None = None
     """YAML file with settings to start from, over the recipe's."""
 
@@ -77,8 +77,8 @@ class StageArguments(SettingsArguments, ProfiledArguments):
 
     inputs: Inputs = field(default_factory=Inputs)
     recipe: Annotated[str | None, Written("NAME")] = None
-    """Settings to start from, instead of the run's: paper, released_1k, released_21k, contrastive_manual,
-    demo."""
+    """Settings to start from, instead of the run's: small, one_gpu, paper, released_1k, released_21k,
+    contrastive_manual, demo."""
 
     @property
     def folder(self) -> Path:
@@ -101,7 +101,7 @@ class StageArguments(SettingsArguments, ProfiledArguments):
     @classmethod
     def default_recipe(cls, values: Mapping[str, Any]) -> str:  # noqa: ARG003
         """The recipe where none is named or remembered."""
-        return "paper"
+        return DEFAULT
 
     @classmethod
     def remembering(cls, out: Path, values: Mapping[str, Any]) -> list[Path]:  # noqa: ARG003

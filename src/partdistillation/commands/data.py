@@ -113,7 +113,21 @@ def convert_detic(arguments: ConvertArguments) -> None:
     say(f"Wrote {arguments.out}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class WeightsArguments(Arguments):
+    name: Annotated[str, Positional("NAME")] = "u2netp"
+    """The network: u2netp, which finds what stands out in a photograph (4 MB)."""
+
+
+def weights(arguments: WeightsArguments) -> None:
+    """Get the network that finds objects where no masks are given."""
+    from partdistillation.objects.saliency_weights import fetch
+
+    say(f"{fetch(arguments.name)} is there")
+
+
 COMMANDS = (
+    Command("weights", WeightsArguments, weights),
     Command("classes", ClassesArguments, classes),
     Command("prepare", PrepareArguments, prepare),
     Command("convert mask2former", ConvertMask2FormerArguments, convert_mask2former),

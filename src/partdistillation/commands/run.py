@@ -10,11 +10,20 @@ from partdistillation.runs.terminal import say
 from partdistillation.settings import Range, Share
 
 
-def run(arguments: StageArguments) -> None:
+@dataclass(frozen=True, kw_only=True)
+class RunArguments(StageArguments):
+    estimate: bool = False
+    """Say how long each stage will take, after trying it on a few photographs and steps, and stop."""
+
+
+def run(arguments: RunArguments) -> None:
     """Stages 1 to 5 and the report: from photographs to labelled parts."""
     from partdistillation import pipeline
+    from partdistillation.experiments.estimate import announce
 
-    pipeline.run(arguments.inputs, arguments.settings)
+    named = arguments.recipe is not None or arguments.config is not None
+    if not announce(arguments.inputs, arguments.settings, named=named, stop=arguments.estimate):
+        pipeline.run(arguments.inputs, arguments.settings)
 
 
 def pretrain(arguments: StageArguments) -> None:
@@ -137,7 +146,7 @@ _STAGES_1_TO_5 = ("encoder", "objects", "segments", "proposals", "ranking", "dis
 _VALIDATED = ("images", "objects", "val_images", "val_objects", "device")
 
 COMMANDS = (
-    Command("run", StageArguments, run, _OBJECTS, _STAGES_1_TO_5),
+    Command("run", RunArguments, run, _OBJECTS, _STAGES_1_TO_5),
     Command("pretrain", StageArguments, pretrain, _VALIDATED, ("pretrain",)),
     Command("objects", ObjectsArguments, objects, _OBJECTS, ("encoder", "objects")),
     Command("segments", StageArguments, segments, _LABELLING, ("encoder", "segments")),

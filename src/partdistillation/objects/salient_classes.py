@@ -26,6 +26,7 @@ from partdistillation.models.encoder import normalize_images, padded_size
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.objects.salient import SalientObjects
 from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.digests import require_whole
 from partdistillation.runs.records import Object, ObjectRow
 from partdistillation.runs.tensor_keys import key_of, name_of
 
@@ -54,6 +55,7 @@ class NamedSalientObjects:
         Raises:
             CheckpointError: the file or the means are missing or damaged.
         """
+        require_whole(folder)
         files = sorted(folder.glob("*.onnx"))
         try:
             means = {name_of(key): values for key, values in load_file(folder / FILE).items()}

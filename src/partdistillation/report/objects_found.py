@@ -22,13 +22,14 @@ from partdistillation.functional.metrics import label_map
 from partdistillation.pictures.colors import color_of
 from partdistillation.pictures.legends import LegendRow, with_legend
 from partdistillation.pictures.overlays import overlay
-from partdistillation.pictures.sizes import contact_sheet, resized
+from partdistillation.pictures.sizes import contact_sheet, resize_labels, resized
 from partdistillation.pictures.text import caption_font
+from partdistillation.report.label_maps import segment_map
 from partdistillation.report.reasons import Causes, advice, first_reason, left_out, top
 from partdistillation.runs import manifest, terminal
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.console import PlainConsole, words
-from partdistillation.runs.records import ObjectRow
+from partdistillation.runs.records import ObjectRow, SegmentRow
 from partdistillation.runs.store import read_rows
 from partdistillation.stages.objects import FOLDER
 
@@ -206,6 +207,18 @@ def object_cell(image: UInt8[np.ndarray, "height width 3"], row: ObjectRow) -> I
     if len(row.objects) > MOST_LISTED:
         legend.append(LegendRow(f"and {len(row.objects) - MOST_LISTED} more", ()))
     return with_legend(picture, legend)
+
+
+def segment_cell(image: UInt8[np.ndarray, "height width 3"], row: SegmentRow) -> Image.Image:
+    """The image with the segments of its objects, as wide as a cell."""
+    scale = SIDE / max(row.height, row.width)
+    width, height = max(1, round(scale * row.width)), max(1, round(scale * row.height))
+    labels = resize_labels(segment_map(row), height, width)
+    picture = Image.new("RGB", (SIDE, height), "#f0f1f3")
+    colored = overlay(resized(image, height, width), labels, alpha=0.5, contours=2)
+    picture.paste(Image.fromarray(colored), ((SIDE - width) // 2, 0))
+    count = sum(len(instance.segments) for instance in row.objects)
+    return with_legend(picture, [LegendRow(f"{count} segments", ())])
 
 
 def _object_map(row: ObjectRow, width: int, height: int) -> Int[np.ndarray, "{height} {width}"]:

@@ -130,12 +130,14 @@ def _label(
     workers = min(workers, len(pending))
     results: Generator[tuple[int, tuple[bytes, Costs]], None, None]
     results = map_here(make, tasks) if workers <= 1 else map_on_processes(make, tasks, workers)
-    with progress(label, len(shards), done=len(shards) - len(pending)) as advance, closing(results):
+    total, left = (sum(len(shards[index].inputs) for index in some) for some in (range(len(shards)), pending))
+    shown = progress(label, total, done=total - left, unit="photographs")
+    with shown as advance, closing(results):
         for index, (data, costs) in results:
             profiling.merge(costs)
             with span(label), span("write"):
                 store.commit(index, data)
-            advance()
+            advance(len(shards[index].inputs))
 
 
 def _make_encoder(

@@ -12,11 +12,14 @@ from partdistillation.config import InputName, Inputs, Recipe
 from partdistillation.errors import CheckpointError, StoreError
 from partdistillation.runs.atomic import locked, make_folder
 from partdistillation.runs.notes import read_note, write_note
+from partdistillation.runs.progress import followed_by
 from partdistillation.runs.run_folder import save_settings
 from partdistillation.runs.store import contents_hash
 
 SECONDS = "seconds.json"
 """In a run's folder: how long each stage took."""
+EXPECTED = "expected_seconds.json"
+"""In a run's folder: how long each stage was expected to take, before it began."""
 _CHECKPOINTS = "checkpoints"
 
 
@@ -62,11 +65,17 @@ class StageLog(NamedTuple):
             if not stage.has_begun(out):
                 self._remember(stage, inputs, recipe)
             before, start = stage.contents(out), time.monotonic()
-            made = work(inputs, recipe)
+            with followed_by(self._seconds_after(stage, out)):
+                made = work(inputs, recipe)
             self._remember(stage, inputs, recipe)
             if stage.contents(out) != before:
                 _note_seconds(out, stage.name, time.monotonic() - start)
             return made
+
+    def _seconds_after(self, stage: Stage, out: Path) -> float:
+        """What the stages that follow are expected to take; 0 where nothing is."""
+        later = [other.name for other in self.stages[self.stages.index(stage) + 1 :]]
+        return sum(count for name, count in _numbers(out / EXPECTED).items() if name in later)
 
     def _remember(self, stage: Stage, inputs: Inputs, recipe: Recipe) -> None:
         """Write `config.yaml`: the settings that what is in `out` was, or will be, made with.
@@ -100,8 +109,11 @@ def is_first_process() -> bool:
 
 def seconds(out: Path) -> dict[str, float]:
     """How long each finished stage of a run took, in the call that finished it."""
-    spent = read_note(out / SECONDS)
-    return {stage: count for stage, count in spent.items() if isinstance(count, int | float)}
+    return _numbers(out / SECONDS)
+
+
+def _numbers(path: Path) -> dict[str, float]:
+    return {name: count for name, count in read_note(path).items() if isinstance(count, int | float)}
 
 
 def _note_seconds(out: Path, stage: str, spent: float) -> None:

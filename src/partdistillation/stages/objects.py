@@ -52,12 +52,22 @@ class Plan(NamedTuple):
 def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/objects`: a row an image, with its objects, of a model's the best (and people)."""
     images_dir = inputs.need("images", in_brackets)
-    plan = _plan(inputs, images_dir, recipe)
-    if recipe.objects.allow_damaged:
-        plan = plan._replace(make=partial(_tolerant, plan.make))
+    plan = plan_of(inputs, recipe)
     by = _category if all(image.category for image in plan.images) else None
     shards = make_shards(plan.images, size=_shard_size(len(plan.images)), by=by)
     return write(inputs.out / FOLDER, plan, shards, images_dir, inputs.workers)
+
+
+def plan_of(inputs: Inputs, recipe: Recipe) -> Plan:
+    """The images, and what finds, or knows, their objects.
+
+    Raises:
+        ConfigError, InputError, CheckpointError: something of it can't be used.
+    """
+    plan = _plan(inputs, inputs.need("images"), recipe)
+    if recipe.objects.allow_damaged:
+        plan = plan._replace(make=partial(_tolerant, plan.make))
+    return plan
 
 
 def write(

@@ -1,6 +1,6 @@
 """Stage 3: learn class-agnostic part proposals from the segments (paper, section 4.2)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,9 +117,15 @@ def proposal_model(recipe: Recipe, config: TrainingConfig) -> PartMask2Former:
 
 def segment_images(objects_dir: Path, segments_dir: Path, config: ProposalsConfig) -> list[LabelledImage]:
     """The training set: segments that are large enough, of objects that are large enough."""
+    return labelled(read_rows(objects_dir, ObjectRow), read_rows(segments_dir, SegmentRow), config)
+
+
+def labelled(
+    rows: Iterable[ObjectRow], segment_rows: Iterable[SegmentRow], config: ProposalsConfig
+) -> list[LabelledImage]:
+    """The images of the rows that have such segments."""
     images = []
-    rows = zip(read_rows(objects_dir, ObjectRow), read_rows(segments_dir, SegmentRow), strict=True)
-    for row, segmented in rows:
+    for row, segmented in zip(rows, segment_rows, strict=True):
         masks = tuple(
             LabelledMask(segment.rle, label=0)
             for instance, grouped in zip(row.objects, segmented.objects, strict=True)

@@ -1,7 +1,7 @@
 """Stage 2: group every object's pixels into class-agnostic segments (paper, section 4.2)."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Int, UInt8
+from scipy import ndimage
 from torch import Tensor
 
 from partdistillation.config import CrfConfig, Device, Inputs, Recipe, SegmentsConfig
@@ -49,7 +50,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         source=objects_dir,
         read=ObjectRow,
         row=SegmentRow,
-        make=partial(_make_segmenter, inputs.need("images"), recipe, inputs.device),
+        make=partial(make_segmenter, inputs.need("images"), recipe, inputs.device),
         settings=recipe.segments.fingerprint() | encoder_settings(recipe.encoder, recipe.segments),
         upstream=encoder_files(recipe.encoder, recipe.segments),
         workers=inputs.workers,
@@ -57,7 +58,8 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     )
 
 
-def _make_segmenter(images_dir: Path, recipe: Recipe, device: Device) -> Callable[[ObjectRow], SegmentRow]:
+def make_segmenter(images_dir: Path, recipe: Recipe, device: Device) -> Callable[[ObjectRow], SegmentRow]:
+    """The function that segments the objects of one image, with its encoder loaded."""
     features = make_features(recipe.encoder, recipe.segments, choose_device(device))
     return partial(segment_row, images_dir=images_dir, features=features, config=recipe.segments)
 
@@ -94,7 +96,7 @@ def _segmented(
     label_maps = segment_objects(image, masks, features, config, seeds)
     with span("encode masks"):
         return [
-            ObjectSegments(instance.object_id, _segments(labels, mask))
+            ObjectSegments(instance.object_id, _segments(labels, mask, config.min_piece))
             for instance, labels, mask in zip(instances, label_maps, masks, strict=True)
         ]
 
@@ -209,7 +211,19 @@ def to_size(labels: Int[np.ndarray, "h w"], height: int, width: int) -> Int[np.n
 
 
 def _segments(
-    labels: Int[np.ndarray, "height width"], mask: Bool[np.ndarray, "height width"]
+    labels: Int[np.ndarray, "height width"], mask: Bool[np.ndarray, "height width"], min_piece: float
 ) -> tuple[Segment, ...]:
     regions = ((labels == label) & mask for label in range(1, int(labels.max()) + 1))
+    if min_piece:
+        least = min_piece * np.count_nonzero(mask)
+        regions = (piece for region in regions for piece in pieces(region, least))
     return tuple(Segment(int(np.count_nonzero(region)), encode(region)) for region in regions if region.any())
+
+
+def pieces(
+    region: Bool[np.ndarray, "height width"], least: float
+) -> Iterator[Bool[np.ndarray, "height width"]]:
+    """The connected pieces of a region that have at least `least` pixels: of the wheels, each wheel."""
+    numbers, count = ndimage.label(region)
+    areas = np.bincount(numbers.ravel(), minlength=count + 1)
+    return (numbers == number for number in range(1, count + 1) if areas[number] >= least)
