@@ -134,6 +134,24 @@ def test_predict_takes_a_flat_folder(out: Path, photographs: Path, tmp_path: Pat
     found = {row.file_name: row.objects[0].category for row in read_rows(place / "objects", ObjectRow)}
     assert found == {"bar.png": "bar", "disc.png": "disc"}
     assert len(COCO(place / "objects.json").anns) == 2
+    command = ["predict", str(out / "part_model"), "--images", str(tmp_path), "--workers", "2"]
+    assert main([*command, "--out", str(tmp_path / "again")]) == 0
+    for stage in ("objects", "predictions"):
+        names = sorted(path.name for path in (place / stage).glob("*.parquet"))
+        assert len(names) == 2
+        for name in names:
+            assert (place / stage / name).read_bytes() == (tmp_path / "again" / stage / name).read_bytes()
+
+
+def test_predict_keeps_what_scores_enough(out: Path, photographs: Path, tmp_path: Path) -> None:
+    command = ["predict", str(out / "part_model"), "--images", str(photographs / "disc" / "0.png")]
+    kept = {}
+    for score in ("0", "0.99"):
+        assert main([*command, "--out", str(tmp_path / score), "--min-score", score]) == 0
+        kept[score] = json.loads((tmp_path / score / "predictions.json").read_text())["annotations"]
+    assert len(kept["0"]) > len(kept["0.99"]) == 0
+    assert main([*command, "--out", str(tmp_path / "none"), "--min-object-score", "1"]) == 0
+    assert not json.loads((tmp_path / "none" / "objects.json").read_text())["annotations"]
 
 
 def test_damaged_weights_are_noticed(out: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ is put together of a class for each; a setting that doesn't count is marked wher
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from partdistillation.errors import ConfigError
 from partdistillation.settings import (
@@ -29,6 +29,7 @@ from partdistillation.settings import (
     write_yaml,
 )
 
+T = TypeVar("T", bound="TrainingConfig")
 Freeze = Literal["official", "pixel_level", "backbone", "none"]
 Device = Literal["auto", "cpu", "cuda"]
 ObjectFiles = Literal["annotations", "masks", "run"]
@@ -153,6 +154,8 @@ class TrainingConfig(Settings):
 
     steps: PositiveInt = 50_000
     """Optimiser steps in all."""
+    max_epochs: NaturalInt = 0
+    """Take fewer steps where images are few: each is seen at most so often; 0: no limit."""
     batch_size: PositiveInt = 128
     """Images a step, over all processes."""
     learning_rate: Positive = 1e-4
@@ -216,6 +219,12 @@ class TrainingConfig(Settings):
                 f"{self.section}: expected class_weight, mask_weight or dice_weight above 0, found all 0: "
                 "nothing would be learned"
             )
+
+    def limited(self: T, images: int) -> T:
+        """The same with as many steps as `max_epochs` allows, for a training set of so many images."""
+        if not self.max_epochs:
+            return self
+        return replace(self, steps=min(self.steps, -(-self.max_epochs * images // self.batch_size)))
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ def test_every_method_is_a_row(
     rows = json.loads((inputs.out / "comparison.json").read_text())["rows"]
     assert [row["name"] for row in rows][6:] == [
         "proposals: overlapping", "proposals: unique per pixel", "part model", "part model: clustered",
-        "one-stage", "one-stage: clustered", "supervised", "supervised: clustered",
+        "one-stage: clusters, untrained", "one-stage", "one-stage: clustered",
+        "supervised", "supervised: clustered",
         "supervised-agnostic: overlapping", "supervised-agnostic: clustered", "contrastive",
     ]  # fmt: skip
     assert {row["protocols"][0]["images"] for row in rows} == {4}

@@ -193,9 +193,13 @@ def find_part_classes(recipe: Recipe, folder: Path) -> Path:
 # ---------------------------------------------------------------------- parts
 
 
-def label(inputs: Inputs, recipe: Recipe, folder: Path) -> Path:
-    """Write `folder/parts`: each cluster's pixels in an object are one part. No CRF, as in the paper."""
-    objects_dir, classes_dir = inputs.out / objects.FOLDER, folder / part_classes.FOLDER
+def label(inputs: Inputs, recipe: Recipe, folder: Path, classes_dir: Path | None = None) -> Path:
+    """Write `folder/parts`: each cluster's pixels in an object are one part. No CRF, as in the paper.
+
+    The part classes are those in `folder`, or of other images in `classes_dir`: then nothing was trained.
+    """
+    objects_dir = inputs.out / objects.FOLDER
+    classes_dir = classes_dir or folder / part_classes.FOLDER
     return map_rows(
         folder / PARTS,
         source=objects_dir,
@@ -233,6 +237,9 @@ def part_row(
     height, width = field.size
     labelled = []
     for instance, mask in zip(row.objects, field.masks, strict=True):
+        if instance.category not in centroids:  # of other images' classes
+            labelled.append(ObjectParts(instance.object_id, instance.category, ()))
+            continue
         labels = assign_to_centroids(
             field.features, mask, centroids[instance.category].to(mask.device), metric=config.metric
         )

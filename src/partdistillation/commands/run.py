@@ -7,7 +7,7 @@ from typing import Annotated
 from partdistillation.commands.arguments import Command, Positional, ProfiledArguments, StageArguments
 from partdistillation.config import Device
 from partdistillation.runs.terminal import say
-from partdistillation.settings import Range, Share
+from partdistillation.settings import PositiveInt, Range, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +108,14 @@ class PredictArguments(ProfiledArguments):
     """Part table: which parts are joined, left out and what they are called; without it the model's own."""
     objects_model: str = ""
     """Instance segmentation model that finds the objects: a folder or hub name; empty: the one in MODEL."""
+    min_score: Share = 0.3
+    """Least score of a part."""
+    min_object_score: Share = 0.3
+    """Least score of an object that the model finds."""
     max_overlap: Share = 0.5
     """Largest IoU of two objects that it finds, of any class: over it, the better is kept; 1 keeps all."""
+    workers: PositiveInt = 1
+    """Processes that work side by side; what they find doesn't depend on it."""
 
     @property
     def folder(self) -> Path:
@@ -128,7 +134,10 @@ def predict(arguments: PredictArguments) -> None:
         device=arguments.device,
         part_table=arguments.parts_table,
         objects_model=arguments.objects_model or None,
+        min_score=arguments.min_score,
+        min_object_score=arguments.min_object_score,
         max_overlap=arguments.max_overlap,
+        workers=arguments.workers,
     )
     say(f"Look into {folder}")
 

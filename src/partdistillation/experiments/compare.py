@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from partdistillation import baselines, pipeline
-from partdistillation.baselines import contrastive
+from partdistillation.baselines import contrastive, one_stage
 from partdistillation.baselines.run import train_baseline
 from partdistillation.config import Inputs, Recipe
 from partdistillation.evaluation import run as evaluation
@@ -26,7 +26,7 @@ from partdistillation.runs import terminal
 from partdistillation.runs.records import PartRow
 from partdistillation.runs.run_folder import VALIDATION
 from partdistillation.runs.store import read_rows
-from partdistillation.stages import distillation, proposals
+from partdistillation.stages import distillation, part_classes, proposals
 
 _log = terminal.logger(__name__)
 
@@ -143,8 +143,20 @@ def _baseline(validation: Validation, name: baselines.Name, model: Path) -> Iter
             parts = contrastive.label(validation.inputs, model, validation.inputs.out / folder)
             predictions = map(evaluation.labelled_parts, read_rows(parts, PartRow))
             yield validation.score(name, "baseline", predictions)
+        case "one-stage":
+            yield _clusters(validation, model)
+            yield from _scored(validation, model, folder, name, "baseline")
         case _:
             yield from _scored(validation, model, folder, name, "baseline")
+
+
+def _clusters(validation: Validation, model: Path) -> Measured:
+    """The pixel clusters that one-stage learns, on the held-out images as they are: nothing is trained."""
+    place = validation.inputs.out / "one_stage_clusters"
+    classes_dir = model.parent / part_classes.FOLDER
+    parts = one_stage.label(validation.inputs, validation.recipe, place, classes_dir)
+    predictions = map(evaluation.labelled_parts, read_rows(parts, PartRow))
+    return validation.score("one-stage: clusters, untrained", "control", predictions)
 
 
 def _scored(validation: Validation, model: Path, folder: str, title: str, kind: Kind) -> Iterator[Measured]:

@@ -182,12 +182,12 @@ def _trainings(
     config = recipe.proposals
     with tempfile.TemporaryDirectory() as folder:
         each = _step(inputs, recipe, images, Path(folder))
-        yield Cost("proposals", config.steps, "steps", each)
+        yield Cost("proposals", config.limited(count).steps, "steps", each)
         propose = ranking.make_proposer(inputs.need("images"), Path(folder, "model"), recipe, inputs.device)
         _, photograph = _timed(propose, usable)
     yield Cost("ranking", count, "photographs", photograph / sharing)
     final = recipe.distillation
-    yield Cost("distillation", final.steps, "steps", each * _size(final) / _size(config))
+    yield Cost("distillation", final.limited(count).steps, "steps", each * _size(final) / _size(config))
 
 
 def _size(config: TrainingConfig) -> int:

@@ -41,7 +41,7 @@ from partdistillation.runs.records import ObjectRow, PartRow
 from partdistillation.runs.shards import make_shards
 from partdistillation.runs.store import read_rows
 from partdistillation.settings import at_home
-from partdistillation.stages.objects import Plan, write
+from partdistillation.stages.objects import Plan, shard_size, write
 
 OBJECTS = "objects"
 PREDICTIONS = "predictions"
@@ -61,7 +61,10 @@ def predict(
     device: Device = "auto",
     part_table: Path | None = None,
     objects_model: str | Path | None = None,
+    min_score: float = MIN_SCORE,
+    min_object_score: float = MIN_OBJECT_SCORE,
     max_overlap: float = MAX_OVERLAP,
+    workers: int = 1,
 ) -> Path:
     """Find the parts in a folder of photographs, or in one. Run again with the same arguments to resume.
 
@@ -79,7 +82,10 @@ def predict(
             if its folder has one.
         objects_model: the instance segmentation model that finds the objects where `objects` aren't given: a
             directory, or a published one's name; by default the one in the part model's folder.
+        min_score: the least score of a part.
+        min_object_score: the least score of an object that is found.
         max_overlap: the largest IoU of two objects that it finds, whatever their classes.
+        workers: processes that work side by side; what they find doesn't depend on it.
 
     Raises:
         InputError, ConfigError, CheckpointError: what is given can't be used.
@@ -94,15 +100,25 @@ def predict(
     inputs = (
         dataset.inputs(images) if dataset is not None and is_folder(images) else _photographs(images, out)
     )
-    segmenter = PartSegmenter.from_pretrained(
-        model, objects_model=objects_model, device=device, part_table=part_table
+    load = partial(
+        PartSegmenter.from_pretrained,
+        model,
+        objects_model=objects_model,
+        device=device,
+        part_table=part_table,
     )
+    segmenter = load()
+    if workers <= 1:  # one is enough for both stages
+        load = partial(_same, segmenter)
     if objects is None:
-        plan = _found_objects(segmenter, objects_model or objects_model_of(model), inputs, max_overlap)
+        config = ObjectsConfig(max_objects=MAX_OBJECTS, min_score=min_object_score, max_overlap=max_overlap)
+        finder_of_all = objects_model or objects_model_of(model)
+        plan = _found_objects(segmenter, load, finder_of_all, inputs, config)
     else:
         plan = _given_objects(dataset, objects, inputs)
-    write(out / OBJECTS, plan, make_shards(plan.images), images_dir)
-    _predictions(segmenter, model, images_dir, out)
+    shards = make_shards(plan.images, size=shard_size(len(plan.images)))
+    write(out / OBJECTS, plan, shards, images_dir, workers)
+    _predictions(segmenter, load, model, images_dir, out, min_score, workers)
     ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images}
     catalog = _with_categories(segmenter.catalog, dataset)
     formats.write(list(_labels(out, ids, segmenter.part_name)), out, "coco", catalog)
@@ -126,50 +142,74 @@ def _with_categories(catalog: Catalog, dataset: CocoDataset | None) -> Catalog:
     return {**catalog, **{name: () for name in categories if name not in catalog}}
 
 
+def _same(segmenter: PartSegmenter) -> PartSegmenter:
+    return segmenter
+
+
+def _finder(load: Callable[[], PartSegmenter], config: ObjectsConfig) -> SegmentedObjects:
+    segmenter = load()
+    finder = segmenter.finder_of(config.min_score)
+    return SegmentedObjects(finder, plain_list(segmenter.class_names), config)
+
+
 def _found_objects(
-    segmenter: PartSegmenter, objects_model: str | Path | None, inputs: list[ImageInput], max_overlap: float
+    segmenter: PartSegmenter,
+    load: Callable[[], PartSegmenter],
+    objects_model: str | Path | None,
+    inputs: list[ImageInput],
+    config: ObjectsConfig,
 ) -> Plan:
-    finder, classes = segmenter.objects_finder, segmenter.class_names
-    find = SegmentedObjects(
-        finder,
-        plain_list(classes),
-        ObjectsConfig(max_objects=MAX_OBJECTS, min_score=MIN_OBJECT_SCORE, max_overlap=max_overlap),
-    )
+    _ = segmenter.objects_finder  # now, if it can't be loaded
     # Here the model is to say what a photograph shows, even where its folder does too.
     inputs = [replace(image, category=None) for image in inputs]
     settings: dict[str, Json] = {
-        "classes": classes,
-        "max_objects": MAX_OBJECTS,
-        "min_score": MIN_OBJECT_SCORE,
-        "max_overlap": max_overlap,
+        "classes": segmenter.class_names,
+        "max_objects": config.max_found,
+        "min_score": config.min_score,
+        "max_overlap": config.max_overlap,
     }
     source = None if objects_model is None else resolve(str(objects_model))
     if source is not None and not source.files:
         settings["published_objects_model"] = str(source.path)
-    return Plan(inputs, lambda: find, settings, () if source is None else source.files)
+    make = partial(_finder, load, config)
+    return Plan(inputs, make, settings, () if source is None else source.files)
 
 
 def _given_objects(dataset: CocoDataset | None, objects: Path, inputs: list[ImageInput]) -> Plan:
     if dataset is None:
-        masks = MaskedObjects(objects, None, 0.0, alike=namesakes(inputs))
-        return Plan(inputs, lambda: masks, {"masks": objects.name}, masks=objects)
+        masks = partial(MaskedObjects, objects, None, 0.0, alike=namesakes(inputs))
+        return Plan(inputs, masks, {"masks": objects.name}, masks=objects)
     dataset.log_notes()
-    annotated = AnnotatedObjects(dataset, None, 0.0)
-    return Plan(inputs, lambda: annotated, {}, (objects,))
+    return Plan(inputs, partial(AnnotatedObjects, dataset, None, 0.0), {}, (objects,))
 
 
-def _predictions(segmenter: PartSegmenter, model: str | Path, images_dir: Path, out: Path) -> None:
+def _labeller(
+    load: Callable[[], PartSegmenter], images_dir: Path, min_score: float
+) -> Callable[[ObjectRow], PartRow]:
+    return partial(part_row, load(), images_dir=images_dir, min_score=min_score)
+
+
+def _predictions(
+    segmenter: PartSegmenter,
+    load: Callable[[], PartSegmenter],
+    model: str | Path,
+    images_dir: Path,
+    out: Path,
+    min_score: float,
+    workers: int,
+) -> None:
     source = resolve(str(model))
     map_rows(
         out / PREDICTIONS,
         source=out / OBJECTS,
         read=ObjectRow,
         row=PartRow,
-        make=lambda: partial(part_row, segmenter, images_dir=images_dir),
+        make=partial(_labeller, load, images_dir, min_score),
+        workers=workers,
         settings={
             "published_model": None if source.files else str(source.path),
             "min_ratio": MIN_RATIO,
-            "min_score": MIN_SCORE,
+            "min_score": min_score,
             **({"part_table": edits} if (edits := segmenter.part_table.edits) else {}),
         },
         upstream=source.files,

@@ -255,6 +255,11 @@ class PartSegmenter:
             )
         return finder
 
+    def finder_of(self, min_score: float) -> ObjectSegmenter:
+        """`objects_finder`, for objects from this score on: a lower one than it has by itself, too."""
+        finder = self.objects_finder
+        return replace(finder, min_score=min_score) if isinstance(finder, Mask2FormerObjects) else finder
+
     def _find(
         self,
         image: UInt8[np.ndarray, "height width 3"],
@@ -264,9 +269,7 @@ class PartSegmenter:
     ) -> list[Instance]:
         """The best objects of classes whose parts are known, each once."""
         height, width = image.shape[:2]
-        finder = self.objects_finder
-        if isinstance(finder, Mask2FormerObjects):
-            finder = replace(finder, min_score=min_score)
+        finder = self.finder_of(min_score)
         known = [name for name in self.class_names if name in (finder.vocabulary or ())]
         candidates = [candidate for candidate in finder([image], known)[0] if candidate.score >= min_score]
         different = distinct(candidates, height, width, max_overlap=max_overlap)

@@ -121,9 +121,9 @@ def learn_parts(lesson: Lesson, inputs: Inputs) -> Path:
         return training.model_dir
     parts = part_ids(lesson.parts)
     names = tuple(parts)
-    samples = LabelledImages(
-        inputs.need("images"), part_images(objects_dir, lesson.parts, names, config), config
-    )
+    images = part_images(objects_dir, lesson.parts, names, config)
+    config = config.limited(len(images))
+    samples = LabelledImages(inputs.need("images"), images, config)
     with processes(device):
         pretrained = starting_network(lesson.initial, lesson.architecture, seed=config.seed)
         model = pretrained.with_head(names, num_parts=lesson.num_parts, seed=config.seed)
@@ -138,7 +138,7 @@ def learn_parts(lesson: Lesson, inputs: Inputs) -> Path:
             SetPrediction(model, config, device),
             config,
             training,
-            save=lambda path: _save(model, path, lesson, inputs),
+            save=lambda path: _save(model, path, lesson, inputs, config.steps),
             device=device,
             exact_rows=lesson.exact_rows,
         )
@@ -188,9 +188,9 @@ def part_images(
     return images
 
 
-def _save(model: PartMask2Former, path: Path, lesson: Lesson, inputs: Inputs) -> None:
+def _save(model: PartMask2Former, path: Path, lesson: Lesson, inputs: Inputs, steps: int) -> None:
     """The part model and, so that its folder is all that is needed, the model that finds the objects."""
-    model.save_pretrained(path, metadata={"stage": lesson.name, "steps": lesson.config.steps})
+    model.save_pretrained(path, metadata={"stage": lesson.name, "steps": steps})
     if not lesson.objects_model:
         return
     if is_saliency(lesson.objects_model):

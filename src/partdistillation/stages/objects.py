@@ -54,7 +54,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     images_dir = inputs.need("images", in_brackets)
     plan = plan_of(inputs, recipe)
     by = _category if all(image.category for image in plan.images) else None
-    shards = make_shards(plan.images, size=_shard_size(len(plan.images)), by=by)
+    shards = make_shards(plan.images, size=shard_size(len(plan.images)), by=by)
     return write(inputs.out / FOLDER, plan, shards, images_dir, inputs.workers)
 
 
@@ -214,7 +214,7 @@ def _fingerprint(classes: ClassList) -> str:
     return canonical_hash(list(classes.entries))
 
 
-def _shard_size(images: int) -> int:
+def shard_size(images: int) -> int:
     """256 images; fewer where there are few, so that workers share them and progress can be seen."""
     return min(256, max(1, images // 32))
 

@@ -89,7 +89,9 @@ def learn(
     if is_finished(training):
         return training.model_dir
     device = choose_device(inputs.device)
-    samples = LabelledImages(inputs.need("images"), images(), config)
+    learned = images()
+    config = config.limited(len(learned))
+    samples = LabelledImages(inputs.need("images"), learned, config)
     with processes(device):
         model = proposal_model(recipe, config).to(device)
         return train(
