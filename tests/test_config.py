@@ -270,3 +270,9 @@ def test_a_name_that_no_file_system_takes() -> None:
 def test_the_class_of_all_parts_is_remembered() -> None:
     assert "parts_class: dog\n" in to_yaml(Recipe(), Inputs(parts_class="dog"))
     assert "parts_class" not in to_yaml(Recipe(), Inputs())
+
+
+def test_few_images_are_seen_fewer_times() -> None:
+    config = ProposalsConfig(steps=1000, batch_size=8, max_epochs=40)
+    assert [config.limited(images).steps for images in (60, 61, 200, 686)] == [300, 305, 1000, 1000]
+    assert ProposalsConfig(steps=7).limited(1).steps == 7

@@ -111,7 +111,7 @@ def test_proposals_have_the_encoder_s_features(out: Path) -> None:
         for found in row.objects
         for proposal in found.proposals
     ]
-    assert {len(feature) for feature in features} == {112 + 320}  # Lite0's levels 4 and 5
+    assert {len(feature) for feature in features} == {320}  # Lite0's level 5
     assert np.allclose([np.linalg.norm(feature.astype(float)) for feature in features], 1, atol=1e-3)
 
 

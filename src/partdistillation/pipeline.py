@@ -22,6 +22,7 @@ from partdistillation.stages import objects as objects_stage
 from partdistillation.stages import pretrain as pretrain_stage
 from partdistillation.stages import proposals as proposals_stage
 from partdistillation.stages import segments as segments_stage
+from partdistillation.stages.pixel_features import encoders_of
 from partdistillation.stages.pretrain import is_backbone
 
 STAGES = StageLog(
@@ -49,6 +50,8 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     objects(inputs, recipe)  # masks with classes
     show_objects(inputs)
     objects_stage.require_usable(inputs.out / objects_stage.FOLDER)
+    if remark := objects_stage.encoder_remark(inputs.out / objects_stage.FOLDER, encoders_of(recipe)):
+        say(remark, stderr=True)
     segments(inputs, recipe)  # every object's pixels, grouped by their features
     proposals(inputs, recipe)  # a model that finds such segments, and better ones, in any image
     rank(inputs, recipe)  # its proposals, clustered within each object class: labelled parts

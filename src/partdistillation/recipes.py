@@ -144,8 +144,9 @@ _SMALL_TRAINING: dict[str, Any] = {
     "scale_min": 0.6,
     "scale_max": 1.4,
     "points": 4_096,
-    "freeze": "none",
+    "freeze": "backbone",
     "checkpoint_every": 100,
+    "max_epochs": 40,
 }
 
 SMALL = Recipe(
@@ -156,14 +157,16 @@ SMALL = Recipe(
         pixel_decoder_layers=1,
         decoder_layers=3,
         num_queries=24,
-        steps=400,
+        steps=1_000,
         **_SMALL_TRAINING,
     ),
-    segments=SegmentsConfig(image_size=512, levels=(3, 4, 5), level_norm="unit", metric="l2"),
-    proposals=ProposalsConfig(steps=700, min_object_area=0.0, **_SMALL_TRAINING),
-    ranking=RankingConfig(image_size=384, features="encoder", levels=(4, 5)),
-    distillation=DistillationConfig(steps=700, **_SMALL_TRAINING),
-    supervised=SupervisedConfig(steps=700, importance_sampling=False, **_SMALL_TRAINING),
+    segments=SegmentsConfig(k=8, image_size=512, levels=(3, 4, 5), level_norm="unit", metric="l2"),
+    proposals=ProposalsConfig(steps=1_000, min_object_area=0.0, min_mask_area=0.01, **_SMALL_TRAINING),
+    ranking=RankingConfig(
+        image_size=384, min_ratio=0.01, label_min_ratio=0.01, features="encoder", levels=(5,)
+    ),
+    distillation=DistillationConfig(steps=1_000, **_SMALL_TRAINING),
+    supervised=SupervisedConfig(steps=1_000, importance_sampling=False, **_SMALL_TRAINING),
     finetune=FinetuneConfig(
         percents=(5, 10, 20, 50, 100), steps=200, importance_sampling=False, **_SMALL_TRAINING
     ),

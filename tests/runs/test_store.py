@@ -165,8 +165,18 @@ def test_upstream_can_be_a_model_or_a_file(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_upstream_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"expected a stage's folder, a model's or a file"):
         run(tmp_path / "out", upstream=[tmp_path])
-    with pytest.raises(StoreError, match=r"different names"):
-        run(tmp_path / "out", upstream=[Path(__file__), Path(__file__)])
+
+
+def test_folders_of_one_name_count_each(tmp_path: Path) -> None:
+    files = [tmp_path / folder / "model.json" for folder in ("a", "b")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(file.parent.name)
+    out = run(tmp_path / "out", upstream=files)
+    run(out, upstream=files)
+    files[1].write_text("other")
+    with pytest.raises(SettingsChanged, match=r"upstream model\.json \(2\)"):
+        run(out, upstream=files)
 
 
 def test_a_stage_hash_is_of_the_rows_alone(stage: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -221,3 +221,26 @@ def test_damaged_photographs_are_rejected_unless_allowed(tmp_path: Path, image_f
     recipe = replace(Recipe(), objects=ObjectsConfig(source="masks", allow_damaged=True))
     (row,) = rows(replace(inputs, out=tmp_path / "allowed"), recipe)
     assert (row.status, len(row.objects)) == ("ok", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "encoders", "warned"),
+    [
+        ("a.jpg", 100, ("builtin:part-shapes",), True),
+        ("a.png", 500, ("models/mine", "builtin:part-shapes"), True),
+        ("a.png", 128, ("builtin:part-shapes",), False),
+        ("a.jpg", 500, ("models/mine",), False),
+    ],
+)
+def test_an_encoder_of_drawings_is_named_where_it_meets_photographs(
+    tmp_path: Path,
+    write_stage: Callable[[Path, Sequence[ObjectRow]], Path],
+    name: str,
+    size: int,
+    encoders: tuple[str, ...],
+    warned: bool,
+) -> None:
+    folder = write_stage(tmp_path / "objects", [ObjectRow("0", name, size, 60, "ok", "", ())])
+    remark = objects.encoder_remark(folder, encoders)
+    assert bool(remark) == warned
+    assert not warned or "--encoder package:efficientnet-lite0" in remark

@@ -5,17 +5,20 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+import torch
 
-from partdistillation.config import Inputs, RankingConfig
+from partdistillation.config import Inputs, RankingConfig, Recipe
+from partdistillation.data.images import load_image
 from partdistillation.errors import SettingsChanged, StoreError
-from partdistillation.functional.masks import encode
+from partdistillation.functional.masks import decode, encode
+from partdistillation.models.encoder import Encoder
 from partdistillation.runs.records import ObjectProposals, PartRow, Proposal, ProposalRow
 from partdistillation.runs.store import read_rows
-from partdistillation.stages import class_features, part_classes, ranking
+from partdistillation.stages import class_features, objects, part_classes, ranking
 
 RLE = encode(np.ones((2, 3), np.bool_))
 CONFIG = RankingConfig(num_parts=2)
@@ -174,3 +177,28 @@ def test_a_class_may_be_named_as_the_key_of_safetensors(tmp_path: Path) -> None:
     part_classes.write(tmp_path / "classes", centroids, {}, {})
     found = part_classes.read(tmp_path / "classes")
     assert {name: float(rows[0, 0]) for name, rows in found.items()} == {"__metadata__": 0, "cat": 1}
+
+
+@pytest.mark.parametrize("features", ["query", "encoder", "both"])
+def test_proposals_are_clustered_by_what_the_settings_say(
+    features: Literal["query", "encoder", "both"], tiny_recipe: Recipe, drawings: Path, tmp_path: Path
+) -> None:
+    """The encoder's level inside each proposal, by hand: a map of the whole image, and its own mask."""
+    config = replace(tiny_recipe.ranking, features=features, levels=(3,), label_min_ratio=0.0)
+    recipe = replace(tiny_recipe, ranking=config)
+    inputs = Inputs(out=tmp_path, images=drawings / "train", objects=drawings / "objects_train.json")
+    objects.run(inputs, recipe)
+    ranking.collect(inputs, recipe, model_dir=Path(recipe.encoder), objects_dir=tmp_path / "objects")
+    row = next(row for row in read_rows(tmp_path / "features", ProposalRow) if row.objects[0].proposals)
+    proposal = row.objects[0].proposals[0]
+    image = load_image(drawings / "train" / row.file_name)  # 64 pixels, the working size: no padding
+    (level,) = Encoder.from_pretrained(recipe.encoder, levels=(3,)).levels([image])
+    unit = torch.nn.functional.normalize(level[0], dim=0)
+    mask = torch.from_numpy(decode(proposal.rle, 64, 64)).float()
+    shares = mask.view(8, 8, 8, 8).mean(dim=(1, 3))
+    inside = (unit * shares).sum(dim=(1, 2)) / shares.sum()
+    expected = (inside / inside.norm()).numpy()
+    width = {"query": 32, "encoder": len(expected), "both": 32 + len(expected)}[features]
+    assert len(proposal.feature) == width
+    if features != "query":
+        np.testing.assert_allclose(proposal.feature[-len(expected) :], expected, atol=2e-3)

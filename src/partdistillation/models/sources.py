@@ -7,6 +7,8 @@ from partdistillation.config import LITE0
 from partdistillation.errors import CheckpointError
 
 BUILTIN = "builtin:"
+DRAWINGS_ONLY = f"{BUILTIN}part-shapes"
+"""The instance segmentation model in this package, which has seen no photograph."""
 _WEIGHTS = Path(__file__).parents[1] / "weights"
 
 

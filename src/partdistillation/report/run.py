@@ -8,7 +8,7 @@ from typing import Any
 
 from partdistillation import baselines, config
 from partdistillation.baselines import one_stage, supervised
-from partdistillation.config import Inputs, Recipe
+from partdistillation.config import Inputs, Recipe, TrainingConfig
 from partdistillation.errors import CheckpointError, InputError, StoreError
 from partdistillation.evaluation.consistency import part_counts
 from partdistillation.pictures.curves import Chart, Curve
@@ -20,6 +20,7 @@ from partdistillation.runs import seen
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, SegmentRow
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import distillation, objects, pretrain, proposals, ranking, segments
+from partdistillation.stages.pixel_features import encoders_of
 from partdistillation.training.checkpoints import METRICS
 
 FOLDER = "report"
@@ -52,7 +53,7 @@ def contents(inputs: Inputs, recipe: Recipe, *, seconds: Mapping[str, float]) ->
     return ReportData(
         title=f"Parts discovered in {images_dir.name}",
         summary="Found without a part label: by grouping features, and by learning from the groups.",
-        facts=facts(recipe),
+        facts=(*facts(recipe), *_warnings(out, recipe)),
         stages=_stages(out, recipe, seconds),
         tables=(*_evaluation(out), *_rejected(out / objects.FOLDER)),
         charts=loss_charts(out),
@@ -74,12 +75,22 @@ def facts(recipe: Recipe) -> tuple[tuple[str, str], ...]:
     """What ran."""
     software = ", ".join(f"{name} {version(name)}" for name in ("partdistillation", "torch", "transformers"))
     return (
-        ("Encoder", recipe.encoder),
+        ("Encoder", " + ".join(encoders_of(recipe))),
         ("Segments", f"k = {recipe.segments.k}, {recipe.segments.features} features of levels "
                      f"{' + '.join(map(str, recipe.segments.levels))}, metric {recipe.segments.metric}"),
         ("Part classes", _part_classes(recipe)),
         ("Software", software),
     )  # fmt: skip
+
+
+def _warnings(out: Path, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    if remark := objects.encoder_remark(out / objects.FOLDER, encoders_of(recipe)):
+        yield "Warning", remark
+
+
+def _steps(config: TrainingConfig) -> str:
+    limit = f", at most {config.max_epochs} epochs" if config.max_epochs else ""
+    return f"{config.steps:,} steps{limit}"
 
 
 def _part_classes(recipe: Recipe) -> str:
@@ -95,9 +106,9 @@ def _stages(out: Path, recipe: Recipe, seconds: Mapping[str, float]) -> tuple[St
         ("pretrain", pretrain.FOLDER, lambda: _pretrained(recipe)),
         ("objects", objects.FOLDER, lambda: _objects(out / objects.FOLDER)),
         ("segments", segments.FOLDER, lambda: _segments(out / segments.FOLDER)),
-        ("proposals", proposals.FOLDER, lambda: f"proposal model, {recipe.proposals.steps:,} steps"),
+        ("proposals", proposals.FOLDER, lambda: f"proposal model, {_steps(recipe.proposals)}"),
         ("ranking", ranking.PARTS, lambda: _ranked(out / ranking.PARTS)),
-        ("distillation", distillation.FOLDER, lambda: f"part model, {recipe.distillation.steps:,} steps"),
+        ("distillation", distillation.FOLDER, lambda: f"part model, {_steps(recipe.distillation)}"),
     )
     return tuple(
         StageSummary(name, made(), seconds.get(name, 0.0))

@@ -310,10 +310,11 @@ def _finished(folder: Path) -> Manifest:
 
 
 def _upstream_hashes(upstream: Sequence[Path]) -> dict[str, str]:
-    hashes = {path.name: contents_hash(path) for path in upstream}
-    if len(hashes) < len(upstream):
-        names = [path.name for path in upstream]
-        raise StoreError(f"expected upstream folders with different names, found {names}")
+    """By the folders' names; of several with one name (two encoders, say) the later ones are numbered."""
+    hashes: dict[str, str] = {}
+    for number, path in enumerate(upstream, start=1):
+        name = f"{path.name} ({number})" if path.name in hashes else path.name
+        hashes[name] = contents_hash(path)
     return hashes
 
 

@@ -4,18 +4,19 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 from partdistillation.classes.class_list import ClassList, read_class_list
-from partdistillation.config import Device, Inputs, KeptObjectsConfig, ObjectsConfig, Recipe
+from partdistillation.config import LITE0, Device, Inputs, KeptObjectsConfig, ObjectsConfig, Recipe
 from partdistillation.data import foreign_formats
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.image_folder import FolderScan, scan
 from partdistillation.data.images import ImageInput, damage_allowed
 from partdistillation.data.paths import in_brackets
 from partdistillation.errors import ConfigError, InputError
+from partdistillation.models.sources import DRAWINGS_ONLY
 from partdistillation.objects import ObjectSource, log_rejected
 from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.copied import CopiedObjects
@@ -34,6 +35,7 @@ FOLDER = "objects"
 STAGE = Stage("objects", folders=(FOLDER,), sections=("objects",), reads=("objects",))
 
 _LISTED = 5
+_LOOKED_AT, _LARGEST_DRAWING = 50, 256
 
 _log = terminal.logger(__name__)
 
@@ -273,6 +275,26 @@ def require_usable(folder: Path) -> None:
         f"expected photographs with objects, found all {reasons.total()} rejected:\n  "
         + "\n  ".join(listed)
         + f"\nSee to these, delete {folder}, and run the same command again."
+    )
+
+
+def encoder_remark(folder: Path, encoders: Sequence[str]) -> str:
+    """What to say where an encoder that has seen drawings alone meets photographs; else nothing.
+
+    PartShapes' drawings are small PNG files; photographs are JPEGs, or larger.
+    """
+    if DRAWINGS_ONLY not in encoders:
+        return ""
+    rows = list(islice((row for row in read_rows(folder, ObjectRow) if row.status == "ok"), _LOOKED_AT))
+    photographs = sum(
+        row.file_name.lower().endswith((".jpg", ".jpeg")) or max(row.height, row.width) > _LARGEST_DRAWING
+        for row in rows
+    )
+    if 2 * photographs <= len(rows):
+        return ""
+    return (
+        f"{DRAWINGS_ONLY} was trained on drawings, and these are photographs: it groups their pixels no "
+        f"better than colour and position do. For photographs take --encoder {LITE0}, or a published model"
     )
 
 

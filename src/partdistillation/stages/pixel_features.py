@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize, pad
 
-from partdistillation.config import PixelsConfig
+from partdistillation.config import PixelsConfig, Recipe
 from partdistillation.errors import ConfigError
 from partdistillation.functional.grouping import combine_levels
 from partdistillation.models.encoder import STRIDE, Encoder, padded_size
@@ -39,6 +39,11 @@ class PixelFeatures:
         height, width = masks.shape[1:]
         rows, columns = padded_size(height, width, self.stride)
         return torch.from_numpy(np.pad(masks, ((0, 0), (0, rows - height), (0, columns - width))))
+
+
+def encoders_of(recipe: Recipe) -> tuple[str, ...]:
+    """All that a run looks at photographs with."""
+    return tuple(dict.fromkeys([*encoder_names(recipe.encoder, recipe.segments), recipe.encoder]))
 
 
 def encoder_names(encoder: str, config: PixelsConfig) -> tuple[str, ...]:

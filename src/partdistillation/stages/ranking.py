@@ -63,6 +63,7 @@ PARTS = "parts"
 STAGE = Stage("ranking", folders=(FEATURES, PART_CLASSES, PARTS), sections=("ranking",))
 _SCRATCH = ".features"
 
+Image = UInt8[np.ndarray, "height width 3"]
 Pool = Callable[[Bool[Tensor, "mask height width"]], Float[Tensor, "mask channel"]]
 """From masks of one image to the encoders' features inside them."""
 
@@ -101,7 +102,8 @@ def collect(inputs: Inputs, recipe: Recipe, *, model_dir: Path, objects_dir: Pat
 def _pooled_pixels(recipe: Recipe) -> PixelsConfig | None:
     """What is averaged inside proposals; None where only the queries' features count.
 
-    Every level counts as much as another, whatever `segments.level_norm` says.
+    The encoders see the image as for the segments; every level counts as much as another, whatever
+    `segments.level_norm` says.
     """
     if recipe.ranking.features == "query":
         return None
@@ -110,7 +112,6 @@ def _pooled_pixels(recipe: Recipe) -> PixelsConfig | None:
         features="encoder",
         levels=recipe.ranking.levels,
         level_norm="unit",
-        image_size=recipe.ranking.image_size,
     )
 
 
@@ -118,7 +119,9 @@ def collecting_settings(recipe: Recipe) -> dict[str, Json]:
     """What decides the proposals and their features."""
     pixels = _pooled_pixels(recipe)
     settings = recipe.ranking.part(CollectingConfig).fingerprint()
-    return settings if pixels is None else settings | encoder_settings(recipe.encoder, pixels)
+    if pixels is None:
+        return settings
+    return settings | {"pixels": pixels.fingerprint() | encoder_settings(recipe.encoder, pixels)}
 
 
 def collecting_files(recipe: Recipe) -> list[Path]:
@@ -137,7 +140,7 @@ def make_proposer(
         images_dir=images_dir,
         model=PartMask2Former.from_pretrained(model_dir).to(place),
         config=recipe.ranking,
-        features=None if pixels is None else make_features(recipe.encoder, pixels, place),
+        pool=None if pixels is None else _make_pool(recipe.encoder, pixels, place),
     )
 
 
@@ -146,7 +149,7 @@ def proposal_row(
     images_dir: Path,
     model: PartMask2Former,
     config: CollectingConfig,
-    features: PixelFeatures | None,
+    pool: Callable[[Image], Pool] | None,
 ) -> ProposalRow:
     """The proposals of one image's objects; the networks run once an image.
 
@@ -155,17 +158,19 @@ def proposal_row(
     """
     image = load_image_of(images_dir / row.file_name, row.height, row.width)
     view = run_network(model, image, config.image_size)
-    pool = None if features is None else _pool(image, features, config)
+    within = None if pool is None else pool(image)
     return row.to(
-        ProposalRow, (_proposals(instance, row, view, config, model, pool) for instance in row.objects)
+        ProposalRow, (_proposals(instance, row, view, config, model, within) for instance in row.objects)
     )
 
 
-def _pool(
-    image: UInt8[np.ndarray, "height width 3"], features: PixelFeatures, config: CollectingConfig
-) -> Pool:
+def _make_pool(encoder: str, config: PixelsConfig, device: torch.device) -> Callable[[Image], Pool]:
+    return partial(_pool, make_features(encoder, config, device), config.image_size)
+
+
+def _pool(features: PixelFeatures, image_size: int, image: Image) -> Pool:
     """The function from an image's masks to the encoders' features inside them."""
-    small = resize_longest(image, config.image_size)
+    small = resize_longest(image, image_size)
     content = small.shape[0], small.shape[1]
     field = padded_size(*content, features.stride)
     return partial(pooled, features(small), content=content, field=field)
