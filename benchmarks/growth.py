@@ -29,7 +29,7 @@ from partdistillation.part_shapes import PartShapes
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.records import Object, ObjectProposals, ObjectRow, Proposal, ProposalRow, R
 from partdistillation.runs.shards import ImageRef, Shard, make_shards
-from partdistillation.stages import objects, ranking, segments
+from partdistillation.stages import candidates, objects, ranking, segments
 
 SIZE = 64
 PHOTOS = 256
@@ -53,7 +53,7 @@ def main() -> None:
     counts = [10**power for power in range(3, 9) if 10**power <= arguments.most]
     for stage, write, folders in (
         (segment, write_objects, [segments.FOLDER]),
-        (rank, write_features, [ranking.FEATURES, ranking.PART_CLASSES, ranking.PARTS]),
+        (rank, write_features, [candidates.FEATURES, ranking.PART_CLASSES, ranking.PARTS]),
     ):
         for count in counts:
             with tempfile.TemporaryDirectory() as name:
@@ -148,7 +148,7 @@ def write_features(out: Path, count: int) -> None:
             )
             yield ProposalRow(image.image_id, f"{number}.png", SIZE, SIZE, "ok", "", some)
 
-    _write(out / ranking.FEATURES, ProposalRow, count, rows)
+    _write(out / candidates.FEATURES, ProposalRow, count, rows)
 
 
 def _features(centres: np.ndarray, noise: np.random.Generator) -> np.ndarray:

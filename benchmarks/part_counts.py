@@ -29,7 +29,7 @@ from partdistillation.functional.clustering import cluster_features
 from partdistillation.functional.stability import cluster_stability
 from partdistillation.runs.records import PartRow
 from partdistillation.runs.store import read_rows
-from partdistillation.stages import part_classes, ranking
+from partdistillation.stages import candidates, part_classes, ranking
 
 COLUMNS = {
     "C-mIoU": "c_miou",
@@ -84,7 +84,7 @@ def cluster(out: Path, config: RankingConfig, seed: int, truth: CocoDataset) -> 
     config = RankingConfig(**{**vars(config), "seed": seed})
     with tempfile.TemporaryDirectory() as scratch:
         inputs = Inputs(out=Path(scratch))
-        shutil.copytree(out / ranking.FEATURES, inputs.out / ranking.FEATURES)
+        shutil.copytree(out / candidates.FEATURES, inputs.out / candidates.FEATURES)
         start = time.process_time()
         folder = ranking.find_part_classes(inputs, config)
         seconds = time.process_time() - start

@@ -449,10 +449,17 @@ class CollectingConfig(Settings):
     """What proposals are clustered by: the queries (the paper), the encoder inside their masks, or both."""
     levels: Levels = (4, 5)
     """Levels of the segments' encoders that are averaged inside a proposal, where `features` says so."""
+    candidates: Literal["proposals", "segments"] = "proposals"
+    """What becomes parts: the proposal model's masks (the paper); or the segments, if it learns little."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_levels("ranking.levels", self.levels)
+        if self.candidates == "segments" and self.features != "encoder":
+            raise ConfigError(
+                "ranking.features: expected encoder where ranking.candidates is segments, without queries; "
+                f"found {self.features}"
+            )
 
 
 @dataclass(frozen=True)

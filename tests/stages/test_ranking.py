@@ -13,12 +13,19 @@ import torch
 
 from partdistillation.config import Inputs, RankingConfig, Recipe
 from partdistillation.data.images import load_image
-from partdistillation.errors import SettingsChanged, StoreError
+from partdistillation.errors import ConfigError, SettingsChanged, StoreError
 from partdistillation.functional.masks import decode, encode
 from partdistillation.models.encoder import Encoder
-from partdistillation.runs.records import ObjectProposals, PartRow, Proposal, ProposalRow
+from partdistillation.runs.records import (
+    ObjectProposals,
+    ObjectRow,
+    PartRow,
+    Proposal,
+    ProposalRow,
+    SegmentRow,
+)
 from partdistillation.runs.store import read_rows
-from partdistillation.stages import class_features, objects, part_classes, ranking
+from partdistillation.stages import candidates, class_features, objects, part_classes, ranking, segments
 
 RLE = encode(np.ones((2, 3), np.bool_))
 CONFIG = RankingConfig(num_parts=2)
@@ -41,7 +48,7 @@ def labels(inputs: Inputs) -> list[list[int]]:
 def clusters(tmp_path: Path, write_stage: Callable[[Path, Any], Path]) -> Inputs:
     """Heads near (1, 0) and tails near (0, 1), over three cats; a dog with a single proposal."""
     write_stage(
-        tmp_path / ranking.FEATURES,
+        tmp_path / candidates.FEATURES,
         [
             row("a", ObjectProposals(0, "cat", (proposal(1, 0), proposal(0.05, 1)))),
             row("b", ObjectProposals(0, "cat", (proposal(0, 1), proposal(1, 0.05)))),
@@ -106,7 +113,7 @@ def three_and_nine(tmp_path: Path, write_stage: Callable[[Path, Any], Path]) -> 
         for i in range(20)
     ]
     rows.append(row("20", ObjectProposals(0, "bird", (proposal(*range(9)), proposal(*range(1, 10))))))
-    write_stage(tmp_path / ranking.FEATURES, rows)
+    write_stage(tmp_path / candidates.FEATURES, rows)
     return Inputs(out=tmp_path)
 
 
@@ -146,7 +153,7 @@ def test_filters_choose_what_is_clustered(write_stage: Callable[[Path, Any], Pat
     assert ranking.salient([weak, tiny, good], CONFIG) == [good]
     assert ranking.salient([weak, tiny], CONFIG) == []
     assert ranking.salient([weak, tiny], replace(CONFIG, keep_all_if_none=True)) == [weak]
-    write_stage(tmp_path / ranking.FEATURES, [row("a", ObjectProposals(0, "cat", (weak, tiny, good)))])
+    write_stage(tmp_path / candidates.FEATURES, [row("a", ObjectProposals(0, "cat", (weak, tiny, good)))])
     ranking.find_part_classes(Inputs(out=tmp_path), CONFIG)
     ranking.label(Inputs(out=tmp_path), CONFIG)
     assert part_classes.read(tmp_path / ranking.PART_CLASSES)["cat"].tolist() == [[1, 0]]
@@ -160,14 +167,14 @@ def test_a_class_without_salient_proposals_has_no_parts(
         ObjectProposals(0, "cat", (proposal(1, 0),)),
         ObjectProposals(1, "dog", (proposal(1, 0, score=0.1),)),
     )
-    write_stage(tmp_path / ranking.FEATURES, [row("a", *found)])
+    write_stage(tmp_path / candidates.FEATURES, [row("a", *found)])
     ranking.find_part_classes(Inputs(out=tmp_path), CONFIG)
     ranking.label(Inputs(out=tmp_path), CONFIG)
     assert labels(Inputs(out=tmp_path)) == [[0], []]
 
 
 def test_nothing_to_cluster_is_said(write_stage: Callable[[Path, Any], Path], tmp_path: Path) -> None:
-    write_stage(tmp_path / ranking.FEATURES, [row("a", ObjectProposals(0, "cat", ()))])
+    write_stage(tmp_path / candidates.FEATURES, [row("a", ObjectProposals(0, "cat", ()))])
     with pytest.raises(StoreError, match="found none: train the proposal model for longer"):
         ranking.find_part_classes(Inputs(out=tmp_path), CONFIG)
 
@@ -188,7 +195,7 @@ def test_proposals_are_clustered_by_what_the_settings_say(
     recipe = replace(tiny_recipe, ranking=config)
     inputs = Inputs(out=tmp_path, images=drawings / "train", objects=drawings / "objects_train.json")
     objects.run(inputs, recipe)
-    ranking.collect(inputs, recipe, model_dir=Path(recipe.encoder), objects_dir=tmp_path / "objects")
+    candidates.collect(inputs, recipe, model_dir=Path(recipe.encoder), objects_dir=tmp_path / "objects")
     row = next(row for row in read_rows(tmp_path / "features", ProposalRow) if row.objects[0].proposals)
     proposal = row.objects[0].proposals[0]
     image = load_image(drawings / "train" / row.file_name)  # 64 pixels, the working size: no padding
@@ -202,3 +209,27 @@ def test_proposals_are_clustered_by_what_the_settings_say(
     assert len(proposal.feature) == width
     if features != "query":
         np.testing.assert_allclose(proposal.feature[-len(expected) :], expected, atol=2e-3)
+
+
+def test_segments_can_become_parts(tiny_recipe: Recipe, drawings: Path, tmp_path: Path) -> None:
+    config = replace(tiny_recipe.ranking, features="encoder", candidates="segments", label_min_ratio=0.1)
+    recipe = replace(tiny_recipe, ranking=config)
+    inputs = Inputs(out=tmp_path, images=drawings / "train", objects=drawings / "objects_train.json")
+    objects.run(inputs, recipe)
+    segments.run(inputs, recipe)
+    ranking.run(inputs, recipe)
+    rows = zip(
+        read_rows(tmp_path / "objects", ObjectRow),
+        read_rows(tmp_path / "segments", SegmentRow),
+        read_rows(tmp_path / "parts", PartRow),
+        strict=True,
+    )
+    small = 0
+    for whole, segmented, labelled in rows:
+        for instance, pieces, parts in zip(whole.objects, segmented.objects, labelled.objects, strict=True):
+            large = [piece.rle for piece in pieces.segments if piece.area > 0.1 * instance.area]
+            assert [part.rle for part in parts.parts] == large
+            small += len(pieces.segments) - len(large)
+    assert small  # some were left out
+    with pytest.raises(ConfigError, match=r"expected encoder where ranking\.candidates is segments"):
+        replace(config, features="both")

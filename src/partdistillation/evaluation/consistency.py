@@ -34,7 +34,7 @@ from partdistillation.functional.masks import box, decode
 from partdistillation.runs.records import ObjectParts, ObjectProposals, ObjectRow, PartRow, ProposalRow
 from partdistillation.runs.store import read_rows
 from partdistillation.runs.verdicts import Verdict
-from partdistillation.stages import objects, ranking
+from partdistillation.stages import candidates, objects, ranking
 from partdistillation.stages.class_features import ClassFeatures, sorted_by_class
 
 SAMPLE = 100
@@ -105,7 +105,7 @@ class _Labelled(NamedTuple):
 def _objects(out: Path) -> Iterator[_Labelled]:
     rows = zip(
         read_rows(out / objects.FOLDER, ObjectRow),
-        read_rows(out / ranking.FEATURES, ProposalRow),
+        read_rows(out / candidates.FEATURES, ProposalRow),
         read_rows(out / ranking.PARTS, PartRow),
         strict=True,
     )
@@ -115,7 +115,7 @@ def _objects(out: Path) -> Iterator[_Labelled]:
                 if [mask.rle for mask in offered.proposals] != [mask.rle for mask in labelled.parts]:
                     raise StoreError(
                         f"expected the parts of the same proposals in {out / ranking.PARTS} and "
-                        f"{out / ranking.FEATURES}, found others in image {row.image_id}: run stage 4 again"
+                        f"{out / candidates.FEATURES}, found others in {row.image_id}: run stage 4 again"
                     )
                 yield _Labelled((instance.rle, row.height, row.width), offered, labelled)
 

@@ -30,7 +30,7 @@ from partdistillation.runs.part_table import PartTable
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, SegmentRow
 from partdistillation.runs.shards import ImageRef, Shard
 from partdistillation.runs.store import StageReader, read_rows
-from partdistillation.stages import objects, ranking, segments
+from partdistillation.stages import candidates, objects, ranking, segments
 from partdistillation.stages.pixel_features import encoder_files, make_features
 
 Kind = Literal["result", "control", "baseline"]
@@ -257,8 +257,8 @@ def measure_clustered(validation: Validation, model: Path, folder: str, name: st
     """
     inputs = replace(validation.inputs, out=validation.inputs.out / folder)
     config = validation.recipe.ranking
-    # as `ranking.collect`, under the names that the model has for the classes
-    features = _propose(validation, f"{folder}/{ranking.FEATURES}", model, config, inputs.workers)
+    # as `candidates.collect`, under the names that the model has for the classes
+    features = _propose(validation, f"{folder}/{candidates.FEATURES}", model, config, inputs.workers)
     proposed = (instance for row in read_rows(features, ProposalRow) for instance in row.objects)
     if not any(ranking.salient(instance.proposals, config) for instance in proposed):
         return validation.score(name, kind, map(evaluation.proposals, read_rows(features, ProposalRow)))
@@ -271,8 +271,8 @@ def _propose(
     validation: Validation, folder: str, model: Path, config: RankingConfig, workers: int = 1
 ) -> Path:
     inputs, recipe = validation.inputs, replace(validation.recipe, ranking=config)
-    make = partial(ranking.make_proposer, inputs.need("images"), model, recipe, inputs.device)
-    settings, files = ranking.collecting_settings(recipe), ranking.collecting_files(recipe)
+    make = partial(candidates.make_proposer, inputs.need("images"), model, recipe, inputs.device)
+    settings, files = candidates.collecting_settings(recipe), candidates.collecting_files(recipe)
     return _label(validation, folder, ProposalRow, model, settings, make, workers, files)
 
 

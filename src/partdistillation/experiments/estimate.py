@@ -32,7 +32,7 @@ from partdistillation.runs.notes import write_note
 from partdistillation.runs.records import ObjectRow, SegmentRow
 from partdistillation.runs.stage_log import EXPECTED, is_first_process
 from partdistillation.runs.terminal import say
-from partdistillation.stages import objects, proposals, ranking, segments
+from partdistillation.stages import candidates, objects, proposals, segments
 from partdistillation.training.checkpoints import Run
 from partdistillation.training.loop import train
 from partdistillation.training.objective import SetPrediction
@@ -183,7 +183,9 @@ def _trainings(
     with tempfile.TemporaryDirectory() as folder:
         each = _step(inputs, recipe, images, Path(folder))
         yield Cost("proposals", config.limited(count).steps, "steps", each)
-        propose = ranking.make_proposer(inputs.need("images"), Path(folder, "model"), recipe, inputs.device)
+        propose = candidates.make_proposer(
+            inputs.need("images"), Path(folder, "model"), recipe, inputs.device
+        )
         _, photograph = _timed(propose, usable)
     yield Cost("ranking", count, "photographs", photograph / sharing)
     final = recipe.distillation

@@ -19,7 +19,7 @@ from partdistillation.report.label_maps import LabelMap, part_map, proposal_map,
 from partdistillation.runs import seen
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, SegmentRow
 from partdistillation.runs.store import contents_hash, read_rows
-from partdistillation.stages import distillation, objects, pretrain, proposals, ranking, segments
+from partdistillation.stages import candidates, distillation, objects, pretrain, proposals, ranking, segments
 from partdistillation.stages.pixel_features import encoders_of
 from partdistillation.training.checkpoints import METRICS
 
@@ -171,7 +171,7 @@ def _rejected(objects_dir: Path) -> Iterator[Table]:
 def _pictures(out: Path, images_dir: Path) -> tuple[PictureRow, ...]:
     stages: dict[str, tuple[str, type[Any], Callable[[Any], LabelMap]]] = {
         "segments": (segments.FOLDER, SegmentRow, segment_map),
-        "proposals": (ranking.FEATURES, ProposalRow, proposal_map),
+        "proposals": (candidates.FEATURES, ProposalRow, proposal_map),
         "parts": (ranking.PARTS, PartRow, part_map),
     }
     layers: dict[str, Layer[Any]] = {
