@@ -48,8 +48,8 @@ def test_a_stages_help_is_short_and_about_itself(stage: str, printed: Printed) -
 
 def test_help_of_segments(printed: Printed) -> None:
     text = printed("segments", "--help")
-    assert "  --segments.k 4                      Segments an object (clusters of k-means).\n" in text
-    assert "  --segments.levels 3 4 " in text
+    assert "  --segments.k 8                      Segments an object (clusters of k-means).\n" in text
+    assert "  --segments.levels 3 4 5 " in text
     assert "  --segments.crf.enabled true " in text
     assert "released recipes. [dot|l2|cosine]\n" in text
     assert "  --images PATH " in text

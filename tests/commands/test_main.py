@@ -27,7 +27,10 @@ Calls = list[tuple[tuple[Any, ...], dict[str, Any]]]
                 "device": "cpu",
                 "part_table": None,
                 "objects_model": None,
+                "min_score": 0.3,
+                "min_object_score": 0.3,
                 "max_overlap": 0.5,
+                "workers": 1,
             },
         ),
         (

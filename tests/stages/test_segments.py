@@ -152,7 +152,7 @@ def test_many_objects_are_segmented_some_at_a_time(tmp_path: Path, monkeypatch: 
     rle = encode(red | blue)
     instances = tuple(Object(number, "car", 1.0, 1, (0.0, 0.0, 1.0, 1.0), rle) for number in range(25))
     row = ObjectRow("a", "a.png", 64, 64, "ok", "", instances)
-    config = SegmentsConfig(k=2, metric="l2", crf=NO_CRF)
+    config = SegmentsConfig(k=2, image_size=64, metric="l2", crf=NO_CRF)
     whole = segments.segment_row(row, tmp_path, colours, config)
     monkeypatch.setattr(segments, "_PIXELS_AT_ONCE", 1)
     assert segments.segment_row(row, tmp_path, colours, config) == whole
