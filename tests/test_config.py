@@ -274,5 +274,5 @@ def test_the_class_of_all_parts_is_remembered() -> None:
 
 def test_few_images_are_seen_fewer_times() -> None:
     config = ProposalsConfig(steps=1000, batch_size=8, max_epochs=40)
-    assert [config.limited(images).steps for images in (60, 61, 200, 686)] == [300, 305, 1000, 1000]
+    assert [config.limited(images).steps for images in (1, 60, 61, 200, 686)] == [100, 300, 305, 1000, 1000]
     assert ProposalsConfig(steps=7).limited(1).steps == 7

