@@ -4,16 +4,19 @@ The drawings are written as photographs and COCO files, and from there on everyt
 nothing but the last table reads a part label (and the supervised baseline, which is there to be compared).
 """
 
+import io
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from partdistillation import pipeline
 from partdistillation.baselines.beside import learned
 from partdistillation.config import Device, Inputs, Recipe
+from partdistillation.data.images import load_image_of
 from partdistillation.evaluation.controls import (
     Measured,
     Validation,
@@ -25,15 +28,17 @@ from partdistillation.evaluation.controls import (
 )
 from partdistillation.experiments.demo_tables import claims, grid, save_tables, tables, wanted
 from partdistillation.part_shapes import write_coco
+from partdistillation.pictures.sizes import contact_sheet
 from partdistillation.recipes import DEMO, seeded
 from partdistillation.report import run as run_report
 from partdistillation.report.build import build_report
 from partdistillation.report.data import Headline, ReportData, Table
 from partdistillation.report.examples import galleries, pictures
-from partdistillation.report.label_maps import part_map, proposal_map, segment_map
+from partdistillation.report.label_maps import LabelMap, part_map, proposal_map, segment_map
+from partdistillation.report.objects_found import GAP, label_cell
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.console import PlainConsole, words
-from partdistillation.runs.records import PartRow, ProposalRow
+from partdistillation.runs.records import PartRow, ProposalRow, Row
 from partdistillation.runs.run_folder import VALIDATION
 from partdistillation.runs.stage_log import seconds
 from partdistillation.runs.store import read_rows
@@ -44,6 +49,13 @@ SUMMARY = (
     "Drawings of eight kinds of things, whose parts the method finds without a part label. All that is shown "
     "here are images that nothing was learned from."
 )
+COLUMNS = (
+    "Every table below is of drawings that nothing was learned from, in percent. AR@k: how well an "
+    "image's k best masks cover its true parts (average recall). mIoU: how well the parts of a name "
+    "do, on average over object classes (C) or parts (A); with *, by the paper's protocol. Controls "
+    "have learned nothing, baselines something else."
+)
+_SHOWN = 8
 _STAGE0_SEED, _FIRST_SEED = 1_000, 10_000
 """Seeds of the drawings for stage 0, one a run, and for the rest, ten a run: none is used twice."""
 
@@ -104,6 +116,7 @@ def run(
         with story.chapter("Stage 0: instance segmentation"):
             recipe = replace(recipe, encoder=str(pretrain(plan, recipe, out, seed, device)))
     validation = Validation(replace(_inputs(out, data, "val", device, workers), out=out / VALIDATION), recipe)
+    story.console.print(COLUMNS)
     _segments(story, inputs, recipe, validation)
     with learned(replace(inputs, workers=1), recipe, beside=workers > 1) as baselines:
         _parts(story, inputs, recipe, validation)
@@ -116,7 +129,6 @@ def run(
     with story.chapter("Report"):
         report = _report(inputs, recipe, validation, story.measured, results)
         page = build_report(report, out / run_report.FOLDER)
-    story.console.print("In percent. mIoU: C over object classes, A over parts; *: by the paper's protocol.")
     for line in claims(story.measured):
         story.console.print(str(line))
     say(f"Open {page}")
@@ -184,6 +196,7 @@ def _segments(story: Story, inputs: Inputs, recipe: Recipe, validation: Validati
         pipeline.segments(inputs, recipe)
     with story.chapter("Stage 2 on the validation images, with its controls"):
         story.tell([measure_whole_objects(validation), *measure_segments(validation)])
+        _show(validation, "segments", ((row, segment_map(row)) for row in segment_rows(validation)))
 
 
 def _parts(story: Story, inputs: Inputs, recipe: Recipe, validation: Validation) -> None:
@@ -191,11 +204,29 @@ def _parts(story: Story, inputs: Inputs, recipe: Recipe, validation: Validation)
     with story.chapter("Stage 3: proposals"):
         pipeline.proposals(inputs, recipe)
         story.tell(measure_proposals(validation, inputs.out / proposals.FOLDER))
+        rows = read_rows(validation.inputs.out / "proposals", ProposalRow)
+        _show(validation, "proposals", ((row, proposal_map(row)) for row in rows))
     with story.chapter("Stage 4: ranking"):
         pipeline.rank(replace(inputs, workers=1), recipe)
     with story.chapter("Stage 5: the part model"):
         model = pipeline.distill(inputs, recipe)
         story.tell([measure_parts(validation, model, "parts", "part model", "result")])
+        parts = read_rows(validation.inputs.out / "parts", PartRow)
+        _show(validation, "parts", ((row, part_map(row)) for row in parts))
+
+
+def _show(validation: Validation, name: str, labelled: Iterable[tuple[Row, LabelMap]]) -> None:
+    """Write a sheet of the first drawings with these labels, and say where it is."""
+    images_dir = validation.inputs.need("images")
+    cells = [
+        label_cell(load_image_of(images_dir / row.file_name, row.height, row.width), labels, name)
+        for row, labels in islice(labelled, _SHOWN)
+    ]
+    buffer = io.BytesIO()
+    contact_sheet(cells, columns=_SHOWN // 2, gap=GAP, margin=GAP).save(buffer, "PNG")
+    path = validation.inputs.out.parent / f"{name}.png"
+    replace_file(path, buffer.getvalue())
+    say(f"Look at {path}")
 
 
 # ---------------------------------------------------------------------- report

@@ -26,7 +26,8 @@ from partdistillation.models.devices import choose_device
 from partdistillation.objects.saliency_weights import DEFAULT as DEFAULT_NETWORK
 from partdistillation.pictures.sizes import contact_sheet
 from partdistillation.recipes import DEFAULT, OTHER_RECIPES
-from partdistillation.report.objects_found import GAP, object_cell, segment_cell
+from partdistillation.report.label_maps import segment_map
+from partdistillation.report.objects_found import GAP, label_cell, object_cell
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.notes import write_note
 from partdistillation.runs.records import ObjectRow, SegmentRow
@@ -246,7 +247,9 @@ def _draw(inputs: Inputs, rows: Sequence[ObjectRow], segmented: Sequence[Segment
     cells = []
     for row, segment_row in zip(rows, segmented, strict=True):
         image = load_image_of(inputs.need("images") / row.file_name, row.height, row.width)
-        cells += [object_cell(image, row), segment_cell(image, segment_row)]
+        count = sum(len(instance.segments) for instance in segment_row.objects)
+        segments_cell = label_cell(image, segment_map(segment_row), f"{count} segments")
+        cells += [object_cell(image, row), segments_cell]
     buffer = io.BytesIO()
     contact_sheet(cells, columns=min(_COLUMNS, len(cells)), gap=GAP, margin=GAP).save(buffer, "PNG")
     replace_file(make_folder(inputs.out) / FIRST_LOOK, buffer.getvalue())

@@ -24,12 +24,11 @@ from partdistillation.pictures.legends import LegendRow, with_legend
 from partdistillation.pictures.overlays import overlay
 from partdistillation.pictures.sizes import contact_sheet, resize_labels, resized
 from partdistillation.pictures.text import caption_font
-from partdistillation.report.label_maps import segment_map
 from partdistillation.report.reasons import Causes, advice, first_reason, left_out, top
 from partdistillation.runs import manifest, terminal
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.console import PlainConsole, words
-from partdistillation.runs.records import ObjectRow, SegmentRow
+from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.store import read_rows
 from partdistillation.stages.objects import FOLDER
 
@@ -209,16 +208,18 @@ def object_cell(image: UInt8[np.ndarray, "height width 3"], row: ObjectRow) -> I
     return with_legend(picture, legend)
 
 
-def segment_cell(image: UInt8[np.ndarray, "height width 3"], row: SegmentRow) -> Image.Image:
-    """The image with the segments of its objects, as wide as a cell."""
-    scale = SIDE / max(row.height, row.width)
-    width, height = max(1, round(scale * row.width)), max(1, round(scale * row.height))
-    labels = resize_labels(segment_map(row), height, width)
+def label_cell(
+    image: UInt8[np.ndarray, "height width 3"], labels: Int[np.ndarray, "height width"], caption: str
+) -> Image.Image:
+    """The image with a label map in colours over it, as wide as a cell."""
+    scale = SIDE / max(labels.shape)
+    height, width = (max(1, round(scale * side)) for side in labels.shape)
     picture = Image.new("RGB", (SIDE, height), "#f0f1f3")
-    colored = overlay(resized(image, height, width), labels, alpha=0.5, contours=2)
+    colored = overlay(
+        resized(image, height, width), resize_labels(labels, height, width), alpha=0.5, contours=2
+    )
     picture.paste(Image.fromarray(colored), ((SIDE - width) // 2, 0))
-    count = sum(len(instance.segments) for instance in row.objects)
-    return with_legend(picture, [LegendRow(f"{count} segments", ())])
+    return with_legend(picture, [LegendRow(caption, ())])
 
 
 def _object_map(row: ObjectRow, width: int, height: int) -> Int[np.ndarray, "{height} {width}"]:
