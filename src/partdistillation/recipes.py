@@ -163,7 +163,12 @@ SMALL = Recipe(
     segments=SegmentsConfig(k=8, image_size=512, levels=(3, 4, 5), level_norm="unit", metric="l2"),
     proposals=ProposalsConfig(steps=1_000, min_object_area=0.0, min_mask_area=0.01, **_SMALL_TRAINING),
     ranking=RankingConfig(
-        image_size=288, min_ratio=0.01, label_min_ratio=0.01, features="encoder", levels=(5,)
+        image_size=288,
+        min_ratio=0.01,
+        label_min_ratio=0.01,
+        features="encoder",
+        levels=(5,),
+        candidates="segments",
     ),
     distillation=DistillationConfig(steps=1_000, **_SMALL_TRAINING),
     supervised=SupervisedConfig(steps=1_000, importance_sampling=False, **_SMALL_TRAINING),
