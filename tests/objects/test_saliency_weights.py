@@ -44,6 +44,8 @@ def test_what_is_missing_says_how_to_get_it(folders: Path) -> None:
         weights_file("birefnet-general")
     with pytest.raises(CheckpointError, match=r"expected a saliency network at .*/mine\.onnx"):
         weights_file(str(folders / "mine.onnx"))
+    with pytest.raises(CheckpointError, match=r"mine\.pth: expected an ONNX file \(\.onnx\) or a name"):
+        weights_file(str(folders / "mine.pth"))
 
 
 def test_another_hash_is_refused(folders: Path) -> None:

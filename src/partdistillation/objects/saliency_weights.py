@@ -36,6 +36,8 @@ def weights_file(model: str = "") -> Path:
     places = [folder / f"{name}{_SUFFIX}" for folder in (_BESIDE, rembg_folder())]
     if is_saliency(name):
         places = [Path(name).expanduser()]
+    elif "/" in name:
+        raise CheckpointError(f"{name}: expected an ONNX file ({_SUFFIX}) or a name such as {DEFAULT}")
     path = next(filter(Path.is_file, places), None)
     if path is None:
         get = f"`partdistill weights {name}` gets it" if name in SHA256 else "rembg's releases have more"
