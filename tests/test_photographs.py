@@ -215,7 +215,7 @@ def test_times_in_words() -> None:
         "1 s", "40 s", "12 min", "3.5 h", "4 days",
     ]  # fmt: skip
     costs = (Cost("objects", 10, "photographs", 0.5), Cost("proposals", 100, "steps", 1.0))
-    assert Estimate(costs).seconds == 105
+    assert (Estimate(costs).seconds, Estimate(costs).labelling) == (105, 5)
     assert Estimate(costs).by_stage() == {"objects": 5.0, "proposals": 100.0}
 
 

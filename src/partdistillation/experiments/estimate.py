@@ -40,7 +40,8 @@ from partdistillation.training.objective import SetPrediction
 
 FIRST_LOOK = "first_look.png"
 """In a run's folder: the photographs that were tried, with their objects and segments."""
-_PHOTOGRAPHS, _STEPS, _LARGEST_BATCH = 6, 4, 8
+_UNIT = "photographs"
+_TRIED, _STEPS, _LARGEST_BATCH = 6, 4, 8
 _COLUMNS = 4
 
 S = TypeVar("S")
@@ -75,6 +76,11 @@ class Estimate:
     def seconds(self) -> float:
         """Of all stages."""
         return sum(cost.seconds for cost in self.costs)
+
+    @property
+    def labelling(self) -> float:
+        """Of those stages that go through the photographs, which workers share."""
+        return sum(cost.seconds for cost in self.costs if cost.unit == _UNIT)
 
     def by_stage(self) -> dict[str, float]:
         """Seconds by the stages' names."""
@@ -117,6 +123,10 @@ def announce(inputs: Inputs, recipe: Recipe, *, named: bool, stop: bool) -> bool
         say("\n".join(expected.lines()))
     else:
         say(f"About {in_words(expected.seconds)} on this machine. {expected.remark}".rstrip())
+    cores = os.cpu_count() or 1
+    if inputs.workers == 1 < cores and choose_device(inputs.device).type == "cpu":
+        shared = expected.seconds - expected.labelling * (1 - 1 / cores)
+        say(f"With --workers {cores}, which label photographs on all cores: about {in_words(shared)}.")
     if (inputs.out / FIRST_LOOK).exists():
         say(f"First look: {inputs.out / FIRST_LOOK}")
     return stop
@@ -152,14 +162,14 @@ def estimate(inputs: Inputs, recipe: Recipe) -> Estimate:
     count, sharing = len(plan.images), min(inputs.workers, os.cpu_count() or 1)
     source = plan.make()
     rows, each = _timed(lambda image: source([image])[0], _spread(plan.images))
-    costs.append(Cost("objects", count, "photographs", each / sharing))
+    costs.append(Cost("objects", count, _UNIT, each / sharing))
     usable = [row for row in rows if row.status == "ok"]
     remark = f"None of {len(rows)} photographs that were tried has an object: {rows[0].reason}."
     if usable:
         remark = ""
         segment = segments.make_segmenter(inputs.need("images"), recipe, inputs.device)
         segmented, each = _timed(segment, usable)
-        costs.append(Cost("segments", count, "photographs", each / sharing))
+        costs.append(Cost("segments", count, _UNIT, each / sharing))
         _draw(inputs, usable, segmented)
         images = proposals.labelled(usable, segmented, recipe.proposals)
         if images:
@@ -188,7 +198,7 @@ def _trainings(
             inputs.need("images"), Path(folder, "model"), recipe, inputs.device
         )
         _, photograph = _timed(propose, usable)
-    yield Cost("ranking", count, "photographs", photograph / sharing)
+    yield Cost("ranking", count, _UNIT, photograph / sharing)
     final = recipe.distillation
     yield Cost("distillation", final.limited(count).steps, "steps", each * _size(final) / _size(config))
 
@@ -238,7 +248,7 @@ def _timed(function: Callable[[S], T], items: Sequence[S]) -> tuple[list[T], flo
 
 def _spread(images: Sequence[ImageInput]) -> list[ImageInput]:
     """Some of them, from the first to the last."""
-    count = min(_PHOTOGRAPHS, len(images))
+    count = min(_TRIED, len(images))
     return [images[place * len(images) // count] for place in range(count)]
 
 
