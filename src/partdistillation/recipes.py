@@ -69,7 +69,7 @@ RELEASED_21K = Recipe(
 
 _DEMO_SIZE = 256
 """Working size of PartShapes' 128 pixels: res3 then has a feature for every 4 x 4 pixels of a drawing."""
-_DEMO_TRAINING_SIZE = 192
+_DEMO_TRAINING_SIZE = 144
 """Side of the canvas in stages 3 and 5: half the work of 256, so twice the steps, which count for more."""
 
 _DEMO_STAGE5: dict[str, Any] = {
@@ -111,7 +111,7 @@ DEMO = Recipe(
     ),
     segments=SegmentsConfig(image_size=_DEMO_SIZE, metric="l2"),
     proposals=ProposalsConfig(
-        steps=800,
+        steps=600,
         batch_size=8,
         learning_rate=1e-3,
         schedule="cosine",
@@ -124,9 +124,9 @@ DEMO = Recipe(
         freeze="none",
         checkpoint_every=100,
     ),
-    ranking=RankingConfig(image_size=_DEMO_SIZE),
-    distillation=DistillationConfig(steps=400, **_DEMO_STAGE5),
-    supervised=SupervisedConfig(steps=400, importance_sampling=False, **_DEMO_STAGE5),
+    ranking=RankingConfig(image_size=192),
+    distillation=DistillationConfig(steps=300, **_DEMO_STAGE5),
+    supervised=SupervisedConfig(steps=300, importance_sampling=False, **_DEMO_STAGE5),
     finetune=FinetuneConfig(
         percents=(5, 10, 20, 50, 100), steps=200, importance_sampling=False, **_DEMO_STAGE5
     ),
