@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from partdistillation.config import ProposalsConfig, Recipe
+from partdistillation.config import Inputs, ProposalsConfig, Recipe
 from partdistillation.data.examples import LabelledMask
+from partdistillation.errors import SettingsChanged
 from partdistillation.functional.masks import encode
+from partdistillation.models.backbones import load_backbone
+from partdistillation.models.efficientnet_lite import EfficientNetLiteBackbone, EfficientNetLiteConfig
+from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.runs.records import Object, ObjectRow, ObjectSegments, Segment, SegmentRow, Status
-from partdistillation.stages import proposals
+from partdistillation.stages import objects, proposals, segments
 
 
 def box_of(height: int, width: int) -> bytes:
@@ -87,3 +91,27 @@ def test_classes_that_predict_will_not_find_are_said_before_training(
         "1 of 2 object classes, such as 'Person' (it knows car, cat, tree): `partdistill predict`" in message
     )
     assert "--objects-model" in message
+
+
+def test_a_network_is_built_around_a_plain_backbone(
+    tiny_recipe: Recipe, drawings: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(0)
+    EfficientNetLiteBackbone(EfficientNetLiteConfig()).save_pretrained(tmp_path / "lite")
+    small = {"hidden_dim": 32, "decoder_layers": 1, "pixel_decoder_layers": 1, "num_queries": 4}
+    recipe = tiny_recipe.updated({"encoder": str(tmp_path / "lite"), "pretrain": small})
+    inputs = Inputs(
+        out=tmp_path, images=drawings / "train", objects=drawings / "objects_train.json", device="cpu"
+    )
+    objects.run(inputs, recipe)
+    segments.run(inputs, recipe)
+    model = PartMask2Former.from_pretrained(proposals.run(inputs, recipe))
+    assert model.model.config.num_queries == 4
+    assert model.info.frozen_norms
+    assert "lite finds no objects: `partdistill predict` and PartSegmenter will need them" in caplog.text
+    backbone = load_backbone(str(tmp_path / "lite")).state_dict()  # `official` freezes it
+    trained = model.model.pixel_level_module.encoder.state_dict()
+    assert all(torch.equal(trained[name], value) for name, value in backbone.items())
+    wider = recipe.updated({"pretrain": {"hidden_dim": 64}})
+    with pytest.raises(SettingsChanged, match="hidden_dim"):
+        proposals.run(inputs, wider)

@@ -41,8 +41,15 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         "segments": contents_hash(segments_dir),
     }
     training = Run(inputs.out, "proposals", inputs.out / FOLDER, depends)
-    if not is_finished(training) and is_first_process() and not is_backbone(recipe.encoder):
-        say_unknown_classes(objects_dir, recipe.encoder)
+    if not is_finished(training) and is_first_process():
+        if not is_backbone(recipe.encoder):
+            say_unknown_classes(objects_dir, recipe.encoder)
+        elif recipe.objects.source != "salient":
+            _log.warning(
+                "%s finds no objects: `partdistill predict` and PartSegmenter will need them given "
+                "(--objects), or an instance segmentation model (--objects-model)",
+                recipe.encoder,
+            )
     return learn(
         training,
         lambda: segment_images(objects_dir, segments_dir, config),
