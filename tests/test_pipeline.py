@@ -233,7 +233,7 @@ def test_stages_alone_want_the_one_before(data: Path, tiny_recipe: Recipe, tmp_p
     with pytest.raises(StoreError, match="run that stage first"):
         pipeline.report(inputs, tiny_recipe)
     with pytest.raises(ConfigError, match="--objects is missing"):
-        pipeline.run(replace(inputs, objects=None), tiny_recipe)
+        pipeline.objects(replace(inputs, objects=None), tiny_recipe)
 
 
 def test_nothing_to_learn_is_said(data: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:

@@ -216,6 +216,7 @@ def finished(
             "pretrain": small,
             "objects": {"classes": str(classes), "model": "some/model"},
             "segments": {"crf": {"iterations": 1}},
+            "ranking": {"features": "encoder"},
             "finetune": {"steps": 0, "steps_per_percent": 1, "percents": [2]},
         }
     )

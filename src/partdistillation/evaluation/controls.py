@@ -211,6 +211,7 @@ def measure_proposals(validation: Validation, model: Path, folder: str = "propos
         label_min_score=0.0,
         keep_all_if_none=False,
         features="query",
+        candidates="proposals",
     )
     kinds: dict[str, tuple[str, RankingConfig]] = {
         f"{folder}_raw": ("proposals: overlapping", raw),
