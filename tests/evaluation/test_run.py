@@ -227,3 +227,21 @@ def test_predictions_without_any_part_score_nothing(
     command = ["evaluate", "--predictions", str(path), "--parts", str(drawings / "parts_train.json")]
     assert cli.main(command) == 0
     assert "| C-mIoU | 0.0 [0.0, 0.0] | 0.0 [0.0, 0.0] |" in capsys.readouterr().out
+
+
+def test_object_classes_that_are_called_otherwise_are_named(
+    perfect: Path, truth: CocoDataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As by folders called `car` where the ground truth says `Car`: no part is right, which isn't silent."""
+    predictions = [
+        predicted._replace(
+            parts=tuple(replace(part, category=part.category.upper()) for part in predicted.parts)
+        )
+        for predicted in evaluation.read_predictions(perfect)
+    ]
+    (strict,) = evaluation.score(predictions, truth, ["strict"])
+    assert strict.c_miou == 0
+    assert "names must be the same to the letter" in caplog.text
+    caplog.clear()
+    evaluation.score(evaluation.read_predictions(perfect), truth, ["strict"])
+    assert "to the letter" not in caplog.text

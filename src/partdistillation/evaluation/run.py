@@ -29,6 +29,7 @@ from partdistillation.runs.store import contents_hash, read_rows
 PROTOCOLS: tuple[Protocol, ...] = ("strict", "paper")
 STAGES = ("predictions", "parts")
 """Folders that hold parts: in one that `predict` wrote, and in a run's."""
+_NAMED = 5
 _HEADER = ("image_id", "file_name", "width", "height")
 
 _log = terminal.logger(__name__)
@@ -65,9 +66,10 @@ def score(
         )
     evaluators = [Evaluator(protocol, named=named) for protocol in protocols]
     left = {str(image.id): image for image in truth.images}
-    met = ""
+    met, classes = "", set[str]()
     for predicted in predictions:
         met = met or predicted.file_name
+        classes |= {part.category for part in predicted.parts}
         image = truth.find(ImageInput(predicted.image_id, predicted.file_name, Path(predicted.file_name)))
         if image is not None and left.pop(str(image.id), None) is not None:
             _add(evaluators, truth, image, predicted.parts)
@@ -75,9 +77,24 @@ def score(
         raise InputError(
             f"expected predictions in images of {truth.path}, found none{_disagreement(met, truth)}"
         )
+    if named:
+        _say_other_classes(classes, truth)
     for image in left.values():
         _add(evaluators, truth, image, ())
     return [evaluator.result() for evaluator in evaluators]
+
+
+def _say_other_classes(classes: Collection[str], truth: CocoDataset) -> None:
+    """Say in the log where no part can be right, as the object classes are called otherwise."""
+    true = {category.supercategory for category in truth.categories}
+    if classes and not true & set(classes):
+        _log.warning(
+            "the predictions' object classes (%s) aren't those of %s (%s), so that no part has the right "
+            "name: names must be the same to the letter",
+            ", ".join(sorted(classes)[:_NAMED]),
+            truth.path,
+            ", ".join(sorted(true)[:_NAMED]),
+        )
 
 
 def _disagreement(predicted: str, truth: CocoDataset) -> str:
