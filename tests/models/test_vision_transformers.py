@@ -73,17 +73,21 @@ def test_how_an_image_is_divided(config: Any, grid: Grid | None) -> None:
     assert grid_of(config) == grid
 
 
+def by_hand(encoder: Encoder, height: int, width: int) -> torch.Tensor:
+    """The image normalised, the mean colour right of it and below."""
+    pixels = np.zeros((height, width, 3), np.float32)
+    pixels[: len(IMAGE), : len(IMAGE[0])] = (IMAGE / 255 - np.array(encoder.mean)) / np.array(encoder.std)
+    return torch.from_numpy(pixels).movedim(-1, 0)[None]
+
+
 def test_clip_s_map_is_that_of_its_patches(clip: Path) -> None:
     encoder = Encoder.from_pretrained(str(clip), levels=(3, 4), bfloat16=False)
     assert (encoder.level_numbers, encoder.stride, encoder.mean) == ((4,), 16, (0.48, 0.46, 0.41))
     (level,) = encoder.levels([IMAGE])
     assert level.shape == (1, 16, 3, 5)
-    pixels = np.zeros((48, 80, 3), np.float32)
-    pixels[:40, :72] = (IMAGE / 255 - np.array(encoder.mean)) / np.array(encoder.std)
     with torch.no_grad():
         model: Any = CLIPVisionModel.from_pretrained(clip)
-        batch = torch.from_numpy(pixels).movedim(-1, 0)[None]
-        tokens = model(batch, interpolate_pos_encoding=True).last_hidden_state
+        tokens = model(by_hand(encoder, 48, 80), interpolate_pos_encoding=True).last_hidden_state
     torch.testing.assert_close(level[0, :, 1, 2], tokens[0, 1 + 5 + 2], atol=1e-4, rtol=1e-4)
 
 
@@ -92,11 +96,9 @@ def test_sam_s_images_are_padded_to_the_size_of_its_positions(sam: Path) -> None
     assert encoder.stride == 96
     (level,) = encoder.levels([IMAGE])
     assert level.shape == (1, 8, 6, 6)
-    pixels = np.zeros((96, 96, 3), np.float32)
-    pixels[:40, :72] = (IMAGE / 255 - np.array(encoder.mean)) / np.array(encoder.std)
     with torch.no_grad():
         model: Any = SamVisionModel.from_pretrained(sam)
-        expected = model(torch.from_numpy(pixels).movedim(-1, 0)[None]).last_hidden_state
+        expected = model(by_hand(encoder, 96, 96)).last_hidden_state
     torch.testing.assert_close(level, expected, atol=1e-4, rtol=1e-4)
 
 

@@ -73,8 +73,7 @@ def random_backbone(config: Any) -> nn.Module:
     """A backbone with random weights, drawn from PyTorch's generator."""
     if config.model_type in MAPS:
         maps = MAPS[config.model_type]
-        model_class: Any = maps.model_class
-        return maps(model_class(config))
+        return maps(maps.model_class(config))
     return _AUTO.from_config(config)  # type: ignore[no-any-return]
 
 

@@ -24,6 +24,7 @@ from transformers.modeling_outputs import BackboneOutput
 
 from partdistillation.errors import CheckpointError
 from partdistillation.runs.atomic import make_folder
+from partdistillation.runs.digests import write_digests
 
 MODEL_TYPE = "efficientnet_lite"
 _AUTO: Any = AutoBackbone  # its methods are untyped
@@ -159,6 +160,7 @@ def model_folder() -> Path:
     make_folder(folder.parent)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         backbone.save_pretrained(Path(scratch, "new"))
+        write_digests(Path(scratch, "new"))
         with suppress(OSError):  # another process was first
             Path(scratch, "new").rename(folder)
     return folder

@@ -61,15 +61,23 @@ class View:
 def run_network(
     network: PartMask2Former, image: UInt8[np.ndarray, "height width 3"], image_size: int
 ) -> View:
-    """Resize an image's longest side to `image_size`, pad it to multiples of 32, encode and decode it."""
+    """Encode and decode an image as it lies on its canvas."""
+    pixels, geometry = on_canvas(network, image, image_size)
+    output = network(pixels)
+    return View(output.queries[-1, 0], mask_logits(output)[0], geometry)
+
+
+def on_canvas(
+    network: PartMask2Former, image: UInt8[np.ndarray, "height width 3"], image_size: int
+) -> tuple[Float[Tensor, "1 3 canvas_height canvas_width"], Geometry]:
+    """An image as a network reads it: its longest side `image_size`, padded to multiples of 32."""
     content = resize_longest(image, image_size)
     height, width = content.shape[:2]
     canvas = np.full((*padded_size(height, width), 3), PADDING, np.uint8)
     canvas[:height, :width] = content
     pixels = torch.from_numpy(canvas).to(next(network.parameters()).device)
-    output = network(normalize_images(pixels, network.info.pixel_mean, network.info.pixel_std)[None])
-    geometry = Geometry(_size(image), (height, width), _size(canvas))
-    return View(output.queries[-1, 0], mask_logits(output)[0], geometry)
+    normalized = normalize_images(pixels, network.info.pixel_mean, network.info.pixel_std)[None]
+    return normalized, Geometry(_size(image), (height, width), _size(canvas))
 
 
 @torch.no_grad()

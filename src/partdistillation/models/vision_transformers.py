@@ -37,15 +37,22 @@ def grid_of(config: Any) -> Grid | None:
     return Grid(sides[0], config.image_size if config.model_type == SamMaps.model_type else sides[0], level)
 
 
-class ClipMaps(nn.Module):
-    """CLIP's ViT as a backbone of one map; its class token is left out."""
+class _OneMap(nn.Module):
+    """A ViT that transformers has no backbone of, as one."""
 
-    model_type = "clip_vision_model"
-    model_class = CLIPVisionModel
+    model_type: str
+    model_class: Any
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model, self.config = model, _with_stage(model.config)
+
+
+class ClipMaps(_OneMap):
+    """CLIP's ViT as a backbone of one map; its class token is left out."""
+
+    model_type = "clip_vision_model"
+    model_class = CLIPVisionModel
 
     def forward(self, pixel_values: Float[Tensor, "batch 3 height width"]) -> BackboneOutput:
         """The last layer's map."""
@@ -54,22 +61,18 @@ class ClipMaps(nn.Module):
         return _output(tokens.transpose(1, 2).unflatten(2, (height, width)))
 
 
-class SamMaps(nn.Module):
+class SamMaps(_OneMap):
     """SAM's ViT as a backbone of one map. Its positions are of one size: images are padded to that."""
 
     model_type = "sam_vision_model"
     model_class = SamVisionModel
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model, self.config = model, _with_stage(model.config)
 
     def forward(self, pixel_values: Float[Tensor, "batch 3 height width"]) -> BackboneOutput:
         """The map behind its neck."""
         return _output(self.model(pixel_values).last_hidden_state)
 
 
-MAPS: dict[str, type[ClipMaps] | type[SamMaps]] = {kind.model_type: kind for kind in (ClipMaps, SamMaps)}
+MAPS: dict[str, type[_OneMap]] = {kind.model_type: kind for kind in (ClipMaps, SamMaps)}
 """By the model type of their configuration."""
 
 

@@ -17,13 +17,12 @@ from torch.nn.functional import normalize
 
 from partdistillation.config import Device
 from partdistillation.data.images import load_image_of
-from partdistillation.data.transforms import PADDING, resize_longest
 from partdistillation.errors import CheckpointError
 from partdistillation.functional.grouping import combine_levels
 from partdistillation.functional.masks import decode
 from partdistillation.functional.pooling import pooled
-from partdistillation.models.encoder import normalize_images, padded_size
 from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.postprocess import on_canvas
 from partdistillation.objects.salient import SalientObjects
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.digests import require_whole
@@ -98,15 +97,11 @@ def object_feature(
     network: PartMask2Former, image: _Pixels, mask: Bool[np.ndarray, "height width"]
 ) -> Float[np.ndarray, " dim"]:
     """What the network's encoder sees inside a mask: its two coarsest levels, averaged, of unit length."""
-    small = resize_longest(image, network.info.image_size)
-    content = small.shape[0], small.shape[1]
-    field = padded_size(*content)
-    canvas = np.full((*field, 3), PADDING, np.uint8)
-    canvas[: content[0], : content[1]] = small
-    pixels = torch.from_numpy(canvas).to(next(network.parameters()).device)
-    levels = network.encode(normalize_images(pixels, network.info.pixel_mean, network.info.pixel_std)[None])
-    features = combine_levels([normalize(level[0].float(), dim=0) for level in levels[-2:]])
-    averaged = pooled(features, torch.from_numpy(mask)[None], content=content, field=field)
+    pixels, geometry = on_canvas(network, image, network.info.image_size)
+    levels = network.encode(pixels)[-2:]
+    features = combine_levels([normalize(level[0].float(), dim=0) for level in levels])
+    masks = torch.from_numpy(mask)[None]
+    averaged = pooled(features, masks, content=geometry.content, field=geometry.canvas)
     return normalize(averaged, dim=1)[0].numpy()
 
 

@@ -154,8 +154,7 @@ def is_backbone(encoder: str) -> bool:
         CheckpointError: it can't be read, or is neither that nor a Mask2Former.
     """
     path = resolve(encoder).path
-    values = read_config(path)
-    if "mask2former" in (values.get("model_type"), *map(str.lower, values.get("architectures") or ())):
+    if read_config(path).get("model_type") == "mask2former":
         read_info(path)
         return False
     trainable_backbone(encoder)
