@@ -88,7 +88,9 @@ def test_every_photograph_has_an_object_of_its_folder_s_class(out: Path) -> None
     assert len(rows) == 8
     assert all(row.objects[0].category == row.file_name.split("/")[0] for row in rows)
     assert sum(len(found.parts) for row in read_rows(out / "parts", PartRow) for found in row.objects) > 0
-    assert (out / "report/index.html").is_file()
+    page = (out / "report/index.html").read_text()
+    assert "figcaption>segments</figcaption>" in page
+    assert "figcaption>proposals</figcaption>" not in page  # segments are ranked here
 
 
 def test_the_run_remembers_where_its_objects_came_from(out: Path) -> None:

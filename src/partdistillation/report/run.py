@@ -57,7 +57,7 @@ def contents(inputs: Inputs, recipe: Recipe, *, seconds: Mapping[str, float]) ->
         stages=_stages(out, recipe, seconds),
         tables=(*_evaluation(out), *_rejected(out / objects.FOLDER)),
         charts=loss_charts(out),
-        pictures=_pictures(out, images_dir),
+        pictures=_pictures(out, images_dir, recipe),
         galleries=galleries(out / objects.FOLDER, parts, images_dir) if is_finished(parts) else (),
         config=config.to_yaml(recipe, inputs),
     )
@@ -168,12 +168,14 @@ def _rejected(objects_dir: Path) -> Iterator[Table]:
         yield Table(f"Images left out: {len(rejected)}{more}", ("why",), rows, label="image")
 
 
-def _pictures(out: Path, images_dir: Path) -> tuple[PictureRow, ...]:
+def _pictures(out: Path, images_dir: Path, recipe: Recipe) -> tuple[PictureRow, ...]:
     stages: dict[str, tuple[str, type[Any], Callable[[Any], LabelMap]]] = {
         "segments": (segments.FOLDER, SegmentRow, segment_map),
         "proposals": (candidates.FEATURES, ProposalRow, proposal_map),
         "parts": (ranking.PARTS, PartRow, part_map),
     }
+    if recipe.ranking.candidates == "segments":  # they stand there already
+        del stages["proposals"]
     layers: dict[str, Layer[Any]] = {
         caption: (read_rows(out / folder, row), label_map)
         for caption, (folder, row, label_map) in stages.items()
