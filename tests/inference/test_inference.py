@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -23,7 +21,6 @@ from partdistillation.export.labels import ImageLabels, ObjectLabel
 from partdistillation.functional.masks import decode
 from partdistillation.functional.ranking import Parts
 from partdistillation.inference import FoundObject, ObjectMask, PartSegmenter, predict
-from partdistillation.inference.folder import picture_names
 from partdistillation.models.heads import ClassHead, PartHead
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import run_network, segment_parts
@@ -271,27 +268,6 @@ def test_predict_for_annotated_objects(model_dir: Path, photos: Path, tmp_path: 
     ]
     assert written
     assert [path.name for path in out.glob("pictures/**/*")] == ["car", "a.png"]
-
-
-def test_pictures_have_their_photographs_names() -> None:
-    assert picture_names(["a.png", "b.jpg", "x/a.png", "y/a.jpg", "c.d.JPG", "plain"]) == [
-        "a.png", "b.png", "x/a.png", "y/a.png", "c.d.png", "plain.png",
-    ]  # fmt: skip
-    assert picture_names(["a.png", "a.jpg", "x/a.jpg"]) == ["a.png.png", "a.jpg.png", "x/a.png"]
-    assert picture_names([]) == []
-    longest = [f"x/{'a' * 251}.jpg", f"x/{'a' * 251}.png"]
-    short = picture_names(longest)
-    assert all(len(name.removeprefix("x/").encode()) <= 255 for name in short)
-    assert len(set(short)) == 2
-
-
-@given(st.lists(st.sampled_from(["a", "b", "x/a"]).flatmap(
-    lambda stem: st.lists(st.sampled_from([".png", ".jpg", ".PNG"]), max_size=3).map(
-        lambda suffixes: stem + "".join(suffixes)
-    )
-), unique=True))  # fmt: skip
-def test_no_two_photographs_share_a_picture(file_names: list[str]) -> None:
-    assert len(set(picture_names(file_names))) == len(file_names)
 
 
 def test_predict_finds_objects_and_resumes(model_dir: Path, photos: Path, tmp_path: Path) -> None:

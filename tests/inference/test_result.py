@@ -5,6 +5,7 @@ import io
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,3 +128,16 @@ def test_an_image_without_objects(tmp_path: Path) -> None:
 def test_masks_of_another_size_are_refused(result: Result) -> None:
     with pytest.raises(InputError, match=r"size \(10, 10\), found \(40, 60\) in an object of class 'car'"):
         Result(np.zeros((10, 10, 3), dtype=np.uint8), result.objects)
+
+
+def test_other_formats_have_the_ids_of_coco(result: Result) -> None:
+    names = {entry["name"]: entry["id"] for entry in result.to_coco()["categories"]}
+    in_order = [names[name] for name in ("car", "car body <&>", "car part 2", "dog")]
+    assert [int(line.split()[0]) + 1 for line in result.to_yolo().splitlines()] == in_order
+    document: Any = result.to_cvat()
+    assert [entry["label_id"] + 1 for entry in document["items"][0]["annotations"]] == in_order
+    objects, parts = result.to_masks()
+    assert np.array_equal(objects == names["dog"], result.objects[1].mask)
+    assert np.array_equal(parts == names["car part 2"], result.objects[0].parts[1].mask)
+    task: Any = result.to_label_studio()
+    assert len(task["predictions"][0]["result"]) == 4

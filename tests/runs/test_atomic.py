@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from partdistillation.errors import StoreError
-from partdistillation.runs.atomic import append_line, locked, make_folder, remove_file, replace_file
+from partdistillation.runs.atomic import (
+    append_line,
+    locked,
+    make_folder,
+    new_folder,
+    remove_file,
+    replace_file,
+    replacing_file,
+)
 
 
 def full(*_: object) -> int:
@@ -65,3 +73,32 @@ def test_processes_that_write_one_file_wait_for_each_other(tmp_path: Path) -> No
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
     assert path.read_bytes() in (b"a" * 100_000, b"b" * 100_000, b"c" * 100_000)
     assert [file.name for file in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_files_in_pieces_are_whole_or_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with replacing_file(path) as write:
+        write(b"one, ")
+        write(b"two")
+        assert not path.exists()
+    assert path.read_bytes() == b"one, two"
+    with pytest.raises(StopIteration), replacing_file(path) as write:
+        write(next(iter(())))
+    assert path.read_bytes() == b"one, two"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_new_folders_are_whole_or_absent(tmp_path: Path) -> None:
+    folder = tmp_path / "new/out"
+    with pytest.raises(FileNotFoundError), new_folder(folder) as place:
+        (place / "missing.txt").read_bytes()
+    assert not list((tmp_path / "new").iterdir())
+    (tmp_path / "new/.out.tmp").mkdir()
+    (tmp_path / "new/.out.tmp/left.txt").write_text("of a run that was killed")
+    with new_folder(folder) as place:
+        (place / "a.txt").write_text("a")
+        assert not folder.exists()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
+    assert [path.name for path in folder.iterdir()] == ["a.txt"]
+    with pytest.raises(StoreError, match="new or empty"), new_folder(folder):
+        raise AssertionError("it isn't entered")

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from partdistillation.commands.arguments import Arguments, Command, Positional, Written
 from partdistillation.errors import ConfigError
 from partdistillation.runs.terminal import say
+from partdistillation.settings import Share
+
+Format = Literal["coco", "yolo", "label-studio", "cvat", "fiftyone", "datasets", "masks"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +129,63 @@ def weights(arguments: WeightsArguments) -> None:
     say(f"{fetch(arguments.name)} is there")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportArguments(Arguments):
+    folder: Annotated[Path, Positional("FOLDER")]
+    """Folder of a run, or of what `partdistill predict` wrote."""
+    to: Format
+    """Format: docs/exports.md says what each is for."""
+    out: Path
+    """New folder to write to."""
+    images: Path | None = None
+    """Folder of the photographs; without it the run's own."""
+    min_score: Share = 0.0
+    """Least score of a part."""
+    parts_table: Path | None = None
+    """Part table: which parts are joined, left out and what they are called."""
+    copy_images: bool = False
+    """Copy the photographs too, into OUT/images."""
+    decode: bool = False
+    """Of `datasets`: masks as images, a row a mask, instead of the run's rows as they are."""
+
+
+def export(arguments: ExportArguments) -> None:
+    """Write a run's parts, or predictions, for other tools: COCO, YOLO, CVAT, ..."""
+    from partdistillation.inference import exports
+
+    written = exports.export(
+        arguments.folder,
+        arguments.to,
+        arguments.out,
+        images=arguments.images,
+        min_score=arguments.min_score,
+        part_table=arguments.parts_table,
+        copy_images=arguments.copy_images,
+        decode=arguments.decode,
+    )
+    say(f"Wrote {arguments.out}: {written}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportArguments(Arguments):
+    file: Annotated[Path, Positional("FILE")]
+    """What the tool exported: COCO, Label Studio's JSON, or CVAT's export as Datumaro (.json or .zip)."""
+    images: Path
+    """Folder of the photographs."""
+    out: Path
+    """Folder to write objects.json and parts.json to."""
+
+
+def import_corrected(arguments: ImportArguments) -> None:
+    """Read masks that were corrected in another tool: COCO objects + parts."""
+    from partdistillation.datasets.corrected import read_corrected
+
+    say(f"Wrote {arguments.out}: {read_corrected(arguments.file, arguments.images, arguments.out)}")
+
+
 COMMANDS = (
+    Command("export", ExportArguments, export),
+    Command("import", ImportArguments, import_corrected),
     Command("weights", WeightsArguments, weights),
     Command("classes", ClassesArguments, classes),
     Command("prepare", PrepareArguments, prepare),

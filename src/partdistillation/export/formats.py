@@ -1,18 +1,71 @@
-"""The formats by name."""
+"""The formats by name, and a folder of each."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from partdistillation.export import coco
-from partdistillation.export.labels import Catalog, ImageLabels
+from partdistillation.data.paths import advice
+from partdistillation.errors import InputError
+from partdistillation.export import coco, cvat, fiftyone, huggingface, label_maps, label_studio, yolo
+from partdistillation.export.labels import Labels
+from partdistillation.runs.atomic import make_folder, replace_file
+from partdistillation.runs.progress import followed
 
-Format = Literal["coco"]
+Format = Literal["coco", "yolo", "label-studio", "cvat", "fiftyone", "datasets", "masks"]
+IMAGES = "images"
+"""Folder of the photographs in an export that holds them."""
 
 
-def write(images: Sequence[ImageLabels], out: Path, name: Format, catalog: Catalog | None = None) -> None:
-    """Write what was found in images into a folder. Raises InputError for a mask that is damaged."""
+def write(labels: Labels, folder: Path, name: Format, images_dir: Path, *, copied: bool = False) -> str:
+    """Write the files of a format into a folder; return a line on what was written.
+
+    Args:
+        labels: what is written.
+        folder: where; files of that name in it are replaced.
+        name: the format.
+        images_dir: the photographs. YOLO wants them beside its labels: a link to them is made.
+        copied: whether to copy the photographs into `folder/images`.
+
+    Raises:
+        InputError: a mask is damaged, a photograph that is to be copied isn't there, or the format can't
+            hold the names.
+    """
+    if copied:
+        _copy(labels, images_dir, folder / IMAGES)
     match name:
         case "coco":
-            coco.write_objects(out / "objects.json", images, catalog)
-            coco.write_parts(out / "predictions.json", images, catalog)
+            coco.write(folder / "annotations.json", labels)
+            return f"{len(labels.images)} images with objects and parts"
+        case "yolo":
+            if not copied:
+                os.symlink(images_dir.resolve(), folder / IMAGES, target_is_directory=True)  # noqa: PTH211
+            return yolo.write(folder, labels)
+        case "label-studio":
+            return label_studio.write(folder, labels)
+        case "cvat":
+            return cvat.write(folder, labels)
+        case "fiftyone":
+            return fiftyone.write(folder, labels, Path(IMAGES) if copied else images_dir.resolve())
+        case "datasets":
+            return huggingface.write(folder, labels)
+        case "masks":
+            return label_maps.write(folder, labels)
+
+
+def write_shards(folder: Path, stages: Mapping[str, Path]) -> str:
+    """As `write` for datasets, of stages whose rows are kept as they are."""
+    return huggingface.write_shards(folder, stages)
+
+
+def _copy(labels: Labels, images_dir: Path, folder: Path) -> None:
+    for image in followed(labels.images, "photographs", unit="copied"):
+        source, target = images_dir / image.image.file_name, folder / image.image.file_name
+        try:
+            data = source.read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"{source}: expected a photograph to copy, found {error.strerror}; {advice(source)}"
+            ) from error
+        make_folder(target.parent)
+        replace_file(target, data)

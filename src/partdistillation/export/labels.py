@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from partdistillation.data.coco_entries import CocoImage
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import Mask
+from partdistillation.runs.progress import Countable
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,3 +56,15 @@ class ImageLabels:
                         f"expected masks of the size of image {self.image.id!r}, {size}, "
                         f"found {mask.shape} in an object of class {label.category!r}; resize it to the image"
                     )
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The images of a run, of `predict` or a single one, as every format takes them."""
+
+    images: Countable[ImageLabels]
+    """Gone through several times; where there are many, an image in memory at a time."""
+    catalog: Catalog
+    """All that is in the images is in it, and more: ids are places in it, and the same in every export."""
+    origin: str = ""
+    """SHA-256 of what the labels were made from, where it is known."""

@@ -1,22 +1,22 @@
 """From a folder of photographs to their parts: rows, COCO and pictures. Resumable as every stage."""
 
-import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from partdistillation.config import Device, ObjectsConfig
-from partdistillation.data.coco import CocoDataset, CocoImage, Id, read_instances
+from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput, load_image_of
-from partdistillation.data.paths import LONGEST_NAME, advice, is_file, is_folder
+from partdistillation.data.paths import advice, is_file, is_folder
 from partdistillation.errors import InputError
-from partdistillation.export import formats
-from partdistillation.export.labels import Catalog, ImageLabels, ObjectLabel, PartLabel
-from partdistillation.functional.masks import EncodedMask, decode
+from partdistillation.export import coco
+from partdistillation.export.labels import Catalog
+from partdistillation.export.picture_names import picture_names
+from partdistillation.functional.masks import decode
+from partdistillation.inference.exports import PREDICTIONS, labels_of, write_classes
 from partdistillation.inference.result import FoundObject, FoundPart, Result
 from partdistillation.inference.rows import part_row
 from partdistillation.inference.segmenter import (
@@ -38,13 +38,12 @@ from partdistillation.runs.atomic import make_folder
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow, PartRow
+from partdistillation.runs.run_folder import OBJECTS
 from partdistillation.runs.shards import make_shards
 from partdistillation.runs.store import read_rows
 from partdistillation.settings import at_home
 from partdistillation.stages.objects import Plan, shard_size, write
 
-OBJECTS = "objects"
-PREDICTIONS = "predictions"
 PICTURES = "pictures"
 MAX_PICTURES = 50
 
@@ -120,8 +119,10 @@ def predict(
     write(out / OBJECTS, plan, shards, images_dir, workers)
     _predictions(segmenter, load, model, images_dir, out, min_score, workers)
     ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images}
-    catalog = _with_categories(segmenter.catalog, dataset)
-    formats.write(list(_labels(out, ids, segmenter.part_name)), out, "coco", catalog)
+    write_classes(out, _with_categories(segmenter.catalog, dataset))
+    labels = labels_of(out, ids=ids)
+    coco.write_objects(out / "objects.json", labels.images, labels.catalog)
+    coco.write_parts(out / "predictions.json", labels.images, labels.catalog)
     _draw(images_dir, out, segmenter.part_name)
     return out
 
@@ -221,30 +222,6 @@ def _rows(out: Path) -> Iterator[tuple[ObjectRow, PartRow]]:
     return zip(read_rows(out / OBJECTS, ObjectRow), read_rows(out / PREDICTIONS, PartRow), strict=True)
 
 
-def _labels(out: Path, ids: Mapping[str, Id], name_of: _NameOf) -> Iterator[ImageLabels]:
-    """What is exported; `ids` are the images' where a data set says them.
-
-    Images that couldn't be read have no size, and so no place in any format; their rows say why.
-    """
-    for number, (row, predicted) in enumerate(_rows(out), start=1):
-        if row.width:
-            size = (row.height, row.width)
-            objects = (
-                ObjectLabel(
-                    instance.category,
-                    EncodedMask(instance.rle, *size),
-                    tuple(
-                        PartLabel(name_of(parts.category, p.part), EncodedMask(p.rle, *size), p.score)
-                        for p in parts.parts
-                    ),
-                    instance.score,
-                )
-                for instance, parts in zip(row.objects, predicted.objects, strict=True)
-            )
-            image = CocoImage(ids.get(row.image_id, number), row.file_name, row.width, row.height)
-            yield ImageLabels(image, tuple(objects))
-
-
 def _draw(images_dir: Path, out: Path, name_of: _NameOf) -> None:
     usable = (pair for pair in _rows(out) if pair[0].status == "ok")
     drawn = list(islice(usable, MAX_PICTURES))
@@ -253,27 +230,6 @@ def _draw(images_dir: Path, out: Path, name_of: _NameOf) -> None:
         path = out / PICTURES / name
         make_folder(path.parent)
         _result(images_dir, row, predicted, name_of).plot(path)
-
-
-def picture_names(file_names: Sequence[str]) -> list[str]:
-    """What the pictures of photographs are called: `a.jpg` becomes `a.png`, in the same subfolder.
-
-    Where that could be another photograph's picture too (of `a.webp`, say), it is `a.jpg.png`.
-    """
-    short = [str(PurePosixPath(name).with_suffix(".png")) for name in file_names]
-    long = [f"{name}.png" for name in file_names]
-    claims = Counter(name for both in zip(short, long, strict=True) for name in set(both))
-    names = [name if claims[name] == 1 else longer for name, longer in zip(short, long, strict=True)]
-    return [*map(_possible, names)]
-
-
-def _possible(name: str) -> str:
-    """The name; one that has become too long for file systems is cut, and told from others by its hash."""
-    path = PurePosixPath(name)
-    if len(path.name.encode()) <= LONGEST_NAME:
-        return name
-    start = path.name.encode()[: LONGEST_NAME // 2].decode(errors="ignore")
-    return str(path.with_name(f"{start}.{hashlib.sha256(name.encode()).hexdigest()[:8]}.png"))
 
 
 def _result(images_dir: Path, row: ObjectRow, predicted: PartRow, name_of: _NameOf) -> Result:

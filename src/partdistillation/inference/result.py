@@ -11,6 +11,8 @@ from PIL import Image
 
 from partdistillation.data.coco import CocoImage
 from partdistillation.errors import InputError
+from partdistillation.export import cvat, label_maps, label_studio, yolo
+from partdistillation.export.categories import CategoryIds
 from partdistillation.export.coco import Document, document
 from partdistillation.export.labels import Catalog, ImageLabels, ObjectLabel, PartLabel
 from partdistillation.functional.masks import box, encode
@@ -131,6 +133,22 @@ class Result:
         """
         return document([self._labels()], self.catalog)
 
+    def to_yolo(self) -> str:
+        """The lines of YOLO's segmentation format: objects and parts, numbered as in `to_coco` less one."""
+        return "".join(f"{line}\n" for line in yolo.lines_of(self._labels(), self._category_ids()))
+
+    def to_label_studio(self) -> dict[str, object]:
+        """A task of Label Studio, with objects and parts as a prediction."""
+        return label_studio.task(self._labels())
+
+    def to_cvat(self) -> dict[str, object]:
+        """A document of Datumaro, as CVAT imports it."""
+        return cvat.document(self._labels(), self._category_ids())
+
+    def to_masks(self) -> tuple[Int[np.ndarray, "height width"], Int[np.ndarray, "height width"]]:
+        """Label maps of the objects and of the parts, with the category ids of `to_coco`; 0 elsewhere."""
+        return label_maps.maps(self._labels(), self._category_ids())
+
     def to_json(self) -> str:
         """Everything but the pixels: boxes xyxy, masks as COCO's compressed run-length encoding."""
         objects = [
@@ -172,6 +190,9 @@ class Result:
             for instance in self.objects
         )
         return ImageLabels(CocoImage(1, self.file_name, self.width, self.height), tuple(objects))
+
+    def _category_ids(self) -> CategoryIds:
+        return CategoryIds.together([self._labels()], self.catalog)
 
     def _rle(self, mask: Bool[np.ndarray, "height width"]) -> dict[str, object]:
         return {"size": [self.height, self.width], "counts": encode(mask).decode("ascii")}

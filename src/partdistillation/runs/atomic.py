@@ -7,8 +7,10 @@ them fail, or be the last one before the power goes.
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from partdistillation.errors import StoreError
@@ -52,17 +54,58 @@ def replace_file(path: Path, data: bytes) -> None:
     Raises:
         StoreError: the disk is full, or the folder can't be written. The file is as before.
     """
+    with replacing_file(path) as write:
+        write(data)
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """As `replace_file`, a piece at a time: within, what is yielded writes; the file takes its place after.
+
+    If anything is raised within, the file is as before.
+
+    Raises:
+        StoreError: as `replace_file`.
+    """
     temporary = _temporary(path)
-    with explained(path), _alone(temporary) as descriptor:
+    with ExitStack() as opened:
+        with explained(path):
+            descriptor = opened.enter_context(_alone(temporary))
         try:
-            _write(descriptor, data)
-            os.replace(temporary, path)  # noqa: PTH105 (through this module's `os`)
-        except OSError:
+            yield partial(_write_to, path, descriptor)
+            with explained(path):
+                os.fsync(descriptor)
+                os.replace(temporary, path)  # noqa: PTH105 (through this module's `os`)
+        except BaseException:
             # Gives a full disk its space back. What a killed run leaves is removed at the next start.
             with suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108
             raise
-        sync_folder(path.parent)
+        with explained(path):
+            sync_folder(path.parent)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder that is there with all of its files, or not at all: within, what is yielded is to be filled.
+
+    Raises:
+        StoreError: the folder is there and not empty, or can't be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StoreError(f"expected a new or empty folder, found files in {folder}: choose another --out")
+    temporary = _temporary(folder)
+    make_folder(folder.parent)
+    with explained(folder):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+    try:
+        yield temporary
+        with explained(folder):
+            os.replace(temporary, folder)  # noqa: PTH105
+            sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def append_line(path: Path, line: bytes) -> None:
@@ -75,6 +118,7 @@ def append_line(path: Path, line: bytes) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             _write(descriptor, line + b"\n")
+            os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
@@ -163,8 +207,12 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
+def _write_to(path: Path, descriptor: int, data: bytes) -> None:
+    with explained(path):
+        _write(descriptor, data)
+
+
 def _write(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
-    os.fsync(descriptor)

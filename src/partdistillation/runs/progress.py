@@ -1,11 +1,11 @@
 """Progress of a long task: a bar with the time left on a terminal, one line a minute elsewhere."""
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from rich.progress import (
     BarColumn,
@@ -24,6 +24,7 @@ from partdistillation.runs.terminal import say
 _SECONDS_BETWEEN_LINES = 60.0
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Advance(Protocol):
@@ -83,7 +84,15 @@ def _in_all(seconds: float) -> str:
     return f"{timedelta(seconds=round(seconds))} in all"
 
 
-def followed(items: Collection[T], label: str, *, unit: str) -> Iterator[T]:
+@runtime_checkable
+class Countable(Protocol[T_co]):
+    """Items that can be gone through again and again, and how many there are."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[T_co]: ...
+
+
+def followed(items: Countable[T], label: str, *, unit: str) -> Iterator[T]:
     """Each of the items, showing how many of them are done. Nothing is to be printed in between."""
     with progress(label, len(items), unit=unit) as advance:
         for item in items:

@@ -1,0 +1,127 @@
+"""CVAT: Datumaro's JSON in a .zip, which CVAT imports as "Datumaro 1.0".
+
+    annotations.zip       annotations/default.json: labels, and the masks of every image
+
+Parts say in their attributes what they are part of. They are in no group with it: CVAT's export as COCO makes
+a single annotation of a group. Parts lie above objects.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+from partdistillation.export.categories import CategoryIds
+from partdistillation.export.labels import ImageLabels, Labels, ObjectLabel, PartLabel
+from partdistillation.functional.masks import encoded
+from partdistillation.runs.atomic import replacing_file
+from partdistillation.runs.progress import followed
+
+ARCHIVE = "annotations.zip"
+MEMBER = "annotations/default.json"
+ATTRIBUTES = ("part_of", "part", "object_class")
+Entry = dict[str, object]
+
+
+def write(folder: Path, labels: Labels) -> str:
+    """Write `annotations.zip`; return a line on what to do with it.
+
+    Raises:
+        InputError: a mask is damaged.
+    """
+    ids = CategoryIds.of_catalog(labels.catalog)
+    with (
+        replacing_file(folder / ARCHIVE) as write_piece,
+        ZipFile(_Stream(write_piece), "w", ZIP_DEFLATED) as archive,  # type: ignore[call-overload]
+        archive.open(_member(), "w", force_zip64=True) as file,
+    ):
+        head = _compact({"info": {}, "categories": _categories(ids)})
+        file.write(f'{head[:-1]},"items":['.encode())
+        separator = ""
+        for image in followed(labels.images, "photographs", unit="written"):
+            file.write(f"{separator}{_compact(item(image, ids))}".encode())
+            separator = ",\n"
+        file.write(b"]}\n")
+    return f"{len(labels.images)} images; in CVAT choose Upload annotations > Datumaro 1.0"
+
+
+def document(image: ImageLabels, ids: CategoryIds) -> Entry:
+    """A single image's, whole."""
+    return {"info": {}, "categories": _categories(ids), "items": [item(image, ids)]}
+
+
+def item(image: ImageLabels, ids: CategoryIds) -> Entry:
+    """An image with the masks of its objects and parts."""
+    entry = image.image
+    return {
+        "id": str(PurePosixPath(entry.file_name).with_suffix("")),
+        "annotations": list(_annotations(image, ids)),
+        "attr": {"frame": 0},
+        "image": {"path": entry.file_name, "size": [int(entry.height), int(entry.width)]},
+    }
+
+
+def _annotations(image: ImageLabels, ids: CategoryIds) -> Iterator[Entry]:
+    number = 0
+    for label in image.objects:
+        number += 1
+        parent = number
+        yield _annotation(label, number, ids.objects[label.category], {})
+        for part in label.parts:
+            number += 1
+            attributes = {"part_of": parent, "part": part.name, "object_class": label.category}
+            yield _annotation(part, number, ids.parts[label.category, part.name], attributes)
+
+
+def _annotation(label: ObjectLabel | PartLabel, number: int, category: int, attributes: Entry) -> Entry:
+    mask = encoded(label.mask)
+    score = {} if label.score is None else {"score": float(label.score)}
+    return {
+        "id": number,
+        "type": "mask",
+        "attributes": attributes | score,
+        "group": 0,
+        "label_id": category - 1,
+        "rle": {"counts": mask.counts.decode("ascii"), "size": [mask.height, mask.width]},
+        "z_order": 1 if "part_of" in attributes else 0,
+    }
+
+
+def _categories(ids: CategoryIds) -> Entry:
+    """Labels by place; a number that no part has keeps its place, with a name that says so."""
+    parents = {number: category for (category, _), number in ids.parts.items()}
+    named = ids.names
+    labels = [
+        {
+            "name": named.get(number, f"unused {number}"),
+            "parent": parents.get(number, ""),
+            "attributes": list(ATTRIBUTES) if number in parents else [],
+        }
+        for number in range(1, max(named, default=0) + 1)
+    ]
+    return {"label": {"labels": labels, "attributes": ["score"]}}
+
+
+def _member() -> ZipInfo:
+    """Dated 1980, as zip counts from there: the same content gives the same bytes."""
+    member = ZipInfo(MEMBER)
+    member.compress_type = ZIP_DEFLATED
+    return member
+
+
+def _compact(entry: Entry) -> str:
+    return json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+class _Stream:
+    """What `ZipFile` needs of a file that it can't go back in."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self._write = write
+
+    def write(self, data: bytes) -> int:
+        self._write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Everything is written at once."""

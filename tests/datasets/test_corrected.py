@@ -1,0 +1,165 @@
+"""What is exported, corrected in a tool and read back: the same masks, each part with its object."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from partdistillation.config import Inputs
+from partdistillation.data.coco import CocoImage, read_instances, read_parts
+from partdistillation.data.coco_parts import parts_of
+from partdistillation.datasets.corrected import read_corrected
+from partdistillation.datasets.own_parts import require_labels
+from partdistillation.errors import InputError
+from partdistillation.export import coco, cvat, label_studio
+from partdistillation.export.labels import Catalog, ImageLabels, Labels, ObjectLabel, PartLabel
+from partdistillation.functional.masks import decoded
+
+HEIGHT, WIDTH = 12, 16
+CATALOG: Catalog = {"car": ["wheel", "race stripe"], "race car": ["wheel"]}
+
+
+def box(y: slice, x: slice) -> NDArray[np.bool_]:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[y, x] = True
+    return mask
+
+
+WHEEL, FAR_WHEEL = box(slice(8, 12), slice(0, 4)), box(slice(8, 12), slice(9, 12))
+NEAR = ObjectLabel("car", box(slice(0, 12), slice(0, 8)), (PartLabel("wheel", WHEEL),))
+FAR = ObjectLabel("car", box(slice(0, 12), slice(8, 16)), (PartLabel("wheel", FAR_WHEEL),))
+LABELS = Labels(
+    (
+        ImageLabels(CocoImage(1, "car/1.png", WIDTH, HEIGHT), (FAR, NEAR)),
+        ImageLabels(CocoImage(2, "car/2.png", WIDTH, HEIGHT), ()),
+    ),
+    CATALOG,
+)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    (folder := tmp_path / "images/car").mkdir(parents=True)
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (WIDTH, HEIGHT)).save(folder / name)
+    return tmp_path / "images"
+
+
+def exported(tool: str, folder: Path) -> Path:
+    match tool:
+        case "coco":
+            coco.write(folder / "a.json", LABELS)
+            return folder / "a.json"
+        case "cvat":
+            cvat.write(folder, LABELS)
+            return folder / "annotations.zip"
+    return written(folder, [annotated(label_studio.task(image)) for image in LABELS.images])
+
+
+def annotated(task: Any) -> Any:
+    """As Label Studio exports a task whose prediction somebody accepted."""
+    return {"data": task["data"], "annotations": [{"result": task["predictions"][0]["result"]}]}
+
+
+def written(folder: Path, content: object) -> Path:
+    path = folder / "a.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize("tool", ["coco", "cvat", "label-studio"])
+def test_masks_come_back(tool: str, tmp_path: Path, images: Path) -> None:
+    text = read_corrected(exported(tool, tmp_path), images, tmp_path / "own")
+    assert text == "2 parts in 1 photographs; 1 without masks are left out"
+    objects, parts = read_instances(tmp_path / "own/objects.json"), read_parts(tmp_path / "own/parts.json")
+    (image,) = objects.images
+    assert (image.file_name, image.width, image.height) == ("car/1.png", WIDTH, HEIGHT)
+    far, near = parts_of(parts, image)
+    assert (far.category, far.name, far.object_id, near.object_id) == ("car", "wheel", 1, 2)
+    assert np.array_equal(decoded(far.encoded), FAR_WHEEL)
+    assert np.array_equal(near.mask, WHEEL)
+    own = tmp_path / "own"
+    require_labels(Inputs(images=images, objects=own / "objects.json", parts=own / "parts.json"))
+
+
+def test_ids_of_the_tool_dont_decide(tmp_path: Path, images: Path) -> None:
+    """CVAT numbers anew what it exports, so that `part_of` leads nowhere."""
+    content = json.loads(exported("coco", tmp_path).read_text())
+    for annotation in content["annotations"]:
+        annotation.pop("object_id", None)
+        annotation["attributes"] = {"part_of": 99}
+    read_corrected(written(tmp_path, content), images, tmp_path / "own")
+    parts = read_parts(tmp_path / "own/parts.json")
+    assert [part.object_id for part in parts_of(parts, parts.images[0])] == [1, 2]
+
+
+def test_parts_without_an_object_make_one(tmp_path: Path, images: Path) -> None:
+    content = json.loads(exported("coco", tmp_path).read_text())
+    content["annotations"] = [entry for entry in content["annotations"] if "object_id" in entry]
+    read_corrected(written(tmp_path, content), images, tmp_path / "own")
+    objects = read_instances(tmp_path / "own/objects.json")
+    (car,) = objects.of(1)
+    assert car.area == np.count_nonzero(WHEEL | FAR_WHEEL)
+
+
+def test_folders_before_a_name_dont_matter(tmp_path: Path, images: Path) -> None:
+    tasks = [annotated(label_studio.task(image)) for image in LABELS.images]
+    tasks[0]["data"]["image"] = "/data/local-files/?d=shop%20photos/images/car/1.png"
+    read_corrected(written(tmp_path, tasks), images, tmp_path / "own")
+    assert read_instances(tmp_path / "own/objects.json").images[0].file_name == "car/1.png"
+
+
+def test_the_last_annotation_counts_unless_it_was_cancelled(tmp_path: Path, images: Path) -> None:
+    task = annotated(label_studio.task(LABELS.images[0]))  # type: ignore[index]
+    task["annotations"] += [{"result": [], "was_cancelled": True}]
+    assert read_corrected(written(tmp_path, [task]), images, tmp_path / "own").startswith("2 parts")
+    task["annotations"] += [{"result": []}]
+    with pytest.raises(InputError, match="drawn or corrected"):
+        read_corrected(written(tmp_path, [task]), images, tmp_path / "other")
+
+
+def test_polygons_are_read(tmp_path: Path, images: Path) -> None:
+    """In per cent, as Label Studio has them: the left half of the image."""
+    region = {"type": "polygonlabels", "original_width": WIDTH, "original_height": HEIGHT}
+    half = [[0, 0], [50, 0], [50, 100], [0, 100]]
+    results = [
+        region | {"value": {"points": half, "polygonlabels": [label]}} for label in ("car", "car wheel")
+    ]
+    task = {"data": {"image": "/data/upload/1/car/1.png"}, "annotations": [{"result": results}]}
+    read_corrected(written(tmp_path, [task]), images, tmp_path / "own")
+    parts = read_parts(tmp_path / "own/parts.json")
+    assert np.array_equal(parts_of(parts, parts.images[0])[0].mask, box(slice(0, 12), slice(0, 8)))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("nothing", "COCO|JSON object"),
+        ([{"data": {}}], "Label Studio"),
+        ({"items": [{"annotations": []}], "categories": {"label": {"labels": []}}}, "Datumaro"),
+        ([{"data": {"image": "car/1.png"}, "annotations": []}], "drawn or corrected"),
+    ],
+)
+def test_other_files_are_refused(content: object, message: str, tmp_path: Path, images: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        read_corrected(written(tmp_path, content), images, tmp_path / "own")
+    assert not (tmp_path / "own").exists()
+
+
+def test_what_cannot_be_placed_is_refused(tmp_path: Path, images: Path) -> None:
+    content = json.loads(exported("coco", tmp_path).read_text())
+    (images / "car/1.png").unlink()
+    with pytest.raises(InputError, match=r"car/1\.png.*--images"):
+        read_corrected(tmp_path / "a.json", images, tmp_path / "own")
+    Image.new("RGB", (WIDTH + 1, HEIGHT)).save(images / "car/1.png")
+    with pytest.raises(InputError, match="another image"):
+        read_corrected(tmp_path / "a.json", images, tmp_path / "own")
+    content["categories"] = [
+        {"id": entry["id"], "name": f"c{entry['id']}"} for entry in content["categories"]
+    ]
+    with pytest.raises(InputError, match=r"object class \(car\) and its parts"):
+        read_corrected(written(tmp_path, content), images, tmp_path / "own")
