@@ -58,7 +58,7 @@ def _of_list(first: object) -> str:
             "`images` and `categories` of the file that it was made for"
         )
     if "annotations" in first and "data" in first:
-        return "this is Label Studio's own format; in Label Studio choose Export > COCO"
+        return "this is Label Studio's own format; `partdistill import` makes COCO objects and parts of it"
     if "regions" in first and "filename" in first:
         return _VIA
     return ""

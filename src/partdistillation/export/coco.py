@@ -15,7 +15,7 @@ from partdistillation import __version__
 from partdistillation.data.coco_entries import CocoImage
 from partdistillation.export.categories import CategoryIds, full_name
 from partdistillation.export.labels import Catalog, ImageLabels, Labels, ObjectLabel, PartLabel
-from partdistillation.functional.masks import area, encoded, encoded_box
+from partdistillation.functional.masks import area_and_box, encoded
 from partdistillation.runs.atomic import replacing_file
 from partdistillation.runs.progress import followed
 
@@ -145,13 +145,13 @@ def _parts(images: Iterable[ImageLabels], ids: CategoryIds, annotations: int = 0
 
 def _annotation(label: ObjectLabel | PartLabel, image: CocoImage, number: int, category_id: int) -> Entry:
     mask = encoded(label.mask)
-    x0, y0, x1, y1 = encoded_box(*mask)
+    pixels, (x0, y0, x1, y1) = area_and_box(*mask)
     annotation: Entry = {
         "id": number,
         "image_id": image.id,
         "category_id": category_id,
         "segmentation": {"size": [mask.height, mask.width], "counts": mask.counts.decode("ascii")},
-        "area": area(*mask),
+        "area": pixels,
         "bbox": [int(x0), int(y0), int(x1 - x0), int(y1 - y0)],
         "iscrowd": 0,
     }

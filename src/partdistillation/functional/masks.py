@@ -169,11 +169,27 @@ def encoded_box(counts: bytes, height: int, width: int) -> tuple[float, float, f
     Raises:
         InputError: as `decode`.
     """
+    return area_and_box(counts, height, width)[1]
+
+
+def area_and_box(
+    counts: bytes, height: int, width: int
+) -> tuple[int, tuple[float, float, float, float]]:
+    """`area` and `encoded_box` in one go.
+
+    Raises:
+        InputError: as `decode`.
+    """
     runs = checked(unpack(counts), height, width)
-    stop = np.cumsum(runs)[1::2][runs[1::2] > 0]
+    return int(runs[1::2].sum()), _box_of(runs, height)
+
+
+def _box_of(runs: Int64[np.ndarray, " runs"], height: int) -> tuple[float, float, float, float]:
+    filled = runs[1::2]
+    stop = np.cumsum(runs)[1::2][filled > 0]
     if len(stop) == 0:
         return (0.0, 0.0, 0.0, 0.0)
-    start = stop - runs[1::2][runs[1::2] > 0]
+    start = stop - filled[filled > 0]
     last = stop - 1
     rows = (int((start % height).min()), int((last % height).max()) + 1)
     if (start // height < last // height).any():  # on to the top of the next column

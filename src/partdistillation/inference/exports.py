@@ -166,22 +166,32 @@ class _Rows:
     min_score: float
     ids: Mapping[str, Id]
 
-    @cached_property
-    def _count(self) -> int:
-        return sum(1 for _ in self)
-
     def __len__(self) -> int:
-        return self._count
+        return self._survey[0]
+
+    @property
+    def categories(self) -> frozenset[str]:
+        """The object classes that are there."""
+        return self._survey[1]
+
+    @cached_property
+    def _survey(self) -> tuple[int, frozenset[str]]:
+        """How many images can be exported, and their object classes."""
+        count, categories = 0, set[str]()
+        for row in StageReader(self.objects, ObjectRow):
+            count += row.width > 0
+            categories.update(instance.category for instance in row.objects)
+        return count, frozenset(categories)
+
+    @cached_property
+    def _as_they_are(self) -> bool:
+        """Whether the table changes nothing but names."""
+        return not self.table.edits
 
     def __iter__(self) -> Iterator[ImageLabels]:
         for number, (row, labelled) in enumerate(self._pairs(), start=1):
             if row.width:  # a photograph that couldn't be read has no size, and so no place in any format
                 yield self._labels(number, row, labelled)
-
-    @cached_property
-    def categories(self) -> set[str]:
-        """The object classes that are there."""
-        return {instance.category for row, _ in self._pairs() for instance in row.objects}
 
     def _pairs(self) -> Iterator[tuple[ObjectRow, PartRow]]:
         objects, parts = StageReader(self.objects, ObjectRow), StageReader(self.parts, PartRow)
@@ -191,7 +201,7 @@ class _Rows:
             ids = [[instance.object_id for instance in image.objects] for image in (row, labelled)]
             if row.image_id != labelled.image_id or ids[0] != ids[1]:
                 raise self._strangers(f"other objects in {row.file_name!r}")
-            yield row, self.table.applied(labelled)
+            yield row, labelled if self._as_they_are else self.table.applied(labelled)
 
     def _strangers(self, what: str) -> InputError:
         return InputError(f"expected {self.objects} and {self.parts} to belong together, found {what}")
