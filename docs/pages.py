@@ -9,7 +9,14 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-BESIDE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "benchmarks/results.md")
+BESIDE = (
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "benchmarks/results.md",
+    "examples/README.md",
+)
 """What is outside `docs/` and belongs to the site, or is linked to by its pages."""
 LOADED = re.compile(
     r"""<(?:script|img|iframe|link(?!\s+rel="?canonical))\b[^>]*=["']?((?:https?:)?//[^"'\s>]+)"""

@@ -22,7 +22,11 @@ from partdistillation.recipes import PAPER
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "partdistillation"
-PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
+PAGES = (
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").glob("*.md")),
+)
 API = ROOT / "docs" / "api.md"
 
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -228,6 +232,9 @@ def test_every_decision_is_listed() -> None:
 def test_one_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == partdistillation.__version__
+    newest = re.search(r"^## (\S+) - (\S+)$", text_of(ROOT / "CHANGELOG.md"), re.MULTILINE)
+    assert newest
+    assert newest.groups() == (citation["version"], str(citation["date-released"]))
 
 
 # ---------------------------------------------------------------------- Python
