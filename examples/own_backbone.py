@@ -24,7 +24,7 @@ def write_backbone(folder: Path) -> None:
     ConvNextImageProcessor(image_mean=[0.5, 0.5, 0.5], image_std=[0.5, 0.5, 0.5]).save_pretrained(folder)
 
 
-def main(images: Path, objects: Path, out: Path, recipe: Recipe = SMALL) -> None:
+def main(images: Path, objects: Path, out: Path, *, recipe: Recipe = SMALL) -> None:
     """Discover parts by the backbone's features."""
     backbone = out / "backbone"
     if not backbone.is_dir():  # a run remembers its encoder, and notices another

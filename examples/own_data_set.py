@@ -37,7 +37,7 @@ def read(root: Path) -> Iterator[AnnotatedImage]:
         yield AnnotatedImage(CocoImage(number, name, width, height), (whole,))
 
 
-def main(root: Path, out: Path, split: str = "train") -> None:
+def main(root: Path, out: Path, *, split: str = "train") -> None:
     """Write `objects_train.json` and `parts_train.json` into `out`."""
     written = write_split(out, split, root / "images", read(root))
     print(f"{written.num_images} images, {written.num_objects} objects, {written.num_parts} parts")

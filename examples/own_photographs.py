@@ -14,7 +14,7 @@ from partdistillation.config import Inputs, Recipe
 from partdistillation.recipes import SMALL
 
 
-def main(images: Path, out: Path, objects: Path | None = None, recipe: Recipe = SMALL) -> None:
+def main(images: Path, out: Path, objects: Path | None = None, *, recipe: Recipe = SMALL) -> None:
     """Discover and learn the parts, then find them again in the first photograph."""
     pipeline.run(Inputs(images=images, objects=objects, out=out), recipe)
     segmenter = PartSegmenter.from_pretrained(out / "part_model")

@@ -16,7 +16,7 @@ from partdistillation.experiments.runs import Run
 from partdistillation.recipes import SMALL, seeded
 
 
-def main(data: Path, out: Path, recipe: Recipe = SMALL, seed: int = 0) -> None:
+def main(data: Path, out: Path, *, recipe: Recipe = SMALL, seed: int = 0) -> None:
     """Learn from shares of the labels, print mIoU a share, and draw its curve."""
     inputs = Inputs(
         images=data / "train",

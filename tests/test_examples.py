@@ -36,15 +36,16 @@ def test_own_photographs(
     drawings: Path, tiny_recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    example("own_photographs").main(drawings / "val", out, drawings / "objects_val.json", tiny_recipe)
+    example("own_photographs").main(drawings / "val", out, drawings / "objects_val.json", recipe=tiny_recipe)
     assert (out / "report" / "index.html").is_file()
     assert {path.suffix for path in out.glob("parts.*")} == {".png", ".json"}
     assert "Open " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_own_backbone(drawings: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
     recipe = tiny_recipe.updated({"pretrain": {"hidden_dim": 32, "decoder_layers": 2, "num_queries": 6}})
-    example("own_backbone").main(drawings / "val", drawings / "objects_val.json", tmp_path, recipe)
+    example("own_backbone").main(drawings / "val", drawings / "objects_val.json", tmp_path, recipe=recipe)
     assert (tmp_path / "part_model" / "model.safetensors").is_file()
     assert f"encoder: {tmp_path / 'backbone'}" in (tmp_path / "config.yaml").read_text()
 
@@ -63,11 +64,12 @@ def test_own_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "1 images, 1 objects, 2 parts" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_parts_to_few_shot(tiny_recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_coco(tmp_path / "data", "train", seed=1, count=4, size=64)
     write_coco(tmp_path / "data", "val", seed=2, count=2, size=64)
     recipe = tiny_recipe.updated({"finetune": {"percents": [100], "steps": 1}})
-    example("parts_to_few_shot").main(tmp_path / "data", tmp_path, recipe)
+    example("parts_to_few_shot").main(tmp_path / "data", tmp_path, recipe=recipe)
     assert "100" in capsys.readouterr().out
     assert (tmp_path / "few_shot.png").is_file()
 
