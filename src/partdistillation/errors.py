@@ -23,3 +23,12 @@ class StoreError(PartDistillationError):
 
 class CheckpointError(PartDistillationError):
     """A model directory or checkpoint that can't be loaded."""
+
+
+def to_install(extra: str) -> str:
+    """The command that installs an optional part: in a clone, since no package index has the software yet.
+
+    >>> to_install("review")
+    "pip install '.[review]'"
+    """
+    return f"pip install '.[{extra}]'"

@@ -38,7 +38,10 @@ STAGES = StageLog(
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
-    """Stages 1 to 5 and the report. Run again with the same arguments to go on where it was stopped.
+    """Stages 1 to 5 and the report, whose page is returned.
+
+    Run again with the same arguments to go on where it was stopped. Each stage is a function of the same two
+    arguments: `pretrain`, `objects`, `segments`, `proposals`, `rank`, `distill`, `report`.
 
     Raises:
         ConfigError, InputError, CheckpointError: images, objects, device or encoder can't be used; found out

@@ -1,12 +1,14 @@
 """The demo at its smallest: everything is there, and running it again changes nothing."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from partdistillation.commands import main as cli
 from partdistillation.config import Recipe
 from partdistillation.errors import StoreError
 from partdistillation.experiments import demo
@@ -69,6 +71,25 @@ def test_the_report_shows_validation_images(played: Path) -> None:
     ):
         assert text in page, text
     assert len(list((played / "report" / "images").glob("*.webp"))) >= 3 * 5  # image, objects, ..., parts
+
+
+FIGURES = Path(__file__).parents[2] / "docs" / "figures.md"
+
+
+def test_commands_of_the_page_on_figures_run(
+    played: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = FIGURES.read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.startswith("partdistill ") and "out/demo" in line]
+    assert len(lines) == 5
+    shutil.copytree(played, tmp_path / "out/demo")
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        assert cli.main(shlex.split(line)[1:]) == 0, line
+    assert {path.name for path in tmp_path.glob("*.*")} == {
+        "stages.pdf", "stages.png", "grouping.pdf", "predictions.pdf"
+    }  # fmt: skip
+    assert (tmp_path / "out/demo/collages/summary.json").is_file()
 
 
 def test_running_it_again_changes_nothing(played: Path, plan: Plan) -> None:

@@ -94,11 +94,15 @@ _FIELDS: Mapping[str, str] = {
 def load_official_state_dict(
     state: Mapping[str, Tensor | np.ndarray], settings: Mapping[str, Any] | None = None
 ) -> DeticNetwork:
-    """A network, in `eval()` mode, with the weights of the authors' code.
+    """A network, in `eval()` mode and float32, with the weights of the authors' code (Swin backbone).
+
+    The architecture is read off the shapes; `objects.detic.files.save` writes the folder that `partdistill
+    convert detic` does, and `objects.detic.files.load` reads it.
 
     Args:
         state: official names, any float type.
-        settings: the authors' YAML as nested dictionaries; without it, what shapes don't tell is as in the
+        settings: the authors' YAML, merged with what it is based on, as nested dictionaries, for thresholds,
+            numbers of boxes and image sizes; without it, what shapes don't tell is as in the
             published Swin-B (see `infer_config`).
 
     Raises:

@@ -99,13 +99,21 @@ def load_official_state_dict(
     normalize_mask_embeddings: bool = False,
     image_size: int = 640,
 ) -> PartMask2Former:
-    """A network, in `eval()` mode, with the weights of the authors' code.
+    """A network, in `eval()` mode and float32, with the weights of the authors' code.
 
-    `state` has official names, also those of Mask2Former's first version, and any float type. With
-    `num_parts` (8 in the released models) the rows of `class_embed` are those of N object classes' parts,
-    else one a class; `class_names` are the N names, by default COCO's for 80 classes without parts, else
-    numbers. `normalize_mask_embeddings` is the released code's QUERY_FEATURE_NORMALIZE.
-    Raises CheckpointError, naming keys and shapes, where a weight is missing, unknown or of another shape.
+    That is detectron2's Mask2Former with a Swin backbone; the architecture is read off the shapes.
+
+    Args:
+        state: weights with official names, also those of Mask2Former's first version, of any float type.
+        class_names: the N names, by default COCO's for 80 classes without parts, else "0", "1", ...
+        num_parts: with it (8 in the released models) the rows of `class_embed` are those of N object classes'
+            parts, class after class, then "no object"; else one a class.
+        normalize_mask_embeddings: the released code's QUERY_FEATURE_NORMALIZE.
+        image_size: the longest side, in pixels, at which the network is to see images.
+
+    Raises:
+        CheckpointError: a weight is missing, unknown or of another shape, which the message names; or the
+            rows don't divide by `num_parts`.
     """
     weights = {
         name: torch.as_tensor(value).float()

@@ -109,7 +109,7 @@ def run(
     story = Story()
     recipe = seeded(plan.recipe, seed)
     data = out / "data"
-    inputs = _inputs(out, data, "train", device, workers)
+    inputs = inputs_of(out, data, device=device, workers=workers)  # remembered with the held-out drawings
     with story.chapter("PartShapes: the drawings"):
         draw(plan, data, seed)
     if from_scratch:

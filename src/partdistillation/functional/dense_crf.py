@@ -38,7 +38,20 @@ def dense_crf(
 ) -> Int64[np.ndarray, "height width"]:
     """The most probable label of each pixel, given noisy labels (supplement, section 2).
 
-    Args: see `dense_crf_marginals`.
+    Mean field on a fully connected CRF with Potts compatibility, on the permutohedral lattice: the model and
+    the approximations of pydensecrf. The paper's settings are .7, 3, 3, 20, 13, 10 and 10 steps.
+
+    Args:
+        image: RGB, uint8.
+        labels: noisy labels in 0..num_labels-1; 0 is a label like the others.
+        num_labels: how many labels there are.
+        gt_prob: probability that a pixel's given label is right; the others share the rest equally.
+        gaussian_sxy: standard deviation of the position kernel, in pixels.
+        gaussian_weight: its weight.
+        bilateral_sxy: standard deviation of the position-and-colour kernel in position, in pixels.
+        bilateral_srgb: and in colour, in units of 1/255.
+        bilateral_weight: its weight.
+        iterations: mean-field steps.
 
     Returns:
         Labels in the numbering of `labels`. A label that no pixel is given wins nowhere as long as

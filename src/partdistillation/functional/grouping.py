@@ -68,9 +68,11 @@ def group_pixels(
 ) -> Int[Tensor, "height width"] | Int[np.ndarray, "height width"]:
     """Group an object's pixels into at most `k` segments.
 
-    The feature map must cover the same field as the mask (where the image was padded for the encoder, so
-    must the mask be). K-means is Euclidean whatever the metric: its points are the feature pixels that the
-    mask, resized by nearest neighbour, covers. Then each pixel of the mask takes the centroid that is best:
+    The feature map must cover the same field as the mask, which has the image's size (where the image was
+    padded for the encoder, so must the mask be). K-means is Euclidean whatever the metric: its points are the
+    feature pixels that the mask, resized by nearest neighbour, covers (of an object too thin for that: those
+    in which its pixels lie), and the best of `restarts` starts counts. Then each pixel of the mask takes the
+    centroid that is best, compared on the feature map and upsampled bilinearly (`align_corners=False`):
 
     - `dot`: largest dot product with the centroid, neither being normalized (as in the released code);
     - `l2`: smallest Euclidean distance;
@@ -80,11 +82,12 @@ def group_pixels(
 
     Returns:
         Labels of the mask's size, of the kind of `features` (int64): 0 outside the mask, 1..k inside. A
-        label may be missing: with `dot`, a centroid can be nobody's best.
+        label may be missing: with `dot`, a centroid can be nobody's best, and there are no more clusters than
+        distinct features. The numbers of the labels mean nothing.
 
     Raises:
-        InputError: a mask that is empty or ambiguous (see `mask_gate.as_mask`), arrays of the wrong rank,
-            features that aren't finite.
+        InputError: a mask that is empty, ambiguous or polygons (see `mask_gate.as_mask`), arrays of the wrong
+            rank, features that aren't finite.
         ConfigError: `k` or `restarts` below 1, or an unknown metric.
     """
     # Copies: torch can't share arrays that are read-only or have negative strides.

@@ -19,8 +19,12 @@ from partdistillation.functional.arrays import as_array, named
 from partdistillation.functional.masks import EncodedMask, EncodedMasks, decode, from_coco
 
 MaskLike = np.ndarray | Tensor | Image.Image | EncodedMask | Mapping[str, Any] | Sequence[Any]
-"""False and True, 0 and 1, or 0 and 255, of any type: an array, a tensor, nested lists, a Pillow image; or
-COCO's run-length encoding or polygons.
+"""A mask in any of these forms:
+
+- False and True, 0 and 1, or 0 and 255, of any type: an array, a tensor, nested lists, a Pillow image of one
+  channel; (1, height, width) and (height, width, 1) too;
+- `{"size": [height, width], "counts": ...}`: COCO's run-length encoding, compressed or not;
+- `[[x0, y0, x1, y1, ...], ...]`: COCO's polygons, in pixels; one flat list, and points (x, y), too.
 """
 
 _MOST_PIXELS = 1 << 28

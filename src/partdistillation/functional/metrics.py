@@ -38,7 +38,7 @@ class ImageMasks(NamedTuple):
 
 @dataclass(frozen=True)
 class Recall:
-    """Recall of true parts; `recalls[k]` holds one value for each of `IOU_THRESHOLDS`."""
+    """Recall of true parts; `recalls[k]` holds a value for each of `IOU_THRESHOLDS`, NaN without parts."""
 
     recalls: Mapping[int, tuple[float, ...]]
     positives: int
@@ -110,7 +110,8 @@ def average_recall(
 
     Args:
         images: `(truth, proposals, scores)` an image: bool masks n x H x W and m x H x W, or `EncodedMasks`
-            (quickest), and m scores; masks may be whatever `mask_gate.as_masks` takes.
+            (quickest), and m scores; masks may be whatever `mask_gate.as_masks` takes. Read once, image by
+            image.
         ks: how many proposals an image may use, best scores first.
         protocol: how proposals are matched, and whether images without proposals count.
 
@@ -219,6 +220,10 @@ def majority_vote(
 ) -> Int[np.ndarray, "*stack rows-1"]:
     """Map every part id to the true part that it covers most (supplement, section 4); several may share one.
 
+    `confusion` counts pixels (any numbers): a row a predicted part id, a column a true part, the last row and
+    the last column being the background. A stack of matrices, such as bootstrap replicates, gives a stack of
+    mappings; so do `apply_mapping` and `mean_iou`.
+
     The background has no vote and the first of equals wins, so an id that never touches a true part goes to
     part 0, as in the released code: its pixels count as errors. All -1 (background) if there is no true part.
     """
@@ -247,6 +252,7 @@ def apply_mapping(
 ) -> Num[np.ndarray, "*stack columns columns"]:
     """The confusion matrix after part ids were replaced by true parts (-1 = background).
 
+    It is square, the background last.
     InputError for a mapping to parts that the matrix doesn't have.
     """
     confusion, mapping = _pixels(confusion), as_array(mapping, "a mapping")
@@ -268,6 +274,7 @@ class IouScores:
     """Scores of a class's parts; NaN where a part isn't in the ground truth (precision: prediction)."""
 
     iou: Float[np.ndarray, "*stack part"]
+    """Intersection over union of each part, its pixels counted over all images."""
     accuracy: Float[np.ndarray, "*stack part"]
     """Share of the part's pixels that were found (recall)."""
     precision: Float[np.ndarray, "*stack part"]

@@ -34,10 +34,12 @@ class ObjectMask:
     """An object whose parts are wanted.
 
     Its mask becomes bool, height x width, whatever it was (see `MaskLike`); only polygons stay polygons until
-    the image, with its size, is known. The score becomes a plain float.
+    the image, with its size, is known. The score, of any number type, becomes a plain float.
 
     Raises:
-        InputError: the mask isn't one, the category isn't text or the score isn't a number.
+        InputError: the mask isn't one (values between 0 and 1, where `mask > 0.5` would say what is inside,
+            coordinates in 0..1, other shapes, None, images that are closed or truncated), the category isn't
+            text or the score isn't a number.
     """
 
     mask: MaskLike

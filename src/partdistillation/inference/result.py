@@ -31,7 +31,10 @@ _SHORTER_SIDE = 480
 
 @dataclass(frozen=True, eq=False)
 class FoundPart:
-    """A part: `part` is its part class within the object's class, `name` what to call it ("part 3")."""
+    """A part: `part` is its part class within the object's class, `name` what to call it ("part 3").
+
+    Part classes are 0 to K - 1. Parts of an object don't overlap, and there is at most one a part class.
+    """
 
     part: int
     name: str
@@ -129,7 +132,10 @@ class Result:
         """Objects and parts as annotations of one COCO document, with scores.
 
         Part categories are named "car part 3" with the supercategory "car"; a part's `object_id` is the `id`
-        of its object's annotation. Category ids are the same for all results of a model.
+        of its object's annotation. Categories and their ids are the model's (`catalog`), whatever was found:
+        its object classes 1 to N in their order, then K part classes of each (one that a part table joins or
+        leaves out is missing, and its id unused); classes of given objects that the model doesn't know come
+        last.
         """
         return document([self._labels()], self.catalog)
 
@@ -150,7 +156,7 @@ class Result:
         return label_maps.maps(self._labels(), self._category_ids())
 
     def to_json(self) -> str:
-        """Everything but the pixels: boxes xyxy, masks as COCO's compressed run-length encoding."""
+        """Objects with their parts: boxes xyxy, masks as COCO's compressed run-length encoding."""
         objects = [
             {
                 "category": instance.category,

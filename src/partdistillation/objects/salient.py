@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import ndimage
 
 from partdistillation.config import Device
-from partdistillation.errors import CheckpointError, ConfigError
+from partdistillation.errors import CheckpointError, ConfigError, to_install
 from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.objects import to_object
 from partdistillation.objects.saliency_weights import weights_file
@@ -78,7 +78,7 @@ class SalientObjects:
             import onnxruntime
         except ImportError as error:
             raise CheckpointError(
-                "objects.source salient needs onnxruntime: pip install '.[photos]'"
+                f"objects.source salient needs onnxruntime: {to_install('photos')}"
             ) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # processes share the cores

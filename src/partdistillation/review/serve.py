@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from partdistillation.errors import ConfigError, StoreError
+from partdistillation.errors import ConfigError, StoreError, to_install
 from partdistillation.review.assignment import Assignment
 from partdistillation.review.items import Tiles, add_runs, find_runs
 from partdistillation.review.store import ReviewStore, export_verdicts, has_content, judged
@@ -62,7 +62,7 @@ def serve(
         import uvicorn
     except ImportError as error:
         raise ConfigError(
-            f"the review needs FastAPI and uvicorn (found: {error}): pip install 'partdistillation[review]'"
+            f"the review needs FastAPI and uvicorn (found: {error}): {to_install('review')}"
         ) from error
 
     runs = find_runs(folders, images)

@@ -257,7 +257,10 @@ class _StageShards(Sequence[Shard[ImageRef]]):
 
 
 def read_rows(stage_dir: Path, row: type[R]) -> Iterator[R]:
-    """All rows of a finished stage, in order, one shard in memory at a time.
+    """All rows of a finished stage, in the order of its inputs, one shard in memory at a time.
+
+    Every shard is checked against its SHA-256. `read_rows(Path("out/parts"), PartRow)`; the rows' classes are
+    in `runs.records`.
 
     Raises:
         StoreError: the stage isn't there or finished, holds other rows, or a shard is missing or damaged.

@@ -1,0 +1,36 @@
+"""What errors advise works, and is written in one place."""
+
+import ast
+import tomllib
+from pathlib import Path
+
+from partdistillation.errors import to_install
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "partdistillation"
+
+
+def test_extras_are_installed_from_a_clone() -> None:
+    assert to_install("review") == "pip install '.[review]'"
+
+
+def test_commands_that_install_are_written_once() -> None:
+    holding = [path.name for path in PACKAGE.rglob("*.py") if "pip install" in path.read_text("utf-8")]
+    assert holding == ["errors.py"]
+
+
+def test_extras_that_are_advised_exist() -> None:
+    advised = {
+        ast.literal_eval(call.args[0])
+        for path in PACKAGE.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "to_install"
+    }
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert advised
+    assert advised <= set(extras)
+
+
+def test_pages_install_from_a_clone() -> None:
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        assert "install 'partdistillation[" not in page.read_text("utf-8"), page
