@@ -201,6 +201,12 @@ def test_members_that_lead_outside_keep_a_row(tmp_path: Path) -> None:
     }
 
 
+def test_an_archive_alone(tmp_path: Path) -> None:
+    packed(tmp_path / "car.tar", a__jpg=b"")
+    with pytest.raises(InputError, match=r"car\.tar: .* found an archive; give the folder that holds it"):
+        scan(tmp_path / "car.tar")
+
+
 @pytest.mark.parametrize("name", ["car.tar.gz", "car.tgz", "car.tar.zst"])
 def test_a_compressed_archive_is_an_error(tmp_path: Path, name: str) -> None:
     make(tmp_path, "dog/b.jpg", name)

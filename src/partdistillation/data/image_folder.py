@@ -118,7 +118,9 @@ def scan(images_dir: Path, out: Path | None = None) -> FolderScan:
     damaged or compressed.
     """
     if not is_folder(images_dir):
-        raise InputError(f"{images_dir}: expected a directory of images, found no directory; check the path")
+        packed = images_dir.suffix == archives.SUFFIX and is_file(images_dir)
+        what = "an archive; give the folder that holds it" if packed else "no directory; check the path"
+        raise InputError(f"{images_dir}: expected a directory of images, found {what}")
     if out is not None and out.resolve() == images_dir.resolve():
         raise InputError(
             f"{images_dir}: expected another folder than the one that is written to, as pictures are written "
