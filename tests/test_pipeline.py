@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from partdistillation.evaluation import of_predictions
 from partdistillation.evaluation import tables as score_tables
 from partdistillation.inference import PartSegmenter
 from partdistillation.models.pretrained import read_info
+from partdistillation.report import run as run_report
 from partdistillation.runs import stage_log, store
 from partdistillation.runs.console import PlainConsole
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
@@ -121,6 +123,57 @@ def test_a_finished_run_does_nothing(copied: Inputs, tiny_recipe: Recipe) -> Non
     assert after.pop(CONFIG_FILE) == config_before
     assert after == before
     assert (copied.out / "seconds.json").read_bytes() == seconds
+
+
+def test_a_stage_that_is_done_says_so(
+    copied: Inputs, tiny_recipe: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    all_stages(copied, tiny_recipe)
+    assert capsys.readouterr().err.splitlines() == [
+        "objects: done before, 12 photographs",
+        "segments: done before, 12 photographs",
+        f"proposals: done before, {copied.out / 'proposal_model'}",
+        "ranking: done before, 12 photographs",
+        f"distillation: done before, {copied.out / 'part_model'}",
+    ]
+
+
+def test_a_report_of_a_run_that_has_just_begun(finished: Inputs, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "out" / "objects").mkdir(parents=True)
+    page = pipeline.report(replace(finished, out=tmp_path / "out"), tiny_recipe)
+    assert "<p>going on</p>" in page.read_text()
+
+
+@pytest.mark.slow
+def test_a_report_can_be_written_while_a_run_goes_on(
+    finished: Inputs, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    inputs, shown = replace(finished, out=tmp_path / "out"), list[dict[str, str]]()
+
+    def then_reports(place: Any, name: str, every: int) -> None:
+        function, calls = getattr(place, name), count(1)
+
+        def reporting(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            if next(calls) % every == 0:
+                report = run_report.contents(inputs, tiny_recipe, seconds={})
+                shown.append({stage.name: stage.made for stage in report.stages})
+            return result
+
+        patch.setattr(place, name, reporting)
+
+    with pytest.MonkeyPatch.context() as patch:
+        then_reports(store.StageStore, "commit", 5)
+        for name in ("log", "save_checkpoint", "finish", "remove_checkpoints"):
+            then_reports(loop, name, 1)
+        all_stages(inputs, tiny_recipe)
+    lasts = [list(stages.items())[-1] for stages in shown]
+    assert lasts[0] == ("objects", "going on: 5 of 12 photographs")
+    assert ("segments", "going on: 8 of 12 photographs") in lasts
+    assert ("proposals", "going on: step 2") in lasts
+    assert ("ranking", "going on: 11 of 12 photographs") in lasts
+    assert lasts[-1] == ("distillation", "part model, 2 steps")
+    assert all("going on" not in made for stages in shown for made in list(stages.values())[:-1])
 
 
 def all_stages(inputs: Inputs, recipe: Recipe) -> None:
@@ -230,7 +283,7 @@ def test_stages_alone_want_the_one_before(data: Path, tiny_recipe: Recipe, tmp_p
     for stage in (pipeline.segments, pipeline.proposals, pipeline.rank, pipeline.distill):
         with pytest.raises(StoreError, match="expected a stage's folder"):
             stage(inputs, tiny_recipe)
-    with pytest.raises(StoreError, match="run that stage first"):
+    with pytest.raises(StoreError, match="run stage 1 first"):
         pipeline.report(inputs, tiny_recipe)
     with pytest.raises(ConfigError, match="--objects is missing"):
         pipeline.objects(replace(inputs, objects=None), tiny_recipe)

@@ -32,6 +32,7 @@ from partdistillation.settings import (
 T = TypeVar("T", bound="TrainingConfig")
 Freeze = Literal["official", "pixel_level", "backbone", "none"]
 Device = Literal["auto", "cpu", "cuda"]
+Tracker = Literal["tensorboard", "wandb", "mlflow"]
 ObjectFiles = Literal["annotations", "masks", "run"]
 ObjectsFrom = Literal[ObjectFiles, "salient", "mask2former", "detic", "sam3", "grounded_sam"]
 ImageSize = Annotated[int, Range(16, 8192)]

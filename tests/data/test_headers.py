@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partdistillation.data.headers import Header, other_format, read_header
+from partdistillation.data.headers import Header, Kind, other_format, read_header
 
 ORDINARY = [
     *((kind, {}) for kind in ("JPEG", "PNG", "WEBP", "BMP", "TIFF")),
@@ -126,8 +126,6 @@ def test_sizes_agree_with_pillow_on_rotated_and_odd_files(
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
-        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "another format"),
         (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "another format"),
         (b"\0\0\0\x14ftypqt  ", "a video"),
@@ -143,3 +141,16 @@ def test_sizes_agree_with_pillow_on_rotated_and_odd_files(
 )
 def test_files_that_are_no_images(data: bytes, kind: str) -> None:
     assert other_format(data).startswith(kind)
+
+
+@pytest.mark.parametrize(
+    ("brands", "kind"),
+    [
+        (b"heic\0\0\0\0mif1heic", "HEIC"),
+        (b"mif1\0\0\0\0mif1heic", "HEIC"),
+        (b"mif1\0\0\0\0mif1avif", "AVIF"),
+        (b"avif\0\0\0\0mif1miaf", "AVIF"),
+    ],
+)
+def test_heic_and_avif_are_told_apart_and_never_cheap(brands: bytes, kind: Kind) -> None:
+    assert read_header(b"\0\0\0\x18ftyp" + brands) == Header(kind)

@@ -1,6 +1,8 @@
 """Which files of a folder are images, and of which class."""
 
+import io
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -35,7 +37,7 @@ def test_class_folders_nested_levels_and_other_files(
         "dog/no_extension",
         "cat/h.JFIF",
         "cat/i.jpe",
-        "cat/j.HEIC",
+        "cat/j.JXL",
         "cat/k.avif",
     )
     found = scan(tmp_path)
@@ -47,7 +49,7 @@ def test_class_folders_nested_levels_and_other_files(
         ("cat/g.bmp", "cat"),
         ("cat/h.JFIF", "cat"),
         ("cat/i.jpe", "cat"),
-        ("cat/j.HEIC", "cat"),
+        ("cat/j.JXL", "cat"),
         ("cat/k.avif", "cat"),
         ("cat/kittens/grey/c.png", "cat"),
         ("dog/A.JPEG", "dog"),
@@ -60,7 +62,7 @@ def test_class_folders_nested_levels_and_other_files(
     assert all(image.image_id == image.file_name for image in found.images)
     assert all(image.path == tmp_path / image.file_name for image in found.images)
     assert {image.file_name: image.problem for image in found.images if image.problem} == {
-        "cat/j.HEIC": "expected a format that is read, found .heic: convert it to JPEG"
+        "cat/j.JXL": "expected a format that is read, found .jxl: convert it to JPEG"
     }
 
 
@@ -103,8 +105,8 @@ def test_empty_missing_and_no_directory(tmp_path: Path) -> None:
 
 
 def test_only_formats_that_are_not_read(tmp_path: Path) -> None:
-    make(tmp_path, "cat/a.heic", "cat/b.heic")
-    with pytest.raises(InputError, match=r"found 2 other files \(2 \.heic\)"):
+    make(tmp_path, "cat/a.jxl", "cat/b.jxl")
+    with pytest.raises(InputError, match=r"found 2 other files \(2 \.jxl\)"):
         scan(tmp_path)
 
 
@@ -140,3 +142,75 @@ def test_folders_without_rights_are_named(tmp_path: Path, monkeypatch: pytest.Mo
     found = scan(tmp_path)
     assert [image.file_name for image in found.images] == ["cat/a.jpg"]
     assert found.unreadable == ("dog (Permission denied)",)
+
+
+def packed(path: Path, **members: bytes) -> None:
+    """A tar archive; `a__jpg` is called a.jpg."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name.replace("__", "."))
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def test_an_archive_is_a_folder_of_its_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    packed(tmp_path / "car.tar", a__JPEG=b"", b__txt=b"", c__heic=b"", d__psd=b"")
+    packed(tmp_path / "old" / "bus.tar", a__jpg=b"")
+    packed(tmp_path / "dog.tar", a__jpg=b"")
+    packed(tmp_path / ".hidden.tar", a__jpg=b"")
+    make(tmp_path, "dog/b.jpg")
+    scanned = scan(tmp_path)
+    assert [(image.file_name, image.category, bool(image.problem)) for image in scanned.images] == [
+        ("car/a.JPEG", "car", False),
+        ("car/c.heic", "car", False),
+        ("car/d.psd", "car", True),
+        ("dog/b.jpg", "dog", False),
+        ("old/bus/a.jpg", "old", False),
+    ]
+    assert caplog.messages == [
+        f"{tmp_path}: not photographs: 1 .txt, 1 hidden",
+        f"{tmp_path}: archives beside their folders, which are read instead (1): dog.tar",
+    ]
+
+
+def test_a_webdataset_says_its_classes(tmp_path: Path) -> None:
+    packed(
+        tmp_path / "shard-0.tar",
+        x1__jpg=b"",
+        x1__cls=b"7\n",
+        x1__json=b"{}",
+        x2__seg__png=b"",
+        x2__cls=b"car",
+    )
+    packed(tmp_path / "shard-1.tar", x1__jpg=b"", x1__txt=b"a car")
+    assert [(image.file_name, image.category) for image in scan(tmp_path).images] == [
+        ("shard-0/x1.jpg", "7"),
+        ("shard-0/x2.seg.png", "car"),
+        ("shard-1/x1.jpg", "shard-1"),
+    ]
+
+
+def test_members_that_lead_outside_keep_a_row(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "car.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("../up.jpg"))
+        archive.addfile(tarfile.TarInfo("a.jpg"))
+    assert {image.file_name: image.problem for image in scan(tmp_path).images} == {
+        "car/../up.jpg": "expected a name inside of the archive, found one that leads outside; pack it again",
+        "car/a.jpg": "",
+    }
+
+
+def test_an_archive_alone(tmp_path: Path) -> None:
+    packed(tmp_path / "car.tar", a__jpg=b"")
+    with pytest.raises(InputError, match=r"car\.tar: .* found an archive; give the folder that holds it"):
+        scan(tmp_path / "car.tar")
+
+
+@pytest.mark.parametrize("name", ["car.tar.gz", "car.tgz", "car.tar.zst"])
+def test_a_compressed_archive_is_an_error(tmp_path: Path, name: str) -> None:
+    make(tmp_path, "dog/b.jpg", name)
+    with pytest.raises(InputError, match=rf"{name}: expected a tar archive that isn't compressed"):
+        scan(tmp_path)
+    make(tmp_path, "car/a.jpg")
+    assert scan(tmp_path).unpacked == (name,)

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from partdistillation.data import images
-from partdistillation.data.decoding import FORMATS
+from partdistillation.data.decoding import FORMATS, decode
 from partdistillation.data.images import (
     damage_allowed,
     image_size,
@@ -313,6 +314,31 @@ def test_avif(tmp_path: Path) -> None:
     pixels = load_image(tmp_path / "a.jpg")
     assert pixels.shape == (30, 40, 3)
     np.testing.assert_allclose(pixels.astype(int), np.broadcast_to((200, 30, 40), pixels.shape), atol=4)
+
+
+def test_heic(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    left_half_red = Image.new("RGB", (64, 48), (20, 30, 200))
+    left_half_red.paste((200, 30, 40), (0, 0, 32, 48))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # which is written as HEIC's own: shown turned, the left is above
+    left_half_red.save(tmp_path / "a.heic", format="HEIF", quality=95, exif=exif.tobytes())
+    pixels = load_image(tmp_path / "a.heic")
+    assert pixels.shape == (64, 48, 3)
+    assert image_size(tmp_path / "a.heic") == (48, 64)
+    np.testing.assert_allclose(pixels[8, 24].astype(int), (200, 30, 40), atol=8)
+    np.testing.assert_allclose(pixels[56, 24].astype(int), (20, 30, 200), atol=8)
+    data = (tmp_path / "a.heic").read_bytes()
+    (tmp_path / "cut.heic").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"cut\.heic: expected"):
+        load_image(tmp_path / "cut.heic")
+
+
+def test_heic_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(InputError, match=r"a\.heic: .* found HEIC.* pip install '\.\[heic\]'"):
+        decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Path("a.heic"), "rgb", strict=True)
 
 
 def test_what_only_decodes_with_warnings_is_rejected_where_objects_are_found(

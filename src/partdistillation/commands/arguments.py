@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from partdistillation import config
-from partdistillation.config import Inputs, Recipe
+from partdistillation.config import Inputs, Recipe, Tracker
 from partdistillation.recipes import DEFAULT, PAPER, recipe
 from partdistillation.settings import Settings
 
@@ -107,6 +107,14 @@ class StageArguments(SettingsArguments, ProfiledArguments):
     def remembering(cls, out: Path, values: Mapping[str, Any]) -> list[Path]:  # noqa: ARG003
         """Where settings may be remembered, the first file that is there."""
         return [out / config.CONFIG_FILE]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingArguments(StageArguments):
+    """What stages take that train."""
+
+    log: Annotated[Tracker | None, Written("TRACKER")] = None
+    """Send the losses there too."""
 
 
 class Command(NamedTuple):

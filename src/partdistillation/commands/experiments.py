@@ -12,6 +12,7 @@ from partdistillation.commands.arguments import (
     Positional,
     ProfiledArguments,
     StageArguments,
+    TrainingArguments,
     Written,
 )
 from partdistillation.config import CONFIG_FILE, Device
@@ -126,27 +127,27 @@ def few_shot(arguments: FewShotArguments) -> None:
     few_shot.few_shot(arguments.runs(), arguments.inputs.out, arguments.models)
 
 
-def supervised(arguments: StageArguments) -> None:
+def supervised(arguments: TrainingArguments) -> None:
     """Train the network on true parts, every object class's by name."""
     _baseline("supervised", arguments)
 
 
-def supervised_agnostic(arguments: StageArguments) -> None:
+def supervised_agnostic(arguments: TrainingArguments) -> None:
     """Supervised, but all parts as one class (to compare with proposals)."""
     _baseline("supervised-agnostic", arguments)
 
 
-def one_stage(arguments: StageArguments) -> None:
+def one_stage(arguments: TrainingArguments) -> None:
     """One-stage self-training: a class's pixels of all images clustered."""
     _baseline("one-stage", arguments)
 
 
-def contrastive(arguments: StageArguments) -> None:
+def contrastive(arguments: TrainingArguments) -> None:
     """Choudhury et al.'s contrastive reconstruction, a network a class."""
     _baseline("contrastive", arguments)
 
 
-def _baseline(name: Baseline, arguments: StageArguments) -> None:
+def _baseline(name: Baseline, arguments: TrainingArguments) -> None:
     from partdistillation.baselines.run import run_baseline
 
     run_baseline(name, arguments.inputs, arguments.settings)
@@ -163,8 +164,8 @@ COMMANDS = (
     Command("compare", CompareArguments, compare, _HELD_OUT, (*_SUPERVISED, "contrastive")),
     Command("ablate", AblateArguments, ablate, _HELD_OUT, ("encoder",)),
     Command("few-shot", FewShotArguments, few_shot, _HELD_OUT, ("finetune",)),
-    Command("baseline supervised", StageArguments, supervised, _PARTS, _SUPERVISED),
-    Command("baseline supervised-agnostic", StageArguments, supervised_agnostic, _PARTS, _SUPERVISED),
-    Command("baseline one-stage", StageArguments, one_stage, _OBJECTS, _ONE_STAGE),
-    Command("baseline contrastive", StageArguments, contrastive, _OBJECTS, ("encoder", "contrastive")),
+    Command("baseline supervised", TrainingArguments, supervised, _PARTS, _SUPERVISED),
+    Command("baseline supervised-agnostic", TrainingArguments, supervised_agnostic, _PARTS, _SUPERVISED),
+    Command("baseline one-stage", TrainingArguments, one_stage, _OBJECTS, _ONE_STAGE),
+    Command("baseline contrastive", TrainingArguments, contrastive, _OBJECTS, ("encoder", "contrastive")),
 )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from partdistillation.commands import data, doctor, experiments, figures, judge, run
-from partdistillation.commands.arguments import Arguments, Command, ProfiledArguments
+from partdistillation.commands.arguments import Arguments, Command, ProfiledArguments, TrainingArguments
 from partdistillation.commands.help import command_help, overview
 from partdistillation.commands.parsing import parse, read
 from partdistillation.errors import ConfigError, PartDistillationError
@@ -76,7 +76,7 @@ def _dispatch(args: Sequence[str]) -> None:
 def _run(words: Sequence[str]) -> None:
     command, args = _named(words)
     arguments = parse(command, args)
-    with _profile(arguments):
+    with _profile(arguments), _watched(arguments):
         command.function(arguments)
 
 
@@ -118,3 +118,11 @@ def _profile(arguments: Arguments) -> AbstractContextManager[None]:
     from partdistillation.runs import profiling
 
     return profiling.shown(arguments.folder)
+
+
+def _watched(arguments: Arguments) -> AbstractContextManager[None]:
+    if not (isinstance(arguments, TrainingArguments) and arguments.log):
+        return nullcontext()
+    from partdistillation.training.trackers import watched_by
+
+    return watched_by(arguments.log)

@@ -4,14 +4,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from partdistillation.commands.arguments import Command, Positional, ProfiledArguments, StageArguments
+from partdistillation.commands.arguments import (
+    Command,
+    Positional,
+    ProfiledArguments,
+    StageArguments,
+    TrainingArguments,
+)
 from partdistillation.config import Device
 from partdistillation.runs.terminal import say
 from partdistillation.settings import PositiveInt, Range, Share
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunArguments(StageArguments):
+class RunArguments(TrainingArguments):
     estimate: bool = False
     """Say how long each stage will take, after trying it on a few photographs and steps, and stop."""
 
@@ -26,7 +32,7 @@ def run(arguments: RunArguments) -> None:
         pipeline.run(arguments.inputs, arguments.settings)
 
 
-def pretrain(arguments: StageArguments) -> None:
+def pretrain(arguments: TrainingArguments) -> None:
     """Stage 0: train an instance segmentation model on object masks."""
     from partdistillation import pipeline
 
@@ -55,7 +61,7 @@ def segments(arguments: StageArguments) -> None:
     pipeline.segments(arguments.inputs, arguments.settings)
 
 
-def proposals(arguments: StageArguments) -> None:
+def proposals(arguments: TrainingArguments) -> None:
     """Stage 3: train the class-agnostic proposal model on the segments."""
     from partdistillation import pipeline
 
@@ -70,7 +76,7 @@ def rank(arguments: StageArguments) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillArguments(StageArguments):
+class DistillArguments(TrainingArguments):
     parts_table: Path | None = None
     """Part table: learn its joined parts as one and its rejected ones not at all, into OUT/retrained."""
 
@@ -156,10 +162,10 @@ _VALIDATED = ("images", "objects", "val_images", "val_objects", "device")
 
 COMMANDS = (
     Command("run", RunArguments, run, _OBJECTS, _STAGES_1_TO_5),
-    Command("pretrain", StageArguments, pretrain, _VALIDATED, ("pretrain",)),
+    Command("pretrain", TrainingArguments, pretrain, _VALIDATED, ("pretrain",)),
     Command("objects", ObjectsArguments, objects, _OBJECTS, ("encoder", "objects")),
     Command("segments", StageArguments, segments, _LABELLING, ("encoder", "segments")),
-    Command("proposals", StageArguments, proposals, ("images", "device"), ("encoder", "proposals")),
+    Command("proposals", TrainingArguments, proposals, ("images", "device"), ("encoder", "proposals")),
     Command("rank", StageArguments, rank, _LABELLING, ("ranking",)),
     Command("distill", DistillArguments, distill, ("images", "device"), ("distillation",)),
     Command("report", StageArguments, report, ("images",)),

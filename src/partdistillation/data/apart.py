@@ -22,6 +22,7 @@ from jaxtyping import Num
 
 from partdistillation.data.decoding import Wanted, decode
 from partdistillation.errors import InputError, PartDistillationError
+from partdistillation.runs.archives import read_bytes
 
 MEMORY = 1100 << 20
 """Bytes: what 64 megapixels take in the hungriest decoder, WebP's, and their file."""
@@ -143,7 +144,7 @@ def _serve(path: Path, wanted: Wanted, strict: bool, limits: _Limits, pipe: IO[b
     array: Any = None
     try:
         _limit(limits)
-        array = decode(path.read_bytes(), path, wanted, strict=strict)
+        array = decode(read_bytes(path), path, wanted, strict=strict)
         head = {"shape": array.shape, "dtype": array.dtype.str}
     except MemoryError:
         most = f"{limits.memory >> 20} MB"

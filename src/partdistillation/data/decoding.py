@@ -110,7 +110,21 @@ def _image(data: bytes, header: Header, path: Path) -> Image.Image:
         image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
         image.draft(image.mode, (header.width // 2, header.height // 2))
         return image
+    if header.kind == "HEIC":
+        _register_heic(path)
+        return Image.open(io.BytesIO(data), formats=["HEIF"])
     return Image.open(io.BytesIO(data), formats=FORMATS)
+
+
+def _register_heic(path: Path) -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise InputError(
+            f"{path}: expected a JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF image, found HEIC, as phones make "
+            "it; `python -m pip install '.[heic]'` reads it, or convert it to JPEG"
+        ) from error
+    pillow_heif.register_heif_opener()
 
 
 def _check_scans(header: Header, path: Path) -> None:

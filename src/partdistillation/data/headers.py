@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-Kind = Literal["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", ""]
+Kind = Literal["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIC", ""]
 
 CHEAP_PIXELS = 25_000_000
 """What a camera of today makes; larger images take more than 200 MB while they are decoded."""
@@ -33,8 +33,9 @@ _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """In a scan the byte 255 is followed by 0 or a restart's number."""
 
 
+_AVIF = re.compile(rb"....ftyp(?:avi[fs]|(?:mif1|msf1).{0,24}avif)", re.DOTALL)
+_HEIC = re.compile(rb"....ftyp(?:hei|hev|mif1|msf1)", re.DOTALL)
 _OTHERS = {
-    rb"....ftyp(?:hei|hev|mif1|msf1)(?!.{0,24}avif)": "HEIC, as phones make it",
     rb"....ftyp(?:qt|mp4|isom|M4V|3gp)": "a video",
     rb"\xff\x0a|\0\0\0\x0cJXL ": "JPEG XL",
     rb"\0\0\0\x0cjP  ": "JPEG 2000",
@@ -87,8 +88,8 @@ def read_header(data: bytes) -> Header:
             case "GIF":
                 width, height = struct.unpack_from("<HH", data, 6)
                 return Header("GIF", width, height, 0 < width * height <= CHEAP_PIXELS)
-            case "AVIF":
-                return Header("AVIF")
+            case "AVIF" | "HEIC":
+                return Header(kind)
     except (struct.error, IndexError):
         return Header(kind)
     return Header("", cheap=True)
@@ -106,8 +107,10 @@ def kind_of(data: bytes) -> Kind:
         return "BMP"
     if data.startswith((b"GIF87a", b"GIF89a")):
         return "GIF"
-    if data[4:12] in (b"ftypavif", b"ftypavis"):
+    if _AVIF.match(data):
         return "AVIF"
+    if _HEIC.match(data):
+        return "HEIC"
     return "TIFF" if data[:2] in (b"II", b"MM") else ""
 
 

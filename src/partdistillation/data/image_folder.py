@@ -6,13 +6,13 @@ Every file that is seen is an image with a row of its own, or it is counted, and
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from partdistillation.data.images import ImageInput
 from partdistillation.data.paths import is_file, is_folder
 from partdistillation.errors import InputError
-from partdistillation.runs import terminal
+from partdistillation.runs import archives, terminal
 
 EXTENSIONS = frozenset(
     [
@@ -31,13 +31,13 @@ EXTENSIONS = frozenset(
         ".tiff",
         ".gif",
         ".avif",
+        ".heic",
+        ".heif",
+        ".hif",
     ]
 )
 UNREAD = frozenset(
     [
-        ".heic",
-        ".heif",
-        ".hif",
         ".jxl",
         ".jp2",
         ".j2k",
@@ -67,6 +67,8 @@ UNREAD = frozenset(
 _MARK = Path("objects", "manifest.json")
 """What stage 1 leaves in the folder of a run, and `predict` in its own."""
 _NAMED = 5
+_LONGEST_CLASS = 200
+"""Bytes of a class name in a WebDataset."""
 
 _log = terminal.logger(__name__)
 
@@ -82,6 +84,8 @@ class FolderScan:
     """Folders that can't be listed, each with the reason."""
     runs: tuple[str, ...] = ()
     """Folders of runs, whose pictures are no photographs."""
+    unpacked: tuple[str, ...] = ()
+    """Archives beside folders of their names, which are read instead."""
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -97,19 +101,26 @@ class FolderScan:
         if self.runs:
             runs = _listed(self.runs)
             yield f"folders of runs, whose pictures are no photographs ({len(self.runs)}): {runs}"
+        if self.unpacked:
+            unpacked = _listed(self.unpacked)
+            yield f"archives beside their folders, which are read instead ({len(self.unpacked)}): {unpacked}"
 
 
 def scan(images_dir: Path, out: Path | None = None) -> FolderScan:
     """List a folder's images by extension; content isn't looked at. The id of an image is its file name.
 
-    An image's class is the first folder on its path, None for images in `images_dir` itself. Links to
-    folders are followed; folders of runs are left out, and so is `out`. Images in formats that aren't read
-    have a problem. What else was seen is said in the log.
+    An image's class is the first folder on its path, None for images in `images_dir` itself; a tar archive is
+    a folder of its name (`runs/archives.py`), and what a WebDataset says in a member `.cls` is the class.
+    Links to folders are followed; folders of runs are left out, and so is `out`. Images in formats that
+    aren't read have a problem. What else was seen is said in the log.
 
-    Raises InputError where `images_dir` isn't a directory, has no images, or is `out`.
+    Raises InputError where `images_dir` isn't a directory, has no images, or is `out`; where an archive is
+    damaged or compressed.
     """
     if not is_folder(images_dir):
-        raise InputError(f"{images_dir}: expected a directory of images, found no directory; check the path")
+        packed = images_dir.suffix == archives.SUFFIX and is_file(images_dir)
+        what = "an archive; give the folder that holds it" if packed else "no directory; check the path"
+        raise InputError(f"{images_dir}: expected a directory of images, found {what}")
     if out is not None and out.resolve() == images_dir.resolve():
         raise InputError(
             f"{images_dir}: expected another folder than the one that is written to, as pictures are written "
@@ -119,10 +130,11 @@ def scan(images_dir: Path, out: Path | None = None) -> FolderScan:
     names = list(walk.files())
     chosen = [name for name in names if _kind(name) in EXTENSIONS | UNREAD]
     found = FolderScan(
-        tuple(_input(images_dir, name) for name in sorted(chosen)),
+        tuple(walk.input(name) for name in sorted(chosen)),
         Counter(sorted(map(_kind, set(names) - set(chosen)))),
         tuple(sorted(walk.unreadable)),
         tuple(sorted(walk.runs)),
+        tuple(sorted(walk.unpacked)),
     )
     if all(_kind(name) in UNREAD for name in chosen):
         raise InputError(_without_images(images_dir, names, found))
@@ -147,16 +159,46 @@ class _Walk:
         self.root, self.out = root, None if out is None else out.resolve()
         self.unreadable: list[str] = []
         self.runs: list[str] = []
+        self.unpacked: list[str] = []
+        self.problems: dict[str, str] = {}
+        self.classes: dict[str, str] = {}
+        """By name without suffixes, as a WebDataset joins what belongs together."""
 
     def files(self) -> Iterator[str]:
-        """Every file, as a relative path with forward slashes."""
+        """Every file, those in archives too, as a relative path with forward slashes."""
         for folder, subfolders, files in os.walk(self.root, followlinks=True, onerror=self._refused):
             here = Path(folder)
             subfolders[:] = [
                 name for name in subfolders if not _leads_back(here / name) and not self._is_run(here / name)
             ]
             for name in files:
-                yield (here / name).relative_to(self.root).as_posix()
+                suffix = next(filter(name.endswith, (archives.SUFFIX, *archives.COMPRESSED)), None)
+                if suffix is None or name.startswith("."):
+                    yield (here / name).relative_to(self.root).as_posix()
+                elif is_folder(here / name.removesuffix(suffix)):
+                    self.unpacked.append(_readable((here / name).relative_to(self.root).as_posix()))
+                else:
+                    yield from self._members(here / name)
+
+    def _members(self, archive: Path) -> Iterator[str]:
+        """The names of what is in an archive, as if it were unpacked."""
+        if archive.suffix != archives.SUFFIX:
+            raise InputError(f"{archive}: {archives.COMPRESSED_ARCHIVE}")
+        folder = archive.with_suffix("").relative_to(self.root).as_posix()
+        for name, member in archives.members(archive).items():
+            path = f"{folder}/{name}"
+            if member.problem:
+                self.problems[path] = member.problem
+            elif path.endswith(".cls"):
+                text = archives.Place(archive, member).read()[:_LONGEST_CLASS]
+                self.classes[_key(path)] = text.decode("utf-8", "replace").strip()
+            yield path
+
+    def input(self, name: str) -> ImageInput:
+        """The image of that name."""
+        image = _input(self.root, name)
+        category = self.classes.get(_key(name)) or image.category
+        return replace(image, category=category, problem=image.problem or self.problems.get(name, ""))
 
     def _refused(self, error: OSError) -> None:
         folder = Path(error.filename)
@@ -171,6 +213,12 @@ class _Walk:
         return False
 
 
+def _key(name: str) -> str:
+    """A name up to the first point after its folders."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + file.partition(".")[0]
+
+
 def _leads_back(folder: Path) -> bool:
     """Whether this is a link to one of the folders on the way to it: following it would never end."""
     return folder.is_symlink() and folder.resolve() in {
@@ -180,7 +228,7 @@ def _leads_back(folder: Path) -> bool:
 
 def _kind(name: str) -> str:
     """A file's suffix in lower case, or what it has instead."""
-    if any(part.startswith(".") for part in name.split("/")):
+    if any(part.startswith(".") and part != ".." for part in name.split("/")):
         return "hidden"
     return _readable(Path(name).suffix.lower()) or "without suffix"
 

@@ -1,9 +1,9 @@
 """Reading images: one definition of what a file's pixels are, for every stage.
 
-JPEG, PNG, WebP, BMP, TIFF, GIF and (where Pillow has it) AVIF, recognised by content. The header is checked
-before anything is decoded (at most `MAX_PIXELS`; a JPEG of up to four times as many is read at half its
-size), the first frame is taken, the EXIF orientation is applied, and every pixel format that has an agreed
-white level becomes 8-bit RGB:
+JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF (where Pillow has it) and HEIC (with pillow-heif), recognised by
+content, in files or in tar archives (`runs/archives.py`). The header is checked before anything is decoded
+(at most `MAX_PIXELS`; a JPEG of up to four times as many is read at half its size), the first frame is taken,
+the EXIF orientation is applied, and every pixel format that has an agreed white level becomes 8-bit RGB:
 
 - 16-bit channels keep their high byte (Pillow's own conversion of 16-bit grey saturates at 255);
 - 32-bit integers are read as 16-bit where all values are in 0..65535, otherwise rejected;
@@ -29,6 +29,7 @@ from partdistillation.data.decoding import MAX_PIXELS, MAX_REDUCED_PIXELS, Wante
 from partdistillation.data.headers import MOST_SCANS, read_header
 from partdistillation.data.paths import absence
 from partdistillation.errors import InputError
+from partdistillation.runs.archives import place_of
 
 __all__ = [
     "MAX_PIXELS",
@@ -127,12 +128,13 @@ def _content(path: Path) -> bytes:
     if missing := absence(path):
         raise InputError(f"{path}: expected an image file, found {missing}")
     try:
-        size = path.stat().st_size
+        place = place_of(path)
+        size = place.member.size if place else path.stat().st_size
         if size > MAX_BYTES:
             raise InputError(
                 f"{path}: expected a file of at most {MAX_BYTES >> 20} MB, found {size >> 20} MB; shrink it"
             )
-        return path.read_bytes()
+        return place.read() if place else path.read_bytes()
     except OSError as error:
         raise InputError(
             f"{path}: expected a readable image file, found {error.strerror}; check it"

@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from partdistillation.runs.archives import place_of
+
 LONGEST_NAME = 255
 """Bytes of a file name, on all usual file systems."""
 _LISTED = 100_000
@@ -19,9 +21,9 @@ _LEVELS = 6
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file that can be got at; a path that the system refuses is none."""
+    """Whether there is a file that can be got at, or a member of an archive; a refused path is none."""
     try:
-        return path.is_file()
+        return path.is_file() or place_of(path) is not None
     except (OSError, ValueError):
         return False
 
@@ -35,7 +37,11 @@ def is_folder(path: Path) -> bool:
 
 
 def absence(path: Path) -> str:
-    """Why there is no file, after the word "found", and what to do; empty where there is one."""
+    """Why there is no file, after the word "found", and what to do; empty where there is one.
+
+    Raises:
+        InputError: it should be in an archive, which is damaged.
+    """
     try:
         if path.is_file():
             return ""
@@ -45,6 +51,8 @@ def absence(path: Path) -> str:
             return f"a link that leads to no file; check what it leads to, {str(path.readlink())!r:.200}"
         if path.exists():
             return "a pipe or a device; put a file in its place"
+        if place := place_of(path):
+            return place.member.problem
     except (OSError, ValueError) as error:
         return f"{refusal(path, error)}; {_remedy(path)}"
     return f"no such file; {advice(path)}"

@@ -37,6 +37,7 @@ from partdistillation.stages import candidates, objects, proposals, segments
 from partdistillation.training.checkpoints import Run
 from partdistillation.training.loop import train
 from partdistillation.training.objective import SetPrediction
+from partdistillation.training.trackers import watched_by
 
 FIRST_LOOK = "first_look.png"
 """In a run's folder: the photographs that were tried, with their objects and segments."""
@@ -222,15 +223,16 @@ def _step(inputs: Inputs, recipe: Recipe, images: Sequence[LabelledImage], folde
         starts.append(time.monotonic())
         return objective(examples, generator)
 
-    train(
-        model,
-        LabelledImages(inputs.need("images"), images, config),
-        watched,
-        config,
-        Run(folder, "a few steps", folder / "model", {}),
-        save=model.save_pretrained,
-        device=device,
-    )
+    with watched_by(None):  # these steps are no training
+        train(
+            model,
+            LabelledImages(inputs.need("images"), images, config),
+            watched,
+            config,
+            Run(folder, "a few steps", folder / "model", {}),
+            save=model.save_pretrained,
+            device=device,
+        )
     spans = [later - earlier for earlier, later in pairwise(starts)]
     return min(spans) * recipe.proposals.batch_size / batch  # the first ones compile
 

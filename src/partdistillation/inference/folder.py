@@ -34,6 +34,7 @@ from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.labelling import plain_list
 from partdistillation.objects.masks import MaskedObjects, namesakes
 from partdistillation.objects.segmented import SegmentedObjects
+from partdistillation.runs.archives import SUFFIX
 from partdistillation.runs.atomic import make_folder
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
@@ -128,7 +129,7 @@ def predict(
 
 
 def _photographs(images: Path, out: Path) -> list[ImageInput]:
-    if is_folder(images):
+    if is_folder(images) or images.suffix == SUFFIX:  # of an archive it says what to do
         return list(scan(images, out).images)
     if not is_file(images):
         raise InputError(

@@ -18,6 +18,7 @@ from partdistillation.report.examples import Layer, galleries, pictures
 from partdistillation.report.label_maps import LabelMap, part_map, proposal_map, segment_map
 from partdistillation.runs import seen
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, SegmentRow
+from partdistillation.runs.stage_log import Stage
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import candidates, distillation, objects, pretrain, proposals, ranking, segments
 from partdistillation.stages.pixel_features import encoders_of
@@ -38,26 +39,27 @@ def write(inputs: Inputs, recipe: Recipe, *, seconds: Mapping[str, float]) -> Pa
     """Write `out/report/index.html` and return it.
 
     Raises:
-        StoreError: not even the first stage is finished.
+        StoreError: no stage has begun.
     """
     return build_report(contents(inputs, recipe, seconds=seconds), inputs.out / FOLDER)
 
 
 def contents(inputs: Inputs, recipe: Recipe, *, seconds: Mapping[str, float]) -> ReportData:
-    """What there is to show of a run, finished or not."""
-    out = inputs.out
-    if not is_finished(out / objects.FOLDER):
-        raise StoreError(f"expected a run in {out}, found no finished {objects.FOLDER}: run that stage first")
+    """What there is to show of a run: finished, stopped or going on."""
+    out, stages = inputs.out, _stages(inputs.out, recipe, seconds)
+    if not stages:
+        raise StoreError(f"expected a run in {out}, found none that has begun: run stage 1 first")
     images_dir, parts = inputs.need("images"), out / ranking.PARTS
+    has_objects = is_finished(out / objects.FOLDER)
     seen.warn_of_changes(out / objects.FOLDER, seen.places(images_dir, inputs.objects))
     return ReportData(
         title=f"Parts discovered in {images_dir.name}",
         summary="Found without a part label: by grouping features, and by learning from the groups.",
-        facts=(*facts(recipe), *_warnings(out, recipe)),
-        stages=_stages(out, recipe, seconds),
-        tables=(*_evaluation(out), *_rejected(out / objects.FOLDER)),
+        facts=(*facts(recipe), *(_warnings(out, recipe) if has_objects else ())),
+        stages=stages,
+        tables=(*_evaluation(out), *(_rejected(out / objects.FOLDER) if has_objects else ())),
         charts=loss_charts(out),
-        pictures=_pictures(out, images_dir, recipe),
+        pictures=_pictures(out, images_dir, recipe) if has_objects else (),
         galleries=galleries(out / objects.FOLDER, parts, images_dir) if is_finished(parts) else (),
         config=config.to_yaml(recipe, inputs),
     )
@@ -102,19 +104,31 @@ def _part_classes(recipe: Recipe) -> str:
 
 
 def _stages(out: Path, recipe: Recipe, seconds: Mapping[str, float]) -> tuple[StageSummary, ...]:
-    stages: tuple[tuple[str, str, Callable[[], str]], ...] = (
-        ("pretrain", pretrain.FOLDER, lambda: _pretrained(recipe)),
-        ("objects", objects.FOLDER, lambda: _objects(out / objects.FOLDER)),
-        ("segments", segments.FOLDER, lambda: _segments(out / segments.FOLDER)),
-        ("proposals", proposals.FOLDER, lambda: f"proposal model, {_steps(recipe.proposals)}"),
-        ("ranking", ranking.PARTS, lambda: _ranked(out / ranking.PARTS)),
-        ("distillation", distillation.FOLDER, lambda: f"part model, {_steps(recipe.distillation)}"),
+    """Those that have begun; what runs, or was stopped, as going on."""
+    stages: tuple[tuple[Stage, Callable[[], str]], ...] = (
+        (pretrain.STAGE, lambda: _pretrained(recipe)),
+        (objects.STAGE, lambda: _objects(out / objects.FOLDER)),
+        (segments.STAGE, lambda: _segments(out / segments.FOLDER)),
+        (proposals.STAGE, lambda: f"proposal model, {_steps(recipe.proposals)}"),
+        (ranking.STAGE, lambda: _ranked(out / ranking.PARTS)),
+        (distillation.STAGE, lambda: f"part model, {_steps(recipe.distillation)}"),
     )
     return tuple(
-        StageSummary(name, made(), seconds.get(name, 0.0))
-        for name, folder, made in stages
-        if is_finished(out / folder)
+        StageSummary(stage.name, made(), seconds.get(stage.name, 0.0))
+        if is_finished(out / stage.folders[-1])
+        else StageSummary(stage.name, _going_on(stage, out), 0.0)
+        for stage, made in stages
+        if stage.has_begun(out)
     )
+
+
+def _going_on(stage: Stage, out: Path) -> str:
+    """How far a stage is that isn't finished."""
+    if counts := stage.photographs(out):
+        return f"going on: {counts[0]:,} of {counts[1]:,} photographs"
+    curves = read_curves(out / METRICS, stage.name) if (out / METRICS).is_file() else ()
+    steps = [step for curve in curves for step, _ in curve.points]
+    return f"going on: step {max(steps) + 1:,.0f}" if steps else "going on"
 
 
 def _pretrained(recipe: Recipe) -> str:

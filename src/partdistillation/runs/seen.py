@@ -5,6 +5,7 @@ size, the time of change and the SHA-256. Where size and time are as they were, 
 where only the time is another, as after copying a data set, the contents decide.
 """
 
+import hashlib
 import json
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from typing import Literal, NamedTuple
 from partdistillation.errors import InputError, StoreError
 from partdistillation.runs import manifest as manifests
 from partdistillation.runs import terminal
+from partdistillation.runs.archives import place_of
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.digests import file_digest
 
@@ -44,12 +46,22 @@ def places(images: Path | None, masks: Path | None) -> dict[Kind, Callable[[str]
 def look(path: Path) -> Seen | None:
     """A file as it is now; None where it can't be read, which whoever needs it will say."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+        size, modified, regular = _status(path)
+        if not regular:  # a pipe would be waited for
             return None
-        return Seen(status.st_size, status.st_mtime_ns, file_digest(path))
-    except (OSError, ValueError):
+        place = None if path.is_file() else place_of(path)
+        digest = hashlib.sha256(place.read()).hexdigest() if place else file_digest(path)
+        return Seen(size, modified, digest)
+    except (OSError, ValueError, InputError):
         return None
+
+
+def _status(path: Path) -> tuple[int, int, bool]:
+    """Size in bytes, time of change (an archive's of its members) in nanoseconds, whether it is a file."""
+    if not path.exists() and (place := place_of(path)):
+        return place.member.size, place.archive.stat().st_mtime_ns, True
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, stat.S_ISREG(status.st_mode)
 
 
 def record(folder: Path, shard: str, files: Mapping[Kind, Mapping[str, Seen]]) -> None:
@@ -115,12 +127,12 @@ def changes(
 
 def _change(path: Path, seen: Seen, deep: bool, absent: bool) -> str | None:
     try:
-        status = path.stat()
-    except (OSError, ValueError) as error:
+        size, modified, _ = _status(path)
+    except (OSError, ValueError, InputError) as error:
         return f"{path}: can't be read ({error})" if absent else None
-    if status.st_size != seen.size:
-        return f"{path}: {status.st_size} bytes instead of {seen.size}"
-    if status.st_mtime_ns == seen.modified and not deep:
+    if size != seen.size:
+        return f"{path}: {size} bytes instead of {seen.size}"
+    if modified == seen.modified and not deep:
         return None
     now = look(path)
     return None if now is None or now.sha256 == seen.sha256 else f"{path}: other contents of the same size"

@@ -11,10 +11,12 @@ from partdistillation import config
 from partdistillation.config import InputName, Inputs, Recipe
 from partdistillation.errors import CheckpointError, StoreError
 from partdistillation.runs.atomic import locked, make_folder
+from partdistillation.runs.manifest import MANIFEST, load
 from partdistillation.runs.notes import read_note, write_note
 from partdistillation.runs.progress import followed_by
 from partdistillation.runs.run_folder import save_settings
 from partdistillation.runs.store import contents_hash
+from partdistillation.runs.terminal import say
 
 SECONDS = "seconds.json"
 """In a run's folder: how long each stage took."""
@@ -44,6 +46,19 @@ class Stage(NamedTuple):
         except (CheckpointError, StoreError):
             return None
 
+    def photographs(self, out: Path) -> tuple[int, int] | None:
+        """How many have their row, and how many are to get one, in the last of its folders that has rows.
+
+        None for a model, and before a stage has begun.
+        """
+        for folder in reversed(self.folders):
+            if (out / folder / MANIFEST).is_file():
+                shards = load(out / folder).shards
+                return sum(shard.rows for shard in shards if shard.sha256), sum(
+                    shard.rows for shard in shards
+                )
+        return None
+
 
 class StageLog(NamedTuple):
     """Runs stages, and writes what a run remembers of them."""
@@ -70,6 +85,10 @@ class StageLog(NamedTuple):
             self._remember(stage, inputs, recipe)
             if stage.contents(out) != before:
                 _note_seconds(out, stage.name, time.monotonic() - start)
+            elif before is not None:
+                photographs = stage.photographs(out)
+                what = f"{photographs[0]:,} photographs" if photographs else f"{out / stage.folders[-1]}"
+                say(f"{stage.name}: done before, {what}", stderr=True)
             return made
 
     def _seconds_after(self, stage: Stage, out: Path) -> float:

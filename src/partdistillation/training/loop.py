@@ -48,6 +48,7 @@ from partdistillation.training.parallel import (
     wait_for_all,
     world,
 )
+from partdistillation.training.trackers import Send, tracker, unsent
 
 __all__ = [
     "Objective",
@@ -103,7 +104,7 @@ def train(
 
     Raises:
         SettingsChanged: the checkpoints or the finished model are of other settings or inputs.
-        ConfigError: the processes can't share the batch.
+        ConfigError: the processes can't share the batch, or the tracker that is to watch can't be reached.
         PartDistillationError: training has diverged.
         StoreError: another process trains there, or the folder can't be written.
     """
@@ -125,9 +126,10 @@ def train(
             )
             if start:
                 load_checkpoint(run, start, model, optimizer)
-            _Loop(model, optimizer, objective, config, run, device).go(
-                _batches(samples, config, start), start
-            )
+            with tracker(run) if rank() == 0 else nullcontext(unsent) as send:
+                _Loop(model, optimizer, objective, config, run, device, send).go(
+                    _batches(samples, config, start), start
+                )
             optimizer.finish()
         if rank() == 0:
             if start != TRAINED:
@@ -145,6 +147,7 @@ class _Loop(Generic[E]):
     config: TrainingConfig
     run: Run
     device: torch.device
+    send: Send
 
     def go(self, batches: Iterator[list[E]], start: int) -> None:
         config = self.config
@@ -186,6 +189,7 @@ class _Loop(Generic[E]):
             mean = average_numbers(numbers, self.device)
             if writes:
                 log(self.run, step, mean)
+                self.send(step, mean)
         if writes and (done % config.checkpoint_every == 0 or done == config.steps):
             save_checkpoint(self.run, done, self.model, self.optimizer, keep=config.keep_checkpoints)
 

@@ -1,7 +1,6 @@
 """What figures read of runs: photographs and rows about them, ways to group pixels, names of parts."""
 
 import difflib
-import filecmp
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from partdistillation.baselines import FOLDER
 from partdistillation.config import SegmentsConfig
 from partdistillation.errors import ConfigError, InputError
+from partdistillation.runs import seen
 from partdistillation.runs.manifest import load
 from partdistillation.runs.part_table import PartTable, read_part_table
 from partdistillation.runs.records import R, Row, SegmentRow
@@ -110,9 +110,8 @@ def require_same_photographs(
 
 def _is_same_file(first: Path, second: Path) -> bool:
     """Whether their contents are the same, or it can't be told as one of them is gone."""
-    if not first.is_file() or not second.is_file() or first.samefile(second):
-        return True
-    return filecmp.cmp(first, second, shallow=False)
+    ours, theirs = seen.look(first), seen.look(second)
+    return ours is None or theirs is None or ours.sha256 == theirs.sha256
 
 
 # ---------------------------------------------------------------------- ways to group pixels
