@@ -39,7 +39,8 @@ def not_there(source: str | Path, error: Exception) -> str:
     elif constants.HF_HUB_OFFLINE:
         why = "the hub can't be reached (or HF_HUB_OFFLINE forbids it) and none of that name was kept before"
     else:
-        why = f"the hub has none of that name that can be read ({str(error).splitlines()[0]})"
+        said = str(error).partition("\n")[0]
+        why = f"the hub has none of that name that can be read ({said})"
     return (
         f"{source}: expected a model directory or the name of a published model, found neither: no folder "
         f"{Path(source).absolute()}, and {why}. Check the path or the name. Without the hub a folder works, "

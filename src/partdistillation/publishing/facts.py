@@ -11,7 +11,6 @@ from partdistillation import config
 from partdistillation.config import LITE0, Inputs, Recipe
 from partdistillation.errors import InputError
 from partdistillation.evaluation.scores import TITLES
-from partdistillation.models.backbones import SMALL
 from partdistillation.models.sources import BUILTIN
 from partdistillation.recipes import PAPER
 from partdistillation.runs.manifest import load
@@ -23,6 +22,8 @@ from partdistillation.stages.retraining import FOLDER as RETRAINED
 ZOO = "CC BY-NC 4.0, as all of Mask2Former's model zoo: not for commercial use"
 _UNKNOWN = "not known here: look it up where the model is published"
 _MEASURED = ("c_miou", "a_miou", "part_ap", "part_ap50")
+_MAPPED = "parts: mapped"
+"""Of the rows in an evaluation of a model: its own part classes."""
 _MOST_BYTES = 50_000_000
 """Of an evaluation's file."""
 
@@ -112,7 +113,6 @@ def _bases(recipe: Recipe) -> Iterator[Base]:
 _LICENSES = {
     LITE0: "Apache-2.0",
     f"{BUILTIN}part-shapes": "MIT, as this software; it has seen drawings alone",
-    SMALL: "none: random weights",
     "u2netp": "Apache-2.0",
 }
 
@@ -160,12 +160,13 @@ def _read(path: Path) -> Any:
 
 
 def _scores(content: Any, model: str) -> Iterator[Measured]:
-    """The scores of an evaluation of the model with this hash, a protocol each."""
+    """The scores of a model with this hash as a table of a model has them, or one of what it predicted."""
     provenance = content["provenance"]
-    if provenance["made_from"].get("model") != model:
+    if model not in provenance["made_from"].values():
         raise ValueError("one of another model")
-    for row in content["rows"]:
-        if row["name"] != "part model":
+    rows = content.get("rows", [{"name": _MAPPED, **content}])
+    for row in rows:
+        if row["name"] != _MAPPED:
             continue
         for values in row["protocols"]:
             scores = {TITLES[name]: float(values[name]) for name in _MEASURED if values[name] is not None}
