@@ -81,7 +81,7 @@ def small_swin() -> "PartMask2Former":
 
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], str]:
-    """Lays a folder into an empty cache as the hub's library does, as its newest commit, which is returned."""
+    """Lays a folder into a cache as the hub's library does, as the newest commit; returns that."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))

@@ -1,4 +1,4 @@
-"""What a run starts from, and where its model goes: class lists, published data sets and checkpoints, the hub."""
+"""What a run starts from: class lists, data sets, checkpoints; and where its model goes: the hub."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +129,7 @@ def weights(arguments: WeightsArguments) -> None:
 @dataclass(frozen=True, kw_only=True)
 class PushArguments(Arguments):
     model: Annotated[Path, Positional("PART_MODEL")]
-    """Folder of a part model, as in OUT/part_model; where it lies in its run, the card is written from that."""
+    """Folder of a part model, as in OUT/part_model; the card is written from the run that it lies in."""
     repo: Annotated[str, Positional("OWNER/NAME")]
     """What it is to be called on the hub."""
     license: Annotated[str, Written("LICENSE")]
@@ -141,7 +141,7 @@ class PushArguments(Arguments):
     images: Path | None = None
     """Folder of those photographs, where the run doesn't remember it."""
     evaluations: Annotated[tuple[Path, ...], Written("FILE")] = ()
-    """Scores for the card: what `partdistill evaluate --model` wrote; without it those in the run's folder."""
+    """Scores for the card: what `evaluate --model` wrote; without it those in the run's folder."""
     dry_run: bool = False
     """Upload nothing: write all files into OUT and list them."""
     out: Path = Path("out/push")

@@ -64,7 +64,10 @@ def evaluate(
         CheckpointError, InputError: as `measure`; or `objects` can't be read.
     """
     files = resolve(str(model)).files
-    measured = {"model": contents_hash(files[0]) if files else pinned(str(model)), "objects": contents_hash(objects)}
+    measured = {
+        "model": contents_hash(files[0]) if files else pinned(str(model)),
+        "objects": contents_hash(objects),
+    }
     path = out / f"{NAME}.json"
     if not again and path.is_file() and json.loads(path.read_bytes()).get("measured") == measured:
         return None

@@ -5,7 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from huggingface_hub import constants, get_session, hf_hub_download, snapshot_download
-from huggingface_hub.utils import HFValidationError, validate_repo_id
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from partdistillation.errors import CheckpointError
 

@@ -1,6 +1,7 @@
 """The model card of a published part model: its README.md."""
 
 import html
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ class Card:
     """An identifier of the hub's, such as apache-2.0."""
     info: ModelInfo
     catalog: Catalog
-    """What the part classes are called, by object class; None where one is joined with another or left out."""
+    """What the part classes are called, by object class; None where one is joined or left out."""
     facts: Facts
     finds_objects: bool
     """Whether the model comes with one that finds objects."""
@@ -75,13 +76,14 @@ class Card:
         classes = self.info.class_names
         named = ", ".join(classes[:10]) + (f" and {len(classes) - 10} more" if len(classes) > 10 else "")
         return (
-            f"Segments the parts of objects in photographs: up to {self.info.num_parts} part classes for each "
-            f"of {len(classes)} object classes ({_escaped(named)}). The parts were discovered by "
+            f"Segments the parts of objects in photographs: up to {self.info.num_parts} part classes for "
+            f"each of {len(classes)} object classes ({_escaped(named)}). The parts were discovered by "
             "PartDistillation, without part labels."
         )
 
     def _snippet(self) -> str:
-        objects = "" if self.finds_objects else ', [(mask, "' + self.info.class_names[0] + '")]'
+        category = json.dumps(self.info.class_names[0], ensure_ascii=False)
+        objects = "" if self.finds_objects else f", [(mask, {category})]"
         return (
             "from partdistillation import PartSegmenter\n"
             f'segmenter = PartSegmenter.from_pretrained("{self.repo}")\n'
@@ -114,8 +116,8 @@ class Card:
             for name, value in measured.scores.items()
         ]
         note = (
-            "Part classes are mapped to the true parts by a majority vote on the very images that are scored, "
-            "as the paper does."
+            "Part classes are mapped to the true parts by a majority vote on the very images that are "
+            "scored, as the paper does."
         )
         return ["## Scores", _table(("protocol", "measured on", "score", "percent"), rows), note]
 
@@ -135,7 +137,7 @@ class Card:
             "Part classes come from clustering. One that nobody has named is called by its number; a name is "
             "what somebody saw in examples, and no promise.",
             "It knows these object classes alone, and was trained at "
-            f"{self.info.image_size} pixels along the longest side: what is much smaller in a photograph is lost.",
+            f"{self.info.image_size} pixels along the longest side: small parts are lost.",
         ]
         if self.facts.salient:
             limits.append("One object a photograph is found: the one that stands out.")

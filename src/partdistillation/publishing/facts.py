@@ -21,6 +21,7 @@ from partdistillation.stages.retraining import FOLDER as RETRAINED
 
 ZOO = "CC BY-NC 4.0, as all of Mask2Former's model zoo: not for commercial use"
 _UNKNOWN = "not known here: look it up where the model is published"
+_UNKNOWN_FOLDER = "not known here: look at what it was made from"
 _MEASURED = ("c_miou", "a_miou", "part_ap", "part_ap50")
 _MAPPED = "parts: mapped"
 """Of the rows in an evaluation of a model: its own part classes."""
@@ -122,7 +123,7 @@ def base(name: str, role: str) -> Base:
     if name in _LICENSES:
         return Base(role, name, _LICENSES[name])
     if Path(name).expanduser().exists() or name.startswith((".", "~", "/")) or name.count("/") != 1:
-        return Base(role, f"a local folder, {Path(name).name}", "not known here: look at what it was made from")
+        return Base(role, f"a local folder, {Path(name).name}", _UNKNOWN_FOLDER)
     published = name.partition("@")[0]
     zoo = re.fullmatch(r"facebook/(mask2former|maskformer)-.*", published)
     return Base(role, published, ZOO if zoo else _UNKNOWN, published=True)

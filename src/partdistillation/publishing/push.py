@@ -4,7 +4,8 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import groupby
@@ -102,29 +103,35 @@ def _upload(folder: Path, repo: str, *, private: bool) -> str:
     from huggingface_hub import HfApi
 
     api = HfApi()
-    try:
+    with _explained(repo):
         api.create_repo(repo, private=private, exist_ok=True)
-        if private and not api.model_info(repo).private:
-            raise ConfigError(
-                f"{repo}: expected a private model, as --private says, found that it is there already and "
-                "public: nothing was uploaded. Change it on the hub, or choose another name"
-            )
+        public = private and not api.model_info(repo).private
+    if public:
+        raise ConfigError(
+            f"{repo}: expected a private model, as --private says, found that it is there already and "
+            "public: nothing was uploaded. Change it on the hub, or choose another name"
+        )
+    with _explained(repo):
         commit = api.upload_folder(
             repo_id=repo,
             folder_path=folder,
             commit_message="Publish a part model",
             delete_patterns=_STALE,
         )
-    except ConfigError:
-        raise
+    return str(commit.commit_url)
+
+
+@contextmanager
+def _explained(repo: str) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # the hub client has many, and its library of requests has others
         said = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
         raise CheckpointError(
-            f"{repo}: expected that the hub takes the model; it said: {said}. Nothing of it was published, but "
-            "an empty model may be there. Is the hub reached, and is this machine logged in (`hf auth login`) "
-            "with a token that may write?"
+            f"{repo}: expected that the hub takes the model; it said: {said}. Nothing of it was published, "
+            "but an empty model may be there. Is the hub reached, and is this machine logged in (`hf auth "
+            "login`) with a token that may write?"
         ) from error
-    return str(commit.commit_url)
 
 
 # ---------------------------------------------------------------------- the files
@@ -143,8 +150,8 @@ def _gather(publication: Publication, out: Path) -> None:
     if publication.examples:
         if run is None:
             raise InputError(
-                f"{model}: expected it in the folder of its run, where pictures of its parts come from, found "
-                "no run there: leave --examples out"
+                f"{model}: expected it in the folder of its run, where pictures of its parts come from, "
+                "found no run there: leave --examples out"
             )
         examples = _examples(model.absolute().parent, run, publication.images, segmenter.part_table, out)
     card = Card(
@@ -175,7 +182,7 @@ def _checked(model: Path) -> PartSegmenter:
 
 
 def _copy(folder: Path, out: Path) -> None:
-    """Copy what is loaded of a model's folder. Not what it was trained from, or what somebody put beside it."""
+    """Copy what is loaded of a model's folder: not what it was trained from, or what lies beside it."""
     for path in model_files(folder):
         if path.suffix != ".json" or path.name in _JSON:
             make_folder(out)
@@ -194,9 +201,7 @@ def _without_paths(values: Any) -> Any:
     return {name: _without_paths(value) for name, value in values.items() if name != "_name_or_path"}
 
 
-def _examples(
-    trained: Path, run: Path, images: Path | None, table: PartTable, out: Path
-) -> dict[str, str]:
+def _examples(trained: Path, run: Path, images: Path | None, table: PartTable, out: Path) -> dict[str, str]:
     """Write a picture of part classes for each object class; their files by object class."""
     folder = images_of(run, images)
     samples = (

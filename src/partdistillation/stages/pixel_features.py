@@ -52,7 +52,7 @@ def encoder_names(encoder: str, config: PixelsConfig) -> tuple[str, ...]:
 
 
 def encoder_settings(encoder: str, config: PixelsConfig) -> dict[str, Json]:
-    """What a stage's fingerprint says of the encoders, of published ones the commit; files are upstream of it."""
+    """What a stage's fingerprint says of the encoders: of published ones the commit; files are upstream."""
     return {"encoder": list(map(pinned, config.encoders)) or pinned(encoder)}
 
 
