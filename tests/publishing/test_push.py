@@ -73,10 +73,8 @@ def run(model: Path, write_stage: WriteStage) -> Path:
         Image.new("RGB", (40, 40), (90, 120, 150)).save(out / "my photos" / name)
         instance = Object(0, "car", 0.9, 1600, box(whole), encode(whole))
         parts = tuple(Part(part, 0.9, 0.8, 320, encode(wheel)) for part in (0, 2))
-        size: Any = (name, 40, 40, "ok", "")
-        rows.append(
-            (ObjectRow(name, *size, (instance,)), PartRow(name, *size, (ObjectParts(0, "car", parts),)))
-        )
+        row = ObjectRow(name, name, 40, 40, "ok", "", (instance,))
+        rows.append((row, row.to(PartRow, [ObjectParts(0, "car", parts)])))
     write_stage(out / "objects", [row for row, _ in rows])
     write_stage(out / "parts", [row for _, row in rows])
     encoder = "facebook/mask2former-swin-large-coco-instance"

@@ -194,7 +194,7 @@ def start_of(encoder: str, architecture: ArchitectureConfig) -> dict[str, Json]:
     """What a fingerprint says of `starting_network`."""
     depends: dict[str, Json] = {"encoder": [pinned(encoder), *map(contents_hash, resolve(encoder).files)]}
     if is_backbone(encoder):
-        depends["architecture"] = replace(architecture, backbone=encoder).fingerprint()
+        depends["architecture"] = replace(architecture, backbone=pinned(encoder)).fingerprint()
     return depends
 
 
