@@ -1,5 +1,6 @@
 """What all tests share: no network, one thread, Ctrl-C, and where to find the reference material."""
 
+import hashlib
 import importlib.util
 import os
 import signal
@@ -76,6 +77,33 @@ def small_network() -> "PartMask2Former":
 def small_swin() -> "PartMask2Former":
     """The same with a Swin backbone."""
     return _small_network(swin=True)
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], str]:
+    """Lays a folder into a cache as the hub's library does, as the newest commit; returns that."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    def publish(folder: Path, name: str) -> str:
+        storage = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        contents = {str(path.relative_to(folder)): path.read_bytes() for path in files}
+        commit = hashlib.sha1(repr(sorted(contents.items())).encode()).hexdigest()
+        for file, content in contents.items():
+            blob = storage / "blobs" / hashlib.sha256(content).hexdigest()
+            link = storage / "snapshots" / commit / file
+            for path in (blob, link):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            blob.write_bytes(content)
+            link.symlink_to(os.path.relpath(blob, link.parent))
+        (storage / "refs").mkdir(exist_ok=True)
+        (storage / "refs/main").write_text(commit)
+        return commit
+
+    return publish
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ ORDER = (
     "evaluation",
     "review",
     "report",
+    "publishing",
     "pipeline",
     "experiments",
     "commands",

@@ -1,12 +1,14 @@
 """Names of models, as settings have them."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from partdistillation.errors import CheckpointError
+from partdistillation.errors import CheckpointError, ConfigError
 from partdistillation.models import sources
-from partdistillation.models.sources import Source, resolve
+from partdistillation.models.part_mask2former import PartMask2Former
+from partdistillation.models.sources import Source, folder_of, pinned, resolve
 
 
 @pytest.fixture
@@ -62,3 +64,36 @@ def test_published_model() -> None:
 def test_what_is_meant_as_a_path_must_be_there(name: str) -> None:
     with pytest.raises(CheckpointError, match="found neither"):
         resolve(name)
+
+
+def test_a_published_model_is_pinned_by_its_commit(
+    published: Callable[[Path, str], str],
+    small_network: PartMask2Former,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small_network.save_pretrained(tmp_path / "model")
+    first = published(tmp_path / "model", "owner/name")
+    assert pinned("owner/name") == f"owner/name@{first}"
+    assert pinned("owner/name@main") == f"owner/name@{first}"
+    (tmp_path / "model/notes.json").write_text("{}")
+    second = published(tmp_path / "model", "owner/name")
+    assert pinned("owner/name") == f"owner/name@{second}"
+    assert pinned(f"owner/name@{first}") == f"owner/name@{first}"
+    source = resolve(f"owner/name@{first}")
+    assert (Path(source.path).name, source.files) == (first, ())
+    assert PartMask2Former.from_pretrained(source.path).info == small_network.info
+    monkeypatch.chdir(tmp_path)
+    assert pinned("./model") == "./model"
+
+
+def test_the_folder_of_a_model(
+    published: Callable[[Path, str], str], small_network: PartMask2Former, tmp_path: Path
+) -> None:
+    small_network.save_pretrained(tmp_path / "model")
+    commit = published(tmp_path / "model", "owner/name")
+    assert folder_of(tmp_path / "model") == tmp_path / "model"
+    assert folder_of("owner/name").name == folder_of("owner/name", "main").name == commit
+    for name in (str(tmp_path / "model"), "owner/name@main"):
+        with pytest.raises(ConfigError, match="revision: expected none"):
+            folder_of(name, "main")

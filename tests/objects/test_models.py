@@ -1,5 +1,6 @@
 """Which models the settings mean, and what they are loaded with."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -62,17 +63,21 @@ def test_every_source_loads_its_model(
 
 
 def test_a_directory_counts_by_its_contents(
-    small_network: PartMask2Former, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_network: PartMask2Former,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    published: Callable[[Path, str], str],
 ) -> None:
     for name in ("one", "two"):
         small_network.save_pretrained(tmp_path / name)
     monkeypatch.chdir(tmp_path)
+    commit = published(tmp_path / "one", "owner/name")
     same, again, hub = (
         fingerprints(ObjectsConfig(source="mask2former", model=name), "")[0]
         for name in ("one", "two", "owner/name")
     )
     assert same == again
-    assert hub == "owner/name"
+    assert hub == f"owner/name@{commit}"
     (tmp_path / "two/config.json").write_text("{}")
     (tmp_path / "two/sha256.json").unlink()
     assert fingerprints(ObjectsConfig(source="mask2former"), "two") != [same]

@@ -1,5 +1,7 @@
 """What pixels are compared by: levels scaled or not, one encoder or several, ViTs, and the controls."""
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from partdistillation.stages.pixel_features import (
     encoder_settings,
     make_features,
 )
+from partdistillation.stages.pretrain import start_of
 
 CPU = torch.device("cpu")
 GREY = (120, 120, 120)
@@ -119,7 +122,25 @@ def test_encoders_are_read_one_after_the_other(vit: str, tiny_recipe: Recipe) ->
     torch.testing.assert_close(found[16 : 16 + fine.shape[1]], fine[0])
     assert encoder_settings("x", config) == {"encoder": [vit, tiny_recipe.encoder]}
     assert encoder_files("x/y", config) == [Path(vit), Path(tiny_recipe.encoder)]
-    assert encoder_settings("x", SegmentsConfig()) == {"encoder": "x"}
+    assert encoder_settings(vit, SegmentsConfig()) == {"encoder": vit}
+
+
+def test_a_published_encoder_is_held_at_its_commit(
+    published: Callable[[Path, str], str], tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    """What has begun with a commit goes on with that alone, by whatever name."""
+    shutil.copytree(tiny_recipe.encoder, tmp_path / "model")
+    first = published(tmp_path / "model", "owner/name")
+    (tmp_path / "model/README.md").write_text("of later")
+    second = published(tmp_path / "model", "owner/name")
+    old, new = f"owner/name@{first}", f"owner/name@{second}"
+    config, architecture = SegmentsConfig(), tiny_recipe.pretrain
+    for name in ("owner/name", "owner/name@main", new):
+        assert encoder_settings(name, config) == {"encoder": new}
+    assert encoder_settings(old, config) == {"encoder": old}
+    assert encoder_settings("", replace(config, encoders=("owner/name",))) == {"encoder": [new]}
+    assert start_of("owner/name@main", architecture) == start_of(new, architecture) == {"encoder": [new]}
+    assert start_of(old, architecture) == {"encoder": [old]}
 
 
 def test_a_level_that_a_vit_lacks_is_refused(vit: str) -> None:

@@ -1,4 +1,4 @@
-"""What a run starts from: class lists, published data sets, published checkpoints."""
+"""What a run starts from: class lists, data sets, checkpoints; and where its model goes: the hub."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,6 +183,48 @@ def import_corrected(arguments: ImportArguments) -> None:
     say(f"Wrote {arguments.out}: {read_corrected(arguments.file, arguments.images, arguments.out)}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class PushArguments(Arguments):
+    model: Annotated[Path, Positional("PART_MODEL")]
+    """Folder of a part model, as in OUT/part_model; the card is written from the run that it lies in."""
+    repo: Annotated[str, Positional("OWNER/NAME")]
+    """What it is to be called on the hub."""
+    license: Annotated[str, Written("LICENSE")]
+    """Licence of the model, as the hub lists them: apache-2.0, cc-by-nc-4.0, other, ..."""
+    private: bool = False
+    """Only you, or your organization, may see it."""
+    examples: bool = False
+    """Publish pictures of the parts too: they are crops of the run's photographs."""
+    images: Path | None = None
+    """Folder of those photographs, where the run doesn't remember it."""
+    evaluations: Annotated[tuple[Path, ...], Written("FILE")] = ()
+    """Scores for the card: what `evaluate --model` wrote; without it those in the run's folder."""
+    dry_run: bool = False
+    """Upload nothing: write all files into OUT and list them."""
+    out: Path = Path("out/push")
+    """With --dry-run: folder to write to, which isn't there yet."""
+
+
+def push(arguments: PushArguments) -> None:
+    """Publish a part model on the Hugging Face hub, with a card."""
+    from partdistillation.publishing import push
+
+    publication = push.Publication(
+        arguments.model,
+        arguments.repo,
+        arguments.license,
+        arguments.examples,
+        arguments.images,
+        arguments.evaluations,
+    )
+    if arguments.dry_run:
+        names = push.write_publication(publication, arguments.out)
+        say(push.listed(arguments.out, names))
+        say(f"{len(names)} files in {arguments.out}; nothing was uploaded")
+    else:
+        say(f"Published {push.push(publication, private=arguments.private)}")
+
+
 COMMANDS = (
     Command("export", ExportArguments, export),
     Command("import", ImportArguments, import_corrected),
@@ -191,4 +233,5 @@ COMMANDS = (
     Command("prepare", PrepareArguments, prepare),
     Command("convert mask2former", ConvertMask2FormerArguments, convert_mask2former),
     Command("convert detic", ConvertArguments, convert_detic),
+    Command("push", PushArguments, push),
 )

@@ -101,7 +101,7 @@ def report(arguments: StageArguments) -> None:
 @dataclass(frozen=True, kw_only=True)
 class PredictArguments(ProfiledArguments):
     model: Annotated[Path, Positional("MODEL")]
-    """Folder of a part model, as in OUT/part_model."""
+    """Folder of a part model, as in OUT/part_model, or a published one: owner/name, owner/name@revision."""
     images: Path
     """Folder of photographs, or one photograph."""
     objects: Path | None = None

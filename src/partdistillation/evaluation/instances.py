@@ -18,7 +18,7 @@ from partdistillation.functional.masks import EncodedMask, encode
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import View, class_probabilities, full_masks, run_network
-from partdistillation.models.sources import resolve
+from partdistillation.models.sources import pinned, resolve
 from partdistillation.objects.mask2former import TOP, inference_size, load_instance_model
 from partdistillation.runs import terminal
 from partdistillation.runs.progress import progress
@@ -64,7 +64,10 @@ def evaluate(
         CheckpointError, InputError: as `measure`; or `objects` can't be read.
     """
     files = resolve(str(model)).files
-    measured = {"model": contents_hash(files[0]) if files else str(model), "objects": contents_hash(objects)}
+    measured = {
+        "model": contents_hash(files[0]) if files else pinned(str(model)),
+        "objects": contents_hash(objects),
+    }
     path = out / f"{NAME}.json"
     if not again and path.is_file() and json.loads(path.read_bytes()).get("measured") == measured:
         return None

@@ -26,10 +26,10 @@ from partdistillation.inference.segmenter import (
     MIN_RATIO,
     MIN_SCORE,
     PartSegmenter,
-    objects_model_of,
+    objects_model_in,
 )
 from partdistillation.models.devices import choose_device
-from partdistillation.models.sources import resolve
+from partdistillation.models.sources import folder_of, pinned, resolve
 from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.labelling import plain_list
 from partdistillation.objects.masks import MaskedObjects, namesakes
@@ -95,6 +95,7 @@ def predict(
     objects = None if objects is None else at_home(objects)
     part_table = None if part_table is None else at_home(part_table)
     choose_device(device)
+    model = folder_of(model)  # of a published one: what every process loads
     images_dir = images if is_folder(images) else images.parent
     dataset = read_instances(objects) if objects is not None and not is_folder(objects) else None
     inputs = (
@@ -112,7 +113,7 @@ def predict(
         load = partial(_same, segmenter)
     if objects is None:
         config = ObjectsConfig(max_objects=MAX_OBJECTS, min_score=min_object_score, max_overlap=max_overlap)
-        finder_of_all = objects_model or objects_model_of(model)
+        finder_of_all = objects_model or objects_model_in(model)
         plan = _found_objects(segmenter, load, finder_of_all, inputs, config)
     else:
         plan = _given_objects(dataset, objects, inputs)
@@ -172,7 +173,7 @@ def _found_objects(
     }
     source = None if objects_model is None else resolve(str(objects_model))
     if source is not None and not source.files:
-        settings["published_objects_model"] = str(source.path)
+        settings["published_objects_model"] = pinned(str(objects_model))
     make = partial(_finder, load, config)
     return Plan(inputs, make, settings, () if source is None else source.files)
 
@@ -194,13 +195,12 @@ def _labeller(
 def _predictions(
     segmenter: PartSegmenter,
     load: Callable[[], PartSegmenter],
-    model: str | Path,
+    model: Path,
     images_dir: Path,
     out: Path,
     min_score: float,
     workers: int,
 ) -> None:
-    source = resolve(str(model))
     map_rows(
         out / PREDICTIONS,
         source=out / OBJECTS,
@@ -209,12 +209,11 @@ def _predictions(
         make=partial(_labeller, load, images_dir, min_score),
         workers=workers,
         settings={
-            "published_model": None if source.files else str(source.path),
             "min_ratio": MIN_RATIO,
             "min_score": min_score,
             **({"part_table": edits} if (edits := segmenter.part_table.edits) else {}),
         },
-        upstream=source.files,
+        upstream=(model,),
         label="predictions",
     )
 

@@ -26,7 +26,7 @@ from partdistillation.inference.result import FoundObject, FoundPart, Result
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import View, run_network, segment_parts
-from partdistillation.models.sources import resolve
+from partdistillation.models.sources import folder_of
 from partdistillation.objects import ObjectSegmenter
 from partdistillation.objects.labelling import SAME, best, distinct
 from partdistillation.objects.mask2former import Instance, Mask2FormerObjects
@@ -90,12 +90,15 @@ class PartSegmenter:
         cls,
         source: str | Path,
         *,
+        revision: str | None = None,
         objects_model: str | Path | None = None,
         device: Device = "auto",
         part_names: Mapping[str, Sequence[str]] | None = None,
         part_table: str | Path | PartTable | None = None,
     ) -> "PartSegmenter":
-        """Load a part model's folder, or a published one by its name.
+        """Load a part model's folder, or a published one by its name, with all that is in its folder.
+
+        `revision` is a branch, a tag or a commit hash of a published one; by default the newest commit.
 
         Args:
             source: a part model's folder (`OUT/part_model`), or a published one's name.
@@ -108,16 +111,17 @@ class PartSegmenter:
 
         Raises:
             CheckpointError: it can't be loaded, or isn't a part model.
-            ConfigError: there is no such device.
+            ConfigError: there is no such device, or a folder is to have a revision.
             InputError: the part table can't be used with this model.
         """
         place = choose_device(device)
-        network = PartMask2Former.from_pretrained(resolve(str(source)).path).to(place)
+        folder = folder_of(source, revision)
+        network = PartMask2Former.from_pretrained(folder).to(place)
         if part_table is None:
-            part_table = _part_table_of(source)
+            part_table = _part_table_in(folder)
         elif not isinstance(part_table, PartTable):
             part_table = read_part_table(Path(part_table))
-        return cls(network, objects_model or objects_model_of(source), part_names, part_table)
+        return cls(network, objects_model or objects_model_in(folder), part_names, part_table)
 
     @property
     def device(self) -> torch.device:
@@ -338,18 +342,14 @@ class PartSegmenter:
             _log.warning("%s: it has no parts here", unknown_class(category, self.class_names))
 
 
-def objects_model_of(part_model: str | Path) -> Path | None:
+def objects_model_in(folder: Path) -> Path | None:
     """The instance segmentation model in a part model's folder, if there is one."""
-    path = resolve(str(part_model)).path
-    folder = Path(path) / OBJECTS_MODEL
-    return folder if isinstance(path, Path) and folder.is_dir() else None
+    return folder / OBJECTS_MODEL if (folder / OBJECTS_MODEL).is_dir() else None
 
 
-def _part_table_of(part_model: str | Path) -> PartTable:
+def _part_table_in(folder: Path) -> PartTable:
     """The table in a part model's folder; an empty one, if there is none."""
-    path = resolve(str(part_model)).path
-    file = Path(path) / FILE
-    return read_part_table(file) if isinstance(path, Path) and file.is_file() else PartTable()
+    return read_part_table(folder / FILE) if (folder / FILE).is_file() else PartTable()
 
 
 def unknown_class(category: str, known: Sequence[str]) -> str:

@@ -1,10 +1,11 @@
-"""Model directories: `config.json`, `model.safetensors`, `README.md`.
+"""Model directories: `config.json`, `preprocessor_config.json`, `model.safetensors`, `README.md`.
 
 The files are those of transformers' Mask2Former, so that either loads what the other saved: the head is one
 linear layer `class_predictor` (a part head's rows one after the other, "no object" last). What transformers
 doesn't know is in `config.json` under `partdistillation`.
 """
 
+import json
 import logging
 import os
 import shutil
@@ -30,6 +31,8 @@ from partdistillation.runs.digests import require_whole, write_digests
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+PREPROCESSOR = "preprocessor_config.json"
+"""How transformers is to prepare images; nothing here reads it, as config.json says the same."""
 PUBLISHED_IMAGE_SIZE = 1024
 """What Mask2Former's instance segmentation is trained at; published models' config.json doesn't say it."""
 
@@ -185,10 +188,30 @@ def _write_files(directory: Path, network: Network, metadata: Metadata, dtype: t
     with quiet_transformers():
         shell.save_pretrained(directory, state_dict=state, max_shard_size="1TB")
     (directory / "README.md").write_text(_model_card(network, metadata), encoding="utf-8")
+    (directory / PREPROCESSOR).write_text(preprocessor(network.info), encoding="utf-8")
     write_digests(directory)
     for path in directory.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
+
+
+def preprocessor(info: ModelInfo) -> str:
+    """The text of `PREPROCESSOR`: as the network reads images here, in the words of transformers."""
+    values = {
+        "image_processor_type": "Mask2FormerImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": info.image_size, "longest_edge": info.image_size},
+        "size_divisor": 32,
+        "resample": 2,  # bilinear, by Pillow's number
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": info.pixel_mean,
+        "image_std": info.pixel_std,
+        "do_reduce_labels": False,
+        "ignore_index": 255,
+    }
+    return json.dumps(values, indent=1) + "\n"
 
 
 def read_config(source: str | Path) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from partdistillation.config import LITE0
-from partdistillation.errors import CheckpointError
+from partdistillation.errors import CheckpointError, ConfigError
+from partdistillation.models import hub
 
 BUILTIN = "builtin:"
 DRAWINGS_ONLY = f"{BUILTIN}part-shapes"
@@ -18,15 +19,17 @@ class Source(NamedTuple):
     path: Path | str
     """A directory, or a published model's name."""
     files: tuple[Path, ...]
-    """What a stage's fingerprint covers: the directory. Nothing of a published model but its name."""
+    """What a stage's fingerprint covers: the directory. Nothing of a published model: that is `pinned`."""
 
 
 def resolve(name: str) -> Source:
     """The source that a setting names: `builtin:NAME`, `LITE0`, a directory, or else a published model.
 
+    `owner/name@revision` is a published model at a branch, tag or commit, which is downloaded whole.
+
     Raises:
-        CheckpointError: no such weights in this package, or something that is meant as a path isn't there or
-            is a file.
+        CheckpointError: no such weights in this package, something that is meant as a path isn't there or is
+            a file, or there is no such revision.
     """
     if name.startswith(BUILTIN):
         known = {f"{BUILTIN}{path.name.replace('_', '-')}": path for path in _builtin()}
@@ -53,7 +56,40 @@ def resolve(name: str) -> Source:
             f"{name}: expected a model directory or a published model's name (owner/model), found neither; "
             "check the path"
         )
-    return Source(name, ())
+    published, _, revision = name.partition("@")
+    return Source(hub.snapshot(published, revision) if revision else name, ())
+
+
+def pinned(name: str) -> str:
+    """What a fingerprint says of a name: of a published model owner/name@commit, so that it stays the same.
+
+    Raises:
+        CheckpointError: as `resolve`; or there is no such published model.
+    """
+    source = resolve(name)
+    if source.files:
+        return name
+    if isinstance(source.path, Path):
+        return f"{name.partition('@')[0]}@{source.path.name}"
+    return f"{name}@{hub.commit(name)}"
+
+
+def folder_of(name: str | Path, revision: str | None = None) -> Path:
+    """The folder of a model, with all that is in it: a published one is downloaded whole.
+
+    Raises:
+        CheckpointError: as `resolve`; or there is no such published model or revision.
+        ConfigError: a revision is given, but it isn't a published model's bare name.
+    """
+    path = resolve(str(name)).path
+    if not isinstance(path, Path):
+        return hub.snapshot(path, revision)
+    if revision is not None:
+        raise ConfigError(
+            f"revision: expected none, as {name} isn't just the name of a published model (owner/name) but "
+            f"a folder or has its revision; found {revision!r}"
+        )
+    return path
 
 
 def _builtin() -> list[Path]:

@@ -3,7 +3,7 @@
 from partdistillation.config import Device, ObjectsConfig
 from partdistillation.errors import ConfigError
 from partdistillation.models.pretrained import read_config
-from partdistillation.models.sources import resolve
+from partdistillation.models.sources import pinned, resolve
 from partdistillation.objects import ObjectSegmenter
 from partdistillation.objects.labelling import PEOPLE_SCORE
 from partdistillation.runs.manifest import Json
@@ -75,7 +75,7 @@ def model_names(config: ObjectsConfig, encoder: str) -> tuple[str, ...]:
 
 
 def fingerprints(config: ObjectsConfig, encoder: str) -> list[Json]:
-    """What rows depend on: the contents of a directory or file, and of a published model its name.
+    """What rows depend on: the contents of a directory or file, and of a published model its commit.
 
     Raises:
         CheckpointError: a directory or file isn't there, or isn't a model's.
@@ -85,11 +85,12 @@ def fingerprints(config: ObjectsConfig, encoder: str) -> list[Json]:
         from partdistillation.objects.saliency_weights import weights_file
 
         return [{"contents": [contents_hash(weights_file(config.model))]}]
-    sources = [resolve(name) for name in model_names(config, encoder)]
-    for source in sources:
-        if source.files:
-            read_config(source.path)
-    return [
-        {"contents": [contents_hash(file) for file in source.files]} if source.files else str(source.path)
-        for source in sources
-    ]
+    return [_fingerprint(name) for name in model_names(config, encoder)]
+
+
+def _fingerprint(name: str) -> Json:
+    source = resolve(name)
+    if not source.files:
+        return pinned(name)
+    read_config(source.path)
+    return {"contents": [contents_hash(file) for file in source.files]}

@@ -11,7 +11,7 @@ from partdistillation.errors import InputError
 from partdistillation.models.devices import choose_device
 from partdistillation.models.heads import PartHead
 from partdistillation.models.part_mask2former import PartMask2Former
-from partdistillation.models.sources import resolve
+from partdistillation.models.sources import pinned, resolve
 from partdistillation.objects.saliency_weights import is_saliency, weights_file
 from partdistillation.objects.salient_classes import write_means
 from partdistillation.runs.atomic import make_folder
@@ -73,10 +73,10 @@ class Lesson:
 
 
 def _contents(model: str) -> Json:
-    """Of a published model its name."""
+    """Of a published model its commit."""
     if not model or is_saliency(model):
         return [contents_hash(Path(model))] if model else []
-    return list(map(contents_hash, resolve(model).files)) or model
+    return list(map(contents_hash, resolve(model).files)) or pinned(model)
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
@@ -200,8 +200,8 @@ def _save(model: PartMask2Former, path: Path, lesson: Lesson, inputs: Inputs, st
         write_means(folder, model.eval(), rows, inputs.need("images"))
         write_digests(folder)
         return
-    source = resolve(lesson.objects_model).path
-    if isinstance(source, Path):
-        shutil.copytree(source, path / OBJECTS_MODEL, copy_function=shutil.copyfile)
+    source = resolve(lesson.objects_model)
+    if source.files:
+        shutil.copytree(source.path, path / OBJECTS_MODEL, copy_function=shutil.copyfile)
     else:
-        PartMask2Former.from_pretrained(source).save_pretrained(path / OBJECTS_MODEL)
+        PartMask2Former.from_pretrained(source.path).save_pretrained(path / OBJECTS_MODEL)

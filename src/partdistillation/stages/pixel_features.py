@@ -17,7 +17,7 @@ from partdistillation.errors import ConfigError
 from partdistillation.functional.grouping import combine_levels
 from partdistillation.models.encoder import STRIDE, Encoder, padded_size
 from partdistillation.models.pretrained import read_config
-from partdistillation.models.sources import resolve
+from partdistillation.models.sources import pinned, resolve
 from partdistillation.runs.manifest import Json
 
 FeatureMap = Float[Tensor, "channel rows columns"]
@@ -52,8 +52,8 @@ def encoder_names(encoder: str, config: PixelsConfig) -> tuple[str, ...]:
 
 
 def encoder_settings(encoder: str, config: PixelsConfig) -> dict[str, Json]:
-    """What a stage's fingerprint says of the encoders; their files are upstream of it."""
-    return {"encoder": list(config.encoders) or encoder}
+    """What a stage's fingerprint says of the encoders: of published ones the commit; files are upstream."""
+    return {"encoder": list(map(pinned, config.encoders)) or pinned(encoder)}
 
 
 def encoder_files(encoder: str, config: PixelsConfig) -> list[Path]:

@@ -29,7 +29,7 @@ from partdistillation.models.backbones import SMALL, backbone_config, load_backb
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import PUBLISHED_IMAGE_SIZE, ModelInfo, read_config, read_info
-from partdistillation.models.sources import resolve
+from partdistillation.models.sources import pinned, resolve
 from partdistillation.models.vision_transformers import grid_of
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow
@@ -192,17 +192,18 @@ def starting_network(encoder: str, architecture: ArchitectureConfig, *, seed: in
 
 def start_of(encoder: str, architecture: ArchitectureConfig) -> dict[str, Json]:
     """What a fingerprint says of `starting_network`."""
-    depends: dict[str, Json] = {"encoder": [encoder, *map(contents_hash, resolve(encoder).files)]}
+    depends: dict[str, Json] = {"encoder": [pinned(encoder), *map(contents_hash, resolve(encoder).files)]}
     if is_backbone(encoder):
-        depends["architecture"] = replace(architecture, backbone=encoder).fingerprint()
+        depends["architecture"] = replace(architecture, backbone=pinned(encoder)).fingerprint()
     return depends
 
 
 def _contents(objects_dir: Path, config: PretrainConfig) -> dict[str, Json]:
     """Hashes of what is learned from."""
     contents: dict[str, Json] = {"objects": contents_hash(objects_dir)}
-    if config.backbone != SMALL and (files := resolve(config.backbone).files):
-        contents["backbone_files"] = list(map(contents_hash, files))
+    if config.backbone != SMALL:
+        files = resolve(config.backbone).files
+        contents["backbone_files"] = list(map(contents_hash, files)) or pinned(config.backbone)
     if config.warmup.objects:
         relabelled = at_home(Path(config.warmup.objects))
         if not relabelled.is_file():

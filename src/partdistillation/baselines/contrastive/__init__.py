@@ -48,7 +48,7 @@ from partdistillation.data.object_views import ObjectCrop
 from partdistillation.errors import InputError
 from partdistillation.models.devices import choose_device
 from partdistillation.models.encoder import Encoder
-from partdistillation.models.sources import resolve
+from partdistillation.models.sources import pinned, resolve
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.store import contents_hash, read_rows
@@ -101,7 +101,7 @@ def learn(category: str, crops: Sequence[ObjectCrop], folder: Path, inputs: Inpu
     depends: dict[str, Json] = {
         "category": category,
         "settings": config.fingerprint(),
-        "encoder": [recipe.encoder, *map(contents_hash, source.files)],
+        "encoder": [pinned(recipe.encoder), *map(contents_hash, source.files)],
         "objects": contents_hash(inputs.out / objects.FOLDER),
     }
     training = Run(place, f"{NAME} {place.name}", place / MODEL, depends)

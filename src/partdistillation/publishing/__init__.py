@@ -1,0 +1,1 @@
+"""A part model on the hub: its card, written from its run, and the upload."""
