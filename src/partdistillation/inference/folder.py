@@ -17,17 +17,16 @@ from partdistillation.errors import InputError
 from partdistillation.export import formats
 from partdistillation.export.labels import Catalog, ImageLabels, ObjectLabel, PartLabel
 from partdistillation.functional.masks import EncodedMask, decode
-from partdistillation.inference.result import FoundObject, FoundPart, Result
-from partdistillation.inference.rows import part_row
-from partdistillation.inference.segmenter import (
+from partdistillation.inference.base import (
     MAX_OBJECTS,
     MAX_OVERLAP,
     MIN_OBJECT_SCORE,
     MIN_RATIO,
     MIN_SCORE,
-    PartSegmenter,
-    objects_model_of,
 )
+from partdistillation.inference.result import FoundObject, FoundPart, Result
+from partdistillation.inference.rows import part_row
+from partdistillation.inference.segmenter import PartSegmenter, objects_model_of
 from partdistillation.models.devices import choose_device
 from partdistillation.models.sources import resolve
 from partdistillation.objects.annotations import AnnotatedObjects

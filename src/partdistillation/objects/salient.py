@@ -14,8 +14,8 @@ from PIL import Image
 from scipy import ndimage
 
 from partdistillation.config import Device
+from partdistillation.data.canvas import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.errors import CheckpointError, ConfigError
-from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.objects import to_object
 from partdistillation.objects.saliency_weights import weights_file
 from partdistillation.runs.records import Object
