@@ -114,6 +114,26 @@ def convert_detic(arguments: ConvertArguments) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportOnnxArguments(Arguments):
+    part_model: Annotated[Path, Positional("PART_MODEL")]
+    """Folder of a part model, as in OUT/part_model."""
+    out: Path
+    """Folder to write, which is the model: copy it as a whole."""
+    verify: bool = False
+    """Compare onnxruntime with PyTorch on a few drawings, and fail where the parts differ."""
+
+
+def export_onnx(arguments: ExportOnnxArguments) -> None:
+    """Write a part model in ONNX, which runs without PyTorch."""
+    from partdistillation.inference import onnx_export
+
+    onnx_export.export_onnx(arguments.part_model, arguments.out)
+    say(f"Wrote {arguments.out}")
+    if arguments.verify:
+        say(str(onnx_export.verify(arguments.part_model, arguments.out)))
+
+
+@dataclass(frozen=True, kw_only=True)
 class WeightsArguments(Arguments):
     name: Annotated[str, Positional("NAME")] = "u2netp"
     """The network: u2netp, which finds what stands out in a photograph (4 MB)."""
@@ -132,4 +152,5 @@ COMMANDS = (
     Command("prepare", PrepareArguments, prepare),
     Command("convert mask2former", ConvertMask2FormerArguments, convert_mask2former),
     Command("convert detic", ConvertArguments, convert_detic),
+    Command("export-onnx", ExportOnnxArguments, export_onnx),
 )
