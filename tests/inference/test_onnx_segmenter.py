@@ -141,7 +141,7 @@ print(len(result.objects[0].parts), len(result.to_coco()["annotations"]))
 def test_objects_are_found_by_saliency_or_not_at_all(
     by_hand: Path, write_network: Callable[..., Path]
 ) -> None:
-    with pytest.raises(ConfigError, match="expected objects .masks with classes., or a saliency network"):
+    with pytest.raises(ConfigError, match=r"expected objects .masks with classes., or a saliency network"):
         OnnxPartSegmenter.from_pretrained(by_hand)(IMAGE)
     write_network(by_hand / "objects_model/bright.onnx")
     means = {"car": np.array([1, -1], np.float32), "cat": np.array([-1, 1], np.float32)}
@@ -164,10 +164,10 @@ def test_folders_that_are_something_else(
     with pytest.raises(CheckpointError, match="expected the folder of a part model in ONNX, found none"):
         load(tmp_path / "nowhere")
     small_network.save_pretrained(tmp_path / "torch")
-    with pytest.raises(CheckpointError, match="found type 'mask2former'; `partdistill export-onnx"):
+    with pytest.raises(CheckpointError, match="found one of type 'mask2former'; `partdistill export-onnx"):
         load(tmp_path / "torch")
     other = write_by_hand(tmp_path / "other", outputs=("boxes", "scores"))
-    with pytest.raises(CheckpointError, match="from pixels to queries, .* found pixels to boxes, scores"):
+    with pytest.raises(CheckpointError, match=r"from pixels to queries, .* found pixels to boxes, scores"):
         load(other)
     (by_hand / NETWORK).write_bytes((by_hand / NETWORK).read_bytes()[:-9])
     with pytest.raises(CheckpointError, match="is damaged: its SHA-256"):

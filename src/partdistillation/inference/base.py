@@ -55,14 +55,18 @@ class BasePartSegmenter(ABC, Generic[ViewT]):
         Raises:
             InputError: the table is about part classes that the model doesn't have.
         """
-        self.class_names = tuple(class_names)
-        """The object classes whose parts the model knows."""
+        self._class_names = tuple(class_names)
         self.num_parts = num_parts
         self._classes = {name: index for index, name in enumerate(class_names)}
         self._part_names = part_names or {}
         self.part_table = part_table or PartTable()
         self.part_table.check(num_parts)
         self._missed: set[str] = set()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The object classes whose parts the model knows."""
+        return self._class_names
 
     @abstractmethod
     def _look(self, image: UInt8[np.ndarray, "height width 3"]) -> ViewT:

@@ -109,7 +109,7 @@ def _winners(
 
 
 def resizing(cells: int, canvas: int, content: int, size: int) -> Float32[np.ndarray, "size cells"]:
-    """What bilinear resizing does along an axis to each cell: to the canvas, cut to the content, to `size`."""
+    """Bilinear resizing along one axis: of cells to the canvas, cut to the content, to `size`."""
     matrix: Float32[np.ndarray, "size cells"] = _linear(content, size) @ _linear(cells, canvas)[:content]
     return matrix
 
