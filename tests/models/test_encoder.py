@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from partdistillation.data.canvas import padded_size
 from partdistillation.errors import CheckpointError, ConfigError
-from partdistillation.models.encoder import Encoder, has_bfloat16, normalize_images, padded_size
+from partdistillation.models.encoder import Encoder, has_bfloat16, normalize_images
 from partdistillation.models.part_mask2former import PartMask2Former
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from partdistillation.data import canvas as canvas_module
 from partdistillation.data.transforms import PADDING, resize_longest
 from partdistillation.errors import InputError
 from partdistillation.functional.ranking import unique_parts, unique_proposals
@@ -138,7 +139,7 @@ def test_pixels_of_large_images_are_assigned_at_a_smaller_size(
     mask = ellipse(50, 70)
     mask[2, 3] = True  # thinner than a pixel of the working size
     exact = segment_parts(part_model, view, mask, 0, min_ratio=0.0, min_score=0.0)
-    monkeypatch.setattr(postprocess, "WORKING_SIZE", 35)
+    monkeypatch.setattr(canvas_module, "WORKING_SIZE", 35)
     assert view.geometry.working == (25, 35)
     found = segment_parts(part_model, view, mask, 0, min_ratio=0.0, min_score=0.0)
     assert np.array_equal(found.masks.sum(dim=0).numpy(), mask)

@@ -21,10 +21,10 @@ from transformers import (
     VitDetConfig,
 )
 
+from partdistillation.data.canvas import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.errors import CheckpointError, ConfigError
 from partdistillation.models.backbones import load_backbone, pixel_statistics
 from partdistillation.models.encoder import Encoder
-from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.models.vision_transformers import Grid, grid_of
 from partdistillation.stages.pretrain import is_backbone
 

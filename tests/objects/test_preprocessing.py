@@ -16,8 +16,8 @@ from transformers.models.grounding_dino.image_processing_pil_grounding_dino impo
 )
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
+from partdistillation.data.canvas import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.errors import CheckpointError
-from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.objects.preprocessing import Exact, Longest, Preprocessing, Shortest
 
 HALF = (0.5, 0.5, 0.5)

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from partdistillation.commands import data, doctor, experiments, figures, judge, run
+from partdistillation.commands import data, doctor, experiments, figures, judge, results, run
 from partdistillation.commands.arguments import Arguments, Command, ProfiledArguments, TrainingArguments
 from partdistillation.commands.help import command_help, overview
 from partdistillation.commands.parsing import parse, read
@@ -19,6 +19,7 @@ GROUPS = {
     "judging parts": judge.COMMANDS,
     "experiments": experiments.COMMANDS,
     "figures": figures.COMMANDS,
+    "results in other tools": results.COMMANDS,
     "data and models": data.COMMANDS,
     "trouble": doctor.COMMANDS,
 }

@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin, UnidentifiedIm
 
 from partdistillation.data.damage import damage_of
 from partdistillation.data.headers import MOST_SCANS, Header, other_format, read_header
-from partdistillation.errors import InputError
+from partdistillation.errors import InputError, to_install
 from partdistillation.functional.palettes import whites
 
 _AVIF = ("AVIF",) if "avif" in features.modules and features.check("avif") else ()
@@ -122,7 +122,7 @@ def _register_heic(path: Path) -> None:
     except ImportError as error:
         raise InputError(
             f"{path}: expected a JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF image, found HEIC, as phones make "
-            "it; `python -m pip install '.[heic]'` reads it, or convert it to JPEG"
+            f"it; `{to_install('heic')}` lets it be read, or convert it to JPEG"
         ) from error
     pillow_heif.register_heif_opener()
 

@@ -1,19 +1,34 @@
 """Numbers as other libraries hold them, as numpy's arrays and Python's floats."""
 
 import math
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from partdistillation.errors import InputError
 from partdistillation.functional.palettes import whites
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _GREY = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 """Of Pillow: the modes with one channel."""
+
+
+@runtime_checkable
+class SupportsArray(Protocol):
+    """An array of any library: NumPy's, PyTorch's tensors."""
+
+    def __array__(self) -> np.ndarray: ...
+
+
+def is_tensor(values: object) -> "TypeGuard[Tensor]":
+    """Whether this is PyTorch's, which needn't be installed, and isn't imported here, for that."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(values, torch.Tensor)
 
 
 def as_array(values: object, what: str) -> NDArray[Any]:
@@ -27,9 +42,9 @@ def as_array(values: object, what: str) -> NDArray[Any]:
             f"Expected {what} of one channel, found a Pillow image of mode {values.mode}; make it grey"
         )
     try:
-        if isinstance(values, Tensor):
-            values = values.detach().cpu()
-            values = values.float() if values.dtype == torch.bfloat16 else values
+        if is_tensor(values):
+            tensor = values.detach().cpu()
+            values = tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
         inside = whites(values) if isinstance(values, Image.Image) else None
         array = np.asarray(values)
         array = array if inside is None else inside[array]
@@ -49,7 +64,7 @@ def as_number(value: object, what: str) -> float:
     number = math.nan
     if not isinstance(value, str | bytes | bool | np.bool_):
         try:
-            number = float(value.detach() if isinstance(value, Tensor) else value)  # type: ignore[arg-type]
+            number = float(value.detach() if is_tensor(value) else value)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError, RuntimeError):
             number = math.nan
     if not math.isfinite(number):

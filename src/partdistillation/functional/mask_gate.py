@@ -12,13 +12,12 @@ import numpy as np
 from jaxtyping import Bool
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from partdistillation.errors import InputError
-from partdistillation.functional.arrays import as_array, named
+from partdistillation.functional.arrays import SupportsArray, as_array, is_tensor, named
 from partdistillation.functional.masks import EncodedMask, EncodedMasks, decode, from_coco
 
-MaskLike = np.ndarray | Tensor | Image.Image | EncodedMask | Mapping[str, Any] | Sequence[Any]
+MaskLike = np.ndarray | SupportsArray | Image.Image | EncodedMask | Mapping[str, Any] | Sequence[Any]
 """A mask in any of these forms:
 
 - False and True, 0 and 1, or 0 and 255, of any type: an array, a tensor, nested lists, a Pillow image of one
@@ -68,7 +67,7 @@ def as_polygons(values: object, size: tuple[int, int] | None = None) -> list[lis
     """
     if not isinstance(values, list | tuple) or isinstance(values, EncodedMask) or not values:
         return None
-    if not isinstance(values[0], list | tuple | np.ndarray | Tensor):
+    if not isinstance(values[0], list | tuple | np.ndarray) and not is_tensor(values[0]):
         values = [values]
     outlines = [_outline(outline) for outline in values]
     polygons = [outline for outline in outlines if outline is not None]
@@ -90,7 +89,7 @@ def as_masks(values: object) -> Bool[np.ndarray, "mask height width"] | EncodedM
     """
     if isinstance(values, EncodedMasks):
         return values
-    if isinstance(values, np.ndarray | Tensor):
+    if isinstance(values, np.ndarray) or is_tensor(values):
         stack = as_array(values, "masks")
         if stack.ndim == 3 or stack.size == 0:
             return _binary(stack) if stack.ndim == 3 else np.zeros((0, 0, 0), np.bool_)
@@ -152,7 +151,7 @@ def _run_lengths(
     if isinstance(values, EncodedMask):
         return decode(values.counts, height, width)
     counts = encoding.get("counts")
-    counts = counts.tolist() if isinstance(counts, np.ndarray | Tensor) else counts
+    counts = counts.tolist() if isinstance(counts, np.ndarray) or is_tensor(counts) else counts
     counts = bytes(counts) if isinstance(counts, bytearray) else counts
     return from_coco({"size": [height, width], "counts": counts}, height, width)
 

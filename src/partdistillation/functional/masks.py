@@ -172,9 +172,7 @@ def encoded_box(counts: bytes, height: int, width: int) -> tuple[float, float, f
     return area_and_box(counts, height, width)[1]
 
 
-def area_and_box(
-    counts: bytes, height: int, width: int
-) -> tuple[int, tuple[float, float, float, float]]:
+def area_and_box(counts: bytes, height: int, width: int) -> tuple[int, tuple[float, float, float, float]]:
     """`area` and `encoded_box` in one go.
 
     Raises:

@@ -16,18 +16,17 @@ from partdistillation.export import coco
 from partdistillation.export.labels import Catalog
 from partdistillation.export.picture_names import picture_names
 from partdistillation.functional.masks import decode
-from partdistillation.inference.exports import PREDICTIONS, labels_of, write_classes
-from partdistillation.inference.result import FoundObject, FoundPart, Result
-from partdistillation.inference.rows import part_row
-from partdistillation.inference.segmenter import (
+from partdistillation.inference.base import (
     MAX_OBJECTS,
     MAX_OVERLAP,
     MIN_OBJECT_SCORE,
     MIN_RATIO,
     MIN_SCORE,
-    PartSegmenter,
-    objects_model_in,
 )
+from partdistillation.inference.exports import PREDICTIONS, labels_of, write_classes
+from partdistillation.inference.result import FoundObject, FoundPart, Result
+from partdistillation.inference.rows import part_row
+from partdistillation.inference.segmenter import PartSegmenter, objects_model_in
 from partdistillation.models.devices import choose_device
 from partdistillation.models.sources import folder_of, pinned, resolve
 from partdistillation.objects.annotations import AnnotatedObjects

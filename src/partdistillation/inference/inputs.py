@@ -10,19 +10,26 @@ from typing import IO, Any, SupportsFloat, TypeGuard
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-from torch import Tensor
 
 from partdistillation.data.decoding import pixels_of
 from partdistillation.data.images import load_image
 from partdistillation.errors import InputError
-from partdistillation.functional.arrays import as_array, as_number, named
+from partdistillation.functional.arrays import SupportsArray, as_array, as_number, is_tensor, named
 from partdistillation.functional.mask_gate import MaskLike, as_mask, as_polygons
 from partdistillation.inference.result import FoundObject
-from partdistillation.objects.mask2former import Instance
+from partdistillation.objects import Instance
 from partdistillation.settings import at_home
 
 Photo = (
-    str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | np.ndarray | Tensor
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | IO[bytes]
+    | Image.Image
+    | np.ndarray
+    | SupportsArray
 )
 """A file, opened or not, a file's contents, a Pillow image, or uint8: grey, RGB or RGBA, channels last."""
 
@@ -92,8 +99,9 @@ def _instance(wanted: Any, size: tuple[int, int]) -> Instance:
 
 def are_several(image: object) -> TypeGuard[Sequence[Photo]]:
     """Whether these are photographs, and not one."""
-    single = str | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor
-    return isinstance(image, Iterable) and not isinstance(image, single) and not hasattr(image, "read")
+    single = str | bytes | bytearray | memoryview | Image.Image | np.ndarray
+    one_image = isinstance(image, single) or is_tensor(image) or hasattr(image, "read")
+    return isinstance(image, Iterable) and not one_image
 
 
 def photograph(image: object) -> tuple[UInt8[np.ndarray, "height width 3"], str]:
@@ -111,8 +119,10 @@ def photograph(image: object) -> tuple[UInt8[np.ndarray, "height width 3"], str]
             return _decoded(bytes(image)), ""
         case Image.Image():
             return pixels_of(image), ""
-        case np.ndarray() | Tensor():
+        case np.ndarray():
             return _rgb(as_array(image, "an image")), ""
+    if is_tensor(image):
+        return _rgb(as_array(image, "an image")), ""
     if (read := getattr(image, "read", None)) is not None:
         return _decoded(_contents(read)), ""
     raise InputError(

@@ -7,9 +7,10 @@ import numpy as np
 
 from partdistillation.data.images import load_image_of
 from partdistillation.functional.masks import decode, encode
+from partdistillation.inference.base import MIN_RATIO, MIN_SCORE, unknown_class
 from partdistillation.inference.inputs import ObjectMask
 from partdistillation.inference.result import FoundPart
-from partdistillation.inference.segmenter import MIN_RATIO, MIN_SCORE, PartSegmenter, unknown_class
+from partdistillation.inference.segmenter import PartSegmenter
 from partdistillation.runs.records import ObjectParts, ObjectRow, Part, PartRow
 
 

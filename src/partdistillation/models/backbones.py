@@ -9,9 +9,10 @@ from torch import nn
 from transformers import AutoBackbone, AutoConfig, ResNetConfig
 from transformers.utils.hub import cached_file
 
+from partdistillation.data.canvas import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.errors import CheckpointError
 from partdistillation.models import folders, hub
-from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, check_report, read_weights
+from partdistillation.models.pretrained import check_report, read_weights
 from partdistillation.models.sources import resolve
 from partdistillation.models.vision_transformers import MAPS, grid_of, vision_part
 from partdistillation.runs.digests import require_whole

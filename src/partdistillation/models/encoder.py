@@ -11,15 +11,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from partdistillation.data.canvas import IMAGENET_MEAN, IMAGENET_STD, STRIDE, padded_size
 from partdistillation.errors import ConfigError
 from partdistillation.models.backbones import load_backbone, pixel_statistics, random_backbone
 from partdistillation.models.layers import hasten_resnet
 from partdistillation.models.part_mask2former import PartMask2Former, fastest_memory_format
-from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, read_config
+from partdistillation.models.pretrained import read_config
 from partdistillation.models.vision_transformers import grid_of
-
-STRIDE = 32
-"""Images are padded to a multiple of this, so that every level covers exactly the padded image."""
 
 Images = UInt8[np.ndarray | Tensor, "batch height width 3"] | Sequence[UInt8[np.ndarray, "_height _width 3"]]
 
@@ -32,11 +30,6 @@ def normalize_images(
     """RGB images as networks read them: 0..255 to 0..1, minus `mean`, over `std`, channels first."""
     scaled = images.float() / 255 - torch.tensor(mean, dtype=torch.float32, device=images.device)
     return (scaled / torch.tensor(std, dtype=torch.float32, device=images.device)).movedim(-1, -3)
-
-
-def padded_size(height: int, width: int, stride: int = STRIDE) -> tuple[int, int]:
-    """Height and width rounded up to multiples of `stride`."""
-    return -(-height // stride) * stride, -(-width // stride) * stride
 
 
 class Encoder:

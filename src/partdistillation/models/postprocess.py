@@ -15,35 +15,16 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d, interpolate, max_pool2d
 
-from partdistillation.data.transforms import PADDING, resize_longest
+from partdistillation.data.canvas import Geometry, lay_on_canvas
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import box, resize_mask
 from partdistillation.functional.ranking import Parts, Proposals, unique_parts, unique_proposals
-from partdistillation.models.encoder import normalize_images, padded_size
+from partdistillation.models.encoder import normalize_images
 from partdistillation.models.heads import ClassHead
 from partdistillation.models.part_mask2former import PartMask2Former, mask_logits
 
-WORKING_SIZE = 1024
-"""Pixels of larger images are assigned at this longest side: a network's own masks are far coarser."""
-
 _MARGIN = 1e-4
 """More than rounding can move a probability."""
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """How an image lies on the canvas that the network sees; all (height, width) in pixels."""
-
-    image: tuple[int, int]
-    content: tuple[int, int]
-    """The image as resized, in the canvas' top left corner."""
-    canvas: tuple[int, int]
-
-    @property
-    def working(self) -> tuple[int, int]:
-        """The image's size, scaled down to a longest side of `WORKING_SIZE`."""
-        scale = min(1.0, WORKING_SIZE / max(self.image))
-        return max(round(scale * self.image[0]), 1), max(round(scale * self.image[1]), 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +52,10 @@ def on_canvas(
     network: PartMask2Former, image: UInt8[np.ndarray, "height width 3"], image_size: int
 ) -> tuple[Float[Tensor, "1 3 canvas_height canvas_width"], Geometry]:
     """An image as a network reads it: its longest side `image_size`, padded to multiples of 32."""
-    content = resize_longest(image, image_size)
-    height, width = content.shape[:2]
-    canvas = np.full((*padded_size(height, width), 3), PADDING, np.uint8)
-    canvas[:height, :width] = content
+    canvas, geometry = lay_on_canvas(image, image_size)
     pixels = torch.from_numpy(canvas).to(next(network.parameters()).device)
     normalized = normalize_images(pixels, network.info.pixel_mean, network.info.pixel_std)[None]
-    return normalized, Geometry(_size(image), (height, width), _size(canvas))
+    return normalized, geometry
 
 
 @torch.no_grad()
@@ -298,7 +276,3 @@ def _shrunk(mask: Bool[np.ndarray, "height width"], size: tuple[int, int]) -> Bo
     pooled = adaptive_max_pool2d(torch.from_numpy(mask)[None].float(), size)[0]
     shrunk: Bool[np.ndarray, "h w"] = (pooled > 0).numpy()
     return shrunk
-
-
-def _size(image: UInt8[np.ndarray, "height width 3"]) -> tuple[int, int]:
-    return image.shape[0], image.shape[1]

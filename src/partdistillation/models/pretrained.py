@@ -22,6 +22,7 @@ from torch import nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, Mask2FormerModel
 from transformers.utils import logging as transformers_logging
 
+from partdistillation.data.canvas import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.errors import CheckpointError
 from partdistillation.models import efficientnet_lite, folders, hub
 from partdistillation.models.heads import ClassHead, Head, PartHead
@@ -29,8 +30,6 @@ from partdistillation.runs import digests, terminal
 from partdistillation.runs.atomic import explained, make_folder
 from partdistillation.runs.digests import require_whole, write_digests
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 PREPROCESSOR = "preprocessor_config.json"
 """How transformers is to prepare images; nothing here reads it, as config.json says the same."""
 PUBLISHED_IMAGE_SIZE = 1024

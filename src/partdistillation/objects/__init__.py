@@ -8,7 +8,7 @@ image with its objects, `reject` for one that can't be used, with the reason.
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -19,9 +19,19 @@ from partdistillation.objects.labelling import best
 from partdistillation.runs import terminal
 from partdistillation.runs.records import Object, ObjectRow
 
+OBJECTS_MODEL = "objects_model"
+"""In a part model's folder: what finds the objects."""
 _SHOWN = 3
 
 _log = terminal.logger(__name__)
+
+
+class Instance(NamedTuple):
+    """A predicted object."""
+
+    mask: Bool[np.ndarray, "height width"]
+    category: str
+    score: float
 
 
 @runtime_checkable

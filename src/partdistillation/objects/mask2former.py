@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
 from partdistillation.config import Device
 from partdistillation.errors import CheckpointError
@@ -15,21 +14,13 @@ from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import class_probabilities, full_masks, run_network
 from partdistillation.models.sources import resolve
-from partdistillation.objects import to_object
+from partdistillation.objects import Instance, to_object
 from partdistillation.runs.records import Object
 
 TOP = 100
 """Pairs of a query and a class that are looked at in an image, as Mask2Former does."""
 _SHORTEST, _LONGEST = 800 / 1024, 1333 / 1024
 """Trained at 1024 pixels, Mask2Former is tested at shorter sides of 800 pixels, longer ones up to 1333."""
-
-
-class Instance(NamedTuple):
-    """A predicted object."""
-
-    mask: Bool[np.ndarray, "height width"]
-    category: str
-    score: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,9 @@ from PIL import Image
 from scipy import ndimage
 
 from partdistillation.config import Device
-from partdistillation.errors import CheckpointError, ConfigError, to_install
-from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
+from partdistillation.data.canvas import IMAGENET_MEAN, IMAGENET_STD
+from partdistillation.errors import CheckpointError, ConfigError
+from partdistillation.models.onnx_sessions import open_session
 from partdistillation.objects import to_object
 from partdistillation.objects.saliency_weights import weights_file
 from partdistillation.runs.records import Object
@@ -27,7 +28,6 @@ NOTHING_SALIENT = "nothing stands out as one object (of .5 % to 95 % of the imag
 
 _SIZE = 320
 """Of U-2-Net's input, where the file takes any."""
-_GPU, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
 class Scaling(NamedTuple):
@@ -74,22 +74,7 @@ class SalientObjects:
                 installed.
         """
         path = weights_file(model)
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise CheckpointError(
-                f"objects.source salient needs onnxruntime: {to_install('photos')}"
-            ) from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # processes share the cores
-        options.log_severity_level = 3  # errors: they are raised
-        gpu = device != "cpu" and _GPU in onnxruntime.get_available_providers()
-        try:
-            session = onnxruntime.InferenceSession(
-                path, sess_options=options, providers=[_GPU, _CPU] if gpu else [_CPU]
-            )
-        except Exception as error:  # onnxruntime has several of its own
-            raise CheckpointError(f"{path}: expected an ONNX file that can be run: {error}") from error
+        session = open_session(path, device, extra="photos", threads=1)  # processes share the cores
         return cls(session, _ISNET if path.name.startswith("isnet") else _IMAGENET, str(path))
 
     def __call__(

@@ -22,13 +22,13 @@ from partdistillation.config import (
     PixelsConfig,
     Recipe,
 )
+from partdistillation.data.canvas import padded_size
 from partdistillation.data.images import load_image_of
 from partdistillation.data.transforms import resize_longest
 from partdistillation.functional.masks import decode, encode
 from partdistillation.functional.pooling import pooled
 from partdistillation.functional.ranking import Proposals
 from partdistillation.models.devices import choose_device
-from partdistillation.models.encoder import padded_size
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import View, propose_parts, run_network
 from partdistillation.runs.engine import map_rows, run_shards

@@ -12,8 +12,9 @@ from partdistillation.models.devices import choose_device
 from partdistillation.models.heads import PartHead
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.sources import pinned, resolve
+from partdistillation.objects import OBJECTS_MODEL
+from partdistillation.objects.object_features import write_means
 from partdistillation.objects.saliency_weights import is_saliency, weights_file
-from partdistillation.objects.salient_classes import write_means
 from partdistillation.runs.atomic import make_folder
 from partdistillation.runs.digests import write_digests
 from partdistillation.runs.manifest import Json
@@ -27,7 +28,6 @@ from partdistillation.training.objective import SetPrediction
 
 FOLDER = "part_model"
 STAGE = Stage("distillation", folders=(FOLDER,), sections=("distillation",))
-OBJECTS_MODEL = "objects_model"
 """In the part model's folder: the instance segmentation model, for images whose objects aren't given."""
 
 

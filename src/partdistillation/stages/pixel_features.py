@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize, pad
 
 from partdistillation.config import PixelsConfig, Recipe
+from partdistillation.data.canvas import STRIDE, padded_size
 from partdistillation.errors import ConfigError
 from partdistillation.functional.grouping import combine_levels
-from partdistillation.models.encoder import STRIDE, Encoder, padded_size
+from partdistillation.models.encoder import Encoder
 from partdistillation.models.pretrained import read_config
 from partdistillation.models.sources import pinned, resolve
 from partdistillation.runs.manifest import Json

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from partdistillation.data.canvas import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.errors import CheckpointError
 from partdistillation.models.folders import check_numbers, read_json
-from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 
 MODEL_TYPE = "partdistillation-detic"
 """`model_type` in config.json, which tells a Detic from other models."""

@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import SwinBackbone
 
+from partdistillation.data.canvas import padded_size
 from partdistillation.errors import InputError
 from partdistillation.functional.boxes import clip_boxes
-from partdistillation.models.encoder import normalized_batch, padded_size
+from partdistillation.models.encoder import normalized_batch
 from partdistillation.models.layers import hasten_linears
 from partdistillation.objects.detic.cascade import (
     Candidates,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from transformers import Sam2Model, SamModel
 
-from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
+from partdistillation.data.canvas import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.models.sources import resolve
 from partdistillation.objects.loading import load_network, model_type
 from partdistillation.objects.preprocessing import Exact, Longest, Prepared, Preprocessing

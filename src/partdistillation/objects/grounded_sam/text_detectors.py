@@ -15,8 +15,8 @@ from transformers import (
     Owlv2ForObjectDetection,
 )
 
+from partdistillation.data.canvas import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.errors import InputError
-from partdistillation.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from partdistillation.models.sources import resolve
 from partdistillation.objects.grounded_sam.detections import Detections
 from partdistillation.objects.loading import load_network, load_tokenizer, model_type, tokenize
