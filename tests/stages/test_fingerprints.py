@@ -43,6 +43,7 @@ from partdistillation.evaluation.controls import (
 )
 from partdistillation.experiments import few_shot
 from partdistillation.experiments.runs import Run
+from partdistillation.models import hub
 from partdistillation.objects import models
 from partdistillation.runs import digests
 from partdistillation.runs.records import Object
@@ -222,6 +223,7 @@ def finished(
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "load_segmenter", lambda *_: NoObjects())
+        patch.setattr(hub, "commit", lambda _: "0" * 40)
         for work in WORKS.values():
             work(inputs, recipe)
         others = {
