@@ -27,6 +27,11 @@ from partdistillation.objects import object_features
 HEIGHT, WIDTH = 45, 70
 IMAGE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
 
+LIMITS: list[dict[str, Any]] = [
+    {"min_ratio": 0.0, "min_score": 0.0},
+    {"min_ratio": 0.2, "min_score": 0.3},
+]
+
 
 @pytest.fixture
 def network(small_network: PartMask2Former) -> PartMask2Former:
@@ -68,8 +73,7 @@ def test_parts_are_those_of_torch(
     probabilities = part_probabilities(ours.queries, head_of(network, object_class))
     expected = postprocess.class_probabilities(network, theirs, object_class)
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
-    limits: dict[str, Any]
-    for limits in ({"min_ratio": 0.0, "min_score": 0.0}, {"min_ratio": 0.2, "min_score": 0.3}):
+    for limits in LIMITS:
         parts = postprocess.segment_parts(network, theirs, disc(radius), object_class, **limits)
         labelled = segment_parts(ours, probabilities, disc(radius), **limits)
         assert [label for label, _, _ in labelled] == parts.labels.tolist()
