@@ -24,7 +24,8 @@ from partdistillation.inference import FoundObject, ObjectMask, PartSegmenter, p
 from partdistillation.models.heads import ClassHead, PartHead
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import run_network, segment_parts
-from partdistillation.objects.mask2former import Instance, Mask2FormerObjects
+from partdistillation.objects import Instance
+from partdistillation.objects.mask2former import Mask2FormerObjects
 from partdistillation.runs.part_table import ClassParts, PartTable, write_part_table
 from partdistillation.runs.records import ObjectRow, PartRow
 from partdistillation.runs.store import read_rows

@@ -1,5 +1,7 @@
 """NumPy's arithmetic of a part model's output, judged by PyTorch's."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -25,12 +27,17 @@ from partdistillation.objects import object_features
 HEIGHT, WIDTH = 45, 70
 IMAGE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
 
+LIMITS: list[dict[str, Any]] = [
+    {"min_ratio": 0.0, "min_score": 0.0},
+    {"min_ratio": 0.2, "min_score": 0.3},
+]
+
 
 @pytest.fixture
 def network(small_network: PartMask2Former) -> PartMask2Former:
     network = small_network.with_head(["car", "cat"], num_parts=3, seed=1)
     with torch.no_grad():
-        network.class_predictor.rows.mul_(8)  # type: ignore[operator, union-attr]
+        network.class_predictor.rows.mul_(8)  # type: ignore[operator]
     return network
 
 
@@ -66,7 +73,7 @@ def test_parts_are_those_of_torch(
     probabilities = part_probabilities(ours.queries, head_of(network, object_class))
     expected = postprocess.class_probabilities(network, theirs, object_class)
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
-    for limits in ({"min_ratio": 0.0, "min_score": 0.0}, {"min_ratio": 0.2, "min_score": 0.3}):
+    for limits in LIMITS:
         parts = postprocess.segment_parts(network, theirs, disc(radius), object_class, **limits)
         labelled = segment_parts(ours, probabilities, disc(radius), **limits)
         assert [label for label, _, _ in labelled] == parts.labels.tolist()

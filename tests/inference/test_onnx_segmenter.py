@@ -214,9 +214,9 @@ def test_without_onnxruntime(by_hand: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def part_model(network: PartMask2Former, folder: Path) -> Path:
-    parts = network.with_head(["car", "bird", "tree"], num_parts=3, seed=1)
+    parts = network.with_head(PartShapes.CATEGORIES, num_parts=3, seed=1)
     with torch.no_grad():
-        parts.class_predictor.rows.mul_(8)  # type: ignore[operator, union-attr]
+        parts.class_predictor.rows.mul_(8)  # type: ignore[operator]
     parts.save_pretrained(folder)
     return folder
 
@@ -264,7 +264,7 @@ def test_exported_models_find_the_same_parts(
                 assert part.score == pytest.approx(judge.score, abs=1e-4)
                 assert (part.mask != judge.mask).sum() <= 2
                 parts += 1
-    assert parts > 5
+    assert parts >= 5
     image = np.zeros((64, 64, 3), np.uint8)
     image[8:56, 20:50] = 255
     expected, actual = (segmenter(image, **LOOSE) for segmenter in (theirs, ours))

@@ -144,7 +144,8 @@ class OnnxPartSegmenter(BasePartSegmenter[OnnxView]):
     def _look(self, image: UInt8[np.ndarray, "height width 3"]) -> OnnxView:
         canvas, geometry = lay_on_canvas(image, self.info.image_size)
         pixels = normalized(canvas, self.info.pixel_mean, self.info.pixel_std)
-        return OnnxView(*self._session.run([*OUTPUTS], {INPUT: pixels}), geometry)
+        queries, logits, features = self._session.run([*OUTPUTS], {INPUT: pixels})
+        return OnnxView(queries, logits, features, geometry)
 
     def _labelled(
         self,
@@ -163,7 +164,7 @@ class OnnxPartSegmenter(BasePartSegmenter[OnnxView]):
 def _open_head(path: Path, info: OnnxInfo, dim: object) -> Any:
     """The table of all object classes' rows, which is read as needed."""
     try:
-        head = safe_open(path, framework="numpy")
+        head: Any = safe_open(path, framework="numpy")
         shapes = {name: head.get_slice(name).get_shape() for name in sorted(head.keys())}
     except Exception as error:  # safetensors has its own
         raise CheckpointError(f"{path}: expected the rows of object classes: {error}") from error
