@@ -10,6 +10,7 @@ import argparse
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -57,7 +58,7 @@ def part_model(encoder: str) -> PartMask2Former:
         network = new_model(architecture, NAMES, seed=0, image_size=IMAGE_SIZE)
     parts = network.with_head(NAMES, num_parts=8, seed=1)
     with torch.no_grad():
-        parts.class_predictor.rows.mul_(8)  # type: ignore[operator, union-attr]
+        parts.class_predictor.rows.mul_(8)  # type: ignore[operator]
     return parts.eval()
 
 
@@ -74,7 +75,7 @@ def half(folder: Path, out: Path) -> Path:
     return out
 
 
-def call(segmenter: BasePartSegmenter[object], scenes: list[Scene]) -> list[Result]:
+def call(segmenter: BasePartSegmenter[Any], scenes: list[Scene]) -> list[Result]:
     return [
         segmenter(scene.image, [(shape.mask, shape.category) for shape in scene.objects], min_score=0.0)
         for scene in scenes

@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from partdistillation.data import canvas as canvas_module
+from partdistillation.data.canvas import Geometry
 from partdistillation.data.transforms import PADDING, resize_longest
 from partdistillation.errors import InputError
 from partdistillation.functional.ranking import unique_parts, unique_proposals
@@ -15,7 +16,6 @@ from partdistillation.models import postprocess
 from partdistillation.models.encoder import normalize_images
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import (
-    Geometry,
     View,
     class_probabilities,
     full_masks,

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from partdistillation.errors import CheckpointError, ConfigError, InputError, to_install
+from partdistillation.errors import CheckpointError, ConfigError, to_install
 from partdistillation.inference.base import BasePartSegmenter
 from partdistillation.inference.inputs import ObjectMask
 from partdistillation.inference.onnx_segmenter import (
@@ -26,14 +26,15 @@ from partdistillation.inference.onnx_segmenter import (
     OnnxPartSegmenter,
 )
 from partdistillation.inference.result import FoundPart
-from partdistillation.inference.segmenter import PartSegmenter, objects_model_of
+from partdistillation.inference.segmenter import PartSegmenter, objects_model_in
 from partdistillation.models.heads import PartHead
 from partdistillation.models.part_mask2former import PartMask2Former, mask_logits
+from partdistillation.models.sources import folder_of
 from partdistillation.objects import OBJECTS_MODEL
 from partdistillation.objects.object_features import coarse_features
 from partdistillation.objects.salient_classes import FILE as MEANS
 from partdistillation.part_shapes import PartShapes
-from partdistillation.runs.atomic import explained, make_folder, replace_file
+from partdistillation.runs.atomic import explained, new_folder, replace_file
 from partdistillation.runs.digests import write_digests
 from partdistillation.runs.part_table import FILE as PART_TABLE
 from partdistillation.runs.part_table import write_part_table
@@ -64,28 +65,28 @@ def export_onnx(part_model: str | Path, out: Path) -> Path:
     Raises:
         CheckpointError: `part_model` can't be loaded, or isn't a part model.
         ConfigError: onnxscript isn't installed.
-        InputError: `out` holds something.
-        StoreError: it can't be written.
+        StoreError: `out` holds something, or can't be written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: expected a folder that is empty or not there yet; give another --out")
-    segmenter = PartSegmenter.from_pretrained(part_model, device="cpu")
-    network, info = segmenter.network, segmenter.network.info
-    head = network.class_predictor
-    assert isinstance(head, PartHead)  # as PartSegmenter has checked
-    content = onnx_bytes(network)
-    make_folder(out)
-    replace_file(out / NETWORK, content)
-    replace_file(out / HEAD, save({name: values.detach() for name, values in head.state_dict().items()}))
-    if segmenter.part_table.classes:
-        write_part_table(out / PART_TABLE, segmenter.part_table)
-    finder = objects_model_of(part_model)
-    if finder is not None and (finder / MEANS).is_file():
-        with explained(out):
-            shutil.copytree(finder, out / OBJECTS_MODEL, copy_function=shutil.copyfile)
-    description = OnnxInfo(info.class_names, info.num_parts, info.image_size, info.pixel_mean, info.pixel_std)
-    replace_file(out / CONFIG, description.to_json().encode())
-    write_digests(out)
+    part_model = folder_of(part_model)
+    with new_folder(out) as place:
+        segmenter = PartSegmenter.from_pretrained(part_model, device="cpu")
+        network, info = segmenter.network, segmenter.network.info
+        head = network.class_predictor
+        assert isinstance(head, PartHead)  # as PartSegmenter has checked
+        replace_file(place / NETWORK, onnx_bytes(network))
+        rows = {name: values.detach() for name, values in head.state_dict().items()}
+        replace_file(place / HEAD, save(rows))
+        if segmenter.part_table.classes:
+            write_part_table(place / PART_TABLE, segmenter.part_table)
+        finder = objects_model_in(part_model)
+        if finder is not None and (finder / MEANS).is_file():
+            with explained(out):
+                shutil.copytree(finder, place / OBJECTS_MODEL, copy_function=shutil.copyfile)
+        description = OnnxInfo(
+            info.class_names, info.num_parts, info.image_size, info.pixel_mean, info.pixel_std
+        )
+        replace_file(place / CONFIG, description.to_json().encode())
+        write_digests(place)
     return out
 
 

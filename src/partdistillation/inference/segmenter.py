@@ -72,10 +72,9 @@ class PartSegmenter(BasePartSegmenter[View]):
     ) -> "PartSegmenter":
         """Load a part model's folder, or a published one by its name, with all that is in its folder.
 
-        `revision` is a branch, a tag or a commit hash of a published one; by default the newest commit.
-
         Args:
             source: a part model's folder (`OUT/part_model`), or a published one's name.
+            revision: a branch, a tag or a commit hash of a published one; by default the newest commit.
             objects_model: the instance segmentation model, for images whose objects aren't given: by default
                 the folder `objects_model` in the part model's; loaded when first needed.
             device: "auto", "cpu" or "cuda".

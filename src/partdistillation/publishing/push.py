@@ -18,6 +18,7 @@ from partdistillation.errors import CheckpointError, ConfigError, InputError
 from partdistillation.inference.segmenter import PartSegmenter
 from partdistillation.models import folders, hub
 from partdistillation.models.pretrained import PREPROCESSOR, preprocessor, read_info
+from partdistillation.objects import OBJECTS_MODEL
 from partdistillation.publishing.card import MOST_CLASSES, Card
 from partdistillation.publishing.facts import read_facts, run_of
 from partdistillation.review.collages.drawing import draw_sheet, draw_tiles
@@ -28,7 +29,6 @@ from partdistillation.runs.part_table import FILE as TABLE
 from partdistillation.runs.part_table import PartTable
 from partdistillation.runs.run_folder import OBJECTS, images_of
 from partdistillation.runs.shards import file_name
-from partdistillation.stages.distillation import OBJECTS_MODEL
 from partdistillation.stages.ranking import PARTS
 
 EXAMPLES = "examples"
