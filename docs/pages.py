@@ -23,6 +23,9 @@ LOADED = re.compile(
 )
 """What a browser fetches by itself from elsewhere."""
 
+BEGINNING = re.compile(r"^(?![-*|>#\s`])(.+)\n(?=- |\| |\* )", re.MULTILINE)
+"""A line of text before a list or a table."""
+
 _log = logging.getLogger("mkdocs.hooks.pages")
 
 
@@ -36,6 +39,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)) for path in paths
     ]
     return Files([*theme, *moved])
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """With an empty line before each list and table, which GitHub does without and the site doesn't."""
+    return BEGINNING.sub(r"\1\n\n", markdown)
 
 
 def on_post_page(output: str, page: Page, **_: object) -> str:
