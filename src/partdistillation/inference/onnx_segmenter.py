@@ -60,8 +60,9 @@ class OnnxInfo:
 class OnnxPartSegmenter(BasePartSegmenter[OnnxView]):
     """Finds the parts of objects in images, as `PartSegmenter`, by onnxruntime.
 
-    >>> segmenter = OnnxPartSegmenter.from_pretrained("out/parts_onnx")
-    >>> segmenter("photo.jpg", [(mask, "car")]).save("parts.png")
+    Examples:
+        >>> segmenter = OnnxPartSegmenter.from_pretrained("out/parts_onnx")
+        >>> segmenter("photo.jpg", [(mask, "car")]).save("parts.png")
     """
 
     def __init__(

@@ -27,8 +27,9 @@ from partdistillation.runs.part_table import FILE, PartTable, read_part_table
 class PartSegmenter(BasePartSegmenter[View]):
     """Finds the parts of objects in images.
 
-    >>> segmenter = PartSegmenter.from_pretrained("out/part_model")
-    >>> segmenter("photo.jpg").save("parts.png")
+    Examples:
+        >>> segmenter = PartSegmenter.from_pretrained("out/part_model")
+        >>> segmenter("photo.jpg").save("parts.png")
     """
 
     def __init__(
