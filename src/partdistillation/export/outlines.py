@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from scipy.spatial import cKDTree
 
 _JUST_INSIDE = 0.999
 """Between pixels in the mask (1) and others (0), a contour of this height goes by the former's centres."""
@@ -41,6 +40,8 @@ def outline(mask: Bool[np.ndarray, "height width"]) -> Ring:
 
 def _shortest_seam(polygon: Ring, rings: Sequence[Ring]) -> tuple[int, int, int]:
     """Which of the rings is nearest, from which corner of the polygon, to which of its own."""
+    from scipy.spatial import cKDTree  # late: half a second, and few masks have seams
+
     distances, corners = cKDTree(polygon).query(np.concatenate(rings))
     nearest = int(np.argmin(distances))
     starts = np.cumsum([0, *map(len, rings)])
