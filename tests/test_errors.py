@@ -20,12 +20,16 @@ def test_commands_that_install_are_written_once() -> None:
 
 
 def test_extras_that_are_advised_exist() -> None:
-    advised = {
-        ast.literal_eval(call.args[0])
+    calls = [
+        call
         for path in PACKAGE.rglob("*.py")
         for call in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(call, ast.Call) and ast.unparse(call.func) == "to_install"
-    }
+        if isinstance(call, ast.Call)
+    ]
+    named = [call.args[0] for call in calls if ast.unparse(call.func) == "to_install"]
+    opened = [call for call in calls if ast.unparse(call.func) == "open_session"]
+    named += [keyword.value for call in opened for keyword in call.keywords if keyword.arg == "extra"]
+    advised = {node.value for node in named if isinstance(node, ast.Constant)}
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
     assert advised
     assert advised <= set(extras)

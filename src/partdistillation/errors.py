@@ -31,4 +31,13 @@ def to_install(extra: str) -> str:
     >>> to_install("review")
     "pip install '.[review]'"
     """
-    return f"pip install '.[{extra}]'"
+    return pip_install(f"'.[{extra}]'")
+
+
+def pip_install(packages: str) -> str:
+    """The command that installs packages.
+
+    >>> pip_install("tensorboard")
+    'pip install tensorboard'
+    """
+    return f"pip install {packages}"

@@ -337,7 +337,7 @@ def test_heic(tmp_path: Path) -> None:
 
 def test_heic_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(InputError, match=r"a\.heic: .* found HEIC.* pip install '\.\[heic\]'"):
+    with pytest.raises(InputError, match=r"a\.heic: .* found HEIC.*pip install '\.\[heic\]'"):
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Path("a.heic"), "rgb", strict=True)
 
 

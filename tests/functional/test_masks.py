@@ -210,6 +210,7 @@ def test_polygon_by_hand() -> None:
     )
 
 
+@settings(deadline=None)  # the first call compiles
 @given(MASKS)
 def test_box_is_pycocotools(mask: Mask) -> None:
     x, y, w, h = coco.toBbox(coco.encode(np.asfortranarray(mask, np.uint8)))

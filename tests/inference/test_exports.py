@@ -128,7 +128,7 @@ def test_stages_that_dont_belong_together_are_refused(
     write_stage(tmp_path / "other/predictions", PARTS)
     write_classes(tmp_path / "other", {"car": ["part 0", "part 1", "part 2"]})
     with pytest.raises(InputError, match="2 and 3 photographs"):
-        labels_of(tmp_path / "other")
+        list(labels_of(tmp_path / "other").images)
 
 
 def test_predictions_without_classes_say_what_to_do(predictions: Path) -> None:

@@ -226,7 +226,7 @@ def test_nothing_is_written_over(
 ) -> None:
     model = part_model(small_network, tmp_path / "model")
     assert main(["export-onnx", str(model), "--out", str(model)]) == 2
-    assert "expected a folder that is empty or not there yet" in capsys.readouterr().err
+    assert "expected a new or empty folder" in capsys.readouterr().err
     small_network.save_pretrained(tmp_path / "objects")
     assert main(["export-onnx", str(tmp_path / "objects"), "--out", str(tmp_path / "out")]) == 2
     assert "expected a part model" in capsys.readouterr().err

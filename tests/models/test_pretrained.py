@@ -28,6 +28,7 @@ def test_everything_comes_back(small_network: PartMask2Former, directory: Path) 
         "README.md",
         "config.json",
         "model.safetensors",
+        "preprocessor_config.json",
         "sha256.json",
     ]
     assert again.info == small_network.info

@@ -182,6 +182,7 @@ def test_an_open_vocabulary(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(models, "load_segmenter", lambda *_: Everywhere())
+    monkeypatch.setattr("partdistillation.models.hub.commit", lambda _: "0" * 40)
     classes = tmp_path / "classes.txt"
     classes.write_text("car\tcar\tn02958343\ntree\nlamp\n")
     config = ObjectsConfig(source="sam3", classes=classes)

@@ -32,7 +32,7 @@ class ExportArguments(Arguments):
 
 
 def export(arguments: ExportArguments) -> None:
-    """Write a run's parts, or predictions, for other tools: COCO, YOLO, CVAT, ..."""
+    """Write parts or predictions for other tools (COCO, YOLO, CVAT, ...)."""
     from partdistillation.inference import exports
 
     written = exports.export(

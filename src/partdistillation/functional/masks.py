@@ -178,21 +178,12 @@ def area_and_box(counts: bytes, height: int, width: int) -> tuple[int, tuple[flo
     Raises:
         InputError: as `decode`.
     """
-    runs = checked(unpack(counts), height, width)
-    return int(runs[1::2].sum()), _box_of(runs, height)
-
-
-def _box_of(runs: Int64[np.ndarray, " runs"], height: int) -> tuple[float, float, float, float]:
-    filled = runs[1::2]
-    stop = np.cumsum(runs)[1::2][filled > 0]
-    if len(stop) == 0:
-        return (0.0, 0.0, 0.0, 0.0)
-    start = stop - filled[filled > 0]
-    last = stop - 1
-    rows = (int((start % height).min()), int((last % height).max()) + 1)
-    if (start // height < last // height).any():  # on to the top of the next column
-        rows = (0, height)
-    return (float(start[0] // height), float(rows[0]), float(last[-1] // height + 1), float(rows[1]))
+    check_size(height, width)
+    text = np.frombuffer(counts, dtype=np.uint8)
+    pixels, x0, y0, x1, y1 = bit_masks.extent(text, height, width)
+    if pixels < 0:
+        checked(unpack(counts), height, width)  # which says what is wrong
+    return pixels, (float(x0), float(y0), float(x1), float(y1))
 
 
 def resize_mask(

@@ -94,12 +94,12 @@ def predict(
     objects = None if objects is None else at_home(objects)
     part_table = None if part_table is None else at_home(part_table)
     choose_device(device)
-    model = folder_of(model)  # of a published one: what every process loads
     images_dir = images if is_folder(images) else images.parent
     dataset = read_instances(objects) if objects is not None and not is_folder(objects) else None
     inputs = (
         dataset.inputs(images) if dataset is not None and is_folder(images) else _photographs(images, out)
     )
+    model = folder_of(model)  # of a published one: what every process loads
     load = partial(
         PartSegmenter.from_pretrained,
         model,

@@ -124,6 +124,22 @@ def _parsed(text: NDArray[np.uint8], lengths: _Ints, pixels: int) -> tuple[int, 
 
 
 @compiled
+def extent(text: NDArray[np.uint8], height: int, width: int) -> tuple[int, int, int, int, int]:
+    """An encoding's pixels and their box, x0, y0, x1, y1, all 0 if it is empty; -1 pixels: it isn't one."""
+    runs = np.empty((len(text) // 2 + 1, 2), np.int64)
+    number, area = _parse(text, 0, len(text), height * width, runs)
+    if number <= 0:
+        return number, 0, 0, 0, 0
+    top, bottom = height, 0
+    for run in range(number):
+        first, last = runs[run, 0], runs[run, 1] - 1
+        if first // height < last // height:  # on to the top of the next column
+            top, bottom = 0, height
+        top, bottom = min(top, first % height), max(bottom, last % height + 1)
+    return area, runs[0, 0] // height, top, (runs[number - 1, 1] - 1) // height + 1, bottom
+
+
+@compiled
 def _fill(runs: _Ints, words: _Words, position: int) -> None:
     """Set the bits of these runs; `words` begin at a word's position in the image."""
     full = ~np.uint64(0)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from partdistillation.config import Tracker as Name
-from partdistillation.errors import ConfigError
+from partdistillation.errors import ConfigError, pip_install
 from partdistillation.runs import terminal
 from partdistillation.runs.notes import read_note, write_note
 from partdistillation.training.checkpoints import Run
@@ -100,7 +100,7 @@ def unsent(step: int, numbers: Mapping[str, float]) -> None:
 
 def _missing(name: Name) -> ConfigError:
     return ConfigError(
-        f"--log {name}: expected its packages, found some missing; `python -m pip install {_PACKAGES[name]}`"
+        f"--log {name}: expected its packages, found some missing; `{pip_install(_PACKAGES[name])}`"
     )
 
 
