@@ -14,7 +14,7 @@ from partdistillation.data.coco import CocoImage, read_instances, read_parts
 from partdistillation.data.coco_parts import parts_of
 from partdistillation.datasets.corrected import read_corrected
 from partdistillation.datasets.own_parts import require_labels
-from partdistillation.errors import InputError
+from partdistillation.errors import InputError, StoreError
 from partdistillation.export import coco, cvat, label_studio
 from partdistillation.export.labels import Catalog, ImageLabels, Labels, ObjectLabel, PartLabel
 from partdistillation.functional.masks import decoded
@@ -74,7 +74,7 @@ def written(folder: Path, content: object) -> Path:
 @pytest.mark.parametrize("tool", ["coco", "cvat", "label-studio"])
 def test_masks_come_back(tool: str, tmp_path: Path, images: Path) -> None:
     text = read_corrected(exported(tool, tmp_path), images, tmp_path / "own")
-    assert text == "2 parts in 1 photographs; 1 without masks are left out"
+    assert text == "2 parts in 1 photographs; left out: 1 x photograph without masks"
     objects, parts = read_instances(tmp_path / "own/objects.json"), read_parts(tmp_path / "own/parts.json")
     (image,) = objects.images
     assert (image.file_name, image.width, image.height) == ("car/1.png", WIDTH, HEIGHT)
@@ -163,3 +163,81 @@ def test_what_cannot_be_placed_is_refused(tmp_path: Path, images: Path) -> None:
     ]
     with pytest.raises(InputError, match=r"object class \(car\) and its parts"):
         read_corrected(written(tmp_path, content), images, tmp_path / "own")
+
+
+def test_supercategories_that_own_nothing_are_no_object_classes(tmp_path: Path, images: Path) -> None:
+    """As in COCO itself, whose car is a vehicle, and as labelme2coco writes them."""
+    for supercategory in ("vehicle", "none", ""):
+        content = json.loads(exported("coco", tmp_path).read_text())
+        for category in content["categories"]:
+            category["supercategory"] = supercategory or category["name"]
+        out = tmp_path / f"own {supercategory}"
+        read_corrected(written(tmp_path, content), images, out)
+        assert {category.name for category in read_parts(out / "parts.json").categories} == {"car wheel"}
+
+
+def test_classes_that_begin_alike_stay_apart_where_the_file_says_so(tmp_path: Path, images: Path) -> None:
+    seat = ObjectLabel("car seat", FAR.mask, (PartLabel("belt", FAR_WHEEL),))
+    catalog: Catalog = {"car": ["wheel"], "car seat": ["belt"]}
+    labels = Labels((ImageLabels(LABELS.images[0].image, (NEAR, seat)),), catalog)  # type: ignore[index]
+    coco.write(tmp_path / "a.json", labels)
+    cvat.write(tmp_path, labels)
+    for name in ("a.json", "annotations.zip"):
+        read_corrected(tmp_path / name, images, tmp_path / f"own {name}")
+        parts = read_parts(tmp_path / f"own {name}/parts.json")
+        own = [(part.category, part.name) for part in parts_of(parts, parts.images[0])]
+        assert own == [("car", "wheel"), ("car seat", "belt")]
+
+
+def test_of_nested_objects_the_smaller_has_the_part(tmp_path: Path, images: Path) -> None:
+    outer = ObjectLabel("car", box(slice(0, 12), slice(0, 16)))
+    labels = Labels((ImageLabels(LABELS.images[0].image, (outer, NEAR)),), CATALOG)  # type: ignore[index]
+    coco.write(tmp_path / "a.json", labels)
+    read_corrected(tmp_path / "a.json", images, tmp_path / "own")
+    parts = read_parts(tmp_path / "own/parts.json")
+    assert [part.object_id for part in parts_of(parts, parts.images[0])] == [2]
+
+
+def test_what_is_no_mask_is_counted(tmp_path: Path, images: Path) -> None:
+    task = annotated(label_studio.task(LABELS.images[0]))  # type: ignore[index]
+    task["annotations"][0]["result"] += [{"type": "rectanglelabels", "value": {}}] * 2
+    text = read_corrected(written(tmp_path, [task]), images, tmp_path / "own")
+    assert text.endswith("; left out: 2 x rectanglelabels")
+
+
+def test_earlier_imports_are_kept(tmp_path: Path, images: Path) -> None:
+    file = exported("coco", tmp_path)
+    read_corrected(file, images, tmp_path / "own")
+    with pytest.raises(StoreError, match="new or empty folder"):
+        read_corrected(file, images, tmp_path / "own")
+
+
+def test_two_entries_for_one_photograph_are_refused(tmp_path: Path, images: Path) -> None:
+    task = annotated(label_studio.task(LABELS.images[0]))  # type: ignore[index]
+    with pytest.raises(InputError, match=r"every photograph once, found car/1\.png"):
+        read_corrected(written(tmp_path, [task, json.loads(json.dumps(task))]), images, tmp_path / "own")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda task: task["annotations"][0]["result"][0]["value"].update(rle=[300]), "OverflowError"),
+        (lambda task: task["annotations"][0]["result"][0].update(original_width="wide"), "whole number"),
+        (lambda task: task["annotations"][0]["result"][0]["value"].update(brushlabels=[7]), "expected text"),
+        (lambda task: task.pop("annotations"), "expected annotations, found none"),
+        (lambda task: task.update(data={"a": 1}), "`image`"),
+    ],
+)
+def test_damaged_tasks_are_named(change: Any, message: str, tmp_path: Path, images: Path) -> None:
+    task = annotated(label_studio.task(LABELS.images[0]))  # type: ignore[index]
+    change(task)
+    with pytest.raises(InputError, match=rf"a\.json: task 0: .*{message}"):
+        read_corrected(written(tmp_path, [task]), images, tmp_path / "own")
+
+
+def test_uploaded_images_are_found(tmp_path: Path, images: Path) -> None:
+    (images / "b.png").write_bytes((images / "car/1.png").read_bytes())
+    task = annotated(label_studio.task(LABELS.images[0]))  # type: ignore[index]
+    task["data"]["image"] = "/data/upload/1/1a2b3c4d-b.png"
+    read_corrected(written(tmp_path, [task]), images, tmp_path / "own")
+    assert read_instances(tmp_path / "own/objects.json").images[0].file_name == "b.png"

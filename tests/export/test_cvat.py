@@ -8,7 +8,10 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 
+from partdistillation.data.coco import CocoImage
+from partdistillation.errors import InputError
 from partdistillation.export import cvat
+from partdistillation.export.labels import ImageLabels, Labels
 from partdistillation.functional.masks import from_coco
 
 
@@ -70,3 +73,16 @@ def test_datumaro_reads_it(tmp_path: Path, scenes: Any) -> None:
     item = next(entry for entry in dataset if entry.id == "street/a b")
     for annotation in item.annotations:
         assert np.array_equal(annotation.image.astype(bool), scenes.MASKS[annotation.label + 1])
+
+
+def test_images_of_one_name_but_for_the_suffix_are_refused(tmp_path: Path) -> None:
+    images = [
+        ImageLabels(CocoImage(number, name, 8, 8), ()) for number, name in enumerate(("a.jpg", "a.png"))
+    ]
+    with pytest.raises(InputError, match=r"a\.jpg.*a\.png"):
+        cvat.write(tmp_path, Labels(images, {}))
+
+
+def test_an_image_without_a_name_has_one(scenes: Any) -> None:
+    image = ImageLabels(CocoImage(1, "", 8, 8), ())
+    assert cvat.item(image, scenes.IDS)["id"] == "image"

@@ -10,6 +10,7 @@ from pycocotools.coco import COCO
 
 from partdistillation.errors import InputError
 from partdistillation.export import formats
+from partdistillation.export.labels import Labels
 
 
 @pytest.fixture
@@ -80,3 +81,20 @@ def test_fiftyone_is_told_where_the_photographs_are(tmp_path: Path, scenes: Any,
     compile(script, "load.py", "exec")
     assert repr(str(images)) in script
     assert "extra_attrs=True" in script
+
+
+def test_yolo_links_photographs_one_by_one(tmp_path: Path, scenes: Any, images: Path) -> None:
+    """A link to their folder would lead readers to look for labels in there."""
+    (out := tmp_path / "out").mkdir()
+    formats.write(scenes.LABELS, out, "yolo", images)
+    assert not os.path.islink(out / "images")  # noqa: PTH114
+    assert (out / "images/street/a b.jpg").resolve() == images / "street/a b.jpg"
+    (images / "street/c.png").unlink()
+    with pytest.raises(InputError, match=r"c\.png: expected a photograph"):
+        formats.write(scenes.LABELS, tmp_path / "new", "yolo", images)
+
+
+def test_names_that_are_alike_are_refused(tmp_path: Path, scenes: Any, images: Path) -> None:
+    labels = Labels((), {"car": ["seat"], "car seat": []})
+    with pytest.raises(InputError, match="'car seat'"):
+        formats.write(labels, tmp_path, "coco", images)

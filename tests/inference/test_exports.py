@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from partdistillation.errors import ConfigError, InputError, StoreError
 from partdistillation.functional.masks import encode
@@ -142,7 +143,10 @@ def test_predictions_without_classes_say_what_to_do(predictions: Path) -> None:
 
 def test_exports_are_whole_or_absent(predictions: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert export(predictions, "coco", out) == "2 images with objects and parts"
+    assert (
+        export(predictions, "coco", out)
+        == "2 images with objects and parts; 1 that can't be read are left out"
+    )
     first = (out / "annotations.json").read_bytes()
     with pytest.raises(StoreError, match="new or empty folder"):
         export(predictions, "coco", out)
@@ -179,9 +183,11 @@ def test_datasets_are_the_rows_as_they_are(predictions: Path, tmp_path: Path) ->
 def test_photographs_are_asked_for_where_they_are_needed(predictions: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--images"):
         export(predictions, "yolo", tmp_path / "out")
-    (tmp_path / "photos").mkdir()
+    for name in ("car/1.jpg", "cat/3.jpg"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "photos" / name)
     export(predictions, "yolo", tmp_path / "out", images=tmp_path / "photos")
-    assert (tmp_path / "out/images").resolve() == (tmp_path / "photos").resolve()
+    assert (tmp_path / "out/images/car/1.jpg").resolve() == tmp_path / "photos/car/1.jpg"
 
 
 def test_tables_are_files_here(predictions: Path, tmp_path: Path) -> None:

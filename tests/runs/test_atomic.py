@@ -102,3 +102,13 @@ def test_new_folders_are_whole_or_absent(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["a.txt"]
     with pytest.raises(StoreError, match="new or empty"), new_folder(folder):
         raise AssertionError("it isn't entered")
+
+
+def test_the_current_folder_and_files_are_no_new_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("a")
+    for folder, message in ((Path(), "the current one"), (tmp_path / "a.txt", "found a file")):
+        with pytest.raises(StoreError, match=message), new_folder(folder):
+            raise AssertionError("it isn't entered")

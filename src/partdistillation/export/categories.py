@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from partdistillation.errors import InputError
 from partdistillation.export.labels import Catalog, ImageLabels
 
 PartKey = tuple[str, str]
@@ -39,8 +40,20 @@ class CategoryIds:
 
     @classmethod
     def of_catalog(cls, catalog: Catalog) -> "CategoryIds":
-        """As `together`, of a catalog in which everything is."""
-        return cls.together((), catalog)
+        """As `together`, of a catalog in which everything is.
+
+        Raises:
+            InputError: two categories are called alike.
+        """
+        ids = cls.together((), catalog)
+        own: dict[str, object] = dict(zip(ids.objects, ids.objects, strict=True))
+        for key in ids.parts:
+            if (other := own.setdefault(full_name(*key), key)) != key:
+                raise InputError(
+                    f"expected names that tell object classes and parts apart, found {full_name(*key)!r} for "
+                    f"{other!r} and for {key!r}; call the part otherwise in a part table"
+                )
+        return ids
 
     @property
     def names(self) -> dict[int, str]:

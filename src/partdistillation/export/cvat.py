@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
+from partdistillation.errors import InputError
 from partdistillation.export.categories import CategoryIds
 from partdistillation.export.labels import ImageLabels, Labels, ObjectLabel, PartLabel
 from partdistillation.functional.masks import encoded
@@ -27,7 +28,7 @@ def write(folder: Path, labels: Labels) -> str:
     """Write `annotations.zip`; return a line on what to do with it.
 
     Raises:
-        InputError: a mask is damaged.
+        InputError: a mask is damaged, or two images have one name but for the suffix.
     """
     ids = CategoryIds.of_catalog(labels.catalog)
     with (
@@ -37,12 +38,21 @@ def write(folder: Path, labels: Labels) -> str:
     ):
         head = _compact({"info": {}, "categories": _categories(ids)})
         file.write(f'{head[:-1]},"items":['.encode())
-        separator = ""
+        separator, names = "", dict[str, str]()
         for image in followed(labels.images, "photographs", unit="written"):
+            _require_own_id(image.image.file_name, names)
             file.write(f"{separator}{_compact(item(image, ids))}".encode())
             separator = ",\n"
         file.write(b"]}\n")
     return f"{len(labels.images)} images; in CVAT choose Upload annotations > Datumaro 1.0"
+
+
+def _require_own_id(file_name: str, names: dict[str, str]) -> None:
+    if (other := names.setdefault(_id(file_name), file_name)) != file_name:
+        raise InputError(
+            f"CVAT and Datumaro call images by their names without suffix: {other!r} and {file_name!r} would "
+            "be the same; rename one of them, or choose another format"
+        )
 
 
 def document(image: ImageLabels, ids: CategoryIds) -> Entry:
@@ -54,11 +64,15 @@ def item(image: ImageLabels, ids: CategoryIds) -> Entry:
     """An image with the masks of its objects and parts."""
     entry = image.image
     return {
-        "id": str(PurePosixPath(entry.file_name).with_suffix("")),
+        "id": _id(entry.file_name),
         "annotations": list(_annotations(image, ids)),
-        "attr": {"frame": 0},
         "image": {"path": entry.file_name, "size": [int(entry.height), int(entry.width)]},
     }
+
+
+def _id(file_name: str) -> str:
+    """An image's name without its suffix, as CVAT looks for it; one that has no name is `image`."""
+    return str(PurePosixPath(file_name).with_suffix("")) if file_name else "image"
 
 
 def _annotations(image: ImageLabels, ids: CategoryIds) -> Iterator[Entry]:

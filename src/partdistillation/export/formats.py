@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from partdistillation.data.paths import advice
+from partdistillation.data.paths import advice, is_file
 from partdistillation.errors import InputError
 from partdistillation.export import coco, cvat, fiftyone, huggingface, label_maps, label_studio, yolo
 from partdistillation.export.labels import Labels
@@ -24,7 +24,7 @@ def write(labels: Labels, folder: Path, name: Format, images_dir: Path, *, copie
         labels: what is written.
         folder: where; files of that name in it are replaced.
         name: the format.
-        images_dir: the photographs. YOLO wants them beside its labels: a link to them is made.
+        images_dir: the photographs. YOLO wants them beside its labels: links to them are made.
         copied: whether to copy the photographs into `folder/images`.
 
     Raises:
@@ -39,14 +39,14 @@ def write(labels: Labels, folder: Path, name: Format, images_dir: Path, *, copie
             return f"{len(labels.images)} images with objects and parts"
         case "yolo":
             if not copied:
-                os.symlink(images_dir.resolve(), folder / IMAGES, target_is_directory=True)  # noqa: PTH211
+                _link(labels, images_dir.resolve(), folder / IMAGES)
             return yolo.write(folder, labels)
         case "label-studio":
             return label_studio.write(folder, labels)
         case "cvat":
             return cvat.write(folder, labels)
         case "fiftyone":
-            return fiftyone.write(folder, labels, Path(IMAGES) if copied else images_dir.resolve())
+            return fiftyone.write(folder, labels, None if copied else images_dir.resolve())
         case "datasets":
             return huggingface.write(folder, labels)
         case "masks":
@@ -56,6 +56,17 @@ def write(labels: Labels, folder: Path, name: Format, images_dir: Path, *, copie
 def write_shards(folder: Path, stages: Mapping[str, Path]) -> str:
     """As `write` for datasets, of stages whose rows are kept as they are."""
     return huggingface.write_shards(folder, stages)
+
+
+def _link(labels: Labels, images_dir: Path, folder: Path) -> None:
+    """A link a photograph: readers that resolve one to the whole folder would look for labels in there."""
+    make_folder(folder)
+    for image in labels.images:
+        source, target = images_dir / image.image.file_name, folder / image.image.file_name
+        if not is_file(source):
+            raise InputError(f"{source}: expected a photograph, found none; {advice(source)}")
+        make_folder(target.parent)
+        os.symlink(source, target)  # noqa: PTH211
 
 
 def _copy(labels: Labels, images_dir: Path, folder: Path) -> None:

@@ -62,13 +62,21 @@ def write(folder: Path, labels: Labels) -> str:
     schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     make_folder(folder / MASKS)
     rows, count = _rows(followed(labels.images, "photographs", unit="written")), 0
-    for number, piece in enumerate(iter(lambda: list(islice(rows, _ROWS)), [])):
+    for number, piece in enumerate(_pieces(rows)):
         count += len(piece)
         buffer = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(piece, schema=schema), buffer)
         replace_file(folder / MASKS / f"{number:05d}.parquet", buffer.getvalue().to_pybytes())
     replace_file(folder / README, _readme((MASKS,)).encode())
     return f"{count} masks as images"
+
+
+def _pieces(rows: Iterator[Mapping[str, object]]) -> Iterator[list[Mapping[str, object]]]:
+    """So many at a time; where there is none, a single empty list, for a file that says the columns."""
+    piece = list(islice(rows, _ROWS))
+    yield piece
+    while piece := list(islice(rows, _ROWS)):
+        yield piece
 
 
 def _rows(images: Iterable[ImageLabels]) -> Iterator[Mapping[str, object]]:

@@ -44,6 +44,8 @@ def write(folder: Path, labels: Labels) -> str:
             f"expected at most {_MOST} categories for 16-bit label maps, found {most}: export coco"
         )
     names = picture_names([image.image.file_name for image in labels.images])
+    if len(set(names)) < len(names):
+        raise InputError("expected every photograph once, found one twice: a label map has only its name")
     for image, name in zip(followed(labels.images, "photographs", unit="written"), names, strict=True):
         for kind, values in zip((OBJECTS, PARTS), maps(image, ids), strict=True):
             make_folder((folder / kind / name).parent)

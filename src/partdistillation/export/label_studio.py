@@ -25,7 +25,7 @@ from partdistillation.runs.atomic import replace_file, replacing_file
 from partdistillation.runs.progress import followed
 
 TASKS, INTERFACE = "tasks.json", "labels.xml"
-_LOCAL = "/data/local-files/?d="
+LOCAL = "/data/local-files/?d="
 _CHANNELS = 4
 _RUN_BITS = (4, 8, 12, 16)
 """Bits of a run's length, in the four ways that the format may write it."""
@@ -55,7 +55,7 @@ def task(image: ImageLabels) -> Entry:
     """An image with its objects and parts as one prediction."""
     results = list(_regions(image))
     prediction = {"model_version": f"partdistillation {__version__}", "result": results}
-    return {"data": {"image": _LOCAL + quote(image.image.file_name)}, "predictions": [prediction]}
+    return {"data": {"image": LOCAL + quote(image.image.file_name)}, "predictions": [prediction]}
 
 
 def _regions(image: ImageLabels) -> Iterator[Entry]:
@@ -96,7 +96,7 @@ def _interface(ids: CategoryIds) -> str:
 
 
 def _hex(number: int) -> str:
-    red, green, blue = color_of(number)
+    red, green, blue = color_of(number - 1)
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 

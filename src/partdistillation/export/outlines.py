@@ -15,6 +15,8 @@ from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from partdistillation.errors import InputError
+
 _JUST_INSIDE = 0.999
 """Between pixels in the mask (1) and others (0), a contour of this height goes by the former's centres."""
 _LEAST_CORNERS = 3
@@ -27,7 +29,13 @@ Ring = Int[np.ndarray, "_ 2"]
 
 
 def outline(mask: Bool[np.ndarray, "height width"]) -> Ring:
-    """The mask as one polygon of at least three corners. The mask must have a pixel."""
+    """The mask as one polygon of at least three corners.
+
+    Raises:
+        InputError: it has no pixel.
+    """
+    if not mask.any():
+        raise InputError("expected a mask of at least one pixel to outline, found an empty one; leave it out")
     rings = sorted(_rings(mask), key=len, reverse=True)
     joined = rings.pop(0)
     while rings:

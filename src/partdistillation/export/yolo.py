@@ -2,12 +2,13 @@
 
     data.yaml
     labels/car/1.txt      class x1 y1 x2 y2 ...   corners as shares of the width and height
-    images/               the photographs, or a link to their folder
+    images/               the photographs, or links to them
 
 A line holds a single polygon: pieces and holes are joined by seams (`export.outlines`). Objects and parts are
 classes of one list, in the order of COCO's ids, counted from 0.
 """
 
+from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -36,19 +37,18 @@ def write(folder: Path, labels: Labels) -> str:
     ids = CategoryIds.of_catalog(labels.catalog)
     numbers = _numbers(ids)
     files: dict[str, str] = {}
-    count, total = 0, 0.0
+    overlaps = array("d")
     for image in followed(labels.images, "photographs", unit="written"):
         path = _file(image.image.file_name, files)
         lines = []
         for number, mask in _masks(image, numbers):
             lines.append(line(number, mask))
-            total += _overlap(lines[-1], mask)
-            count += 1
+            overlaps.append(_overlap(lines[-1], mask))
         make_folder((folder / path).parent)
         replace_file(folder / path, "".join(f"{text}\n" for text in lines).encode())
     replace_file(folder / CLASSES, _classes(ids).encode())
-    kept = f", mean IoU with themselves when read back {total / count:.4f}" if count else ""
-    return f"{count} masks as polygons{kept}"
+    kept = f", IoU when read back {np.mean(overlaps):.4f}, at least {min(overlaps):.2f}" if overlaps else ""
+    return f"{len(overlaps)} masks as polygons{kept}"
 
 
 def lines_of(image: ImageLabels, ids: CategoryIds) -> list[str]:
@@ -78,11 +78,12 @@ def _masks(image: ImageLabels, numbers: Mapping[object, int]) -> Iterator[tuple[
 def _file(file_name: str, files: dict[str, str]) -> str:
     """Where an image's lines are: at the place of the image, as the format has it."""
     path = str(PurePosixPath(LABELS, file_name).with_suffix(".txt"))
-    if (other := files.setdefault(path.casefold(), file_name)) != file_name:
+    if (other := files.get(path.casefold())) is not None:
         raise InputError(
             f"YOLO's labels of a photograph are called as it is, but .txt: {other!r} and {file_name!r} would "
             "share theirs; rename one of them, or choose another format"
         )
+    files[path.casefold()] = file_name
     return path
 
 
@@ -98,5 +99,5 @@ def _classes(ids: CategoryIds) -> str:
     """The classes by number. Some may have no part, of one that is joined with another, say."""
     named = ids.names
     names = {number: named.get(number + 1, f"unused {number}") for number in range(max(named, default=0))}
-    content = {"path": ".", "train": IMAGES, "val": IMAGES, "names": names}
+    content = {"train": IMAGES, "val": IMAGES, "names": names}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

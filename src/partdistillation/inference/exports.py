@@ -71,7 +71,9 @@ def export(
     needs_images = copy_images or name in ("yolo", "fiftyone")
     images_dir = images_of(folder, images) if needs_images else folder
     with new_folder(out) as place:
-        return formats.write(labels, place, name, images_dir, copied=copy_images)
+        written = formats.write(labels, place, name, images_dir, copied=copy_images)
+    unread = len(StageReader(objects, ObjectRow)) - len(labels.images)
+    return f"{written}; {unread} that can't be read are left out" if unread else written
 
 
 def stages_of(folder: Path) -> tuple[Path, Path]:

@@ -92,7 +92,12 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises:
         StoreError: the folder is there and not empty, or can't be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    folder = folder.absolute()
+    if folder == Path.cwd():
+        raise StoreError(f"expected a new folder, found the current one, {folder}: choose another --out")
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"expected a new or empty folder, found a file: {folder}; choose another --out")
+    if folder.exists() and any(folder.iterdir()):
         raise StoreError(f"expected a new or empty folder, found files in {folder}: choose another --out")
     temporary = _temporary(folder)
     make_folder(folder.parent)

@@ -213,12 +213,17 @@ class StageReader(Generic[R]):
                 "Run the stage that wrote it again: it redoes this shard alone."
             )
         try:
-            rows = from_table(pq.read_table(pa.BufferReader(data)), self._row)
+            rows = from_table(_table(data), self._row)
         except ValueError as error:
             raise StoreError(f"{path} was written by another version of the software: {error}") from error
         for item in rows:
             _refuse_outside(item, path)
         return rows
+
+
+def _table(data: bytes) -> pa.Table:
+    """Without Arrow's threads, which may still hold the bytes when the process ends, and abort it then."""
+    return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
 
 
 def _refuse_outside(row: Row, path: Path) -> None:
