@@ -2,9 +2,9 @@
 
 Read are COCO (of CVAT, FiftyOne, Label Studio or our own export), Label Studio's JSON and Datumaro's, the
 latter as CVAT exports it in a .zip, too: `corrected_formats`. Labels are called as our exports call them:
-`car` is an object class, and `car wheel` its part. A part goes to the object of its class that it overlaps most,
-whatever ids say: tools number anew what they export. Where it overlaps none, the union of such parts stands
-for the object.
+`car` is an object class, and `car wheel` its part. A part goes to the object of its class that it overlaps
+most, whatever ids say: tools number anew what they export. Where it overlaps none, the union of such parts
+stands for the object.
 """
 
 from collections import Counter, defaultdict
