@@ -32,6 +32,8 @@ from partdistillation.settings import (
 T = TypeVar("T", bound="TrainingConfig")
 Freeze = Literal["official", "pixel_level", "backbone", "none"]
 Device = Literal["auto", "cpu", "cuda"]
+Format = Literal["coco", "yolo", "label-studio", "cvat", "fiftyone", "datasets", "masks"]
+"""What `partdistill export` writes."""
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 ObjectFiles = Literal["annotations", "masks", "run"]
 ObjectsFrom = Literal[ObjectFiles, "salient", "mask2former", "detic", "sam3", "grounded_sam"]

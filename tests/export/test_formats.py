@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from partdistillation.config import Format
 from partdistillation.errors import InputError
 from partdistillation.export import formats
 from partdistillation.export.labels import Labels
@@ -23,7 +24,7 @@ def images(tmp_path: Path, scenes: Any) -> Path:
     return folder
 
 
-FILES: dict[formats.Format, set[str]] = {
+FILES: dict[Format, set[str]] = {
     "coco": {"annotations.json"},
     "yolo": {"data.yaml", "images", "labels"},
     "label-studio": {"tasks.json", "labels.xml"},
@@ -35,14 +36,14 @@ FILES: dict[formats.Format, set[str]] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_files(name: formats.Format, images: Path, tmp_path: Path, scenes: Any) -> None:
+def test_files(name: Format, images: Path, tmp_path: Path, scenes: Any) -> None:
     (out := tmp_path / "out").mkdir()
     assert formats.write(scenes.LABELS, out, name, images)
     assert {path.name for path in out.iterdir()} == FILES[name]
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_photographs_are_copied(name: formats.Format, images: Path, tmp_path: Path, scenes: Any) -> None:
+def test_photographs_are_copied(name: Format, images: Path, tmp_path: Path, scenes: Any) -> None:
     (out := tmp_path / "out").mkdir()
     formats.write(scenes.LABELS, out, name, images, copied=True)
     copied = out / "images/street/a b.jpg"

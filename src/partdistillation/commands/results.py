@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from partdistillation.commands.arguments import Arguments, Command, Positional, Written
+from partdistillation.config import Format
 from partdistillation.runs.terminal import say
 from partdistillation.settings import Share
-
-Format = Literal["coco", "yolo", "label-studio", "cvat", "fiftyone", "datasets", "masks"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
+from partdistillation.config import Format
 from partdistillation.data.paths import advice, is_file
 from partdistillation.errors import InputError
 from partdistillation.export import coco, cvat, fiftyone, huggingface, label_maps, label_studio, yolo
@@ -12,7 +12,6 @@ from partdistillation.export.labels import Labels
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.progress import followed
 
-Format = Literal["coco", "yolo", "label-studio", "cvat", "fiftyone", "datasets", "masks"]
 IMAGES = "images"
 """Folder of the photographs in an export that holds them."""
 

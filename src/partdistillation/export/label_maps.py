@@ -22,7 +22,7 @@ from partdistillation.export.categories import CategoryIds
 from partdistillation.export.labels import ImageLabels, Labels
 from partdistillation.export.picture_names import picture_names
 from partdistillation.functional.masks import Mask, decoded
-from partdistillation.pictures.colors import color_of
+from partdistillation.pictures.colors import color_of, hex_of
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.progress import followed
 
@@ -85,17 +85,12 @@ def _png(values: Map, *, colored: bool) -> bytes:
 def _legend(ids: CategoryIds) -> str:
     content = {
         OBJECTS: [
-            {"number": number, "object_class": category, "color": _hex(number)}
+            {"number": number, "object_class": category, "color": hex_of(number - 1)}
             for category, number in ids.objects.items()
         ],
         PARTS: [
-            {"number": number, "object_class": category, "part": part, "color": _hex(number)}
+            {"number": number, "object_class": category, "part": part, "color": hex_of(number - 1)}
             for (category, part), number in ids.parts.items()
         ],
     }
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
-
-
-def _hex(number: int) -> str:
-    """The colour of a number from 1."""
-    return "#" + bytes(color_of(number - 1).tolist()).hex()

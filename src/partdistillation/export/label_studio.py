@@ -20,7 +20,7 @@ from partdistillation.errors import InputError
 from partdistillation.export.categories import CategoryIds, full_name
 from partdistillation.export.labels import ImageLabels, Labels
 from partdistillation.functional.masks import Mask, decoded
-from partdistillation.pictures.colors import color_of
+from partdistillation.pictures.colors import hex_of
 from partdistillation.runs.atomic import replace_file, replacing_file
 from partdistillation.runs.progress import followed
 
@@ -86,18 +86,13 @@ def _region(name: str, label: str, mask: Mask, score: float | None) -> Entry:
 
 def _interface(ids: CategoryIds) -> str:
     labels = "".join(
-        f"    <Label value={quoteattr(name)} background={quoteattr(_hex(number))}/>\n"
+        f"    <Label value={quoteattr(name)} background={quoteattr(hex_of(number - 1))}/>\n"
         for number, name in ids.names.items()
     )
     return (
         '<View>\n  <Image name="image" value="$image" zoom="true"/>\n'
         f'  <BrushLabels name="labels" toName="image">\n{labels}  </BrushLabels>\n</View>\n'
     )
-
-
-def _hex(number: int) -> str:
-    red, green, blue = color_of(number - 1)
-    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def brush(mask: Bool[np.ndarray, "height width"]) -> UInt8[np.ndarray, " byte"]:

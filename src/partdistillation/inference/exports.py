@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from partdistillation.config import Format
 from partdistillation.data.coco import CocoImage, Id
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.export import formats
@@ -27,7 +28,7 @@ CLASSES = "classes.json"
 
 def export(
     folder: Path,
-    name: formats.Format,
+    name: Format,
     out: Path,
     *,
     images: Path | None = None,

@@ -21,3 +21,8 @@ def color_of(number: int) -> UInt8[np.ndarray, " 3"]:
     """The colour of the part, object or proposal with this number, from 0."""
     color: UInt8[np.ndarray, " 3"] = PALETTE[number % len(PALETTE)]
     return color
+
+
+def hex_of(number: int) -> str:
+    """The same as `#rrggbb`."""
+    return "#" + bytes(color_of(number).tolist()).hex()
