@@ -40,6 +40,7 @@ ORDER = (
     "publishing",
     "pipeline",
     "experiments",
+    "studio",
     "commands",
     "__main__",
 )

@@ -51,7 +51,7 @@ def test_the_suggested_token_is_long_enough() -> None:
 
 def test_listening_for_others_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
     with closing(serve.listening("127.0.0.1", 0)) as listener:
-        serve._announce(listener, "0.0.0.0", "secret")
+        serve.announce(listener, "0.0.0.0", "secret")
         port = listener.getsockname()[1]
     shown = capsys.readouterr()
     assert "can be reached by others" in shown.err
@@ -118,7 +118,7 @@ def test_verdicts_that_a_database_does_not_know_are_kept(tmp_path: Path) -> None
     with pytest.raises(StoreError, match="expected the database of a review"):
         serve.export(tmp_path, file)
     with pytest.raises(StoreError, match="its 3 verdicts would be lost"):
-        serve._opened(database, file)
+        serve.opened(database, file)
     assert not database.exists()
     judge(tmp_path, Vote("rejected", ()))  # an older one, say
     with pytest.raises(StoreError, match=r"found 2 that it doesn't, such as \('Anna', 'car', 1\)"):
@@ -130,7 +130,7 @@ def test_a_database_of_no_bytes_is_missing(tmp_path: Path) -> None:
     serve.export(tmp_path, judge(tmp_path, Vote("rejected", ())).parent.parent / FILE)
     (tmp_path / serve.FOLDER / serve.DATABASE).write_bytes(b"")
     with pytest.raises(StoreError, match="1 verdicts would be lost"):
-        serve._opened(tmp_path / serve.FOLDER / serve.DATABASE, tmp_path / FILE)
+        serve.opened(tmp_path / serve.FOLDER / serve.DATABASE, tmp_path / FILE)
 
 
 def test_what_a_reviewer_took_back_is_kept_beside(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_damaged_database_is_said_so_when_it_is_opened(tmp_path: Path) -> None
     content[4096 * 3 : 4096 * 12] = bytes(4096 * 9)
     database.write_bytes(content)
     with pytest.raises(StoreError, match="expected the database of a review, found"):
-        serve._opened(database, tmp_path / FILE)
+        serve.opened(database, tmp_path / FILE)
 
 
 def test_a_machine_without_that_address() -> None:

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from partdistillation.commands import data, doctor, experiments, figures, judge, results, run
+from partdistillation.commands import data, doctor, experiments, figures, judge, results, run, studio
 from partdistillation.commands.arguments import Arguments, Command, ProfiledArguments, TrainingArguments
 from partdistillation.commands.help import command_help, overview
 from partdistillation.commands.parsing import parse, read
@@ -16,6 +16,7 @@ from partdistillation.settings import nearest
 
 GROUPS = {
     "the method": run.COMMANDS,
+    "in the browser": studio.COMMANDS,
     "judging parts": judge.COMMANDS,
     "experiments": experiments.COMMANDS,
     "figures": figures.COMMANDS,

@@ -75,7 +75,7 @@ def make_app(
 ) -> FastAPI:
     """The application, to be put behind a `Guard` with the same token and access."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(RequestValidationError, invalid)
     review = _Review(reviewed, assignment)
 
     @app.get("/")
@@ -227,7 +227,7 @@ def _static(name: str, media_type: str) -> Response:
     return Response(data, media_type=media_type, headers={"cache-control": "no-cache"})
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
+async def invalid(_: Request, error: Exception) -> Response:
     """What is wrong, without repeating what was sent."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]

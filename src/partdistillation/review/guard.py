@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Collection, Mapping
 from hashlib import sha256
+from typing import NamedTuple
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -23,7 +24,8 @@ MAX_BODY = 16 * 1024
 PAGE_HEADER = "x-review-page"
 """Every POST has it: a browser lets no other site's form set it."""
 COOKIE = "partdistill_review"
-OPEN_PATHS = ("/", "/static/app.js", "/static/style.css", "/static/icon.svg", "/api/session")
+SESSION = "/api/session"
+OPEN_PATHS = re.compile(rf"/|/static/[a-z]+\.[a-z]+|{SESSION}")
 """What may be asked for without the token: the empty page, and the place to give the token."""
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
@@ -43,6 +45,14 @@ _HEADERS = {
 }
 
 
+class Uploads(NamedTuple):
+    """Where files may be sent to, as they are, and how large they may be."""
+
+    paths: re.Pattern[str]
+    most: int
+    """Bytes."""
+
+
 class Guard:
     """An ASGI application that lets good requests through to another, and adds headers to every answer.
 
@@ -52,6 +62,8 @@ class Guard:
         any_address: whether it may also be called by any IP address (those can't be rebound).
         page_token: what the page sends with every POST, in `PAGE_HEADER`.
         access: what the cookie, or a bearer header, must hold; None where no token is asked for.
+        open_paths: what may be asked for without the token.
+        uploads: what takes files; without it nothing does.
     """
 
     def __init__(
@@ -62,8 +74,11 @@ class Guard:
         any_address: bool,
         page_token: str,
         access: "Access | None",
+        open_paths: re.Pattern[str] = OPEN_PATHS,
+        uploads: Uploads | None = None,
     ) -> None:
         self._application = application
+        self._open_paths, self._uploads = open_paths, uploads
         self._hosts, self._any_address = frozenset(hosts), any_address
         self._page_token, self._access = page_token, access
 
@@ -77,7 +92,7 @@ class Guard:
         send = _with_headers(send)
         try:
             self._check(scope)
-            body = await _body(receive)
+            body = await _body(receive, self._most(scope["path"]))
         except HTTPException as refused:
             answer = JSONResponse({"detail": refused.detail}, refused.status_code, refused.headers)
             await answer(scope, receive, send)
@@ -100,18 +115,33 @@ class Guard:
             raise HTTPException(403, "the request comes from another site")
         if scope["method"] == "POST":
             self._check_post(scope["path"], headers)
-        if self._access and scope["path"] not in OPEN_PATHS and not self._access.allows(headers):
+        if (
+            self._access
+            and not self._open_paths.fullmatch(scope["path"])
+            and not self._access.allows(headers)
+        ):
             raise HTTPException(401, "the token is missing or wrong")
 
     def _check_post(self, path: str, headers: Mapping[str, str]) -> None:
         if "origin" not in headers:
             raise HTTPException(403, "expected the Origin of the page")
-        if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            raise HTTPException(415, "expected JSON")
+        expected = "application/octet-stream" if self._takes_file(path) else "application/json"
+        if headers.get("content-type", "").partition(";")[0].strip() != expected:
+            raise HTTPException(415, f"expected {expected}")
         token = headers.get(PAGE_HEADER)
         # The session's answer tells the page its token, so there only the header itself is asked for.
-        if token is None or (path != "/api/session" and not _equal(token, self._page_token)):
+        if token is None or (not self._is_session(path) and not _equal(token, self._page_token)):
             raise HTTPException(403, "expected a request of the page")
+
+    def _is_session(self, path: str) -> bool:
+        return path.endswith(SESSION) and self._open_paths.fullmatch(path) is not None
+
+    def _takes_file(self, path: str) -> bool:
+        return self._uploads is not None and self._uploads.paths.fullmatch(path) is not None
+
+    def _most(self, path: str) -> int:
+        """Bytes that a request may have."""
+        return self._uploads.most if self._uploads and self._takes_file(path) else MAX_BODY
 
 
 class Access:
@@ -162,18 +192,18 @@ def _is_address(name: str) -> bool:
     return True
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(receive: Receive, most: int) -> bytes:
     """The whole body, unless it is too large; then no more of it is read."""
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] != "http.request":
             raise HTTPException(400, "the request ended early")
-        body += bytes(message.get("body", b""))
-        if len(body) > MAX_BODY:
-            raise HTTPException(413, f"expected at most {MAX_BODY} bytes", {"connection": "close"})
+        body += message.get("body", b"")
+        if len(body) > most:
+            raise HTTPException(413, f"expected at most {most:,} bytes", {"connection": "close"})
         if not message.get("more_body", False):
-            return body
+            return bytes(body)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -70,13 +70,13 @@ def serve(
     with (
         locked(folder),
         listening(host, port) as listener,
-        _terminated_as_interrupted(),
-        closing(_opened(folder / DATABASE, folders[0] / FILE)) as reviewed,
+        terminated_as_interrupted(),
+        closing(opened(folder / DATABASE, folders[0] / FILE)) as reviewed,
     ):
         ids = add_runs(reviewed, runs, seed)
         application = make_application(reviewed, ids, host=host, token=token, verdicts=verdicts, seed=seed)
         settings = uvicorn.Config(application, log_level="warning", access_log=False, server_header=False)
-        _announce(listener, host, token)
+        announce(listener, host, token)
         export(folders[0], folders[0] / FILE)
         try:
             uvicorn.Server(settings).run(sockets=[listener])
@@ -108,7 +108,7 @@ def make_application(
     )
     return Guard(
         app,
-        hosts=_names_of_this(host),
+        hosts=names_of_this(host),
         any_address=not is_loopback(host),
         page_token=page_token,
         access=access,
@@ -142,7 +142,7 @@ def export(folder: Path, path: Path) -> int:
     return len(verdicts)
 
 
-def _opened(database: Path, verdicts: Path) -> ReviewStore:
+def opened(database: Path, verdicts: Path) -> ReviewStore:
     """The database of a review, a new one where there was none.
 
     Raises:
@@ -166,7 +166,7 @@ def _about(verdict: Verdict) -> tuple[str, str, int]:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
+def terminated_as_interrupted() -> Iterator[None]:
     """What ends services (SIGTERM) ends the review as Ctrl-C does: with its verdicts written."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -197,7 +197,8 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _names_of_this(host: str) -> set[str]:
+def names_of_this(host: str) -> set[str]:
+    """Names by which a server that listens at an address may be called."""
     if is_loopback(host):
         return {*_LOOPBACK, host.lower()}
     return {*_LOOPBACK, host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
@@ -220,15 +221,18 @@ def listening(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _announce(listener: socket.socket, host: str, token: str | None) -> None:
+def announce(listener: socket.socket, host: str, token: str | None, what: str = "Review") -> str:
+    """Say where to open the page, and how safe that is; the address."""
     port = listener.getsockname()[1]
     called = socket.gethostname() if host in ("0.0.0.0", "::") else host
     name = f"[{called}]" if ":" in called else called
     if not is_loopback(host):
         say(
-            f"warning: {host} can be reached by others. Whoever has the token may see the pictures and vote; "
-            "what is sent isn't encrypted. Safer: listen at 127.0.0.1 and let reviewers come by `ssh -L`.",
+            f"warning: {host} can be reached by others. Whoever has the token may see the pictures and "
+            "answer; what is sent isn't encrypted. Safer: listen at 127.0.0.1, and others come by `ssh -L`.",
             stderr=True,
         )
     # A fragment isn't sent to the server and so is in no log.
-    say(f"Review at http://{name}:{port}/{f'#token={token}' if token else ''}  (Ctrl-C ends it)")
+    address = f"http://{name}:{port}/{f'#token={token}' if token else ''}"
+    say(f"{what} at {address}  (Ctrl-C ends it)")
+    return address

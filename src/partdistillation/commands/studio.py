@@ -1,0 +1,38 @@
+"""The studio: all of it in a browser."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from partdistillation.commands.arguments import Arguments, Command, Positional
+from partdistillation.settings import Range
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudioArguments(Arguments):
+    folder: Annotated[Path, Positional("OUT")] = Path("out")
+    """Folder of a run, or a folder for several of them."""
+    host: str = "127.0.0.1"
+    """Address to listen at. Others than this machine's own need a token."""
+    port: Annotated[int, Range(0, 65535)] = 8764
+    """Port to listen at; 0 takes a free one."""
+    token: str | None = None
+    """What visitors must have, at least 16 characters."""
+    no_browser: bool = False
+    """Don't open the page in the browser."""
+
+
+def studio(arguments: StudioArguments) -> None:
+    """Do all of it in the browser: start runs, watch, look, name, try, judge."""
+    from partdistillation.studio.serve import serve
+
+    serve(
+        arguments.folder,
+        host=arguments.host,
+        port=arguments.port,
+        token=arguments.token,
+        browser=not arguments.no_browser,
+    )
+
+
+COMMANDS = (Command("studio", StudioArguments, studio),)

@@ -1,0 +1,76 @@
+"""The folder that a studio works in: its runs, by name, and the secret of its server."""
+
+import secrets
+from pathlib import Path
+
+from fastapi import HTTPException
+
+from partdistillation.config import CONFIG_FILE
+from partdistillation.review.store import tidy
+from partdistillation.runs.atomic import make_folder, replace_file
+
+FOLDER = "studio"
+"""In a run's folder: what the studio keeps about it."""
+_SECRET = ".studio-secret"
+_FORBIDDEN = set('/\\:*?"<>|')
+_MAX_NAME = 60
+
+
+class Workspace:
+    """A folder of runs, or one run alone.
+
+    Args:
+        folder: where runs are, or are to be; it is made. A run itself is the only one of its studio.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = make_folder(folder).resolve()
+        self.is_run = (self.folder / CONFIG_FILE).is_file()
+        self.secret = self._secret()
+
+    def names(self) -> list[str]:
+        """The runs' names, the latest changed first."""
+        if self.is_run:
+            return [self.folder.name]
+        runs = [path.parent for path in self.folder.glob(f"*/{CONFIG_FILE}")]
+        return [run.name for run in sorted(runs, key=lambda run: (-_changed(run), run.name))]
+
+    def out(self, name: str) -> Path:
+        """The folder of a run. A name comes from outside: it is looked up, never joined to a path.
+
+        Raises:
+            HTTPException: there is no such run.
+        """
+        if name not in self.names():
+            raise HTTPException(404, "no such run")
+        return self.folder if self.is_run else self.folder / name
+
+    def new(self, name: str) -> Path:
+        """The folder for a run that is to begin, which isn't there yet.
+
+        Raises:
+            HTTPException: the name can't be a folder's on every system, or is taken.
+        """
+        if self.is_run:
+            raise HTTPException(409, "this studio shows one run: start it on a folder of runs for others")
+        tidied = tidy(name)
+        if not tidied or len(tidied) > _MAX_NAME or tidied[0] == "." or tidied[-1] == ".":
+            raise HTTPException(422, f"expected a name of at most {_MAX_NAME} letters, no dot at its ends")
+        if not tidied.isprintable() or set(tidied) & _FORBIDDEN:
+            raise HTTPException(422, f"expected a name without {' '.join(sorted(_FORBIDDEN))}")
+        if (self.folder / tidied).exists():
+            raise HTTPException(409, f"there is {tidied!r} already: choose another name")
+        return self.folder / tidied
+
+    def _secret(self) -> bytes:
+        """Random, and the same after a restart, so that an open page goes on working."""
+        path = self.folder / (Path(FOLDER) / _SECRET if self.is_run else _SECRET)
+        if not path.is_file():
+            make_folder(path.parent)
+            replace_file(path, secrets.token_hex(32).encode())
+            path.chmod(0o600)
+        return path.read_bytes()
+
+
+def _changed(run: Path) -> float:
+    return (run / CONFIG_FILE).stat().st_mtime

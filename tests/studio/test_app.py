@@ -1,0 +1,52 @@
+"""What the studio's server answers, and what it refuses."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from .conftest import HOSTILE, MakeRun, Open
+
+
+def test_runs_are_listed_and_have_their_pages(make_run: MakeRun, client: TestClient) -> None:
+    make_run("cars")
+    assert client.get("/api/runs").json()["runs"] == ["cars"]
+    assert client.get("/").status_code == client.get("/runs/cars/look").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/runs/none/look", "/runs/cars/other", "/runs/..%2Fphotos/look", "/static/..%2Fapp.py", "/static/a.js"],
+)
+def test_what_is_not_there_is_not_found(make_run: MakeRun, client: TestClient, path: str) -> None:
+    make_run("cars")
+    assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"origin": "http://evil.example"}, 403),
+        ({"host": "evil.example:8764"}, 421),
+        ({"x-review-page": "guessed"}, 403),
+        ({"content-type": "text/plain"}, 415),
+        ({"sec-fetch-site": "cross-site"}, 403),
+    ],
+)
+def test_other_sites_are_refused(client: TestClient, change: dict[str, str], status: int) -> None:
+    assert client.post("/api/anything", json={}, headers=change).status_code == status
+
+
+def test_colours_are_those_of_the_pictures(client: TestClient) -> None:
+    assert client.get("/static/colors.css").text.startswith(".part-0 { --part: #0072b2; }")
+
+
+def test_a_review_of_a_run_is_below_it(make_run: MakeRun, client: TestClient) -> None:
+    make_run("cars")
+    assert "Part review" in client.get("/runs/cars/judge/").text
+    answer = client.post("/runs/cars/judge/api/page", json={"reviewer": "Anna"})
+    assert answer.json()["page"]["category"] in ("car", HOSTILE)
+
+
+def test_the_first_page_names_the_runs(make_run: MakeRun, open_page: Open) -> None:
+    make_run("cars")
+    page = open_page("/")
+    assert page.get_by_role("link", name="cars").count() == 1
