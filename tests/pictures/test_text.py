@@ -15,7 +15,7 @@ def test_texts_are_shortened_to_fit() -> None:
     assert fitted("car", font, 200) == "car"
     short = fitted("a very long name of an object class", font, 100)
     assert short.endswith("…")
-    assert font.getlength(short) <= 100 < font.getlength(f"{short[:-1]}mm…")
+    assert font.width(short) <= 100 < font.width(f"{short[:-1]}mm…")
     assert fitted("x" * 10**6, font, 100).count("x") > 5
     assert fitted("line\nbreak\x00\u202e", font, 200) == "line break"
     assert fitted("", font, 100) == ""
