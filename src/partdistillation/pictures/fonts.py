@@ -1,7 +1,7 @@
 """Which fonts have the letters of a text: DejaVu Sans, then fonts of packages, then those of the system.
 
-matplotlib brings DejaVu Sans and lays texts out: it takes a letter from the first of several fonts that has it,
-joins Arabic, stacks Devanagari and turns Hebrew around. What no font has is written as its number, as U+8ECA.
+matplotlib brings DejaVu Sans and lays texts out: it takes a letter from the first of several fonts that has
+it, joins Arabic, stacks Devanagari and turns Hebrew around. What no font has is written as a number: U+8ECA.
 """
 
 import unicodedata
@@ -22,10 +22,10 @@ _log = terminal.logger(__name__)
 
 PACKAGES = ("noto_cjk_sans_otc", "manimgx_fonts")
 """The modules that hold the fonts of the extra `fonts`."""
-JOINER, NON_JOINER = "\u200d", "\u200c"
+_JOINER, _NON_JOINER = "\u200d", "\u200c"
 _SKIN_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
 _VARIANTS = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
-_UNSEEN = _VARIANTS | {JOINER, NON_JOINER}
+_UNSEEN = _VARIANTS | {_JOINER, _NON_JOINER}
 """What decides how other letters look and has no look of its own: no font needs to have it."""
 
 
@@ -37,21 +37,19 @@ class Lettering(NamedTuple):
 
 
 def lettering(text: str) -> Lettering:
-    """What can be drawn of a text: letters that no font has are named by their numbers."""
+    """What can be drawn of a line of text: letters that no font has are named by their numbers."""
     written: list[str] = []
     fonts = {_packaged()[0]}
-    numbered = False
     for letter in _clusters(text):
         font = _font_of(letter)
         if font is None:
             _suggest_fonts()
-            written.append(f"{' ' * numbered}U+{ord(letter):04X}")
+            written.append(f" U+{ord(letter):04X} ")
         else:
             fonts.add(font)
             written.append(letter)
-        numbered = font is None
     packaged = [font for font in _packaged() if font in fonts]
-    return Lettering("".join(written), (*packaged, *sorted(fonts.difference(packaged))))
+    return Lettering(" ".join("".join(written).split()), (*packaged, *sorted(fonts.difference(packaged))))
 
 
 def families(text: str) -> list[str]:
@@ -63,16 +61,11 @@ def families(text: str) -> list[str]:
     return [get_font(font).family_name for font in fonts]
 
 
-def extends(letter: str) -> bool:
-    """Whether a letter changes the one before it: accents, vowel signs, joiners, the colour of a skin."""
-    return unicodedata.category(letter)[0] == "M" or letter in _UNSEEN or letter in _SKIN_TONES
-
-
 def _clusters(text: str) -> Iterator[str]:
-    """Letters with what changes or joins them, as one font draws them; without that where none has all of it."""
+    """Letters with what changes or joins them, as one font draws them; without it where none has all."""
     clusters: list[str] = []
     for letter in text:
-        if clusters and (extends(letter) or clusters[-1][-1] == JOINER):
+        if clusters and (_extends(letter) or clusters[-1][-1] == _JOINER):
             clusters[-1] += letter
         else:
             clusters.append(letter)
@@ -80,7 +73,12 @@ def _clusters(text: str) -> Iterator[str]:
         if _font_of(cluster):
             yield cluster
         else:
-            yield from [letter for letter in cluster if not extends(letter)] or cluster[0]
+            yield from [letter for letter in cluster if not _extends(letter)] or cluster[0]
+
+
+def _extends(letter: str) -> bool:
+    """Whether a letter changes the one before it: accents, vowel signs, joiners, the colour of a skin."""
+    return unicodedata.category(letter)[0] == "M" or letter in _UNSEEN or letter in _SKIN_TONES
 
 
 @lru_cache(4096)

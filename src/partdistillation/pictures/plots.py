@@ -12,14 +12,16 @@ from matplotlib.ticker import MaxNLocator
 
 from partdistillation.pictures.curves import Curve
 from partdistillation.pictures.fonts import families, lettering
-from partdistillation.pictures.text import CaptionFont, plain_text
+from partdistillation.pictures.text import CaptionFont, fitted
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's, which people with any colour vision can tell apart."""
 _MARKERS = "osD^vP"
 _BESIDE = 1.05
-_POINTS, _BEFORE = 10, 48
-"""Of a legend's letters; of the line and the gap before each label."""
+_FONT = CaptionFont(10)
+"""Of legends, as matplotlib has it, in points."""
+_LONGEST, _BEFORE = 240, 48
+"""Points: of a label, and of the line and the gap before it."""
 _LINES = ("-", "--", ":")
 """Of the first, the second and the third time that the colours are gone through."""
 
@@ -45,9 +47,9 @@ def panels_plot(
 
     All have the same curves in the same order.
     """
-    labels = [curve.label for curve in next(iter(panels.values()))]
+    labels = [fitted(curve.label, _FONT, _LONGEST) for curve in next(iter(panels.values()))]
     width = 3.9 * len(panels)
-    widest = max(CaptionFont(_POINTS).width(label) for label in labels)
+    widest = max(map(_FONT.width, labels))
     columns = max(1, min(len(labels), int(72 * width / (_BEFORE + widest))))
     rows = -(-len(labels) // columns)
     with _fonts_of(next(iter(panels.values()))):
@@ -90,12 +92,13 @@ def _draw(axes: Axes, curves: Sequence[Curve], x: str, y: str, *, log_x: bool = 
 
 
 def _plain(label: str) -> str:
-    """A label without what matplotlib takes for a formula, leaves out of the legend, or has no letters for."""
-    return lettering(plain_text(label)).text.replace("$", r"\$").lstrip("_") or "-"
+    """A label without what matplotlib takes for a formula, leaves out of the legend, or can't draw."""
+    return lettering(fitted(label, _FONT, _LONGEST)).text.replace("$", r"\$").lstrip("_") or "-"
 
 
 def _fonts_of(curves: Sequence[Curve]) -> AbstractContextManager[None]:
-    return rc_context({"font.family": families(plain_text(" ".join(curve.label for curve in curves)))})
+    labels = [fitted(curve.label, _FONT, _LONGEST) for curve in curves]
+    return rc_context({"font.family": families(" ".join(labels))})
 
 
 def _file(figure: Figure, suffix: str) -> bytes:
