@@ -9,6 +9,7 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import get_data_path
+from matplotlib.font_manager import FontEntry, fontManager
 from PIL import Image, ImageDraw, ImageFont, features
 
 from partdistillation.pictures import fonts
@@ -161,7 +162,7 @@ def test_a_package_is_asked_after_dejavu_and_before_the_system(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(fonts, "PACKAGES", ("no_such_package", "some_fonts"))
     monkeypatch.setattr(fonts, "_system", tuple)
-    monkeypatch.setattr(fonts.fontManager, "ttflist", list(fonts.fontManager.ttflist))
+    monkeypatch.setattr(fontManager, "ttflist", list(fontManager.ttflist))
     own = str(package / "Own-Regular.ttf")
     assert lettering(f"a{UNKNOWN}a") == (f"a{UNKNOWN}a", (DEJAVU, own))
     assert lettering(chr(ord(UNKNOWN) + 1)).text == "U+F1235"
@@ -180,11 +181,11 @@ def test_fonts_of_the_system_come_last(
         write_font(paths[name], {ord(UNKNOWN)})
     paths["damaged"].write_bytes(b"no font")
     entries = [
-        fonts.FontEntry(str(path), name="Own Sans", weight=700 if name == "bold" else 400)
+        FontEntry(str(path), name="Own Sans", weight=700 if name == "bold" else 400)
         for name, path in paths.items()
     ]
-    entries.append(fonts.FontEntry(str(paths["plain"]), name="Last Resort", weight=400))
-    monkeypatch.setattr(fonts.fontManager, "ttflist", entries)
+    entries.append(FontEntry(str(paths["plain"]), name="Last Resort", weight=400))
+    monkeypatch.setattr(fontManager, "ttflist", entries)
     monkeypatch.setattr(fonts, "PACKAGES", ())
     assert [Path(path).stem for path in fonts._system()] == ["damaged", "gone", "plain", "bold"]
     assert lettering(UNKNOWN).fonts == (DEJAVU, str(paths["plain"]))
