@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _JOINERS = "\u200c\u200d"
 """They decide how letters of Persian and of India look, and join emoji."""
-_MARKS = 5
-"""Accents and joiners on one letter; names may have hundreds, languages have four at most."""
+_MARKS = 8
+"""Accents, vowel signs and joiners on one letter: Burmese has six at times, a hostile name has hundreds."""
 _LARGEST = 256
 _BASELINE = 0.35
 """How far below its middle a line stands on, in sizes of its font: half of what capitals are high."""
