@@ -1,0 +1,1 @@
+"""From photographs to named parts in a browser, without a terminal."""
