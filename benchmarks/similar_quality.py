@@ -5,8 +5,8 @@
 For each run OUT with the true parts of its photographs: of the 10 parts most similar to one, the share that
 shows the same true part; the expected share of parts drawn at random from its object class (chance), and from
 its part class (what a gallery shows); the same over all object classes, where true parts are the same by name
-alone. And of the 10 most typical examples of a part class, and of all, the share that shows the true part that
-most of them show, a mean over part classes.
+alone. And of the 10 most typical examples of a part class, and of all of them, the share that shows the true
+part that most of them show, a mean over part classes.
 
 A part shows the true part of its object's class that has most of its pixels, if that has half of them; parts
 that show none are wrong answers, and aren't asked for. The runs are copied, not changed.
