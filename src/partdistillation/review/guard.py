@@ -23,7 +23,7 @@ MAX_BODY = 16 * 1024
 PAGE_HEADER = "x-review-page"
 """Every POST has it: a browser lets no other site's form set it."""
 COOKIE = "partdistill_review"
-OPEN_PATHS = ("/", "/static/app.js", "/static/style.css", "/static/icon.svg", "/api/session")
+OPEN_PATHS = re.compile(r"/|/static/[a-z]+\.[a-z]+|/api/session")
 """What may be asked for without the token: the empty page, and the place to give the token."""
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
@@ -100,7 +100,7 @@ class Guard:
             raise HTTPException(403, "the request comes from another site")
         if scope["method"] == "POST":
             self._check_post(scope["path"], headers)
-        if self._access and scope["path"] not in OPEN_PATHS and not self._access.allows(headers):
+        if self._access and not OPEN_PATHS.fullmatch(scope["path"]) and not self._access.allows(headers):
             raise HTTPException(401, "the token is missing or wrong")
 
     def _check_post(self, path: str, headers: Mapping[str, str]) -> None:

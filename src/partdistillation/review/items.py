@@ -157,7 +157,7 @@ def _large_name(key: str) -> str:
     return f"{key}.{LOOK}.large.webp"
 
 
-def webp(picture: UInt8[np.ndarray, "height width 3"]) -> bytes:
+def webp(picture: UInt8[np.ndarray, "height width channel"]) -> bytes:
     """A picture as a file for the page."""
     buffer = BytesIO()
     Image.fromarray(picture).save(buffer, "WEBP", quality=_QUALITY)

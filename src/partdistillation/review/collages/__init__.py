@@ -3,6 +3,7 @@
 from partdistillation.review.collages.drawing import (
     LOOK,
     draw_collage,
+    draw_image,
     draw_large,
     draw_sheet,
     draw_tile,
@@ -19,6 +20,7 @@ __all__ = [
     "PartSample",
     "Tile",
     "draw_collage",
+    "draw_image",
     "draw_large",
     "draw_sheet",
     "draw_tile",

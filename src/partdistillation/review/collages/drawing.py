@@ -69,8 +69,15 @@ def draw_tiles(images_dir: Path, tiles: Sequence[Tile], size: int = TILE) -> lis
             if isinstance(image, str):
                 drawn[place] = DrawnTile(note_picture(image, size, size), image)
             else:
-                drawn[place] = DrawnTile(_drawn(image, tiles[place], _window(tiles[place], size), size))
+                drawn[place] = DrawnTile(draw_image(image, tiles[place], size))
     return [drawn[place] for place in range(len(tiles))]
+
+
+def draw_image(
+    image: UInt8[np.ndarray, "height width 3"], tile: Tile, size: int = TILE
+) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """As `draw_tile`, of an image that was read."""
+    return _drawn(image, tile, _window(tile, size), size)
 
 
 def draw_large(images_dir: Path, tile: Tile, size: int) -> UInt8[np.ndarray, "side side 3"]:
