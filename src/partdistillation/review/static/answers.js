@@ -104,10 +104,10 @@ export function setSame(id, merged = false) {
 const isAsking = () => !byId("unmarked").hidden;
 export function askUnmarked(asking) {
   if (asking === isAsking()) return;
+  if (byId("unmarked").contains(document.activeElement)) focusPart();
   byId("unmarked").hidden = !asking;
   byId("actions").hidden = asking;
   if (asking) byId("save-unmarked").focus();
-  else if (document.activeElement === document.body) focusPart();
 }
 
 // ---------------------------------------------------------------------- answers
