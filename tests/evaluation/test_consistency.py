@@ -237,7 +237,9 @@ def test_a_run_that_nobody_has_judged_is_said_to_be_so(
         write_verdicts(path, said)
         assert run(finished).judges == {}
         assert "People have judged none of these parts" in capsys.readouterr().out
-        with pytest.raises(InputError, match=r"verdicts.jsonl: expected verdicts that judge parts, found none"):
+        with pytest.raises(
+            InputError, match=r"verdicts.jsonl: expected verdicts that judge parts, found none"
+        ):
             run(finished, verdicts=path)
 
 

@@ -348,7 +348,8 @@ for (const element of document.body.querySelectorAll("*")) {{
     }} else check(element, its.color, its.content, 4.5);
   }}
   // The edge of what is to be pressed or filled in, unless its text or picture alone shows that.
-  if (element.matches("input[type=text], input[type=password], button:not(.quiet, .tile, .enlarge, #part-list *)")) {{
+  const plain = "button:not(.quiet, .tile, .enlarge, #part-list *)";
+  if (element.matches(`input[type=text], input[type=password], ${{plain}}`)) {{
     check(element.parentElement, style.borderTopColor, "its edge", 3);
   }}
   const current = '#part-list [aria-current="step"]';
@@ -397,6 +398,7 @@ return [element.id, wrong.join(", ")];
 _CONTROLS = """() => {
 const within = document.querySelector("dialog[open]") ?? document.body;
 return [...within.querySelectorAll("button, input")]
-  .filter((one) => one.checkVisibility() && !one.disabled && one.tabIndex >= 0 && (one.type !== "radio" || one.checked))
+  .filter((one) => one.checkVisibility() && !one.disabled && one.tabIndex >= 0)
+  .filter((one) => one.type !== "radio" || one.checked)
   .map((one) => one.id || "?");
 }"""

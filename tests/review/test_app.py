@@ -395,7 +395,9 @@ def test_the_page_may_be_mounted_anywhere(store: ReviewStore, make_run: MakeRun,
     for address in addresses:
         assert client.get(f"{prefix}/{address}").status_code == 200
     assert {client.get(f"{prefix}/{address}x").status_code for address in addresses} == {404}
-    asked = {path for script in scripts_of(client, prefix).values() for path in re.findall(r"api/\w+", script)}
+    asked = {
+        path for script in scripts_of(client, prefix).values() for path in re.findall(r"api/\w+", script)
+    }
     routes = {getattr(route, "path", "") for route in review.routes}
     assert {f"/{path}" for path in asked} == {path for path in routes if path.startswith("/api/")}
     response = client.post(f"{prefix}/api/session", json={"token": TOKEN})

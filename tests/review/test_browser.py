@@ -165,7 +165,8 @@ def test_the_first_page_and_the_last(make_run: MakeRun, visit: Visits) -> None:
         assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 736
     here.begin()
     category = page.locator("#category").text_content()
-    other = {"car": "tree", "tree": "car"}[category or ""]
+    assert category is not None
+    other = {"car": "tree", "tree": "car"}[category]
     page.get_by_role("button", name="0 of 12 done by you").wait_for()
     press(page, "a e 'wheel' Enter a m 1 Enter r s a Enter 1 Enter")
     page.get_by_role("button", name="6 of 12 done by you").wait_for()
@@ -177,7 +178,11 @@ def test_the_first_page_and_the_last(make_run: MakeRun, visit: Visits) -> None:
     rows = page.locator("#outcome tr").evaluate_all("rows => rows.map(row => row.innerText.split('\\t'))")
     assert rows[0] == ["Class", "Parts", "Consistent", "Named", "Merged", "No part"]
     assert sorted(rows[1:]) == sorted(
-        [[category, "6", "3", "1", "1", "1"], [other, "6", "0", "0", "0", "6"], ["Together", "12", "3", "1", "1", "7"]]
+        [
+            [category, "6", "3", "1", "1", "1"],
+            [other, "6", "0", "0", "0", "6"],
+            ["Together", "12", "3", "1", "1", "7"],
+        ]
     )
     page.evaluate("localStorage.clear()")  # and somebody else comes
     page.reload()
@@ -191,6 +196,7 @@ def test_a_review_below_another_page(make_run: MakeRun, visit: Visits) -> None:
         page = visit(out, at=address).begin()
         press(page, "1 z ArrowRight 2 Escape Enter")
         on_part(page, 2)
+        saved(page)
         page.reload()
         on_part(page, 2)
         press(page, "r")

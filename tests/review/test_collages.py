@@ -169,7 +169,7 @@ def photograph(folder: Path, name: str = "a.png", size: tuple[int, int] = (WIDTH
 
 
 DIMMED = np.array([93, 97, 100])
-"""Of the photograph's (100, 120, 140): brightness 116, a quarter of the way back to each, .62 of that + 24."""
+"""Of the photograph's (100, 120, 140): brightness 116, a quarter of the way back, .62 of that + 24."""
 
 
 def test_the_part_is_red_and_nothing_else(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ def test_a_majority_decides() -> None:
         verdict("Anna", 0, 9, name="wheel"), verdict("Ben", 0, 2), verdict("Cem", 0, 3),  # consistent
         verdict("Anna", 1, 9), verdict("Ben", 1, 2),  # a tie is none
         verdict("Anna", 2, 5, merged_into=0), verdict("Ben", 2, 0, action="skipped"),  # of one, who merges it
-        verdict("Anna", 3, 9, action="rejected"), verdict("Cem", 3, 9, action="rejected"), verdict("Ben", 3, 9),
+        verdict("Anna", 3, 9, action="rejected"), verdict("Cem", 3, 9, action="rejected"),
+        verdict("Ben", 3, 9),
         verdict("Anna", 4, 9, action="skipped"),
         verdict("Anna", 0, 4, category="tree", name="crown"),
     ]  # fmt: skip

@@ -68,9 +68,7 @@ class Assignment:
         for category, page in rows:
             self._pages.setdefault(category, []).append(page)
         self.parts: dict[str, int] = dict(
-            store.query(
-                f"SELECT category, count(*) FROM items WHERE run IN {self._runs} GROUP BY category"
-            )
+            store.query(f"SELECT category, count(*) FROM items WHERE run IN {self._runs} GROUP BY category")
         )
         """By object class, how many part classes are judged."""
 

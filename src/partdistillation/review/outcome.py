@@ -33,13 +33,13 @@ def outcomes(verdicts: Iterable[Verdict], parts: Mapping[str, int]) -> dict[str,
         verdicts: one a reviewer and part class, of any runs.
         parts: by object class, how many part classes the runs have.
     """
-    found = {category: Outcome(parts=count) for category, count in sorted(parts.items())}
+    counts = {category: Outcome(parts=number) for category, number in sorted(parts.items())}
     groups: defaultdict[tuple[str, str], list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         groups[verdict.run, verdict.category].append(verdict)
     for (_, category), group in groups.items():
-        found[category] += _outcome(category, group)
-    return found
+        counts[category] += _outcome(category, group)
+    return counts
 
 
 def _outcome(category: str, verdicts: Sequence[Verdict]) -> Outcome:
@@ -51,9 +51,7 @@ def _outcome(category: str, verdicts: Sequence[Verdict]) -> Outcome:
     decided = from_verdicts(_complete(verdicts)).of(category)
     return Outcome(
         judged=len(answers),
-        consistent=sum(
-            2 * sum(map(_is_consistent, of_part)) > len(of_part) for of_part in answers.values()
-        ),
+        consistent=sum(2 * sum(map(_is_consistent, of_part)) > len(of_part) for of_part in answers.values()),
         named=len(decided.names),
         merged=len(decided.merged),
         rejected=len(decided.rejected),

@@ -81,7 +81,7 @@ def draw_image(
 
 
 def draw_large(images_dir: Path, tile: Tile, size: int) -> UInt8[np.ndarray, "side side 3"]:
-    """What the tile of a size shows, but larger: up to `LARGE`, as far as the photograph has pixels for it."""
+    """What a tile of this size shows, larger: up to `LARGE`, as far as the photograph has pixels for it."""
     image = read_image(images_dir / tile.file_name, tile.width, tile.height)
     if isinstance(image, str):
         return note_picture(image, size, size)
