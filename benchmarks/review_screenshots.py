@@ -1,7 +1,8 @@
 """Screenshots of the review tool, for the pages: docs/images/review-*.png.
 
 The parts are those that PartShapes was drawn with, some mixed up on purpose, so that there is much to say:
-one is another's double, one is a different part in each image. From the first page to the last. Needs Chromium (Debian's) and Playwright.
+one is another's double, one is a different part in each image. They go from the first page to the last.
+Needs Chromium (Debian's) and Playwright.
 
     python benchmarks/review_screenshots.py --out docs/images
 """
@@ -136,7 +137,9 @@ def finish(page: Page) -> None:
 def shoot(page: Page, path: Path) -> None:
     """Save what the window shows, in a palette of 128 colours."""
     # The page's policy forbids what Playwright's `wait_for_function` does.
-    while not page.evaluate("[...document.images].every(image => !image.checkVisibility() || image.naturalWidth)"):
+    while not page.evaluate(
+        "[...document.images].every(image => !image.checkVisibility() || image.naturalWidth)"
+    ):
         page.wait_for_timeout(50)
     with Image.open(BytesIO(page.screenshot())) as shot:
         picture = shot.convert("RGB")
