@@ -244,8 +244,6 @@ def _report(
     """The run's report, with what was measured, and pictures of validation images."""
     images_dir, folder = validation.inputs.need("images"), validation.inputs.out
     report = run_report.in_words(inputs, recipe, seconds=seconds(inputs.out))._replace(
-        title="Parts discovered in PartShapes",
-        summary=SUMMARY,
         tables=(*results, wanted(claims(measured))),
         pictures=pictures(
             validation.objects_dir,
@@ -260,7 +258,9 @@ def _report(
     finding = Finding.of(validation.objects_dir, folder / "parts")
     notes = _part_notes(next(way for way in measured if way.name == PART_MODEL))
     report = run_report.with_galleries(report, finding, images_dir, notes)
-    return report._replace(finding=finding.headline("drawing"))
+    return report._replace(
+        title="Parts discovered in PartShapes", summary=SUMMARY, finding=finding.headline("drawing")
+    )
 
 
 def _part_notes(measured: Measured) -> Mapping[tuple[str, int], str]:

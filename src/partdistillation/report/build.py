@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -117,13 +117,16 @@ class _Pictures:
 # ---------------------------------------------------------------------- tables
 
 
+Rank = Literal["best", "tie", ""]
+
+
 class Cell(NamedTuple):
     """A cell: its text, the range below it, the bar's length in percent (None = none), and how it ranks."""
 
     text: str
     between: str = ""
     bar: float | None = None
-    rank: Literal["best", "tie", ""] = ""
+    rank: Rank = ""
 
 
 class TableView(NamedTuple):
@@ -147,23 +150,11 @@ def table_view(table: Table) -> TableView:
 
 
 def _cells(values: tuple[Value, ...], table: Table) -> list[Cell]:
-    """A column's cells. Bars are relative to the column's largest number; a single number is no best.
-
-    What ties with the best is marked as that, and so is the best itself then.
-    """
+    """A column's cells. Bars are relative to the column's largest number; a single number is no best."""
     scores = [_score(value) for value in values]
     known = [score for score in scores if score is not None]
     ranked = table.better == "high" and len(known) > 1
     best = max(known, default=Score(0.0))  # by value
-    ties = [score is not None and score is not best and score.beside(best) == "tie" for score in scores]
-    ranks: list[Literal["best", "tie", ""]] = [
-        ("tie" if any(ties) else "best")
-        if score is not None and score.value == best.value
-        else "tie"
-        if tie
-        else ""
-        for score, tie in zip(scores, ties, strict=True)
-    ]
     return [
         Cell(
             _text(value),
@@ -171,10 +162,18 @@ def _cells(values: tuple[Value, ...], table: Table) -> list[Cell]:
             round(100 * max(score.value, 0.0) / best.value, 1)
             if ranked and score and best.value > 0
             else None,
-            rank if ranked else "",
+            _rank(score, best, known) if ranked and score else "",
         )
-        for value, score, rank in zip(values, scores, ranks, strict=True)
+        for value, score in zip(values, scores, strict=True)
     ]
+
+
+def _rank(score: Score, best: Score, known: Sequence[Score]) -> Rank:
+    """Whether a score is the best of its column or ties with it; a best that others tie with is a tie too."""
+    if score.value < best.value:
+        return "tie" if score.beside(best) == "tie" else ""
+    rivals = (other for other in known if other is not score)
+    return "tie" if any(rival.beside(best) == "tie" for rival in rivals) else "best"
 
 
 def _score(value: Value) -> Score | None:

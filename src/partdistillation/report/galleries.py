@@ -6,10 +6,11 @@ Which are shown follows from the rows alone, and how many has a bound, whatever 
 import hashlib
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
-from itertools import chain
+from functools import cached_property
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from partdistillation.functional.masks import decode
 from partdistillation.pictures.colors import color_of
 from partdistillation.pictures.overlays import dimmed, overlay, spotlight
 from partdistillation.pictures.sizes import enlarge, fit, framed, resize_labels, shrink
-from partdistillation.report.data import ClassGallery, Key, Panel, PartGallery, Picture, PictureRow, Pixels
+from partdistillation.report.data import ClassGallery, Key, Panel, PartGallery, Picture, PictureRow
 from partdistillation.report.label_maps import part_map
 from partdistillation.runs.part_table import part_name
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
@@ -168,29 +169,25 @@ def galleries(
 
     `notes` says more of a part class, by its object class and number.
     """
-    chosen = finding.chosen
-    most = max(1, min(TILES, MAX_TILES // max(1, len(chosen))))
+    most = max(1, min(TILES, MAX_TILES // max(1, len(finding.chosen))))
     further = {key: f"; {note}" for key, note in (notes or {}).items()}
-    # The examples of a class are mostly of the same photographs.
-    load = lru_cache(maxsize=2 * TILES)(
-        lambda row: load_image_of(images_dir / row.file_name, row.height, row.width)
-    )
-    return tuple(
-        ClassGallery(
-            category,
-            tuple(
-                PartGallery(
-                    Key.of_part(part_name(part), part),
-                    tuple(_tile(example, load) for example in finding.examples[category, part][:most]),
-                    f"{finding.counts[category, part]:,} found{further.get((category, part), '')}",
-                )
-                for of, part in chosen
-                if of == category
-            ),
-            tuple(_object(clear, load) for clear in finding.clearest[category]),
+    classes = []
+    for category, chosen in groupby(finding.chosen, key=itemgetter(0)):
+        keys = list(chosen)
+        tiles = iter(
+            _tiles([example for key in keys for example in finding.examples[key][:most]], images_dir)
         )
-        for category in dict.fromkeys(category for category, _ in chosen)
-    )
+        parts = tuple(
+            PartGallery(
+                Key.of_part(part_name(part), part),
+                tuple(islice(tiles, min(most, len(finding.examples[of, part])))),
+                f"{finding.counts[of, part]:,} found{further.get((of, part), '')}",
+            )
+            for of, part in keys
+        )
+        objects = tuple(_object(clear, images_dir) for clear in finding.clearest[category])
+        classes.append(ClassGallery(category, parts, objects))
+    return tuple(classes)
 
 
 def note(finding: Finding) -> str:
@@ -208,22 +205,30 @@ def note(finding: Finding) -> str:
 
 # ---------------------------------------------------------------------- pictures
 
-_Load = Callable[[ObjectRow], Pixels]
+
+def _tiles(examples: Sequence[Example], images_dir: Path) -> list[Picture]:
+    """The examples' tiles; each image is read once, as those of a class are mostly of the same ones."""
+    places: dict[str, list[int]] = {}
+    for place, example in enumerate(examples):
+        places.setdefault(example.row.image_id, []).append(place)
+    tiles: dict[int, Picture] = {}
+    for of_image in places.values():
+        row = examples[of_image[0]].row
+        image = load_image_of(images_dir / row.file_name, row.height, row.width)
+        for place in of_image:
+            part = examples[place].part
+            mask, around = (decode(kept.rle, row.height, row.width) for kept in (part, examples[place].whole))
+            tiles[place] = Picture.of(part_tile(image, mask, around, part.part))
+    return [tiles[place] for place in range(len(examples))]
 
 
-def _tile(example: Example, load: _Load) -> Picture:
-    row, part = example.row, example.part
-    mask, around = (decode(kept.rle, row.height, row.width) for kept in (part, example.whole))
-    return Picture.of(part_tile(load(row), mask, around, part.part))
-
-
-def _object(clear: Clear, load: _Load) -> Picture:
+def _object(clear: Clear, images_dir: Path) -> Picture:
     """The object with its parts in colour, without what else is in the photograph."""
     row, labelled = clear.rows
     labels = part_map(replace(labelled, objects=(clear.labelled,)))
-    around = decode(clear.whole.rle, row.height, row.width)
-    rows, columns = framed(around | (labels > 0))
-    image = fit(load(row)[rows, columns], OBJECT_SIDE)
+    rows, columns = framed(decode(clear.whole.rle, row.height, row.width) | (labels > 0))
+    image = load_image_of(images_dir / row.file_name, row.height, row.width)
+    image = fit(image[rows, columns], OBJECT_SIDE)
     return Picture.of(in_color(image, np.ascontiguousarray(labels[rows, columns])))
 
 

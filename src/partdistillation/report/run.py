@@ -69,8 +69,8 @@ def in_words(inputs: Inputs, recipe: Recipe, *, seconds: Mapping[str, float]) ->
     compared, own = ways.compared(out), ways.evaluated(out)
     headlines = ways.headlines(compared, own)
     return ReportData(
-        title=f"Parts discovered in {images_dir.name}",
-        summary="Found without a part label: by grouping features, and by learning from the groups.",
+        title=f"Looking for parts in {images_dir.name}",
+        summary="There are none yet; this is how far the run has come.",
         headlines=headlines,
         headlines_note=ways.NOTE if headlines else "",
         facts=(*facts(recipe), *(_warnings(out, recipe) if has_objects else ())),
@@ -91,6 +91,8 @@ def with_galleries(
 ) -> ReportData:
     """A report with what was found: its headline, its first picture and its galleries."""
     return report._replace(
+        title=f"Parts discovered in {images_dir.name}",
+        summary="Found without a part label: by grouping features, and by learning from the groups.",
         finding=finding.headline(),
         hero=hero(finding, images_dir) or _first(report.pictures),
         galleries=galleries(finding, images_dir, notes),
