@@ -29,8 +29,10 @@ from partdistillation.runs.part_table import part_name
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
 from partdistillation.runs.store import read_rows
 
-TILE_SIDE, OBJECT_SIDE, HERO_SIDE = 448, 640, 1_000
+TILE_SIDE, OBJECT_SIDE, HERO_SIDE = 448, 900, 1_000
 """Of a picture: its longer side, in pixels."""
+_OBJECT_HEIGHT = 420
+"""Objects are equally high, so that a browser shrinks a row of them to one height."""
 TILES, CLEAREST = 9, 4
 """Examples of a part class, objects of a class."""
 MAX_PARTS, MAX_TILES = 400, 1_200
@@ -228,7 +230,8 @@ def _object(clear: Clear, images_dir: Path) -> Picture:
     labels = part_map(replace(labelled, objects=(clear.labelled,)))
     rows, columns = framed(decode(clear.whole.rle, row.height, row.width) | (labels > 0))
     image = load_image_of(images_dir / row.file_name, row.height, row.width)
-    image = fit(image[rows, columns], OBJECT_SIDE)
+    image = image[rows, columns]
+    image = fit(image, min(OBJECT_SIDE, round(_OBJECT_HEIGHT * max(image.shape[:2]) / len(image))))
     return Picture.of(in_color(image, np.ascontiguousarray(labels[rows, columns])))
 
 
