@@ -9,7 +9,7 @@ export function drawPage() {
   const set = page.sets > 1 ? `, set ${page.set} of ${page.sets}` : "";
   byId("place").textContent = `class ${page.position}${set}`;
   byId("previous-class").disabled = page.position === 1;
-  document.title = `${page.category} – Part review`;
+  document.title = `\u2068${page.category}\u2069 – Part review`;
   byId("part-list").replaceChildren(
     ...page.items.map((item, index) => {
       const number = make("span", { className: "number" }, `${index + 1}`);
