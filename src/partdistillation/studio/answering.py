@@ -124,6 +124,8 @@ class Answering:
             self._model = None  # before the next takes memory
             segmenter = PartSegmenter.from_pretrained(folder)
             self._model = key, _Model(segmenter, _finder_of(segmenter))
+            blank = np.zeros((64, 64, 3), np.uint8)
+            _labelled(self._model[1], blank, np.ones((64, 64), np.bool_), segmenter.class_names[:1])
         return self._model[1]
 
     def _image(self, upload: Upload) -> _Pixels:

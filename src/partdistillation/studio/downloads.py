@@ -5,6 +5,7 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,8 @@ def _written(question: Pack) -> Iterator[tuple[str, bytes]]:
     labels = Labels([_labels(*entry) for entry in enumerate(question.photographs, 1)], question.catalog)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        (yolo if question.kind == "yolo" else label_maps).write(folder, labels)
+        with redirect_stderr(io.StringIO()):  # where they say how far they are
+            (yolo if question.kind == "yolo" else label_maps).write(folder, labels)
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 yield path.relative_to(folder).as_posix(), path.read_bytes()

@@ -61,6 +61,12 @@ class _Of(_Question):
     model: _Model = "part_model"
 
 
+class _Click(_Question):
+    x: _Place
+    y: _Place
+    inside: bool
+
+
 class _Object(_Question):
     object: Annotated[int, Field(ge=0)]
 
@@ -70,7 +76,7 @@ class _Corrected(_Question):
     """None: a new one."""
     category: Annotated[str, StringConstraints(max_length=500)] | None = None
     """None: the class whose parts fit best."""
-    clicks: Annotated[list[tuple[_Place, _Place, bool]], Field(max_length=_MOST_CLICKS)]
+    clicks: Annotated[list[_Click], Field(max_length=_MOST_CLICKS)]
 
 
 class _Asker:
@@ -195,7 +201,7 @@ def routes(workspace: Workspace) -> APIRouter:
     def correct(name: str, photograph: str, asked: _Corrected) -> dict[str, Any]:
         there = photograph_of(name, photograph)
         folder = model_of(name, there.model)
-        clicks = tuple(Click(*click) for click in asked.clicks)
+        clicks = tuple(Click(click.x, click.y, click.inside) for click in asked.clicks)
         if any(click.x >= there.seen.width or click.y >= there.seen.height for click in clicks):
             raise HTTPException(422, "a click lies outside of the photograph")
         if asked.category is not None and asked.category not in there.catalog:

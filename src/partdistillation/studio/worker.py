@@ -1,5 +1,6 @@
 """A process that looks at photographs, apart from the server: it may die, and another takes its place."""
 
+import os
 import shutil
 import signal
 import tempfile
@@ -118,6 +119,7 @@ class Worker:
 
 def _serve(connection: "Connection[Any, Any]", folder: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the server ends this one
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a run may go on beside it, on the same cores
     tempfile.tempdir = str(folder)  # whatever lies there is removed, however this ends
     answering: Any = None
     while True:
