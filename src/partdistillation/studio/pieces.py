@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
-from scipy import ndimage
+from scipy.ndimage import distance_transform_edt, gaussian_filter, label
 
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Heights at which what stands out is cut, as shares of its highest."""
@@ -20,6 +20,10 @@ _LEAST_KEPT = 0.2
 """Of the mask: a click that would take away more takes the piece of like colour alone."""
 _ALIKE = 26
 """How far a colour may be from the clicked one's, of 255 a channel, to be like it."""
+_RIM = 0.01
+"""Of the longer side: what is thinner than twice this is a rim, most of which a click doesn't mean."""
+_NEAR = 0.03
+"""Of the longer side: of a rim, what a click means."""
 _SMOOTH = 0.004
 """Of the longer side: standard deviation of the blur before colours are compared."""
 
@@ -56,7 +60,7 @@ def corrected(
         if click.inside:
             outside = [other for other in outside if (other.x, other.y) != (click.x, click.y)]
             if not result[click.y, click.x]:
-                result |= _added(pixels, saliency, click, outside)
+                result |= _meant(_added(pixels, saliency, click, outside) & ~result, click)
         else:
             outside.append(click)
             if result[click.y, click.x]:
@@ -95,9 +99,26 @@ def _taken(
             left = mask & (saliency > level)
             holds = all(left[other.y, other.x] for other in kept if mask[other.y, other.x])
             if holds and left.sum() >= _LEAST_KEPT * mask.sum():
-                return _without(mask, _piece(mask & ~left, click))
+                return _without(mask, _meant(mask & ~left, click))
             break  # higher ones leave less
-    return _without(mask, _alike(pixels, click))
+    piece = _alike(pixels, click)
+    return _without(mask, _near(piece, click) if any(piece[other.y, other.x] for other in kept) else piece)
+
+
+def _meant(change: _Mask, click: Click) -> _Mask:
+    """The piece of a change that a click is on: the bulky one, or of a thin rim what is near."""
+    longest = max(change.shape)
+    thick = distance_transform_edt(change) > _RIM * longest
+    bulky = (distance_transform_edt(~thick) <= _RIM * longest) & change if thick.any() else thick
+    if bulky[click.y, click.x]:
+        return _piece(bulky, click)
+    return _near(change, click)
+
+
+def _near(piece: _Mask, click: Click) -> _Mask:
+    rows, columns = np.ogrid[: piece.shape[0], : piece.shape[1]]
+    near = (rows - click.y) ** 2 + (columns - click.x) ** 2 <= (_NEAR * max(piece.shape)) ** 2
+    return _piece(piece & near, click)
 
 
 def _without(mask: _Mask, piece: _Mask) -> _Mask:
@@ -111,7 +132,7 @@ def _levels(saliency: _Map) -> list[float]:
 
 def _piece(mask: _Mask, click: Click) -> _Mask:
     """The connected piece that holds a click, without its holes."""
-    labels, _ = ndimage.label(mask)
+    labels, _ = label(mask)
     piece: _Mask = labels == labels[click.y, click.x]
     return piece
 
@@ -119,6 +140,6 @@ def _piece(mask: _Mask, click: Click) -> _Mask:
 def _alike(pixels: UInt8[np.ndarray, "height width 3"], click: Click) -> _Mask:
     """The piece of like colour around a click."""
     sigma = _SMOOTH * max(pixels.shape[:2])
-    smooth = ndimage.gaussian_filter(pixels.astype(np.float32), (sigma, sigma, 0))
+    smooth = gaussian_filter(pixels.astype(np.float32), (sigma, sigma, 0))
     far = np.abs(smooth - smooth[click.y, click.x]).max(axis=2)
     return _piece(far <= _ALIKE, click)

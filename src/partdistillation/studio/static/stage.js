@@ -71,7 +71,7 @@ export class Stage {
     });
     this.paths.set(key, path);
     return element("g", { class: part ? "of-part" : "of-object" },
-      element("path", { d: (part ?? object).path, class: "halo", "aria-hidden": true }), path);
+      element("path", { d: (part ?? object).path, class: "halo", "aria-hidden": "true" }), path);
   }
 
   /** Hide what the sliders leave out. */
@@ -107,7 +107,7 @@ export class Stage {
     this.#place();
     this.svg.querySelector(".points")?.remove();
     const radius = 0.011 * Math.max(this.photograph.width, this.photograph.height);
-    this.svg.append(element("g", { class: "points", "aria-hidden": true }, clicks.map(([x, y, inside]) =>
+    this.svg.append(element("g", { class: "points", "aria-hidden": "true" }, clicks.map(([x, y, inside]) =>
       element("g", { class: inside ? "inside" : "outside", transform: `translate(${x + 0.5} ${y + 0.5}) scale(${radius})` },
         element("circle", { r: "1" }), element("path", { d: inside ? "M-.5,0h1M0-.5v1" : "M-.5,0h1" })))));
   }

@@ -41,11 +41,16 @@ class Trying {
   }
 
   async #warm() {
-    this.ready.textContent = "Getting the model ready …";
+    this.#tell("Getting the model ready …");
     const known = await attempt(() => post(`${this.api}/warm`, { model: this.model }));
     this.classes = known?.classes ?? [];
-    this.ready.textContent = !known ? "" : known.finds ? "" : "Nothing here finds objects by itself: mark them by clicks.";
+    this.#tell(known && !known.finds ? "Nothing here finds objects by itself: mark them by clicks." : "");
     this.#render();
+  }
+
+  #tell(text) {
+    this.ready.textContent = text;
+    this.ready.hidden = !text;
   }
 
   async #restore() {
@@ -95,8 +100,8 @@ class Trying {
     this.following = element("button", { class: "turn", "aria-label": "Next photograph", onclick: () => this.#turn(1) }, "›");
     this.caption = element("p", { class: "row caption" });
     this.work = element("div", { class: "work" },
-      element("section", { class: "stack", "aria-label": "Photograph" }, this.bar,
-        element("div", { class: "turning" }, this.previous, this.stage.root, this.following), this.caption, this.strip),
+      element("section", { class: "stack", "aria-label": "Photograph" },
+        element("div", { class: "turning" }, this.previous, this.stage.root, this.following), this.bar, this.caption, this.strip),
       this.panel);
     this.head = element("div", { class: "row head" }, element("h1", {}, "Try"), this.tools);
     this.main.replaceChildren(this.head, this.ready, this.drop, this.work);
@@ -202,7 +207,7 @@ class Trying {
     this.stage.correct(correcting ? correcting.number ?? "new" : null, correcting?.clicks);
     if (!correcting) return;
     const object = this.photograph.objects.find(({ object: number }) => number === correcting.number);
-    const kinds = [[true, "＋ belongs to it"], [false, "− doesn’t"]].map(([inside, label]) =>
+    const kinds = [[true, "+ belongs to it"], [false, "− doesn’t"]].map(([inside, label]) =>
       element("label", { class: "kind" }, element("input", { type: "radio", name: "kind", checked: correcting.inside === inside,
         onchange: () => { correcting.inside = inside; } }), label));
     this.bar.replaceChildren(
