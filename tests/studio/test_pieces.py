@@ -52,7 +52,9 @@ def test_clicks_taken_back_leave_no_trace(saliency: Float32[np.ndarray, "side si
 
 
 def test_without_saliency_like_colours_count() -> None:
-    colours: UInt8[np.ndarray, "side side 3"] = np.where(OTHER[..., None], np.uint8([200, 30, 30]), np.uint8(0))
+    colours: UInt8[np.ndarray, "side side 3"] = np.where(
+        OTHER[..., None], np.uint8([200, 30, 30]), np.uint8(0)
+    )
     assert _iou(corrected(colours, None, None, [Click(20, 80, True)]), OTHER) > 0.9
     left = corrected(colours, None, OBJECT | OTHER, [Click(20, 80, False)])
     assert _iou(left, OBJECT) > 0.9

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from partdistillation.errors import InputError
@@ -117,7 +116,7 @@ def without_object(photograph: OpenPhotograph, number: int) -> OpenPhotograph:
 
 
 def _safe(name: str) -> str:
-    last = PureWindowsPath(PurePosixPath(name).name).name
+    last = name.replace("\\", "/").rpartition("/")[2]
     cleaned = "".join(
         "_" if letter in _FORBIDDEN or not letter.isprintable() else letter for letter in tidy(last)
     )
