@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32
 
 from partdistillation.studio.pieces import Click, corrected
 
@@ -52,9 +52,7 @@ def test_clicks_taken_back_leave_no_trace(saliency: Float32[np.ndarray, "side si
 
 
 def test_without_saliency_like_colours_count() -> None:
-    colours: UInt8[np.ndarray, "side side 3"] = np.where(
-        OTHER[..., None], np.uint8([200, 30, 30]), np.uint8(0)
-    )
+    colours = np.where(OTHER[..., None], np.array([200, 30, 30]), 0).astype(np.uint8)
     assert _iou(corrected(colours, None, None, [Click(20, 80, True)]), OTHER) > 0.9
     left = corrected(colours, None, OBJECT | OTHER, [Click(20, 80, False)])
     assert _iou(left, OBJECT) > 0.9
@@ -70,5 +68,5 @@ def test_every_click_has_its_way(saliency: Float32[np.ndarray, "side side"]) -> 
             assert mask[y, x] == bool(inside)
 
 
-def _iou(one: Bool[np.ndarray, "side side"], other: Bool[np.ndarray, "side side"]) -> float:
-    return float((one & other).sum() / (one | other).sum())
+def _iou(mask: Bool[np.ndarray, "side side"], other: Bool[np.ndarray, "side side"]) -> float:
+    return float((mask & other).sum() / (mask | other).sum())

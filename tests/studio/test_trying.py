@@ -1,4 +1,4 @@
-"""New photographs, sent to a studio whose run has a model with random weights and a saliency known by hand."""
+"""New photographs, sent to a studio whose run has a model of random weights and a saliency known by hand."""
 
 import io
 import json
@@ -18,19 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
 from starlette.testclient import TestClient
 
 from partdistillation import config
 from partdistillation.config import Inputs, Recipe
 from partdistillation.inference import PartSegmenter
-from partdistillation.models.part_mask2former import PartMask2Former
-from partdistillation.objects import OBJECTS_MODEL
-from partdistillation.objects.object_features import object_feature
-from partdistillation.objects.salient_classes import FILE as MEANS
 from partdistillation.recipes import SMALL
 from partdistillation.review.guard import PAGE_HEADER
-from partdistillation.runs.digests import write_digests
 from partdistillation.stages import distillation, retraining
 from partdistillation.studio import uploaded, worker
 from partdistillation.studio.app import make_application
@@ -40,39 +34,11 @@ from partdistillation.studio.trying import MODELS, UPLOADS
 from partdistillation.studio.worker import Busy, Worker
 from partdistillation.studio.workspace import Workspace
 
+from .tiny_models import encoded, photograph, write_models
+
 URL = "/api/runs/cars/try"
 FILE = {"content-type": "application/octet-stream"}
 Send = Callable[..., Any]
-
-
-def photograph(width: int = 96, height: int = 64) -> Image.Image:
-    """A bright object on a dark ground, from a quarter to three quarters of both sides, its right half bluish."""
-    pixels = np.full((height, width, 3), 20, np.uint8)
-    pixels[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = (250, 240, 230)
-    pixels[height // 4 : 3 * height // 4, width // 2 : 3 * width // 4] = (190, 240, 250)
-    return Image.fromarray(pixels)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def write_models(run: Path, recipe: Recipe, write_network: Callable[..., Path]) -> None:
-    """A part model of cars and cats, and beside it what finds objects; whatever it is, it looks like a car."""
-    network = PartMask2Former.from_pretrained(Path(recipe.encoder)).with_head(
-        ["car", "cat"], num_parts=3, seed=1
-    )
-    pixels = np.asarray(photograph())
-    feature = object_feature(network, pixels, pixels.max(axis=2) > 100)
-    network.save_pretrained(run / "part_model")
-    finder = run / "part_model" / OBJECTS_MODEL
-    write_network(finder / "net.onnx")
-    save_file({"car": feature, "cat": -feature}, finder / MEANS)
-    write_digests(finder)
-    run.mkdir(exist_ok=True)
-    (run / config.CONFIG_FILE).write_text(config.to_yaml(SMALL, Inputs(out=run)), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +151,7 @@ def test_what_is_seen_is_what_predict_finds(asking: TestClient, send: Send, runs
 
 def test_downloads_of_several(asking: TestClient, send: Send) -> None:
     ids = [send(encoded(photograph(width)), "photo.png")["id"] for width in (96, 80)]
-    query = f"photographs={','.join(ids)}"
+    query = f"photographs={'.'.join(ids)}"
     names = {
         kind: zipfile.ZipFile(io.BytesIO(asking.get(f"{URL}/download/{kind}?{query}").content)).namelist()
         for kind in ("yolo", "masks", "picture", "json")
@@ -204,14 +170,14 @@ def test_downloads_of_several(asking: TestClient, send: Send) -> None:
     ("data", "name", "said"),
     [
         (b"", "a.jpg", "0 bytes"),
-        (b"no image at all", "a.jpg", "expected an image"),
-        (encoded(photograph())[:200], "a.png", "a.png|damaged|truncated|expected"),
-        (b"\0\0\0\x18ftypheic" + bytes(100), "a.heic", "HEIC|heif|expected"),
+        (b"no image at all", "a.jpg", "another format"),
+        (encoded(photograph())[:200], "a.png", "damaged"),
+        (b"\0\0\0\x18ftypheic" + bytes(100), "a.heic", "another format"),
     ],
 )
 def test_what_is_no_photograph_is_refused_in_a_line(send: Send, data: bytes, name: str, said: str) -> None:
     detail = send(data, name, status=422)["detail"]
-    assert any(part in detail for part in said.split("|"))
+    assert said in detail
     assert "\n" not in detail
     assert UPLOADS not in detail
     assert send(encoded(photograph()))["objects"]
@@ -243,8 +209,8 @@ def test_clicks_correct_an_object_and_undo(asking: TestClient, send: Send, corre
     smaller = correct(seen, [(30, 20, False)])["objects"][0]
     assert smaller["area"] < before["area"]
     assert smaller["clicks"] == [[30, 20, False]]
-    again = asking.get(f"{URL}/photographs/{seen['id']}").json()["objects"][0]
-    assert again == smaller
+    again = asking.get(f"{URL}/photographs?ids={seen['id']}").json()["photographs"]
+    assert [entry["objects"] for entry in again] == [[smaller]]
     undone = correct(seen, [])["objects"][0]
     assert (undone["area"], undone["path"]) == (before["area"], before["path"])
     assert [part["area"] for part in undone["parts"]] == [part["area"] for part in before["parts"]]
@@ -276,15 +242,17 @@ def test_photographs_are_forgotten(
 ) -> None:
     seen = send(encoded(photograph()))
     place = f"{URL}/photographs/{seen['id']}"
-    assert asking.get(place.replace("/cars/", "/begun/")).status_code == 404
-    assert asking.post(f"{place.replace('/cars/', '/begun/')}/forget", json={}).status_code == 200
-    assert asking.get(place).status_code == 200
+    elsewhere = place.replace("/cars/", "/begun/")
+    assert asking.get(f"{elsewhere}/picture").status_code == 404
+    assert asking.post(f"{elsewhere}/forget", json={}).status_code == 200
+    assert asking.get(f"{place}/picture").status_code == 200
     asking.post(f"{place}/forget", json={})
-    assert asking.get(place).status_code == asking.get(f"{place}/picture").status_code == 404
+    assert asking.get(f"{place}/picture").status_code == 404
     assert asking.get(f"{URL}/download/coco?photographs={seen['id']}").status_code == 404
     monkeypatch.setattr(uploaded, "MOST", 2)
     ids = [send(encoded(photograph()))["id"] for _ in range(3)]
-    assert [asking.get(f"{URL}/photographs/{entry}").status_code for entry in ids] == [404, 200, 200]
+    there = asking.get(f"{URL}/photographs?ids={'.'.join(ids)}").json()["photographs"]
+    assert [entry["id"] for entry in there] == ids[1:]
     assert list((runs / UPLOADS).iterdir()) == []
 
 

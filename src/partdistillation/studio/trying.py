@@ -180,9 +180,11 @@ def routes(workspace: Workspace) -> APIRouter:
         uploaded.add(photograph)
         return told(photograph)
 
-    @api.get("/photographs/{photograph}")
-    def one_photograph(name: str, photograph: str) -> dict[str, Any]:
-        return told(photograph_of(name, photograph))
+    @api.get("/photographs")
+    def photographs(name: str, ids: str) -> dict[str, Any]:
+        workspace.out(name)
+        there = (uploaded.get(name, photograph) for photograph in ids.split(".")[:MOST])
+        return {"photographs": [told(entry) for entry in there if entry is not None]}
 
     @api.get("/photographs/{photograph}/picture")
     def picture(name: str, photograph: str) -> Response:
@@ -232,7 +234,7 @@ def routes(workspace: Workspace) -> APIRouter:
     def download(
         name: str, kind: Kind, photographs: str, score: float = LEAST_SCORE, share: float = LEAST_SHARE
     ) -> Response:
-        chosen = [photograph_of(name, identity) for identity in photographs.split(",")[:MOST]]
+        chosen = [photograph_of(name, photograph) for photograph in photographs.split(".")[:MOST]]
         if len({entry.model for entry in chosen}) > 1:
             raise HTTPException(409, "the photographs were looked at by two models: choose one for all")
         data = asker.ask(Pack(kind, labelled(chosen, score, share), chosen[-1].catalog))

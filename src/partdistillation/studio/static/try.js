@@ -54,10 +54,10 @@ class Trying {
   }
 
   async #restore() {
-    const answers = await Promise.all(this.ids.map((id) =>
-      get(`${this.api}/photographs/${id}`).catch((error) => (error.status === 404 ? null : Promise.reject(error)))));
-    this.photographs = answers.filter(Boolean);
-    if (answers.includes(null)) say("Some photographs were forgotten meanwhile.");
+    if (!this.ids.length) return;
+    const { photographs } = await get(`${this.api}/photographs?ids=${this.ids.join(".")}`);
+    this.photographs = photographs;
+    if (photographs.length < this.ids.length) say("Some photographs were forgotten meanwhile.");
     this.#render();
   }
 
@@ -398,7 +398,7 @@ class Trying {
 
   async #download(kind) {
     const ids = this.scope === "all" ? this.photographs.map(({ id }) => id) : [this.photograph.id];
-    const query = new URLSearchParams({ photographs: ids.join(","), score: this.limits.score, share: this.limits.share });
+    const query = new URLSearchParams({ photographs: ids.join("."), score: this.limits.score, share: this.limits.share });
     await attempt(async () => {
       const response = await fetch(`${this.api}/download/${kind}?${query}`);
       if (!response.ok) throw new Error((await response.json()).detail);
