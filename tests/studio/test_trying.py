@@ -212,7 +212,9 @@ def test_clicks_correct_an_object_and_undo(asking: TestClient, send: Send, corre
     again = asking.get(f"{URL}/photographs?ids={seen['id']}").json()["photographs"]
     assert [entry["objects"] for entry in again] == [[smaller]]
     undone = correct(seen, [])["objects"][0]
-    assert (undone["area"], undone["path"]) == (before["area"], before["path"])
+    assert [undone[key] for key in ("area", "path", "score")] == [
+        before[key] for key in ("area", "path", "score")
+    ]
     assert [part["area"] for part in undone["parts"]] == [part["area"] for part in before["parts"]]
 
 

@@ -5,6 +5,7 @@ Networks run, and photographs are decoded, in a process apart (`worker.py`); the
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote
@@ -214,6 +215,8 @@ def routes(workspace: Workspace) -> APIRouter:
         found = None if before is None else before.found
         mask = None if found is None else found.mask
         seen = asker.ask(Correct(folder, there.upload, mask, asked.category, clicks))
+        if found is not None and not clicks:  # its mask is as it was found
+            seen = replace(seen, score=found.score)
         changed = OpenObject(seen, found, clicks)
         done = uploaded.change(photograph, lambda now: with_object(now, asked.object, changed))
         return told(or_forgotten(done))
