@@ -210,8 +210,12 @@ class Trying {
     const kinds = [[true, "+ belongs to it"], [false, "− doesn’t"]].map(([inside, label]) =>
       element("label", { class: "kind" }, element("input", { type: "radio", name: "kind", checked: correcting.inside === inside,
         onchange: () => { correcting.inside = inside; } }), label));
+    const wanted = element("select", { "aria-label": "Class of the new object", onchange: () => { correcting.category = wanted.value || null; } },
+      element("option", { value: "" }, "Class that fits best"),
+      (this.classes ?? []).map((name) => element("option", { value: name, selected: name === correcting.category }, name)));
     this.bar.replaceChildren(
       element("span", {}, object ? ["Correcting ", bdi(object.category), ": click on the photograph"] : "Click on an object"),
+      ...(object ? [] : [wanted]),
       ...kinds,
       element("button", { disabled: !correcting.clicks.length, onclick: () => this.#undo() }, "Undo"),
       element("button", { class: "main", onclick: () => this.#correct(undefined) }, "Done"));
@@ -378,7 +382,7 @@ class Trying {
         this.#renderBar();
         continue;
       }
-      const answer = await this.#ask(correcting.number, asked, object?.category ?? null);
+      const answer = await this.#ask(correcting.number, asked, object?.category ?? correcting.category);
       if (!answer) correcting.clicks = asked = asked.slice(0, -1);
       else if (correcting.number === null) correcting.number = Math.max(...answer.objects.map((entry) => entry.object));
       this.#filter();
