@@ -307,6 +307,7 @@ class Trying {
 
   #turn(step) {
     if (!this.photographs.length) return;
+    say("");
     this.correcting = null;
     this.pinned = null;
     this.at = (this.at + step + this.photographs.length) % this.photographs.length;
@@ -344,6 +345,7 @@ class Trying {
 
   /** Begin with an object, or a new one (null); undefined ends it. */
   #correct(object) {
+    say("");
     const number = this.correcting?.number;
     this.correcting = object === undefined ? null
       : { number: object?.object ?? null, clicks: object?.clicks ?? [], inside: true, category: null };
