@@ -1,11 +1,11 @@
 // New photographs: what the run's model sees on them, corrected by clicks, to take away.
 
 import { apiOf, attempt, bdi, colorOf, counted, element, get, post, say, send } from "./dom.js";
+import { Downloads, slider } from "./limits.js";
 import { Stage, percent, shown } from "./stage.js";
 
 const MOST_BYTES = 64 * 2 ** 20;
 const TYPES = "image/jpeg,image/png,image/webp,image/bmp,image/tiff,image/gif,image/avif,image/heic,.heic,.heif";
-const FORMATS = { coco: "COCO", yolo: "YOLO", masks: "Label map", picture: "Picture", json: "JSON" };
 const MODELS = { part_model: "The part model", retrained: "The retrained one" };
 
 export async function show(main, run) {
@@ -21,7 +21,6 @@ class Trying {
     this.model = query.get("model") ?? "part_model";
     this.at = Number(query.get("at") ?? 0);
     this.ids = (query.get("p") ?? "").split(".").filter(Boolean);
-    this.scope = "this";
   }
 
   async begin() {
@@ -90,12 +89,13 @@ class Trying {
     });
     this.bar = element("div", { class: "bar row", role: "group", "aria-label": "Correct the object", hidden: true });
     this.list = element("div", { class: "stack seen" });
+    const moved = () => { this.#filter(); this.#remember(); };
     this.sliders = element("div", { class: "sliders" },
-      this.#slider("score", "Score at least", { min: 0.05, max: 0.95, step: 0.01 }, (value) => value.toFixed(2)),
-      this.#slider("share", "Size at least", { min: 0.005, max: 0.4, step: 0.005 }, (value) => `${percent(value)} of the object`));
-    this.downloads = element("div", { class: "stack" });
+      slider(this.limits, "score", "Score at least", [0.05, 0.95, 0.01], (value) => value.toFixed(2), moved),
+      slider(this.limits, "share", "Size at least", [0.005, 0.4, 0.005], (value) => `${percent(value)} of the object`, moved));
+    this.downloads = new Downloads((kind, all) => this.#addressOf(kind, all));
     this.panel = element("aside", { class: "stack panel", "aria-label": "What was seen" },
-      this.sliders, this.list, this.downloads);
+      this.sliders, this.list, this.downloads.root);
     this.previous = element("button", { class: "turn", "aria-label": "Previous photograph", onclick: () => this.#turn(-1) }, "‹");
     this.following = element("button", { class: "turn", "aria-label": "Next photograph", onclick: () => this.#turn(1) }, "›");
     this.caption = element("p", { class: "row caption" });
@@ -106,19 +106,6 @@ class Trying {
     this.head = element("div", { class: "row head" }, element("h1", {}, "Try"), this.tools);
     this.main.replaceChildren(this.head, this.ready, this.drop, this.work);
     this.#render();
-  }
-
-  #slider(limit, label, range, told) {
-    const output = element("output", { class: "soft number" }, told(this.limits[limit]));
-    const input = element("input", { type: "range", id: `least-${limit}`, ...Object.fromEntries(Object.entries(range).map(([name, value]) => [name, String(value)])),
-      oninput: () => {
-        this.limits[limit] = Number(input.value);
-        output.textContent = told(this.limits[limit]);
-        this.#filter();
-        this.#remember();
-      } });
-    input.value = String(this.limits[limit]);
-    return element("div", {}, element("div", { class: "row between" }, element("label", { for: `least-${limit}` }, label), output), input);
   }
 
   get photograph() {
@@ -141,7 +128,7 @@ class Trying {
         element("span", { class: "soft number" }, `${this.photograph.width} × ${this.photograph.height}`),
         element("button", { class: "quiet", onclick: () => this.#forget([this.photograph.id]) }, "Forget"));
       this.#renderList();
-      this.#renderDownloads();
+      this.downloads.draw(this.photographs.length);
       this.#filter();
       this.#renderBar();
     }
@@ -188,17 +175,6 @@ class Trying {
       (this.classes?.length ? this.classes : [object.category]).map((name) =>
         element("option", { value: name, selected: name === object.category }, name)));
     return choice;
-  }
-
-  #renderDownloads() {
-    const all = this.photographs.length > 1;
-    const choice = ["this", "all"].map((scope) => element("label", { class: "row" },
-      element("input", { type: "radio", name: "scope", value: scope, checked: this.scope === scope, onchange: () => { this.scope = scope; } }),
-      scope === "this" ? "this photograph" : `all ${this.photographs.length}`));
-    this.downloads.replaceChildren(element("h2", {}, "Download"),
-      element("div", { class: "row", hidden: !all, role: "radiogroup", "aria-label": "What to download" }, choice),
-      element("div", { class: "row" }, Object.entries(FORMATS).map(([kind, label]) =>
-        element("button", { onclick: () => this.#download(kind) }, label))));
   }
 
   #renderBar() {
@@ -402,16 +378,9 @@ class Trying {
     return answer;
   }
 
-  async #download(kind) {
-    const ids = this.scope === "all" ? this.photographs.map(({ id }) => id) : [this.photograph.id];
+  #addressOf(kind, all) {
+    const ids = (all ? this.photographs : [this.photograph]).map(({ id }) => id);
     const query = new URLSearchParams({ photographs: ids.join("."), score: this.limits.score, share: this.limits.share });
-    await attempt(async () => {
-      const response = await fetch(`${this.api}/download/${kind}?${query}`);
-      if (!response.ok) throw new Error((await response.json()).detail);
-      const name = decodeURIComponent(response.headers.get("content-disposition").split("utf-8''")[1]);
-      const link = element("a", { href: URL.createObjectURL(await response.blob()), download: name });
-      link.click();
-      URL.revokeObjectURL(link.href);
-    });
+    return `${this.api}/download/${kind}?${query}`;
   }
 }
