@@ -18,6 +18,7 @@ from partdistillation.pictures.colors import PALETTE, hex_of
 from partdistillation.review.app import invalid
 from partdistillation.review.guard import COOKIE, SESSION, Access, Guard, Uploads
 from partdistillation.review.serve import is_loopback, names_of_this
+from partdistillation.studio import watching
 from partdistillation.studio.judging import Judging
 from partdistillation.studio.workspace import Workspace
 
@@ -96,6 +97,7 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     def runs() -> dict[str, Any]:
         return {"runs": workspace.names(), "folder": str(workspace.folder), "one": workspace.is_run}
 
+    app.include_router(watching.routes(workspace))
     app.mount(
         "/runs/{name}/judge",
         judging.application(page_token=page_token, access=access, closed_page=lambda: _static("index.html")),
