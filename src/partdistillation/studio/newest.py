@@ -90,7 +90,7 @@ def draw(out: Path, layer: str, shard: int, row: int) -> UInt8[np.ndarray, "heig
     manifest = manifest_of(out / LAYERS[layer].folder)
     if manifest is None or not 0 <= shard < len(manifest.shards) or not manifest.shards[shard].sha256:
         raise HTTPException(404, "no such picture")
-    rows = _rows(out / LAYERS[layer].folder, manifest.shards[shard], LAYERS[layer].row)
+    rows = _rows(out, layer, manifest.shards[shard])
     if not 0 <= row < len(rows):
         raise HTTPException(404, "no such picture")
     return _drawn(rows[row], LAYERS[layer], settings_of(out))
@@ -108,8 +108,7 @@ def _drawn(row: Row, layer: Layer, settings: tuple[Inputs, Recipe]) -> UInt8[np.
 
 
 def _pictures(out: Path, layer: str, *, newest_first: bool) -> Iterator[Picture]:
-    kind = LAYERS[layer]
-    manifest = manifest_of(out / kind.folder)
+    manifest = manifest_of(out / LAYERS[layer].folder)
     if manifest is None:
         return
     committed = [place for place, shard in enumerate(manifest.shards) if shard.sha256]
@@ -117,7 +116,7 @@ def _pictures(out: Path, layer: str, *, newest_first: bool) -> Iterator[Picture]
     for place in chosen[:_SHARDS]:
         shard = manifest.shards[place]
         try:
-            rows = list(enumerate(_rows(out / kind.folder, shard, kind.row)))
+            rows = list(enumerate(_rows(out, layer, shard)))
         except StoreError:
             continue
         for number, row in rows[::-1] if newest_first else rows:
@@ -130,6 +129,10 @@ def _first(pictures: Iterator[Picture], most: int) -> Iterator[Picture]:
         yield picture
 
 
+def _rows(out: Path, layer: str, shard: Entry) -> list[Any]:
+    return _read(out / LAYERS[layer].folder, layer, shard)
+
+
 @lru_cache(maxsize=8)
-def _rows(folder: Path, shard: Entry, row: type[Any]) -> list[Any]:
-    return read_shard(folder, shard, row)
+def _read(folder: Path, layer: str, shard: Entry) -> list[Any]:
+    return read_shard(folder, shard, LAYERS[layer].row)

@@ -87,7 +87,7 @@ class Command:
         return isinstance(pid, int) and pid > 1 and bool(mark := started(pid)) and mark == note.get("started")
 
     def stop(self) -> None:
-        """Ask it to end, as Ctrl-C does; if it was asked before, end it at once. With its workers, either way.
+        """Ask it to end, as Ctrl-C does; if it was asked before, end it and its workers at once.
 
         Raises:
             StoreError: the folder can't be written.

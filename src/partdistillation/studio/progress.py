@@ -41,9 +41,11 @@ class Stage(NamedTuple):
 
 STAGES = (
     Stage("objects", "Find the objects", ("objects",), "photographs"),
-    Stage("segments", "Group each object’s pixels", ("segments",), "photographs"),
+    Stage("segments", "Group each object's pixels", ("segments",), "photographs"),
     Stage("proposals", "Learn to propose parts", ("proposal_model",), "steps"),
-    Stage("ranking", "Sort proposals into part classes", ("features", "part_classes", "parts"), "photographs"),
+    Stage(
+        "ranking", "Sort proposals into part classes", ("features", "part_classes", "parts"), "photographs"
+    ),
     Stage("distillation", "Learn the parts", ("part_model",), "steps"),
 )
 

@@ -27,7 +27,7 @@ class _Counted(NamedTuple):
 class Rejected(NamedTuple):
     """Photographs that can't be used, by why."""
 
-    count: int
+    photographs: int
     reasons: list[tuple[str, int]]
 
 

@@ -10,7 +10,6 @@ from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, ConfigDict
 
-from partdistillation.errors import StoreError
 from partdistillation.runs.notes import read_note
 from partdistillation.studio import newest
 from partdistillation.studio.losses import charts
@@ -70,10 +69,7 @@ def routes(workspace: Workspace) -> APIRouter:
 
     @router.get("/pictures/{layer}/{shard}/{row}")
     def picture(name: str, layer: str, shard: int, row: int) -> Response:
-        try:
-            return webp(newest.draw(workspace.out(name), layer, shard, row))
-        except StoreError as error:
-            raise HTTPException(404, "its rows are damaged") from error
+        return webp(newest.draw(workspace.out(name), layer, shard, row))
 
     @router.get("/first-look")
     def first_look(name: str) -> Response:
@@ -107,10 +103,7 @@ def routes(workspace: Workspace) -> APIRouter:
         with starting:
             if state_of(out) in ("going on", "stopping"):
                 raise HTTPException(409, "this run is going on already")
-            try:
-                commands_of(out).start(arguments_of(out))
-            except StoreError as error:
-                raise HTTPException(409, str(error)) from error
+            commands_of(out).start(arguments_of(out))
         return {"state": state_of(out)}
 
     return router
@@ -131,7 +124,7 @@ def watched(out: Path, pace: Pace) -> dict[str, Any]:
             for stage in stages
         ],
         "rejected": {
-            "count": causes.count,
+            "count": causes.photographs,
             "reasons": [{"why": why, "count": count} for why, count in causes.reasons],
         },
         "why": command.why() if state == "failed" else "",
@@ -143,7 +136,7 @@ def watched(out: Path, pace: Pace) -> dict[str, Any]:
 
 
 def arguments_of(out: Path) -> Sequence[str]:
-    """The command that lets a run go on: the same again, or, where it was begun elsewhere, what it remembers."""
+    """What lets a run go on: the same command again; where it was begun elsewhere, what it remembers."""
     argv = commands_of(out).note.get("argv")
     if isinstance(argv, list) and str(out) in argv and all(isinstance(word, str) for word in argv):
         return argv[3:]  # behind `python -m partdistillation`
