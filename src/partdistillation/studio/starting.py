@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from partdistillation.data.image_folder import EXTENSIONS, FolderScan
 from partdistillation.data.images import load_image
 from partdistillation.errors import InputError
+from partdistillation.pictures.text import note_picture
 from partdistillation.recipes import DEFAULT
 from partdistillation.runs.atomic import locked, remove_file, remove_folder
 from partdistillation.runs.notes import read_note
@@ -136,10 +137,11 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
     @router.get("/thumbnail")
     def thumbnail(file: str, folder: str = "", draft: str = "") -> Response:
         images = starting.images(drafts.out(draft), folder) if draft else places.folder(folder)
+        path = starting.photograph(images, file)
         try:
-            return webp(load_image(starting.photograph(images, file)), longest=_THUMBNAIL)
-        except InputError as error:
-            raise HTTPException(404, "it can't be read") from error
+            return webp(load_image(path), longest=_THUMBNAIL)
+        except InputError:
+            return webp(note_picture("can't be read", _THUMBNAIL, _THUMBNAIL))
 
     @router.post("/photographs/upload")
     async def upload(draft: str, category: str, name: str, request: Request) -> dict[str, Any]:

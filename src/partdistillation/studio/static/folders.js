@@ -28,7 +28,7 @@ export function choosePath({ title, from, files = "" }) {
       contents.replaceChildren(
         files ? "" : element("p", { class: count ? "number" : "soft" }, count ? `${all ? "" : "more than "}${counted(count, "photograph")} in it` : all ? "No photographs in it" : "No photographs seen yet: it is large"),
         element("div", { class: "strip" }, files ? [] : examples.map((file) =>
-          element("img", { src: `/api/new/thumbnail?${new URLSearchParams({ folder: listing.folder, file })}`, alt: "", loading: "lazy" }))));
+          element("img", { src: `/api/new/thumbnail?${new URLSearchParams({ folder: listing.folder, file })}`, alt: file, loading: "lazy" }))));
       list.replaceChildren(
         ...(listing.above ? [element("li", {}, open(listing.above, "↑ ", "the folder above"))] : []),
         ...listing.folders.map(({ name, path, contents: inside }) => element("li", {}, open(path, bdi(name),
