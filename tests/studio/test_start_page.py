@@ -59,7 +59,7 @@ def sleeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     program = tmp_path / "sleeps"
     program.write_text("#!/bin/sh\nexec sleep 300\n")
     program.chmod(0o755)
-    monkeypatch.setattr(processes.sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
     yield
     for note in (tmp_path / "runs").glob("*/studio/process.json"):
         command = Command(note.parent)

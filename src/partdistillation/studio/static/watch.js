@@ -126,7 +126,7 @@ class Page {
     if (!count) return;
     this.rejected.replaceChildren(
       element("h2", { class: "number" }, counted(count, "photograph"), " left out"),
-      element("ul", { class: "reasons" }, reasons.map(({ why, count: of }) =>
+      element("ul", { class: "reasons counts" }, reasons.map(({ why, count: of }) =>
         element("li", {}, element("b", { class: "number" }, of.toLocaleString("en")), element("span", {}, bdi(why))))));
   }
 
