@@ -19,6 +19,7 @@ from partdistillation import config
 from partdistillation.config import Inputs, Recipe
 from partdistillation.review.guard import PAGE_HEADER
 from partdistillation.studio import processes
+from partdistillation.studio.drafts import end
 from partdistillation.studio.processes import Command
 from partdistillation.studio.progress import commands_of, state_of
 
@@ -62,9 +63,7 @@ def sleeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "executable", str(program))
     yield
     for note in (tmp_path / "runs").glob("*/studio/process.json"):
-        command = Command(note.parent)
-        while command.is_alive():
-            command.stop()
+        end(Command(note.parent))
 
 
 def test_from_a_folder_to_a_run_that_goes_on(home: Path, sleeping: None, open_page: Open) -> None:
@@ -115,12 +114,24 @@ def test_photographs_are_dropped_and_nothing_stays_when_the_visitor_cancels(
     assert not list((tmp_path / "runs").glob(".new-*"))
 
 
-@pytest.mark.slow
-def test_a_run_of_drawings_in_the_browser(
-    drawings: Path, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_page: Open
-) -> None:
-    home = settled(tmp_path, drawings, tiny_recipe)
+@pytest.fixture
+def settled(
+    tmp_path: Path, drawings: Path, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A home folder with drawings, their objects and a file of settings; no run outlives the test."""
+    home = tmp_path / "home"
     monkeypatch.setenv("HOME", str(home))
+    shutil.copytree(drawings / "train", home / "drawings")
+    shutil.copy(drawings / "objects_train.json", home / "objects.json")
+    (home / "tiny.yaml").write_text(config.to_yaml(tiny_recipe, Inputs()), encoding="utf-8")
+    yield home
+    end(commands_of(tmp_path / "runs" / "drawings"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * PATIENCE)
+def test_a_run_of_drawings_in_the_browser(settled: Path, tmp_path: Path, open_page: Open) -> None:
+    home = settled
     page = open_page("/")
     page.get_by_role("link", name="New run").click()
     page.get_by_label("or give its path").fill(str(home / "drawings"))
@@ -149,8 +160,9 @@ def test_a_run_of_drawings_in_the_browser(
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_when_its_server_is_killed(drawings: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
-    home, runs = settled(tmp_path, drawings, tiny_recipe), tmp_path / "runs"
+@pytest.mark.timeout(2 * PATIENCE)
+def test_a_run_goes_on_when_its_server_is_killed(settled: Path, tmp_path: Path) -> None:
+    home, runs = settled, tmp_path / "runs"
     out = runs / "drawings"
     with studio(runs, home) as (server, visitor):
         draft = visitor.post("/api/new/begin", json={}).json()["draft"]
@@ -176,15 +188,6 @@ def test_a_run_goes_on_when_its_server_is_killed(drawings: Path, tiny_recipe: Re
     with studio(runs, home) as (server, visitor):
         assert visitor.post("/api/runs/drawings/resume", json={}).json() == {"state": "going on"}
         wait_for(lambda: state_of(out) == "finished", PATIENCE)
-
-
-def settled(tmp_path: Path, drawings: Path, recipe: Recipe) -> Path:
-    """A home folder with drawings, their objects and a file of settings."""
-    home = tmp_path / "home"
-    shutil.copytree(drawings / "train", home / "drawings")
-    shutil.copy(drawings / "objects_train.json", home / "objects.json")
-    (home / "tiny.yaml").write_text(config.to_yaml(recipe, Inputs()), encoding="utf-8")
-    return home
 
 
 @contextmanager
