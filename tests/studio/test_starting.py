@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from partdistillation.objects import saliency_weights
-from partdistillation.studio import drafts, processes, starting
+from partdistillation.review.guard import PAGE_HEADER
+from partdistillation.studio import drafts, processes
+from partdistillation.studio.app import make_application
 from partdistillation.studio.drafts import Drafts, safe
+from partdistillation.studio.judging import Judging
 from partdistillation.studio.places import Places
 from partdistillation.studio.workspace import Workspace
 
@@ -145,14 +149,13 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     assert [name for name, _ in places.listing(str(tmp_path / "a")).folders] == ["again"]
 
 
-def test_off_this_machine_alone_no_folder_is_shown(tmp_path: Path, home: Path) -> None:
+def test_without_roots_no_folder_is_shown(home: Path) -> None:
     assert Places([Path("/")]).roots == ()
     places = Places([])
     with pytest.raises(Exception, match="this machine alone"):
         places.listing("")
     with pytest.raises(Exception, match="expected a folder"):
         places.folder(str(home))
-    assert starting.routes(Workspace(tmp_path / "runs"), local=False).routes
 
 
 # ---------------------------------------------------------------------- the preview
@@ -393,3 +396,35 @@ def test_a_network_that_is_missing_is_got_when_asked(
     answer = visitor.post("/api/new/weights", json={})
     assert answer.status_code == 409
     assert "found another" in answer.json()["detail"]
+
+
+def test_photographs_that_were_dropped_before_a_folder_was_chosen_do_not_stay(
+    visitor: TestClient, home: Path, tmp_path: Path, started: list[list[str]]
+) -> None:
+    draft = begin(visitor)
+    upload(visitor, draft, "car", "a.png", png())
+    plan = {"draft": draft, "folder": f"{home}/photos", "name": "run"}
+    assert visitor.post("/api/new/start", json=plan).status_code == 200
+    assert list((tmp_path / "runs" / "run").iterdir()) == []
+
+
+def test_where_others_can_ask_photographs_are_dropped_and_no_folder_is_chosen(
+    home: Path, tmp_path: Path, started: list[list[str]]
+) -> None:
+    workspace = Workspace(tmp_path / "runs")
+    token = "a token of sixteen letters"
+    with closing(Judging(workspace)) as judging:
+        application = make_application(workspace, judging, host="0.0.0.0", token=token)
+        visitor = TestClient(application, base_url="http://127.0.0.1:8764")
+        visitor.headers |= {"origin": "http://127.0.0.1:8764", PAGE_HEADER: "not known yet"}
+        visitor.headers[PAGE_HEADER] = visitor.post("/api/session", json={"token": token}).json()["page"]
+        draft = begin(visitor)
+        assert visitor.get("/api/new/folders").status_code == 403
+        plan = {"draft": draft, "folder": f"{home}/photos", "name": "run"}
+        assert visitor.post("/api/new/start", json=plan).status_code == 404
+        assert visitor.get("/api/new/choices", params={"draft": draft}).json()["folders"] is False
+        upload(visitor, draft, "car", "a.png", png())
+        assert visitor.get("/api/new/preview", params={"draft": draft}).json()["count"] == 1
+        picture = visitor.get("/api/new/thumbnail", params={"draft": draft, "file": "car/a.png"})
+        assert picture.status_code == 200
+        assert visitor.post("/api/new/start", json={"draft": draft, "name": "run"}).status_code == 200

@@ -132,6 +132,8 @@ class Starting:
                 raise HTTPException(409, "this run has begun")
             self.arguments(draft, plan)  # or what can't be used is found out after the folder has moved
             remove_folder(draft / FOLDER)
+            if plan.folder:  # what was dropped before isn't used
+                remove_folder(draft / PHOTOGRAPHS)
             draft.rename(out)
             try:
                 Command(out / FOLDER).start([*self.arguments(out, plan), "--out", str(out)])

@@ -105,6 +105,8 @@ class Page {
       files, folder, this.sending);
     for (const name of ["dragenter", "dragover"]) zone.addEventListener(name, (event) => { event.preventDefault(); zone.dataset.over = ""; });
     for (const name of ["dragleave", "drop"]) zone.addEventListener(name, (event) => { event.preventDefault(); delete zone.dataset.over; });
+    // What is dropped beside it isn’t opened in place of the page.
+    for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
     zone.addEventListener("drop", async (event) => this.send(await dropped(event.dataTransfer)));
     return zone;
   }
@@ -321,6 +323,7 @@ class Page {
       element("p", { class: "soft" }, "It goes on by itself: this page may be closed, and the studio too."), element("p", {}, start));
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
+      if (this.stop) { say("Wait for the photographs that are on their way, or stop them.", { problem: true }); return; }
       start.disabled = true;
       const started = await attempt(() => post("/api/new/start", { ...this.question(), name: this.name.value.trim() }));
       if (started) location.assign(pageOf(started.name, "watch"));
