@@ -71,6 +71,7 @@ def test_from_a_folder_to_a_run_that_goes_on(home: Path, sleeping: None, open_pa
     page.get_by_role("link", name="New run").click()
     page.get_by_role("button", name="Browse folders").click()
     page.get_by_role("button", name=re.compile("^photos")).click()
+    page.get_by_text(str(home / "photos"), exact=True).wait_for()
     page.get_by_text("6 photographs in it").wait_for()
     page.get_by_role("button", name="Use this folder").click()
     page.get_by_text("6 photographs, 2 classes").wait_for()
