@@ -205,20 +205,29 @@ class StageReader(Generic[R]):
         """
         if name not in self._entries:
             raise StoreError(f"expected a shard of {self._folder}, found {name!r}, which it doesn't have")
-        path = self._folder / self._entries[name].file
-        data = path.read_bytes() if path.exists() else None
-        if data is None or hashlib.sha256(data).hexdigest() != self._entries[name].sha256:
-            raise StoreError(
-                f"{path} is {'missing' if data is None else 'damaged (its SHA-256 is not the manifest`s)'}. "
-                "Run the stage that wrote it again: it redoes this shard alone."
-            )
-        try:
-            rows = from_table(_table(data), self._row)
-        except ValueError as error:
-            raise StoreError(f"{path} was written by another version of the software: {error}") from error
-        for item in rows:
-            _refuse_outside(item, path)
-        return rows
+        return read_shard(self._folder, self._entries[name], self._row)
+
+
+def read_shard(folder: Path, entry: Entry, row: type[R]) -> list[R]:
+    """The rows of a committed shard of a stage, finished or not.
+
+    Raises:
+        StoreError: it is missing or damaged, or holds other rows.
+    """
+    path = folder / entry.file
+    data = path.read_bytes() if path.exists() else None
+    if data is None or hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise StoreError(
+            f"{path} is {'missing' if data is None else 'damaged (its SHA-256 is not the manifest`s)'}. "
+            "Run the stage that wrote it again: it redoes this shard alone."
+        )
+    try:
+        rows = from_table(_table(data), row)
+    except ValueError as error:
+        raise StoreError(f"{path} was written by another version of the software: {error}") from error
+    for item in rows:
+        _refuse_outside(item, path)
+    return rows
 
 
 def _table(data: bytes) -> pa.Table:

@@ -39,9 +39,9 @@ export const post = (path, question) =>
     body: JSON.stringify(question),
   }));
 
-/** Send a file as it is; its name goes with the address, and what else the query is to hold. */
-export const send = (path, file, query = {}) =>
-  answered(fetch(`${path}?${new URLSearchParams({ name: file.name, ...query })}`, {
+/** Send a file as it is; its name, or what else there is to say of it, goes with the address. */
+export const send = (path, file, said = {}) =>
+  answered(fetch(`${path}?${new URLSearchParams({ name: file.name, ...said })}`, {
     method: "POST",
     headers: { "content-type": "application/octet-stream", "x-review-page": pageToken },
     body: file,
