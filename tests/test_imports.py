@@ -39,6 +39,7 @@ ORDER = (
     "report",
     "publishing",
     "pipeline",
+    "studio",
     "experiments",
     "studio",
     "commands",
