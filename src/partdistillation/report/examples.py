@@ -158,5 +158,5 @@ def part_tile(
     part, around = (
         enlarge_labels(mask[rows, columns].astype(np.int64), 2 * TILE_SIDE) > 0 for mask in (part, around)
     )
-    lit = spotlight(crop, part, around, color_of(part_id), contours=max(3, round(len(crop) / 90)))
+    lit = spotlight(crop, part, color_of(part_id), around)
     return np.asarray(fit_square(lit, TILE_SIDE))
