@@ -203,6 +203,27 @@ class StageReader(Generic[R]):
         Raises:
             StoreError: there is no such shard, or it is missing or damaged.
         """
+        return self._rows(self.table(name), name)
+
+    @property
+    def shard_names(self) -> Sequence[str]:
+        """In the order of the rows."""
+        return tuple(self._entries)
+
+    def row(self, table: pa.Table, name: str, index: int) -> R:
+        """One row of a shard, of which `table` has read the columns.
+
+        Raises:
+            StoreError: it was written by another version of the software.
+        """
+        return self._rows(table.slice(index, 1), name)[0]
+
+    def table(self, name: str) -> pa.Table:
+        """The columns of one shard.
+
+        Raises:
+            StoreError: there is no such shard, or it is missing or damaged.
+        """
         if name not in self._entries:
             raise StoreError(f"expected a shard of {self._folder}, found {name!r}, which it doesn't have")
         path = self._folder / self._entries[name].file
@@ -212,8 +233,12 @@ class StageReader(Generic[R]):
                 f"{path} is {'missing' if data is None else 'damaged (its SHA-256 is not the manifest`s)'}. "
                 "Run the stage that wrote it again: it redoes this shard alone."
             )
+        return _table(data)
+
+    def _rows(self, table: pa.Table, name: str) -> list[R]:
+        path = self._folder / self._entries[name].file
         try:
-            rows = from_table(_table(data), self._row)
+            rows = from_table(table, self._row)
         except ValueError as error:
             raise StoreError(f"{path} was written by another version of the software: {error}") from error
         for item in rows:

@@ -14,10 +14,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from partdistillation.errors import InputError, PartDistillationError
 from partdistillation.pictures.colors import PALETTE, hex_of
 from partdistillation.review.app import invalid
 from partdistillation.review.guard import COOKIE, SESSION, Access, Guard, Uploads
 from partdistillation.review.serve import is_loopback, names_of_this
+from partdistillation.studio import looking
 from partdistillation.studio.judging import Judging
 from partdistillation.studio.workspace import Workspace
 
@@ -60,6 +62,7 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     page_token = hmac.new(workspace.secret, b"page token", hashlib.sha256).hexdigest()[:24]
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(PartDistillationError, _refused)
 
     @app.get("/")
     def start() -> Response:
@@ -96,6 +99,7 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     def runs() -> dict[str, Any]:
         return {"runs": workspace.names(), "folder": str(workspace.folder), "one": workspace.is_run}
 
+    app.include_router(looking.routes(workspace))
     app.mount("/runs/{name}/judge", judging.application(page_token=page_token, access=access))
     return Guard(
         app,
@@ -106,6 +110,11 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
         open_paths=OPEN_PATHS,
         uploads=UPLOADS,
     )
+
+
+def _refused(_: Request, error: Exception) -> Response:
+    """What can't be done: because of what was asked, or because of what is there."""
+    return JSONResponse({"detail": str(error)}, 422 if isinstance(error, InputError) else 409)
 
 
 def _static(name: str) -> Response:

@@ -20,8 +20,24 @@ def webp(pixels: UInt8[np.ndarray, "height width 3"], *, longest: int | None = N
     image = Image.fromarray(pixels)
     if longest is not None and max(image.size) > longest:
         image.thumbnail((longest, longest), Image.Resampling.BILINEAR)
+    return _response(_encoded(image), "private, max-age=3600")
+
+
+def as_webp(pixels: UInt8[np.ndarray, "height width 3"]) -> bytes:
+    """The file of a picture."""
+    return _encoded(Image.fromarray(pixels))
+
+
+def unchanging(picture: bytes) -> Response:
+    """A picture at an address that will never show another: the browser needn't ask again."""
+    return _response(picture, "private, max-age=31536000, immutable")
+
+
+def _encoded(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=_QUALITY)
-    return Response(
-        buffer.getvalue(), media_type="image/webp", headers={"cache-control": "private, max-age=3600"}
-    )
+    return buffer.getvalue()
+
+
+def _response(picture: bytes, kept: str) -> Response:
+    return Response(picture, media_type="image/webp", headers={"cache-control": kept})

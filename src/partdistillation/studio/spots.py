@@ -1,0 +1,76 @@
+"""Pictures of single parts: the part in its colours, outlined in the part class's; the rest dimmed."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from partdistillation.pictures.colors import color_of
+from partdistillation.pictures.overlays import spotlight
+from partdistillation.pictures.sizes import resize_labels, resized, square_crop
+from partdistillation.pictures.text import note_picture
+from partdistillation.review.collages.drawing import read_image
+from partdistillation.runs.records import Row
+from partdistillation.studio.gallery import Gallery, Shown
+
+TILE = 400
+"""Longer side of a tile, in pixels."""
+LARGE = 1600
+"""Longer side of a photograph that is looked at closely, in pixels."""
+_LEAST = 900
+"""To which small photographs are enlarged, so that lines on them are fine."""
+_MARGIN = 0.12
+_drawing = threading.Semaphore(2)  # a photograph of 64 megapixels takes 200 MB while it is drawn
+
+Picture = UInt8[np.ndarray, "height width 3"]
+
+
+def tile(gallery: Gallery, number: int) -> Picture:
+    """A part on what is around its object, `TILE` pixels long."""
+    part = gallery.part(number)
+    crop = square_crop(part.mask if part.around is None else part.mask | part.around, _MARGIN)
+    return _lit(gallery, part, crop, TILE)
+
+
+def whole(gallery: Gallery, number: int) -> Picture:
+    """A part on its whole photograph."""
+    part = gallery.part(number)
+    return _lit(gallery, part, (slice(None), slice(None)), min(LARGE, max(_LEAST, *part.mask.shape)))
+
+
+def photograph(gallery: Gallery, image: int) -> Picture:
+    """A photograph as it is, at most `LARGE` pixels long; where it can't be read, why."""
+    row = gallery.row(image)
+    with _drawing:
+        pixels = _read(gallery.images, row)
+        return _sized(pixels, min(LARGE, max(pixels.shape)))
+
+
+def _lit(gallery: Gallery, part: Shown, crop: tuple[slice, slice], longest: int) -> Picture:
+    with _drawing:
+        pixels = _sized(_read(gallery.images, part.row)[crop], longest)
+        size = pixels.shape[:2]
+        mask = _grown(part.mask[crop], *size)
+        around = None if part.around is None else _grown(part.around[crop], *size)
+        return spotlight(pixels, mask, color_of(part.part), around, contours=max(2, longest // 160))
+
+
+def _read(images: Path | None, row: Row) -> Picture:
+    if row.status == "rejected":
+        return note_picture("image was rejected", 400, 300)
+    problem: Picture | str = "the run doesn't say where its images are"
+    if images is not None:
+        problem = read_image(images / row.file_name, row.width, row.height)
+    return note_picture(problem, row.width, row.height) if isinstance(problem, str) else problem
+
+
+def _sized(pixels: Picture, longest: int) -> Picture:
+    scale = longest / max(pixels.shape)
+    height, width = (max(1, round(scale * side)) for side in pixels.shape[:2])
+    return resized(pixels, height, width)
+
+
+def _grown(mask: Bool[np.ndarray, "_ _"], height: int, width: int) -> Bool[np.ndarray, "height width"]:
+    """A mask at another size, with smooth borders."""
+    return resize_labels(mask.astype(np.int64), height, width) > 0
