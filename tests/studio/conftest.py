@@ -139,18 +139,21 @@ def browser() -> "Iterator[Browser]":
 def open_page(browser: "Browser", tmp_path: Path) -> Iterator[Open]:
     """Serves the folder `runs` and opens a page there; the test fails where the page had a problem.
 
-    `open_page("/runs/cars/look", **options)`; the options are a browser context's.
+    `open_page("/runs/cars/look", problem="", **options)`: `problem` is a pattern of one that is expected; the
+    options are a browser context's.
     """
     with ExitStack() as stack:
         watches: list[Watch] = []
         address = stack.enter_context(served(tmp_path / "runs"))
 
-        def open_at(path: str, **options: Any) -> "Page":
+        def open_at(path: str, problem: str = "", **options: Any) -> "Page":
             context = stack.enter_context(browser.new_context(**{**DESKTOP, **options}))
             context.set_default_timeout(TIMEOUT)
             watches.append(Watch(context, address))
             page = context.new_page()
             page.goto(address + path)
+            if problem:
+                watches[-1].expect(page, problem)
             return page
 
         yield open_at

@@ -1,5 +1,7 @@
 """What the studio's server answers, and what it refuses."""
 
+import shutil
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -46,7 +48,14 @@ def test_a_review_of_a_run_is_below_it(make_run: MakeRun, client: TestClient) ->
     assert answer.json()["page"]["category"] in ("car", HOSTILE)
 
 
+def test_a_review_that_cannot_be_opened_says_why(make_run: MakeRun, open_page: Open) -> None:
+    shutil.rmtree(make_run("cars") / "parts")
+    page = open_page("/runs/cars/judge/", problem="409")
+    page.get_by_text("expected a stage's folder").wait_for()
+    page.get_by_role("link", name="Watch the run").wait_for()
+
+
 def test_the_first_page_names_the_runs(make_run: MakeRun, open_page: Open) -> None:
     make_run("cars")
     page = open_page("/")
-    assert page.get_by_role("link", name="cars").count() == 1
+    page.get_by_role("link", name="cars").wait_for()

@@ -100,7 +100,10 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
         return {"runs": workspace.names(), "folder": str(workspace.folder), "one": workspace.is_run}
 
     app.include_router(looking.routes(workspace))
-    app.mount("/runs/{name}/judge", judging.application(page_token=page_token, access=access))
+    app.mount(
+        "/runs/{name}/judge",
+        judging.application(page_token=page_token, access=access, closed_page=lambda: _static("index.html")),
+    )
     return Guard(
         app,
         hosts=names_of_this(host),

@@ -1,11 +1,12 @@
 """The reviews of a studio's runs: the review tool's own application, opened when somebody comes."""
 
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from partdistillation.errors import PartDistillationError
@@ -32,15 +33,18 @@ class Judging:
         """Write what was said, and let others open the reviews."""
         self._stack.close()
 
-    def application(self, *, page_token: str, access: Access | None) -> ASGIApp:
-        """What answers below `/runs/NAME/judge`."""
+    def application(
+        self, *, page_token: str, access: Access | None, closed_page: Callable[[], Response]
+    ) -> ASGIApp:
+        """What answers below `/runs/NAME/judge`; with `closed_page` where its page can't be opened."""
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             name = scope["path_params"]["name"]
             try:
                 await run_in_threadpool(self._begin, name, page_token, access)
             except PartDistillationError as error:
-                refused = JSONResponse({"detail": str(error)}, 409)
+                is_page = scope["method"] == "GET" and scope["path"].endswith("/judge/")
+                refused = closed_page() if is_page else JSONResponse({"detail": str(error)}, 409)
                 await refused(scope, receive, send)
                 return
             await self._open[name](scope, receive, send)
