@@ -21,16 +21,18 @@ _FINEST = 1024
 class Region(NamedTuple):
     """An outline that answers the pointer."""
 
+    path: str
+    """In SVG's letters, in the photograph's pixels."""
     category: str
     """Of its object."""
     color: int
-    score: float | None
-    share: float | None
+    score: float | None = None
+    share: float | None = None
     """Of its object's area."""
-    part: int | None
+    part: int | None = None
     """Its part class, as people have it."""
-    path: str
-    """In SVG's letters, in the photograph's pixels."""
+    name: str | None = None
+    """Of the part class, where people gave it one."""
 
 
 class Layers:
@@ -69,7 +71,7 @@ class Layers:
             yield "segments", _segments(self._segments.row(*place), categories, areas)
         if self._proposals is not None:
             yield "proposals", _proposals(self._proposals.row(*place))
-        yield "parts", _parts(table.applied(row), areas)
+        yield "parts", _parts(table.applied(row), table, areas)
 
 
 def _stage(folder: Path, row: type[R]) -> ShardRows[R] | None:
@@ -79,7 +81,7 @@ def _stage(folder: Path, row: type[R]) -> ShardRows[R] | None:
 
 def _objects(objects: Sequence[Object], row: Row) -> list[Region]:
     return [
-        Region(whole.category, number, whole.score, None, None, _path(whole.rle, row))
+        Region(_path(whole.rle, row), whole.category, number, score=whole.score)
         for number, whole in enumerate(objects)
     ]
 
@@ -87,12 +89,10 @@ def _objects(objects: Sequence[Object], row: Row) -> list[Region]:
 def _segments(row: SegmentRow, categories: Mapping[int, str], areas: Mapping[int, int]) -> list[Region]:
     return [
         Region(
+            _path(segment.rle, row),
             categories.get(instance.object_id, ""),
             number,
-            None,
-            _share(segment.area, areas.get(instance.object_id)),
-            None,
-            _path(segment.rle, row),
+            share=_share(segment.area, areas.get(instance.object_id)),
         )
         for instance in row.objects
         for number, segment in enumerate(instance.segments)
@@ -101,21 +101,24 @@ def _segments(row: SegmentRow, categories: Mapping[int, str], areas: Mapping[int
 
 def _proposals(row: ProposalRow) -> list[Region]:
     return [
-        Region(instance.category, number, proposal.score, proposal.ratio, None, _path(proposal.rle, row))
+        Region(
+            _path(proposal.rle, row), instance.category, number, score=proposal.score, share=proposal.ratio
+        )
         for instance in row.objects
         for number, proposal in enumerate(instance.proposals)
     ]
 
 
-def _parts(row: PartRow, areas: Mapping[int, int]) -> list[Region]:
+def _parts(row: PartRow, table: PartTable, areas: Mapping[int, int]) -> list[Region]:
     return [
         Region(
+            _path(part.rle, row),
             instance.category,
             part.part,
-            part.score,
-            _share(part.area, areas.get(instance.object_id)),
-            part.part,
-            _path(part.rle, row),
+            score=part.score,
+            share=_share(part.area, areas.get(instance.object_id)),
+            part=part.part,
+            name=table.of(instance.category).names.get(part.part),
         )
         for instance in row.objects
         for part in instance.parts
