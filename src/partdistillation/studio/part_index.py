@@ -138,8 +138,8 @@ def _mapped(folder: Path) -> PartIndex:
 def _make(folder: Path, out: Path, origin: Mapping[str, Json]) -> None:
     """In one pass over the rows: memory holds a shard or a piece of the features, and photographs' names."""
     with new_folder(folder) as place, sorted_by_class(folder.with_name(_SCRATCH)) as collected:
-        with replacing_file(place / _MASKS) as write_mask:
-            counts = _collect(out, collected, write_mask, place / _IMAGES)
+        with replacing_file(place / _MASKS) as write_masks:
+            counts = _collect(out, collected, write_masks, place / _IMAGES)
         if not counts:
             raise InputError(f"expected parts in {out / PARTS}, found none: there is nothing to compare")
         for name, field in ((_VECTORS, "feature"), (_RECORDS, "record")):
@@ -153,7 +153,7 @@ def _make(folder: Path, out: Path, origin: Mapping[str, Json]) -> None:
 
 
 def _collect(
-    out: Path, collected: ClassFeatures, write_mask: Callable[[bytes], None], images: Path
+    out: Path, collected: ClassFeatures, write_masks: Callable[[bytes], None], images: Path
 ) -> dict[str, int]:
     """Sort the parts by object class, write their masks and the photographs; the number of parts by class."""
     names: dict[str, list[str | int]] = {"image_id": [], "file_name": [], "width": [], "height": []}
@@ -175,8 +175,8 @@ def _collect(
                 identity = image, labelled.object_id, place, part.part, part.score
                 box = encoded_box(part.rle, row.height, row.width)
                 records["record"][place] = (*identity, box, offset, len(part.rle))
-                write_mask(part.rle)
                 offset += len(part.rle)
+            write_masks(b"".join(part.rle for part in labelled.parts))
             collected.add(labelled.category, records)
             counts[labelled.category] += len(records)
     buffer = pa.BufferOutputStream()
