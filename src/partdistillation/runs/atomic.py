@@ -128,6 +128,21 @@ def append_line(path: Path, line: bytes) -> None:
             os.close(descriptor)
 
 
+@contextmanager
+def appending(path: Path) -> Iterator[int]:
+    """A descriptor of a file, new or not, for what another process has to say.
+
+    Raises:
+        StoreError: the file can't be written.
+    """
+    with explained(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def remove_file(path: Path) -> None:
     """Remove a file, if it is there, and fsync the folder.
 
@@ -138,6 +153,16 @@ def remove_file(path: Path) -> None:
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108
         sync_folder(path.parent)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it; links are removed, what they lead to stays.
+
+    Raises:
+        StoreError: some of it can't be removed.
+    """
+    with explained(folder), suppress(FileNotFoundError):
+        shutil.rmtree(folder)
 
 
 def sync_folder(folder: Path) -> None:

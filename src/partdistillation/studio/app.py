@@ -14,12 +14,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from partdistillation.errors import InputError, PartDistillationError
+from partdistillation.errors import PartDistillationError
 from partdistillation.pictures.colors import PALETTE, hex_of
 from partdistillation.review.app import invalid
 from partdistillation.review.guard import COOKIE, SESSION, Access, Guard, Uploads
 from partdistillation.review.serve import is_loopback, names_of_this
-from partdistillation.studio import looking
+from partdistillation.studio import looking, starting, watching
 from partdistillation.studio.judging import Judging
 from partdistillation.studio.workspace import Workspace
 
@@ -62,7 +62,7 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     page_token = hmac.new(workspace.secret, b"page token", hashlib.sha256).hexdigest()[:24]
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(PartDistillationError, _refused)
+    app.add_exception_handler(PartDistillationError, _impossible)
 
     @app.get("/")
     def start() -> Response:
@@ -99,6 +99,8 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     def runs() -> dict[str, Any]:
         return {"runs": workspace.names(), "folder": str(workspace.folder), "one": workspace.is_run}
 
+    app.include_router(starting.routes(workspace, local=is_loopback(host)))
+    app.include_router(watching.routes(workspace))
     app.include_router(looking.routes(workspace))
     app.mount(
         "/runs/{name}/judge",
@@ -115,9 +117,9 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     )
 
 
-def _refused(_: Request, error: Exception) -> Response:
-    """What can't be done: because of what was asked, or because of what is there."""
-    return JSONResponse({"detail": str(error)}, 422 if isinstance(error, InputError) else 409)
+def _impossible(_: Request, error: Exception) -> Response:
+    """What can't be done says why."""
+    return JSONResponse({"detail": str(error)}, 409)
 
 
 def _static(name: str) -> Response:

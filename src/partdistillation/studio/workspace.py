@@ -11,6 +11,8 @@ from partdistillation.runs.atomic import make_folder, replace_file
 
 FOLDER = "studio"
 """In a run's folder: what the studio keeps about it."""
+BEGUN = f"{FOLDER}/process.json"
+"""What a run has that was begun here, before it has written its settings."""
 _SECRET = ".studio-secret"
 _FORBIDDEN = set('/\\:*?"<>|')
 _MAX_NAME = 60
@@ -32,7 +34,8 @@ class Workspace:
         """The runs' names, the latest changed first."""
         if self.is_run:
             return [self.folder.name]
-        runs = [path.parent for path in self.folder.glob(f"*/{CONFIG_FILE}")]
+        runs = {path.parent for path in self.folder.glob(f"[!.]*/{CONFIG_FILE}")}
+        runs |= {path.parents[1] for path in self.folder.glob(f"[!.]*/{BEGUN}")}
         return [run.name for run in sorted(runs, key=lambda run: (-_changed(run), run.name))]
 
     def out(self, name: str) -> Path:
@@ -73,4 +76,4 @@ class Workspace:
 
 
 def _changed(run: Path) -> float:
-    return (run / CONFIG_FILE).stat().st_mtime
+    return max((run / name).stat().st_mtime for name in (CONFIG_FILE, BEGUN) if (run / name).is_file())
