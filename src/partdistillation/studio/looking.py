@@ -7,7 +7,7 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import Response
 
 from partdistillation.runs.part_table import PartTable
-from partdistillation.studio import naming, spots
+from partdistillation.studio import naming, retraining, spots
 from partdistillation.studio.decisions import Tables
 from partdistillation.studio.gallery import Galleries, Gallery, Order
 from partdistillation.studio.layers import Layers
@@ -28,6 +28,7 @@ def routes(workspace: Workspace) -> APIRouter:
     galleries, tables = Galleries(workspace), Tables(workspace)
     router = APIRouter()
     router.include_router(naming.routes(workspace, galleries, tables))
+    router.include_router(retraining.routes(workspace, tables))
     look = APIRouter(prefix="/api/runs/{name}/look")
 
     @look.get("")

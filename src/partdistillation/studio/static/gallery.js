@@ -57,7 +57,7 @@ export class Examples {
  * followed by `last`.
  */
 export function gallery(run, examples, { label, caption, strip = false, last, page = 60 }) {
-  const list = element("ul", { class: strip ? "strip" : "tiles" });
+  const list = element("ul", { class: strip ? "reel" : "tiles" });
   const end = element("li", { class: "end", "aria-hidden": "true" });
   const behind = element("li", { class: "last" }, last ?? "");
   const open = (index) => openViewer(run, examples, index, {

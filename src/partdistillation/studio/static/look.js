@@ -14,7 +14,7 @@ export async function show(main, run) {
   const render = async () => {
     const turn = (rendering += 1);
     document.querySelector("dialog[open]")?.close();
-    const within = element("div", { class: "look" });
+    const within = element("div", { class: "looking" });
     try {
       await showPlace(within, run);
     } catch (error) {
@@ -54,7 +54,7 @@ function nothingYet(run, why) {
 /** All object classes, with a search field where there are many. */
 async function showClasses(within, run) {
   const at = place();
-  const list = element("ul", { class: "cards classes" });
+  const list = element("ul", { class: "cards class-cards" });
   const more = element("button", { hidden: true, onclick: () => load() }, "More classes");
   const count = element("p", { class: "soft", role: "status" });
   let offset = 0;

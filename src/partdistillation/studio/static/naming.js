@@ -1,7 +1,8 @@
 // Naming, merging and rejecting part classes in place; undo; learning again with the names.
 
-import { apiOf, attempt, bdi, colorOf, counted, element, get, post, say } from "./dom.js";
+import { apiOf, bdi, colorOf, counted, element, get, post, say } from "./dom.js";
 import { nameOf, pictureOf } from "./gallery.js";
+import { retrainTool } from "./retraining.js";
 
 /**
  * Send a change; whatever comes back is shown by `changed(state, { focus })`, also where somebody else was first.
@@ -19,7 +20,7 @@ async function decide(run, state, changed, address, question, { done, focus } = 
   }
 }
 
-const ofPart = (part, control) => `[data-part="${part.part}"] ${control}, .look > .row ${control}`;
+const ofPart = (part, control) => `[data-part="${part.part}"] ${control}, .looking > .row ${control}`;
 
 /** The name of a part class, to be written over; Enter or leaving it keeps it, Escape doesn't. */
 export function nameField(run, state, part, changed) {
@@ -110,7 +111,7 @@ export function tableTools(run, state, changed) {
   }, "Undo", state.undo ? element("span", { class: "undo-what soft" }, bdi(undone(state.undo))) : null);
   const reviewed = element("button", { type: "button", hidden: true, onclick: () => decide(run, state, changed, "/reviewed", {}, { done: "Taken over." }) });
   askReviewed(run, reviewed);
-  return [names, undo, reviewed];
+  return [names, undo, reviewed, retrainTool(run, state.edited)];
 }
 
 /** Offer what reviewers agree on, where it says more than the table. */

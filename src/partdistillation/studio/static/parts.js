@@ -42,7 +42,7 @@ export async function showClass(within, run, category) {
     body.querySelector(focus)?.focus({ preventScroll: true });
   };
   const tools = element("div", { class: "row tools" });
-  const legend = element("ul", { class: "legend", "aria-label": "Parts" });
+  const legend = element("ul", { class: "chips", "aria-label": "Parts" });
   within.append(
     crumbs(element("a", { href: "#" }, "All classes")),
     element("div", { class: "row spread" }, element("h1", {}, bdi(category)), tools),
@@ -61,7 +61,7 @@ function sections(run, state, changed) {
 
 function section(run, state, part, changed) {
   const rejected = state.rejected.includes(part);
-  const strip = element("div", { class: "strip-place" });
+  const strip = element("div", { class: "reel-place" });
   const made = element("section", { class: `part ${colorOf(part.part)}`, "data-part": part.part, "aria-label": nameOf(part) },
     element("div", { class: "part-head" },
       element("span", { class: "swatch large" }),
@@ -121,7 +121,7 @@ export async function showPart(within, run, category, number) {
 
   const head = element("div", { class: "part-head" });
   const tools = element("div", { class: "row tools" });
-  const neighbours = element("ul", { class: "legend", "aria-label": "Parts of this class" });
+  const neighbours = element("ul", { class: "chips", "aria-label": "Parts of this class" });
   const changed = (now, { focus } = {}) => {
     Object.assign(state, now);
     const part = [...state.parts, ...state.rejected].find((other) => other.members.some((member) => member.part === number));

@@ -9,7 +9,7 @@ const TITLES = { objects: "Objects", segments: "Segments", proposals: "Proposals
 export async function showPhotograph(within, run, image) {
   const photograph = await get(`${apiOf(run)}/look/photograph?image=${image}`);
   const names = Object.keys(TITLES).filter((name) => photograph.layers[name]);
-  const chosen = new Set((place().get("layers")?.split(",") ?? names).filter((name) => names.includes(name)));
+  const chosen = new Set((place().get("layers")?.split(",") ?? ["segments", "proposals", "parts"]).filter((name) => names.includes(name)));
   const panels = element("div", { class: "panels" });
   const draw = () => panels.replaceChildren(...names.filter((name) => chosen.has(name)).map((name) => panel(run, photograph, name)));
   const toggles = names.map((name) => element("button", {
@@ -25,7 +25,7 @@ export async function showPhotograph(within, run, image) {
   const classes = [...new Set(photograph.layers.parts.map((region) => region.category))];
   within.append(
     crumbs(element("a", { href: "#" }, "All classes"),
-      classes.map((category) => element("a", { href: `#${new URLSearchParams({ class: category })}` }, bdi(category)))),
+      ...classes.map((category) => element("a", { href: `#${new URLSearchParams({ class: category })}` }, bdi(category)))),
     element("div", { class: "row spread" },
       element("h1", {}, bdi(photograph.file)),
       element("div", { class: "row" },
