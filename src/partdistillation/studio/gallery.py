@@ -52,15 +52,16 @@ class Gallery:
     Args:
         out: the run's folder.
         stage: the folder of its parts.
+        images: the folder of its photographs; without it, what the run remembers.
 
     Raises:
         StoreError: the parts are missing or damaged.
     """
 
-    def __init__(self, out: Path, stage: Path) -> None:
+    def __init__(self, out: Path, stage: Path, images: Path | None = None) -> None:
         self.out = out
         self.examples = Examples(stage)
-        self.images = remembered_images(out)
+        self.images = images or remembered_images(out)
         self._parts = ShardRows(stage, PartRow)
         objects = find_stage(out / OBJECTS, ())
         self._objects = None if objects is None else ShardRows(objects, ObjectRow)
@@ -166,7 +167,7 @@ class Galleries:
         with self._lock:
             gallery = self._open.pop(name, None)
             if gallery is None or gallery.examples.version != stage_hash(stage)[:16]:
-                gallery = Gallery(out, stage)
+                gallery = Gallery(out, stage, self._workspace.images)
             self._open[name] = gallery
             if len(self._open) > _KEPT:
                 del self._open[next(iter(self._open))]

@@ -8,6 +8,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 _QUALITY = 86
+_EFFORT = 2
+"""Of WebP's 0 to 6: half the time of the usual 4, for files that are a little larger."""
 
 
 def webp(pixels: UInt8[np.ndarray, "height width 3"], *, longest: int | None = None) -> Response:
@@ -35,7 +37,7 @@ def unchanging(picture: bytes) -> Response:
 
 def _encoded(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=_QUALITY)
+    image.save(buffer, "WEBP", quality=_QUALITY, method=_EFFORT)
     return buffer.getvalue()
 
 

@@ -5,23 +5,26 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+from PIL import Image, ImageFilter
 
 from partdistillation.pictures.colors import color_of
 from partdistillation.pictures.overlays import spotlight
-from partdistillation.pictures.sizes import resize_labels, resized, square_crop
+from partdistillation.pictures.sizes import resized, square_crop
 from partdistillation.pictures.text import note_picture
 from partdistillation.review.collages.drawing import read_image
 from partdistillation.runs.records import Row
 from partdistillation.studio.gallery import Gallery, Shown
 
-TILE = 400
+TILE = 360
 """Longer side of a tile, in pixels."""
 LARGE = 1600
 """Longer side of a photograph that is looked at closely, in pixels."""
 _LEAST = 900
 """To which small photographs are enlarged, so that lines on them are fine."""
 _MARGIN = 0.12
-_drawing = threading.Semaphore(2)  # a photograph of 64 megapixels takes 200 MB while it is drawn
+_HALF = 128
+_drawing_tiles = threading.Semaphore(2)  # a photograph of 64 megapixels takes 200 MB while it is drawn
+_drawing_wholes = threading.Semaphore(1)  # which needn't wait for tiles
 
 Picture = UInt8[np.ndarray, "height width 3"]
 
@@ -30,30 +33,31 @@ def tile(gallery: Gallery, number: int) -> Picture:
     """A part on what is around its object, `TILE` pixels long."""
     part = gallery.part(number)
     crop = square_crop(part.mask if part.around is None else part.mask | part.around, _MARGIN)
-    return _lit(gallery, part, crop, TILE)
+    with _drawing_tiles:
+        return _lit(gallery, part, crop, TILE)
 
 
 def whole(gallery: Gallery, number: int) -> Picture:
     """A part on its whole photograph."""
     part = gallery.part(number)
-    return _lit(gallery, part, (slice(None), slice(None)), min(LARGE, max(_LEAST, *part.mask.shape)))
+    with _drawing_wholes:
+        return _lit(gallery, part, (slice(None), slice(None)), min(LARGE, max(_LEAST, *part.mask.shape)))
 
 
 def photograph(gallery: Gallery, image: int) -> Picture:
     """A photograph as it is, at most `LARGE` pixels long; where it can't be read, why."""
     row = gallery.row(image)
-    with _drawing:
+    with _drawing_wholes:
         pixels = _read(gallery.images, row)
         return _sized(pixels, min(LARGE, max(pixels.shape)))
 
 
 def _lit(gallery: Gallery, part: Shown, crop: tuple[slice, slice], longest: int) -> Picture:
-    with _drawing:
-        pixels = _sized(_read(gallery.images, part.row)[crop], longest)
-        size = pixels.shape[:2]
-        mask = _grown(part.mask[crop], *size)
-        around = None if part.around is None else _grown(part.around[crop], *size)
-        return spotlight(pixels, mask, color_of(part.part), around, contours=max(2, longest // 160))
+    pixels = _sized(_read(gallery.images, part.row)[crop], longest)
+    size = pixels.shape[:2]
+    mask = _grown(part.mask[crop], *size)
+    around = None if part.around is None else _grown(part.around[crop], *size)
+    return spotlight(pixels, mask, color_of(part.part), around, contours=max(2, longest // 160))
 
 
 def _read(images: Path | None, row: Row) -> Picture:
@@ -71,6 +75,8 @@ def _sized(pixels: Picture, longest: int) -> Picture:
     return resized(pixels, height, width)
 
 
-def _grown(mask: Bool[np.ndarray, "_ _"], height: int, width: int) -> Bool[np.ndarray, "height width"]:
+def _grown(mask: Bool[np.ndarray, "_ _"], height: int, width: int) -> Bool[np.ndarray, "{height} {width}"]:
     """A mask at another size, with smooth borders."""
-    return resize_labels(mask.astype(np.int64), height, width) > 0
+    plane = Image.fromarray(mask).convert("L").resize((width, height), Image.Resampling.BILINEAR)
+    rounding = ImageFilter.GaussianBlur(0.5 * height / len(mask))  # the corners of enlarged pixels
+    return np.asarray(plane.filter(rounding)) >= _HALF

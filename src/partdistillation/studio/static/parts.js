@@ -4,7 +4,7 @@ import { apiOf, bdi, colorOf, counted, element, get } from "./dom.js";
 import { Examples, gallery, nameOf, place } from "./gallery.js";
 import { partTools, nameField, tableTools } from "./naming.js";
 
-const IN_STRIP = 14;
+const IN_STRIP = 12;
 const A_PAGE = 60;
 const AGAIN = 3000;
 
@@ -39,7 +39,7 @@ export async function showClass(within, run, category) {
     tools.replaceChildren(...tableTools(run, state, changed));
     legend.replaceChildren(...legendOf(state));
     scrollTo(0, scrolled);
-    body.querySelector(focus)?.focus({ preventScroll: true });
+    if (focus) within.querySelector(focus)?.focus({ preventScroll: true });
   };
   const tools = element("div", { class: "row tools" });
   const legend = element("ul", { class: "chips", "aria-label": "Parts" });
@@ -100,7 +100,7 @@ function whenSeen(seen, work) {
     if (!entry.isIntersecting) return;
     observer.disconnect();
     work();
-  }, { rootMargin: "600px" });
+  }, { rootMargin: "300px" });
   observer.observe(seen);
 }
 
@@ -138,7 +138,7 @@ export async function showPart(within, run, category, number) {
     tools.replaceChildren(...tableTools(run, state, changed));
     neighbours.replaceChildren(...legendOf(state));
     neighbours.querySelector(`[href="${CSS.escape(addressOf(state, part))}"]`)?.setAttribute("aria-current", "true");
-    document.querySelector(focus)?.focus({ preventScroll: true });
+    if (focus) within.querySelector(focus)?.focus({ preventScroll: true });
   };
   const label = labelOf(wanted, () => examples.total);
   const list = gallery(run, examples, { label, page: A_PAGE });

@@ -9,7 +9,7 @@ export function openViewer(run, examples, start, { label, update, focus }) {
   const opener = document.activeElement;
   const name = element("h2", { id: "viewer-name" });
   const where = element("p", { class: "soft number", role: "status" });
-  const picture = element("img", { alt: "", draggable: "false" });
+  const picture = element("img", { alt: "", draggable: "false", fetchpriority: "high" });
   const zoom = element("button", { class: "zoom", type: "button", "aria-label": "Enlarge", "aria-pressed": "false" }, picture);
   const stage = element("div", { class: "stage" }, zoom);
   const like = element("a", { class: "button" }, "More like this");
