@@ -8,10 +8,8 @@ import pytest
 from partdistillation.runs.part_table import read_part_table
 from partdistillation.studio.decisions import TABLE
 
-from ..review.browser import PHONE, nameless, too_small
+from ..review.browser import PHONE, Watch, nameless, too_small
 from .conftest import HOSTILE, MakeRun, Open
-
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture
@@ -70,7 +68,7 @@ def test_merged_rejected_and_undone_are_seen_at_once(run: Path, open_page: Open)
     page.get_by_label("Name of part 2").wait_for()
 
 
-def test_two_at_once_lose_nothing(run: Path, open_page: Open) -> None:
+def test_two_at_once_lose_nothing(run: Path, open_page: Open, watches: list[Watch]) -> None:
     first, second = open_page("/runs/cars/look#class=car"), open_page("/runs/cars/look#class=car")
     second.get_by_label("Name of part 0").wait_for()
     first.get_by_label("Name of part 0").fill("wheel")
@@ -78,6 +76,7 @@ def test_two_at_once_lose_nothing(run: Path, open_page: Open) -> None:
     first.locator("#notice", has_text="wheel").wait_for()
     second.get_by_label("Reject part 0").click()
     second.locator("#notice", has_text="somebody else").wait_for()
+    watches[1].expect(second, "409")
     assert second.get_by_label("Name of part 0").input_value() == "wheel"
     assert read_part_table(run / TABLE).of("car").rejected == set()
 
