@@ -84,12 +84,12 @@ def test_a_part_keeps_its_colours_and_has_its_classes_line(make_run: MakeRun) ->
     out = make_run(categories=("car",))
     gallery = Gallery(out, out / "parts")
     number = gallery.examples.surest("car", [2], 0, 1)[0]
-    whole = spots.whole(gallery, number)
-    scale = len(whole) // SIDE
-    inside, outside = whole[round(7.5 * scale), len(whole) // 2], whole[20 * scale, len(whole) // 2]
+    whole = spots.whole(gallery, number, 2)
+    scale = len(whole) / SIDE
+    inside, outside = whole[round(7.5 * scale), len(whole) // 2], whole[round(20 * scale), len(whole) // 2]
     assert np.ptp(outside) <= 1  # grey
     assert inside.astype(int) == pytest.approx(0.85 * np.array([90, 120, 150]) + 0.15 * color_of(2), abs=14)
-    line = whole[6 * scale - 2, len(whole) // 2].astype(int)
+    line = whole[round(6 * scale) - 2, len(whole) // 2].astype(int)
     assert line == pytest.approx(color_of(2).astype(int), abs=14)
 
 
@@ -100,7 +100,7 @@ def test_a_portrait_photograph_is_not_squeezed(make_run: MakeRun, monkeypatch: p
     narrow = part._replace(mask=part.mask[:, :10], around=None)
     monkeypatch.setattr(Gallery, "part", lambda *_: narrow)
     monkeypatch.setattr(spots, "_read", lambda *_: np.zeros((SIDE, 10, 3), np.uint8))
-    assert spots.whole(gallery, 0).shape[:2] == (900, 225)
+    assert spots.whole(gallery, 0, 0).shape[:2] == (900, 225)
 
 
 def test_where_a_photograph_is_gone_the_rest_is_there(

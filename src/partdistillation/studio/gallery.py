@@ -41,7 +41,6 @@ class Shown(NamedTuple):
     mask: Bool[np.ndarray, "height width"]
     around: Bool[np.ndarray, "height width"] | None
     """Its object."""
-    part: int
 
 
 class Gallery:
@@ -135,7 +134,7 @@ class Gallery:
         part = labelled.parts[key.place]
         whole = next((whole for whole in wholes if whole.object_id == key.object_id), None)
         around = None if whole is None else decode(whole.rle, row.height, row.width)
-        return Shown(row, decode(part.rle, row.height, row.width), around, part.part)
+        return Shown(row, decode(part.rle, row.height, row.width), around)
 
 
 class Galleries:

@@ -86,7 +86,7 @@ def routes(workspace: Workspace) -> APIRouter:
         return stages(gallery).of(image, tables.of(name).now()[0])
 
     @look.get("/pictures/{of}/{kind}/{number}")
-    def picture(name: str, of: str, kind: str, number: int) -> Response:
+    def picture(name: str, of: str, kind: str, number: int, color: _Offset = 0) -> Response:
         gallery = galleries.of(name)
         if of != gallery.examples.version:
             raise HTTPException(404, "the run's parts are others now: load the page again")
@@ -94,14 +94,14 @@ def routes(workspace: Workspace) -> APIRouter:
             case "photograph":
                 return unchanging(as_webp(spots.photograph(_with_image(galleries, name, number), number)))
             case "whole":
-                return unchanging(as_webp(spots.whole(_with_part(galleries, name, number), number)))
+                return unchanging(as_webp(spots.whole(_with_part(galleries, name, number), number, color)))
             case "tile":
-                return unchanging(drawn(_with_part(galleries, name, number), number))
+                return unchanging(drawn(_with_part(galleries, name, number), number, color))
         raise HTTPException(404, "no such picture")
 
     @lru_cache(_PICTURES)
-    def drawn(gallery: Gallery, number: int) -> bytes:
-        return as_webp(spots.tile(gallery, number))
+    def drawn(gallery: Gallery, number: int, color: int) -> bytes:
+        return as_webp(spots.tile(gallery, number, color))
 
     @lru_cache(4)
     def stages(gallery: Gallery) -> Layers:
@@ -133,7 +133,7 @@ def _tile(gallery: Gallery, table: PartTable, number: int) -> dict[str, Any]:
         "number": number,
         "image": gallery.examples.image(number),
         "category": category,
-        "color": part,
+        "color": part if end is None else end,
         "part": end,
         "name": None if end is None else table.of(category).names.get(end),
     }

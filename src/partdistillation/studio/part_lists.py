@@ -23,6 +23,7 @@ def class_list(
     matching = [category for category in gallery.examples.categories if wanted in category.casefold()]
     return {
         "of": gallery.examples.version,
+        "photographs": gallery.images is not None,
         "version": version,
         "all": len(gallery.examples.categories),
         "matching": len(matching),
@@ -95,7 +96,7 @@ def _part(gallery: Gallery, category: str, decided: ClassParts, end: int, parts:
         "name": decided.names.get(end),
         "members": [{"part": part, "count": counts[part]} for part in parts],
         "count": sum(counts[part] for part in parts),
-        "first": gallery.examples.surest(category, parts, 0, 1)[0],
+        "first": {"number": gallery.examples.surest(category, parts, 0, 1)[0], "color": end},
     }
 
 

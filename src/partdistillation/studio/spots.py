@@ -23,25 +23,27 @@ _LEAST = 900
 """To which small photographs are enlarged, so that lines on them are fine."""
 _MARGIN = 0.12
 _HALF = 128
+_GREY = 150
 _drawing_tiles = threading.Semaphore(2)  # a photograph of 64 megapixels takes 200 MB while it is drawn
 _drawing_wholes = threading.Semaphore(1)  # which needn't wait for tiles
 
 Picture = UInt8[np.ndarray, "height width 3"]
 
 
-def tile(gallery: Gallery, number: int) -> Picture:
-    """A part on what is around its object, `TILE` pixels long."""
+def tile(gallery: Gallery, number: int, color: int) -> Picture:
+    """A part on what is around its object, `TILE` pixels long, in the colour of a part class."""
     part = gallery.part(number)
     crop = square_crop(part.mask if part.around is None else part.mask | part.around, _MARGIN)
     with _drawing_tiles:
-        return _lit(gallery, part, crop, TILE)
+        return _lit(gallery.images, part, color, crop, TILE)
 
 
-def whole(gallery: Gallery, number: int) -> Picture:
-    """A part on its whole photograph."""
+def whole(gallery: Gallery, number: int, color: int) -> Picture:
+    """A part on its whole photograph, in the colour of a part class."""
     part = gallery.part(number)
     with _drawing_wholes:
-        return _lit(gallery, part, (slice(None), slice(None)), min(LARGE, max(_LEAST, *part.mask.shape)))
+        size = min(LARGE, max(_LEAST, *part.mask.shape))
+        return _lit(gallery.images, part, color, (slice(None), slice(None)), size)
 
 
 def photograph(gallery: Gallery, image: int) -> Picture:
@@ -52,21 +54,21 @@ def photograph(gallery: Gallery, image: int) -> Picture:
         return _sized(pixels, min(LARGE, max(pixels.shape)))
 
 
-def _lit(gallery: Gallery, part: Shown, crop: tuple[slice, slice], longest: int) -> Picture:
-    pixels = _sized(_read(gallery.images, part.row)[crop], longest)
+def _lit(images: Path | None, part: Shown, color: int, crop: tuple[slice, slice], longest: int) -> Picture:
+    pixels = _sized(_read(images, part.row)[crop], longest)
     size = pixels.shape[:2]
     mask = _grown(part.mask[crop], *size)
     around = None if part.around is None else _grown(part.around[crop], *size)
-    return spotlight(pixels, mask, color_of(part.part), around, contours=max(2, longest // 160))
+    return spotlight(pixels, mask, color_of(color), around, contours=max(2, longest // 300))
 
 
 def _read(images: Path | None, row: Row) -> Picture:
     if row.status == "rejected":
         return note_picture("image was rejected", 400, 300)
-    problem: Picture | str = "the run doesn't say where its images are"
-    if images is not None:
-        problem = read_image(images / row.file_name, row.width, row.height)
-    return note_picture(problem, row.width, row.height) if isinstance(problem, str) else problem
+    if images is None:  # shapes alone, then
+        return np.full((row.height, row.width, 3), _GREY, np.uint8)
+    picture = read_image(images / row.file_name, row.width, row.height)
+    return note_picture(picture, row.width, row.height) if isinstance(picture, str) else picture
 
 
 def _sized(pixels: UInt8[np.ndarray, "_ _ 3"], longest: int) -> Picture:

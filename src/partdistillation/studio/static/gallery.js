@@ -16,8 +16,8 @@ export function place(changes, { replace = false } = {}) {
   return at;
 }
 
-/** The address of a picture: a "tile", the "whole" photograph with the part, or the "photograph". */
-export const pictureOf = (run, of, kind, number) => `${apiOf(run)}/look/pictures/${of}/${kind}/${number}`;
+/** The address of a part's picture: a "tile", or the "whole" photograph; `part` has its `number` and its `color`. */
+export const pictureOf = (run, of, kind, part) => `${apiOf(run)}/look/pictures/${of}/${kind}/${part.number}?color=${part.color}`;
 
 /** What a part class is called. */
 export const nameOf = (part) => part.name ?? (part.part === null ? "rejected" : `part ${part.part}`);
@@ -101,7 +101,7 @@ function item(run, examples, tile, index, { label, caption, open }) {
   const button = element("button", {
     class: `tile ${colorOf(tile.color)}`, type: "button", tabindex: "-1", "aria-label": label(tile, index), "data-number": tile.number,
     onclick: () => open(index),
-  }, element("img", { src: pictureOf(run, examples.of, "tile", tile.number), alt: "", loading: "lazy", decoding: "async" }));
+  }, element("img", { src: pictureOf(run, examples.of, "tile", tile), alt: "", loading: "lazy", decoding: "async" }));
   return element("li", {}, button,
     element("a", { class: "like", href: `#like=${tile.number}`, tabindex: "-1", title: "More like this", "aria-label": "More like this" }, "≈"),
     caption?.(tile));

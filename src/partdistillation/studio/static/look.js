@@ -85,6 +85,8 @@ async function showClasses(within, run) {
     element("div", { class: "row spread" },
       element("h1", {}, counted(first.all, "object class", "object classes")),
       first.all > MANY || search.value ? element("div", {}, element("label", { class: "unseen", for: "search" }, "Search classes"), search) : null),
+    first.photographs ? "" : element("p", { class: "soft" },
+      "This folder doesn’t say where its photographs are: start the studio with ", element("code", {}, "--images FOLDER"), " to see them."),
     count, list, more);
 }
 
@@ -92,8 +94,8 @@ function card(run, of, entry) {
   const named = entry.named ? `, ${entry.named} named` : "";
   return element("li", {},
     element("a", { class: "card class-card", href: `#${new URLSearchParams({ class: entry.category })}` },
-      element("span", { class: "mosaic" }, entry.tiles.map((number) =>
-        element("img", { src: pictureOf(run, of, "tile", number), alt: "", loading: "lazy" }))),
+      element("span", { class: "mosaic" }, entry.tiles.map((tile) =>
+        element("img", { src: pictureOf(run, of, "tile", tile), alt: "", loading: "lazy" }))),
       element("strong", {}, bdi(entry.category)),
       element("span", { class: "soft" }, `${counted(entry.parts, "part")}${named} · ${counted(entry.examples, "example")}`)));
 }

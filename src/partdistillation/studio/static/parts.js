@@ -18,7 +18,9 @@ function examplesOf(run, state, part) {
       category: state.category, part: part.part, offset, count, ...(first ? { order: first.order } : {}),
     })}`)));
   }
-  return kept.get(key);
+  const examples = kept.get(key);
+  for (const tile of examples.tiles) tile.name = part.name; // it may have been named since
+  return examples;
 }
 
 const forget = () => kept.clear();

@@ -66,7 +66,7 @@ function panel(run, photograph, name) {
   return element("figure", { class: "panel" },
     element("figcaption", { class: "row spread" }, element("h2", {}, TITLES[name]), element("span", { class: "soft number" }, String(regions.length))),
     element("div", { class: "layered" },
-      element("img", { src: pictureOf(run, photograph.of, "photograph", photograph.image), alt: photograph.file, width: photograph.width, height: photograph.height }),
+      element("img", { src: pictureOf(run, photograph.of, "photograph", { number: photograph.image, color: 0 }), alt: photograph.file, width: photograph.width, height: photograph.height }),
       element("svg", { viewBox: size, role: "group", "aria-label": counted(regions.length, TITLES[name].toLowerCase(), TITLES[name].toLowerCase()) }, shapes)),
     said);
 }

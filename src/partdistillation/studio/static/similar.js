@@ -25,7 +25,7 @@ export async function showSimilar(within, run, number) {
       element("a", { href: `#${new URLSearchParams({ class: asked.category })}` }, bdi(asked.category)),
       asked.part === null ? "" : element("a", { href: `#${new URLSearchParams({ class: asked.category, part: asked.part })}` }, bdi(nameOf(asked)))),
     element("div", { class: "asked" },
-      element("img", { class: colorOf(asked.color), src: pictureOf(run, asked.of, "tile", number), alt: nameOf(asked) }),
+      element("img", { class: colorOf(asked.color), src: pictureOf(run, asked.of, "tile", asked), alt: nameOf(asked) }),
       element("div", { class: "stack" },
         element("h1", {}, "More like this"),
         element("p", {}, `${same} of these ${counted(answer.tiles.length, "part")} are `, bdi(nameOf(asked)), " themselves."),

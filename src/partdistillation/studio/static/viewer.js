@@ -26,7 +26,7 @@ export function openViewer(run, examples, start, { label, update, focus }) {
     const tile = examples.tiles[at];
     name.replaceChildren(element("span", { class: `swatch ${colorOf(tile.color)}` }), " ", bdi(nameOf(tile)), element("span", { class: "soft" }, " · ", bdi(tile.category)));
     where.textContent = `${(at + 1).toLocaleString("en")} of ${Math.max(examples.total, examples.tiles.length).toLocaleString("en")}`;
-    picture.src = pictureOf(run, examples.of, "whole", tile.number);
+    picture.src = pictureOf(run, examples.of, "whole", tile);
     picture.alt = label(tile, at);
     like.href = `#like=${tile.number}`;
     photograph.href = `#photograph=${tile.image}`;
@@ -34,7 +34,7 @@ export function openViewer(run, examples, start, { label, update, focus }) {
     next.disabled = at + 1 >= examples.total;
     enlarge(false);
     place({ open: tile.number }, { replace: true });
-    if (examples.tiles[at + 1]) new Image().src = pictureOf(run, examples.of, "whole", examples.tiles[at + 1].number);
+    if (examples.tiles[at + 1]) new Image().src = pictureOf(run, examples.of, "whole", examples.tiles[at + 1]);
   };
   const go = async (step) => {
     if (at + step >= examples.tiles.length) {
