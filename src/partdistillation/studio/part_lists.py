@@ -39,7 +39,10 @@ def _card(gallery: Gallery, table: PartTable, category: str) -> dict[str, Any]:
         "parts": len(groups),
         "named": sum(part in decided.names for part in groups),
         "examples": sum(counts.values()),
-        "tiles": [gallery.examples.surest(category, [part], 0, 1)[0] for part in list(groups or counts)[:4]],
+        "tiles": [
+            {"number": gallery.examples.surest(category, [part], 0, 1)[0], "color": part}
+            for part in list(groups or counts)[:4]
+        ],
     }
 
 
