@@ -13,6 +13,7 @@ from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import StoreError
 from partdistillation.pictures.overlays import overlay
 from partdistillation.pictures.sizes import resize_labels, resized
+from partdistillation.pictures.text import note_picture
 from partdistillation.report.label_maps import LabelMap, numbered_map, part_map, proposal_map, segment_map
 from partdistillation.review.collages.drawing import read_image
 from partdistillation.runs.manifest import Entry
@@ -24,8 +25,10 @@ MOST = 8
 """Pictures of a layer."""
 SIDE = 640
 """Of a picture's longer side, in pixels."""
-_SHARDS = 3
-"""So many are looked through for pictures."""
+_NOTE = 320
+"""Side of what stands for a photograph that can't be shown."""
+_SHARDS = 12
+"""So many are looked through for pictures, where they are small."""
 
 
 class Layer(NamedTuple):
@@ -80,10 +83,11 @@ def layers_of(out: Path) -> list[str]:
 
 
 def draw(out: Path, layer: str, shard: int, row: int) -> UInt8[np.ndarray, "height width 3"]:
-    """A row of a layer, in colours over its photograph.
+    """A row of a layer, in colours over its photograph; where that can't be shown, why.
 
     Raises:
-        HTTPException: there is no such row, or its photograph can't be shown.
+        HTTPException: there is no such row.
+        StoreError: its shard is damaged.
     """
     if layer not in LAYERS:
         raise HTTPException(404, "no such picture")
@@ -100,7 +104,7 @@ def _drawn(row: Row, layer: Layer, settings: tuple[Inputs, Recipe]) -> UInt8[np.
     images = settings[0].images
     image = "image is gone" if images is None else read_image(images / row.file_name, row.width, row.height)
     if isinstance(image, str):
-        raise HTTPException(404, image)
+        return note_picture(image, _NOTE, _NOTE)
     scale = min(1.5, SIDE / max(row.height, row.width))  # drawings are small
     height, width = max(1, round(scale * row.height)), max(1, round(scale * row.width))
     labels = resize_labels(layer.draw(row), height, width)

@@ -96,18 +96,17 @@ class Places:
         """
         folder = self.folder(path) if path else self.start
         try:
-            with os.scandir(folder) as entries:
-                names = sorted((entry.name, entry.is_dir()) for entry in entries if entry.name[0] != ".")
+            names = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
         except OSError as error:
             raise HTTPException(404, f"{folder} can't be listed: {error.strerror}") from error
         until = time.monotonic() + _SECONDS
-        folders = [name for name, is_dir in names if is_dir and self.holds(folder / name)][:_MOST_LISTED]
-        files = [name for name, is_dir in names if not is_dir and name.lower().endswith(tuple(suffixes))]
+        folders = [name for name in names if is_folder(folder / name) and self.holds(folder / name)]
+        files = [name for name in names if name.lower().endswith(tuple(suffixes)) and name not in folders]
         return Listing(
             folder,
             folder.parent if self.holds(folder.parent) else None,
             self.contents(folder, until + _SECONDS),
-            tuple((name, self._quick(folder / name, until)) for name in folders),
+            tuple((name, self._quick(folder / name, until)) for name in folders[:_MOST_LISTED]),
             tuple(files[:_MOST_LISTED]) if suffixes else (),
         )
 

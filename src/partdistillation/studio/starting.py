@@ -1,82 +1,33 @@
 """Beginning a run: photographs are chosen or dropped, looked at, and a process starts."""
 
-import os
-import re
-import threading
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse, Response
-from pydantic import BaseModel, ConfigDict, StringConstraints
 from starlette.concurrency import run_in_threadpool
 
-from partdistillation.data.image_folder import EXTENSIONS, FolderScan
 from partdistillation.data.images import load_image
-from partdistillation.errors import InputError
+from partdistillation.errors import CheckpointError, InputError
+from partdistillation.objects import saliency_weights
+from partdistillation.pictures.text import note_picture
 from partdistillation.recipes import DEFAULT
-from partdistillation.runs.atomic import locked, remove_file, remove_folder
+from partdistillation.runs.atomic import remove_file, remove_folder
 from partdistillation.runs.notes import read_note
 from partdistillation.runs.stage_log import EXPECTED
-from partdistillation.studio.drafts import MOST_BYTES, MOST_FILES, PHOTOGRAPHS, Drafts
+from partdistillation.studio.drafts import MOST_BYTES, MOST_FILES, Drafts
 from partdistillation.studio.photographs import webp
 from partdistillation.studio.places import Contents, Places
-from partdistillation.studio.preview import photographs_of, problems, summary
+from partdistillation.studio.plans import RECIPES, Draft, Plan, Source, Start, Starting
+from partdistillation.studio.preview import problems, summary
 from partdistillation.studio.processes import Command
 from partdistillation.studio.progress import STAGES
 from partdistillation.studio.watching import FIRST_LOOK, Nothing
-from partdistillation.studio.workspace import FOLDER, Workspace
+from partdistillation.studio.workspace import Workspace
 
-Source = Literal["salient", "annotations", "masks", "mask2former", "detic", "sam3", "grounded_sam"]
-Recipe = Literal["small", "one_gpu", "paper", "released_1k", "released_21k", "demo"]
-RECIPES: dict[Recipe, str] = {
-    "small": "Photographs, on a laptop; nothing is fetched",
-    "demo": "Small drawings, on a laptop",
-    "one_gpu": "A published model as encoder; a night on one GPU of 24 GB",
-    "paper": "The paper's settings, for many GPUs",
-    "released_1k": "The authors' released settings for ImageNet's 1,000 classes",
-    "released_21k": "The authors' released settings for 21,000 classes",
-}
-"""What each is for."""
-
-_LOCK = ".new.lock"
-_FOR_LAPTOPS = ("small", "demo")
-_MOST_WORKERS = 8
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?")
 _THUMBNAIL = 360
 _REMARKS = ("None of ", "No segment ")
 """How an estimate says why it stops at a stage."""
-
-_Key = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-_Path = Annotated[str, StringConstraints(max_length=4000)]
-
-
-class Draft(BaseModel):
-    """Which run that is to begin."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    draft: _Key
-
-
-class Plan(Draft):
-    """What a run is to be made with."""
-
-    folder: _Path = ""
-    """Of photographs; empty: those that were dropped."""
-    source: Source = "salient"
-    objects: _Path = ""
-    """File or folder of masks."""
-    model: Annotated[str, StringConstraints(max_length=400)] = ""
-    """That finds the objects; empty: the source's own."""
-    recipe: Recipe = DEFAULT  # type: ignore[assignment]  # `recipes` says what it is
-    settings: _Path = ""
-    """YAML file whose settings go over the recipe's."""
-
-
-class Start(Plan):
-    """And what it is called."""
-
-    name: Annotated[str, StringConstraints(max_length=200)]
 
 
 def routes(workspace: Workspace, *, local: bool) -> APIRouter:
@@ -103,6 +54,7 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
             "recipe": DEFAULT,
             "mostFiles": MOST_FILES,
             "mostBytes": MOST_BYTES,
+            "saliency": _has_saliency(),
             "dropped": sum(1 for _ in drafts.photographs(draft).glob("*/*")),
         }
 
@@ -136,10 +88,11 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
     @router.get("/thumbnail")
     def thumbnail(file: str, folder: str = "", draft: str = "") -> Response:
         images = starting.images(drafts.out(draft), folder) if draft else places.folder(folder)
+        path = starting.photograph(images, file)
         try:
-            return webp(load_image(starting.photograph(images, file)), longest=_THUMBNAIL)
-        except InputError as error:
-            raise HTTPException(404, "it can't be read") from error
+            return webp(load_image(path), longest=_THUMBNAIL)
+        except InputError:
+            return webp(note_picture("can't be read", _THUMBNAIL, _THUMBNAIL))
 
     @router.post("/photographs/upload")
     async def upload(draft: str, category: str, name: str, request: Request) -> dict[str, Any]:
@@ -150,6 +103,11 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
     @router.post("/photographs/clear")
     def clear(asked: Draft) -> dict[str, Any]:
         remove_folder(drafts.photographs(asked.draft))
+        return {}
+
+    @router.post("/weights")
+    def weights(asked: Nothing) -> dict[str, Any]:  # noqa: ARG001
+        saliency_weights.fetch()
         return {}
 
     @router.post("/cancel")
@@ -192,91 +150,12 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
     return router
 
 
-class Starting:
-    """From what was chosen to a process."""
-
-    def __init__(self, workspace: Workspace, places: Places) -> None:
-        self._workspace, self._places = workspace, places
-        self._lock = threading.Lock()
-        self._scanned: tuple[Path, FolderScan] | None = None
-
-    def images(self, out: Path, folder: str) -> Path:
-        """The folder of photographs: the chosen one, or that of dropped ones."""
-        return self._places.folder(folder) if folder else out / PHOTOGRAPHS
-
-    def photographs(self, images: Path, *, again: bool = True) -> FolderScan:
-        """Those of a folder; unless `again`, as they were when it was looked at last."""
-        scanned = self._scanned
-        if again or scanned is None or scanned[0] != images:
-            scanned = self._scanned = images, photographs_of(images, self._holds)
-        return scanned[1]
-
-    def photograph(self, images: Path, file: str) -> Path:
-        """One of a folder.
-
-        Raises:
-            HTTPException: the name leads out of what may be looked at, or is no photograph's.
-        """
-        name, path = Path(file), images / file
-        inside = not name.is_absolute() and ".." not in name.parts and self._holds(path)
-        if not inside or name.suffix.lower() not in EXTENSIONS:
-            raise HTTPException(404, "no such photograph")
-        return path
-
-    def arguments(self, out: Path, plan: Plan) -> list[str]:
-        """Those of `partdistill` for a run in a folder, `--out` left out.
-
-        Raises:
-            HTTPException: something that was chosen can't be used.
-        """
-        images = self.images(out, plan.folder)
-        self.photographs(images)
-        workers = min(os.cpu_count() or 1, _MOST_WORKERS) if plan.recipe in _FOR_LAPTOPS else 1
-        arguments = ["run", "--images", str(images), "--recipe", plan.recipe, "--workers", str(workers)]
-        if plan.settings:
-            arguments += ["--config", str(self._places.file(plan.settings))]
-        arguments += ["--objects.source", plan.source]
-        match plan.source:
-            case "annotations":
-                arguments += ["--objects", str(self._places.file(plan.objects))]
-            case "masks":
-                arguments += ["--objects", str(self._places.folder(plan.objects))]
-            case _ if plan.model:
-                arguments += ["--objects.model", self._model(plan.model)]
-        return arguments
-
-    def start(self, draft: Path, plan: Start) -> Path:
-        """Make a draft a run's folder, and start its process; the folder.
-
-        Raises:
-            HTTPException: something can't be used, or the name is taken.
-        """
-        with self._lock, locked(self._workspace.folder, name=_LOCK, wait=True):
-            out = self._workspace.new(plan.name)
-            if not draft.is_dir():
-                raise HTTPException(409, "this run has begun")
-            self.arguments(draft, plan)  # or what can't be used is found out after the folder has moved
-            remove_folder(draft / FOLDER)
-            draft.rename(out)
-            try:
-                Command(out / FOLDER).start([*self.arguments(out, plan), "--out", str(out)])
-            except BaseException:
-                out.rename(draft)
-                raise
-        return out
-
-    def _holds(self, path: Path) -> bool:
-        """Whether it is what may be chosen, or a photograph that was dropped; whatever links there are."""
-        folder, resolved = self._workspace.folder, path.resolve()
-        dropped = resolved.is_relative_to(folder) and resolved.relative_to(folder).parts[1:2] == (
-            PHOTOGRAPHS,
-        )
-        return dropped or self._places.holds(path)
-
-    def _model(self, text: str) -> str:
-        if _HUB_NAME.fullmatch(text):
-            return text
-        return str(self._places.folder(text))
+def _has_saliency() -> bool:
+    """Whether the network that finds what stands out is there."""
+    try:
+        return saliency_weights.weights_file().is_file()
+    except CheckpointError:
+        return False
 
 
 def _said(contents: Contents) -> dict[str, Any]:

@@ -105,6 +105,8 @@ class Page {
       files, folder, this.sending);
     for (const name of ["dragenter", "dragover"]) zone.addEventListener(name, (event) => { event.preventDefault(); zone.dataset.over = ""; });
     for (const name of ["dragleave", "drop"]) zone.addEventListener(name, (event) => { event.preventDefault(); delete zone.dataset.over; });
+    // What is dropped beside it isn’t opened in place of the page.
+    for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
     zone.addEventListener("drop", async (event) => this.send(await dropped(event.dataTransfer)));
     return zone;
   }
@@ -177,11 +179,8 @@ class Page {
   category({ name, count, examples }) {
     return element("li", { class: "category" },
       element("p", {}, name === null ? element("b", {}, "all") : element("b", {}, bdi(name)), " ", element("span", { class: "soft number" }, counted(count, "photograph"))),
-      element("div", { class: "strip" }, examples.map((file) => {
-        const picture = element("img", { src: `/api/new/thumbnail?${this.query({ file })}`, alt: "", title: file, loading: "lazy" });
-        picture.addEventListener("error", () => picture.remove());
-        return picture;
-      })));
+      element("div", { class: "strip" }, examples.map((file) =>
+        element("img", { src: `/api/new/thumbnail?${this.query({ file })}`, alt: file, loading: "lazy" }))));
   }
 
   async check(asked) {
@@ -234,12 +233,23 @@ class Page {
   }
 
   more() {
-    if (this.plan.source === "salient") return [];
+    if (this.plan.source === "salient") return this.choices.saliency ? [] : [this.getNetwork()];
     if (this.plan.source === "annotations") return [this.pathField("objects", "The file", { title: "A file of object masks", files: "json" })];
     if (this.plan.source === "masks") return [this.pathField("objects", "The folder", { title: "A folder of masks" })];
     const model = element("input", { id: "model", type: "text", value: this.plan.model ?? "", placeholder: "the published one", spellcheck: "false" });
     model.addEventListener("change", () => this.keep({ model: model.value.trim() }));
     return [element("label", { for: "model" }, "Model, by its name on the hub or its folder"), model];
+  }
+
+  getNetwork() {
+    const button = element("button", { onclick: async () => {
+      button.disabled = true;
+      if (await attempt(() => post("/api/new/weights", {}))) { this.choices.saliency = true; all.remove(); say("It is here."); }
+      button.disabled = false;
+    } }, "Get it with pip");
+    const all = element("div", { class: "stack tight" },
+      element("p", { class: "bad" }, "The network that finds what stands out isn’t on this machine yet (4 MB, once)."), element("p", {}, button));
+    return all;
   }
 
   pathField(key, label, question) {
@@ -313,6 +323,7 @@ class Page {
       element("p", { class: "soft" }, "It goes on by itself: this page may be closed, and the studio too."), element("p", {}, start));
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
+      if (this.stop) { say("Wait for the photographs that are on their way, or stop them.", { problem: true }); return; }
       start.disabled = true;
       const started = await attempt(() => post("/api/new/start", { ...this.question(), name: this.name.value.trim() }));
       if (started) location.assign(pageOf(started.name, "watch"));

@@ -6,7 +6,7 @@ import { attempt, bdi, counted, element, get } from "./dom.js";
 export function choosePath({ title, from, files = "" }) {
   return new Promise((resolve) => {
     const places = element("div", { class: "row" });
-    const here = element("p", { class: "here" });
+    const here = element("p", { class: "here", "aria-live": "polite" });
     const contents = element("div", { class: "stack" });
     const list = element("ul", { class: "folders" });
     const use = element("button", { class: "main", hidden: Boolean(files) }, "Use this folder");
@@ -28,7 +28,7 @@ export function choosePath({ title, from, files = "" }) {
       contents.replaceChildren(
         files ? "" : element("p", { class: count ? "number" : "soft" }, count ? `${all ? "" : "more than "}${counted(count, "photograph")} in it` : all ? "No photographs in it" : "No photographs seen yet: it is large"),
         element("div", { class: "strip" }, files ? [] : examples.map((file) =>
-          element("img", { src: `/api/new/thumbnail?${new URLSearchParams({ folder: listing.folder, file })}`, alt: "", loading: "lazy" }))));
+          element("img", { src: `/api/new/thumbnail?${new URLSearchParams({ folder: listing.folder, file })}`, alt: file, loading: "lazy" }))));
       list.replaceChildren(
         ...(listing.above ? [element("li", {}, open(listing.above, "↑ ", "the folder above"))] : []),
         ...listing.folders.map(({ name, path, contents: inside }) => element("li", {}, open(path, bdi(name),
@@ -37,7 +37,7 @@ export function choosePath({ title, from, files = "" }) {
       use.disabled = !files && !count && all && !listing.folders.length;
       use.onclick = () => choose(listing.folder);
       list.scrollTop = 0;
-      heading.focus?.();
+      (list.querySelector("button") ?? use).focus();
     }
 
     document.body.append(dialog);

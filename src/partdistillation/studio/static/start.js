@@ -35,7 +35,7 @@ async function showRuns(main) {
   );
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); entry.target.refresh(); }
-  });
+  }, { rootMargin: "600px" });
   for (const { item } of cards.values()) seen.observe(item);
   const end = repeat(() => {
     if (!main.contains([...cards.values()][0].item)) end();

@@ -4,6 +4,10 @@ import { apiOf, attempt, bdi, counted, element, get, pageOf, post, repeat } from
 import { about } from "./photographs.js";
 
 const TITLES = { "going on": "Going on", stopping: "Stopping …", stopped: "Stopped", failed: "It went wrong", finished: "Finished" };
+const DOING = {
+  objects: "Finding the objects", segments: "Grouping the pixels of each object", proposals: "Learning to propose parts",
+  ranking: "Sorting proposals into part classes", distillation: "Learning the parts",
+};
 
 export async function show(main, run) {
   const page = new Page(main, run);
@@ -55,7 +59,7 @@ class Page {
     const seen = await get(`${apiOf(this.run)}/watch`);
     const current = seen.stages.find(({ state }) => state === "going on");
     const ended = !["going on", "stopping"].includes(seen.state);
-    set(this.title, seen.state === "going on" ? seen.now || current?.label || TITLES["going on"] : TITLES[seen.state]);
+    set(this.title, seen.state === "going on" ? seen.now || DOING[current?.stage] || TITLES["going on"] : TITLES[seen.state]);
     set(this.told, this.said(seen));
     set(this.left, seen.state !== "going on" ? "" : seen.left === null
       ? "How long it will take isn’t known yet." : `${capital(about(seen.left))} left.`);
@@ -122,7 +126,7 @@ class Page {
     if (!count) return;
     this.rejected.replaceChildren(
       element("h2", { class: "number" }, counted(count, "photograph"), " left out"),
-      element("ul", { class: "reasons" }, reasons.map(({ why, count: of }) =>
+      element("ul", { class: "reasons counts" }, reasons.map(({ why, count: of }) =>
         element("li", {}, element("b", { class: "number" }, of.toLocaleString("en")), element("span", {}, bdi(why))))));
   }
 
@@ -158,7 +162,6 @@ class Page {
   tile({ address, file }, label) {
     const image = element("img", { src: apiOf(this.run) + address, alt: "", loading: "lazy" });
     const tile = element("button", { class: "tile", "data-address": address, "aria-label": `${label} of ${file}, larger`, title: file }, image);
-    image.addEventListener("error", () => { tile.disabled = true; tile.replaceChildren(element("span", { class: "soft" }, "the photograph can’t be shown")); });
     tile.addEventListener("click", () => {
       const dialog = element("dialog", { class: "larger", "aria-label": file },
         element("img", { src: image.src, alt: `${label} of ${file}` }),
