@@ -8,7 +8,7 @@ import pytest
 from partdistillation.runs.part_table import read_part_table
 from partdistillation.studio.decisions import TABLE
 
-from ..review.browser import PHONE, Watch, nameless, too_small
+from ..review.browser import PHONE, Watch, nameless, too_pale, too_small
 from .conftest import HOSTILE, MakeRun, Open
 
 
@@ -83,10 +83,20 @@ def test_two_at_once_lose_nothing(run: Path, open_page: Open, watches: list[Watc
     assert read_part_table(run / TABLE).of("car").rejected == set()
 
 
-@pytest.mark.parametrize("place", ["", "#class=car", "#class=car&part=0", "#like=3", "#photograph=1"])
-def test_a_phone_shows_all_of_it(run: Path, open_page: Open, place: str) -> None:
-    page = open_page(f"/runs/cars/look{place}", **PHONE)
+@pytest.mark.parametrize(
+    ("place", "scheme"),
+    [
+        ("", "light"),
+        ("#class=car", "dark"),
+        ("#class=car&part=0", "light"),
+        ("#like=3", "dark"),
+        ("#photograph=1", "light"),
+    ],
+)
+def test_a_phone_shows_all_of_it(run: Path, open_page: Open, place: str, scheme: str) -> None:
+    page = open_page(f"/runs/cars/look{place}", color_scheme=scheme, **PHONE)
     page.locator("main img").first.wait_for()
+    assert too_pale(page) == []
     assert too_small(page, 24) == []
     assert nameless(page) == []
 

@@ -23,7 +23,7 @@ export function retrainTool(run, edited) {
   };
   const ask = (path) => attempt(async () => show(await post(address + path, {})));
   const going = (answer) => [
-    element("span", { class: "soft", role: "status" }, answer.state === "stopping" ? "Stopping …" : "Learning again …"),
+    element("span", { class: "soft", role: "status" }, answer.state === "stopping" ? "Stopping …" : `Learning again … ${answer.said}`),
     element("button", { type: "button", disabled: answer.state === "stopping", onclick: () => ask("/stop") }, "Stop"),
   ];
   const still = (answer) => [
