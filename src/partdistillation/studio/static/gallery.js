@@ -58,7 +58,7 @@ export class Examples {
  */
 export function gallery(run, examples, { label, caption, strip = false, last, page = 60 }) {
   const list = element("ul", { class: strip ? "reel" : "tiles" });
-  const end = element("li", { class: "end", "aria-hidden": "true" });
+  const end = element("li", { class: "rest", "aria-hidden": "true" });
   const behind = element("li", { class: "last" }, last ?? "");
   const open = (index) => openViewer(run, examples, index, {
     label, update,

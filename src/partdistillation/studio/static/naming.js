@@ -94,9 +94,9 @@ function chooseOther(run, state, part, changed) {
       element("h2", { id: "choice-title" }, bdi(nameOf(part)), " is the same as …"),
       element("button", { class: "quiet", type: "button", onclick: () => dialog.close() }, "Cancel")),
     element("div", { class: "choices" }, state.parts.filter((other) => other !== part).map((other) => element("button", {
-      class: `pick ${colorOf(other.part)}`, type: "button",
+      class: `kin ${colorOf(other.part)}`, type: "button",
       onclick: () => { dialog.close(); merge(run, state, part, other, changed); },
-    }, picture(other), element("span", { class: "caption" }, element("span", { class: "swatch" }), bdi(nameOf(other)))))));
+    }, picture(other), element("span", { class: "under" }, element("span", { class: "swatch" }), bdi(nameOf(other)))))));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

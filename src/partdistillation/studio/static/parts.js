@@ -64,7 +64,7 @@ function sections(run, state, changed) {
 function section(run, state, part, changed) {
   const rejected = state.rejected.includes(part);
   const strip = element("div", { class: "reel-place" });
-  const made = element("section", { class: `part ${colorOf(part.part)}`, "data-part": part.part, "aria-label": nameOf(part) },
+  const made = element("section", { class: `part-class ${colorOf(part.part)}`, "data-part": part.part, "aria-label": nameOf(part) },
     element("div", { class: "part-head" },
       element("span", { class: "swatch large" }),
       rejected ? element("h2", {}, bdi(nameOf(part))) : nameField(run, state, part, changed),

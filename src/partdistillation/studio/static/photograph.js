@@ -10,7 +10,7 @@ export async function showPhotograph(within, run, image) {
   const photograph = await get(`${apiOf(run)}/look/photograph?image=${image}`);
   const names = Object.keys(TITLES).filter((name) => photograph.layers[name]);
   const chosen = new Set((place().get("layers")?.split(",") ?? ["segments", "proposals", "parts"]).filter((name) => names.includes(name)));
-  const panels = element("div", { class: "panels" });
+  const panels = element("div", { class: "layers" });
   const draw = () => panels.replaceChildren(...names.filter((name) => chosen.has(name)).map((name) => panel(run, photograph, name)));
   const toggles = names.map((name) => element("button", {
     type: "button", class: "toggle", "aria-pressed": String(chosen.has(name)),
@@ -63,7 +63,7 @@ function panel(run, photograph, name) {
     });
   });
   const size = `0 0 ${photograph.width} ${photograph.height}`;
-  return element("figure", { class: "panel" },
+  return element("figure", { class: "layer" },
     element("figcaption", { class: "row spread" }, element("h2", {}, TITLES[name]), element("span", { class: "soft number" }, String(regions.length))),
     element("div", { class: "layered" },
       element("img", { src: pictureOf(run, photograph.of, "photograph", { number: photograph.image, color: 0 }), alt: photograph.file, width: photograph.width, height: photograph.height }),

@@ -13,9 +13,9 @@ export async function showSimilar(within, run, number) {
   await examples.more(answer.tiles.length);
 
   const label = (tile, index) => `${nameOf(tile)} of ${tile.category}, ${index + 1} of ${examples.total}, similarity ${percent(tile)}`;
-  const caption = (tile) => element("p", { class: `caption ${colorOf(tile.part ?? tile.color)}` },
+  const caption = (tile) => element("p", { class: `under ${colorOf(tile.part ?? tile.color)}` },
     element("span", { class: "swatch" }),
-    element("span", { class: "caption-name" }, bdi(everywhere ? `${tile.category} · ${nameOf(tile)}` : nameOf(tile))),
+    element("span", { class: "under-name" }, bdi(everywhere ? `${tile.category} · ${nameOf(tile)}` : nameOf(tile))),
     element("span", { class: "soft number" }, percent(tile)));
   const all = element("input", { type: "checkbox", id: "everywhere", checked: everywhere, onchange: () => place({ everywhere: all.checked ? 1 : null }) });
   const list = gallery(run, examples, { label, caption });

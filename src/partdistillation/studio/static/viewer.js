@@ -11,7 +11,7 @@ export function openViewer(run, examples, start, { label, update, focus }) {
   const where = element("p", { class: "soft number", role: "status" });
   const picture = element("img", { alt: "", draggable: "false", fetchpriority: "high" });
   const zoom = element("button", { class: "zoom", type: "button", "aria-label": "Enlarge", "aria-pressed": "false" }, picture);
-  const stage = element("div", { class: "stage" }, zoom);
+  const stage = element("div", { class: "view" }, zoom);
   const like = element("a", { class: "button" }, "More like this");
   const photograph = element("a", { class: "button" }, "Segments, proposals, parts");
   const previous = element("button", { type: "button", onclick: () => go(-1) }, "← Previous");
