@@ -5,7 +5,7 @@ import pytest
 
 from partdistillation.pictures import overlays
 from partdistillation.pictures.colors import PALETTE
-from partdistillation.pictures.overlays import overlay, spotlight
+from partdistillation.pictures.overlays import dimmed, overlay, spotlight
 
 
 def test_overlay_colors_labels_and_leaves_the_background() -> None:
@@ -50,6 +50,16 @@ def test_spotlight_of_nothing_is_dimmed_and_its_line_suits_the_size() -> None:
     mask[100:200, 100:200] = True
     column = spotlight(image, mask, PALETTE[0])[:, 150]
     assert (column == PALETTE[0]).all(axis=1).nonzero()[0].tolist() == [97, 98, 99, 200, 201, 202]
+
+
+def test_what_is_kept_is_not_dimmed() -> None:
+    image = np.full((2, 3, 3), (100, 200, 50), dtype=np.uint8)
+    kept = np.array([[True, False, False], [False, False, False]])
+    lit = dimmed(image, kept)
+    assert lit[0, 0].tolist() == [100, 200, 50]
+    assert (lit[~kept] == 102).all()  # half of the luma 153, and 26
+    around = np.array([[True, True, False], [False, False, False]])
+    assert dimmed(image, kept, around)[0, :, 0].tolist() == [100, 118, 81]
 
 
 def test_strips_give_the_colours_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,10 @@ def test_a_part_without_a_direction_is_like_no_other(write_stage: WriteStage, tm
     assert [near.similarity for near in similar.most_typical("car", 0)] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("key", [("b", 0, 0), ("a", 1, 0), ("a", 0, 3), ("a", 0, -1), ("", 0, 0)])
+@pytest.mark.parametrize(
+    "key",
+    [("b", 0, 0), ("a", 1, 0), ("a", 0, 3), ("a", 0, -1), ("a", 2**70, 0), ("", 0, 0), ("\ud800", 0, 0)],
+)
 def test_parts_that_are_not_there(key: tuple[str, int, int], write_stage: WriteStage, tmp_path: Path) -> None:
     features = np.ones((3, 4), np.float16)
     similar = SimilarParts.open(

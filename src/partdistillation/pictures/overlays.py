@@ -70,12 +70,24 @@ def spotlight(
     width = max(2, round(min(mask.shape) / 100)) if contours is None else contours
     hairline = width + max(2, width // 2) if width else 0
     near, line = _within(mask, hairline) & ~mask, _within(mask, width) & ~mask
+    lit = dimmed(image, mask, around)
+    for rows in _strips(image):
+        bordered = _blend(lit[rows], np.full(3, 255), 0.9 * near[rows])
+        lit[rows] = _blend(bordered, color, np.maximum(0.15 * mask[rows], line[rows]))
+    return lit
+
+
+def dimmed(
+    image: UInt8[np.ndarray, "height width 3"],
+    kept: Bool[np.ndarray, "height width"],
+    around: Bool[np.ndarray, "height width"] | None = None,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """An image as it is where it is kept, the rest grey and darker; darker still what isn't `around` it."""
     lit = np.empty_like(image)
     for rows in _strips(image):
         brightness = 0.5 if around is None else np.where(around[rows], 0.6, 0.36)[:, :, None]
-        shown = _blend(brightness * _grey(image[rows]) + 26, image[rows], 1.0 * mask[rows])
-        shown = _blend(shown, np.full(3, 255), 0.9 * near[rows])
-        lit[rows] = _blend(shown, color, np.maximum(0.15 * mask[rows], line[rows]))
+        dark = (brightness * _grey(image[rows]) + 26).round().astype(np.uint8)
+        lit[rows] = np.where(kept[rows][:, :, None], image[rows], dark)
     return lit
 
 

@@ -151,7 +151,10 @@ class SimilarParts:
 
     def _row(self, key: PartKey) -> int:
         """Where a part is."""
-        image = pc.index(self._index.images["image_id"], key.image_id).as_py()
+        try:
+            image = pc.index(self._index.images["image_id"], key.image_id).as_py()
+        except UnicodeEncodeError:  # half a character, which JSON may hold, and Parquet doesn't
+            image = -1
         parts = self._index.parts
         (rows,) = np.nonzero(
             (parts["image"] == image) & (parts["object_id"] == key.object_id) & (parts["place"] == key.place)
