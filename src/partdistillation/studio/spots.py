@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from partdistillation.pictures.colors import color_of
 from partdistillation.pictures.overlays import spotlight
-from partdistillation.pictures.sizes import resized, square_crop
+from partdistillation.pictures.sizes import framed, resized
 from partdistillation.pictures.text import note_picture
 from partdistillation.review.collages.drawing import read_image
 from partdistillation.runs.records import Row
@@ -33,7 +33,7 @@ Picture = UInt8[np.ndarray, "height width 3"]
 def tile(gallery: Gallery, number: int, color: int) -> Picture:
     """A part on what is around its object, `TILE` pixels long, in the colour of a part class."""
     part = gallery.part(number)
-    crop = square_crop(part.mask if part.around is None else part.mask | part.around, _MARGIN)
+    crop = framed(part.mask if part.around is None else part.mask | part.around, _MARGIN)
     with _drawing_tiles:
         return _lit(gallery.images, part, color, crop, TILE)
 
