@@ -39,7 +39,6 @@ ORDER = (
     "report",
     "publishing",
     "pipeline",
-    "studio",
     "experiments",
     "studio",
     "commands",
