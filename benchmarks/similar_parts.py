@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from timing import machine
+from timing import compare, machine
 
 from partdistillation.functional.masks import encode
+from partdistillation.kernels.half_products import cosines
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.records import (
     ObjectParts,
@@ -37,6 +39,8 @@ from partdistillation.runs.store import StageReader
 from partdistillation.studio.similar import PartKey, SimilarParts
 
 SEARCHES = 15
+BLOCK = 4096
+"""Rows that libraries convert at once."""
 SIDE = 128
 IMAGES, PARTS = 256, 8
 """Of a shard, and of an image."""
@@ -94,6 +98,7 @@ def measure(arguments: argparse.Namespace) -> None:
         ("cold", True, _search_once),
         ("warm", False, _search_once),
         (f"warm, again, median of {SEARCHES}", False, _search_often),
+        ("products alone", False, _products),
     ):
         if cold:
             _forget(out / "studio/parts")
@@ -132,6 +137,34 @@ def _search_often(out: Path) -> dict[str, Seconds]:
         name: Seconds(*map(statistics.median, zip(*values[1:], strict=True)))
         for name, values in taken.items()
     }
+
+
+def _products(out: Path) -> dict[str, Seconds]:
+    """What a search is made of, by the kernel and by libraries."""
+    features = np.load(out / "studio/parts/features.npy", mmap_mode="c")
+    tensor, vector = torch.from_numpy(features), features[7].astype(np.float32)
+    similarities, half = np.empty(len(features), np.float32), torch.from_numpy(features[7])
+    converted = np.empty((BLOCK, features.shape[1]), np.float32)
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(features), BLOCK)]
+
+    def by_torch() -> None:
+        for block in blocks:
+            similarities[block] = torch.mv(tensor[block].float(), torch.from_numpy(vector)).numpy()
+
+    def by_numpy() -> None:
+        for block in blocks:
+            rows = features[block]
+            converted[: len(rows)] = rows
+            similarities[block] = converted[: len(rows)] @ vector
+
+    torch.set_num_threads(1)
+    sides = {
+        "kernel": lambda: cosines(features.view(np.int16), vector, similarities),
+        "PyTorch in float32": by_torch,
+        "numpy in float32": by_numpy,
+        "PyTorch in float16, rounded": lambda: torch.mv(tensor, half),
+    }
+    return {name: Seconds(*timing) for name, timing in compare(sides).items()}
 
 
 def _alone(work: Callable[[Path], dict[str, Seconds]], out: Path) -> Cost:

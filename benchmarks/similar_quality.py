@@ -5,8 +5,11 @@
 For each run OUT with the true parts of its photographs: of the 10 parts most similar to one, the share that
 shows the same true part; the expected share of parts drawn at random from its object class (chance), and from
 its part class (what a gallery shows); the same over all object classes, where true parts are the same by name
-alone. A part shows the true part of its object's class that has most of its pixels, if that has half of them;
-parts that show none are wrong answers, and aren't asked for. The runs are copied, not changed.
+alone. And of the 10 most typical examples of a part class, and of all of them, the share that shows the true
+part that most of them show, a mean over part classes.
+
+A part shows the true part of its object's class that has most of its pixels, if that has half of them; parts
+that show none are wrong answers, and aren't asked for. The runs are copied, not changed.
 """
 
 import argparse
@@ -75,6 +78,11 @@ def _row(out: Path, truth: Path) -> Mapping[str, str]:
             nearest = [near.key for near in similar.of(key, count=COUNT + beside[key.image_id])]
             same.append((key, nearest))
             everywhere.append((key, [near.key for near in similar.of(key, same_class=False, count=COUNT)]))
+        classes = sorted({(shown.category, shown.part) for shown in parts.values()})
+        typical = {
+            which: [near.key for near in similar.most_typical(*which, count=COUNT)] for which in classes
+        }
+    examples = {which: [key for key, shown in parts.items() if shown[:2] == which] for which in classes}
     elsewhere = [(key, [near for near in keys if near.image_id != key.image_id]) for key, keys in same]
     return {
         "parts": f"{len(parts):,}",
@@ -85,6 +93,8 @@ def _row(out: Path, truth: Path) -> Mapping[str, str]:
         "in its part class": _chance(parts, queries, lambda shown: (shown.category, shown.part)),
         f"all classes, precision@{COUNT}": _precision(parts, everywhere),
         "all classes, chance": _chance(parts, queries, lambda _: None),
+        f"{COUNT} most typical": _purity(parts, typical),
+        "all examples": _purity(parts, examples),
     }
 
 
@@ -106,6 +116,19 @@ def _chance(parts: Parts, queries: Sequence[PartKey], group: Callable[[Shown], o
     return percent(
         statistics.mean((alike[among, name] - 1) / max(sizes[among] - 1, 1) for among, name in asked)
     )
+
+
+def _purity(parts: Parts, chosen: Mapping[tuple[str, int], Sequence[PartKey]]) -> str:
+    """The mean share of examples that show the true part that most examples of their part class show."""
+    names = {which: Counter[str]() for which in chosen}
+    for shown in parts.values():
+        if shown.name:
+            names[shown.category, shown.part][shown.name] += 1
+    shares = []
+    for which, keys in chosen.items():
+        ((name, _),) = names[which].most_common(1) or (("?", 0),)
+        shares.append(statistics.mean(parts[key].name == name for key in keys))
+    return percent(statistics.mean(shares))
 
 
 def _shown(out: Path, truth: Path) -> Iterator[tuple[PartKey, Shown]]:

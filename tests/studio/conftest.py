@@ -139,14 +139,19 @@ def browser() -> "Iterator[Browser]":
 
 
 @pytest.fixture
-def open_page(browser: "Browser", tmp_path: Path) -> Iterator[Open]:
+def watches() -> list[Watch]:
+    """What watches the pages that a test has opened, in their order."""
+    return []
+
+
+@pytest.fixture
+def open_page(browser: "Browser", tmp_path: Path, watches: list[Watch]) -> Iterator[Open]:
     """Serves the folder `runs` and opens a page there; the test fails where the page had a problem.
 
     `open_page("/runs/cars/look", problem="", **options)`: `problem` is a pattern of one that is expected; the
     options are a browser context's.
     """
     with ExitStack() as stack:
-        watches: list[Watch] = []
         address = stack.enter_context(served(tmp_path / "runs"))
 
         def open_at(path: str, problem: str = "", **options: Any) -> "Page":

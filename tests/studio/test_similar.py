@@ -1,6 +1,7 @@
 """Similar and typical parts, against scikit-learn on the run's own rows."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ def stored(out: Path) -> Iterator[Stored]:
                 yield Stored(key, labelled.category, part.part, proposals.proposals[place].feature)
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 10**6),
     images=st.integers(3, 25),
@@ -159,3 +160,10 @@ def test_parts_that_are_not_there(key: tuple[str, int, int], write_stage: WriteS
     for ask in (similar.counts, lambda category: similar.most_typical(category, 0)):
         with pytest.raises(InputError, match="found 'dog'"):
             ask("dog")
+
+
+def test_threads_don_t_disturb_each_other(write_stage: WriteStage, tmp_path: Path) -> None:
+    run = random_run(write_stage, tmp_path, images=30)
+    similar, keys = SimilarParts.open(run), [part.key for part in stored(run)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(similar.of, keys)) == [similar.of(key) for key in keys]

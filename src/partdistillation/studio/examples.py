@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Generic, NamedTuple, cast
+from typing import Generic, cast
 
 import numpy as np
 import pyarrow as pa
@@ -18,18 +18,10 @@ from jaxtyping import Float32, Int32, Int64
 from partdistillation.errors import InputError
 from partdistillation.runs.records import PartRow, R
 from partdistillation.runs.store import StageReader, stage_hash
+from partdistillation.studio.similar import PartKey
 
 _TABLES = 16
 """Shards of a stage that are kept in memory, each some megabytes."""
-
-
-class PartKey(NamedTuple):
-    """Where a part is in its photograph's row."""
-
-    image_id: str
-    object_id: int
-    place: int
-    """In its object's list of parts."""
 
 
 class ShardRows(Generic[R]):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from heapq import merge
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from fastapi import HTTPException
@@ -17,10 +17,8 @@ from partdistillation.runs.records import Object, ObjectRow, PartRow
 from partdistillation.runs.run_folder import OBJECTS, PARTS, find_stage, remembered_images
 from partdistillation.runs.store import stage_hash
 from partdistillation.studio.examples import Examples, ShardRows
+from partdistillation.studio.similar import SimilarParts
 from partdistillation.studio.workspace import Workspace
-
-if TYPE_CHECKING:
-    from partdistillation.studio.similar import SimilarParts
 
 Order = Literal["typical", "surest"]
 _PATIENCE = 2.0
@@ -73,8 +71,6 @@ class Gallery:
 
     def _sort(self) -> None:
         """Open the index of features, which may take minutes the first time."""
-        from partdistillation.studio.similar import SimilarParts  # late: it brings PyTorch
-
         try:
             self._similar = SimilarParts.open(self.out)
         except PartDistillationError as error:
@@ -120,10 +116,7 @@ class Gallery:
         self._ready.wait(_PATIENCE)
         if isinstance(self._similar, str):
             raise HTTPException(503 if self.preparing else 409, self._similar)
-        from partdistillation.studio.similar import PartKey
-
-        key = PartKey(*self.examples.key(number))
-        neighbours = self._similar.of(key, same_class=same_class, count=count)
+        neighbours = self._similar.of(self.examples.key(number), same_class=same_class, count=count)
         return [(self.examples.number(*neighbour.key), neighbour.similarity) for neighbour in neighbours]
 
     def row(self, image: int) -> PartRow:

@@ -11,9 +11,10 @@ from partdistillation.runs.run_folder import find_stage
 from partdistillation.studio.examples import ShardRows
 from partdistillation.studio.gallery import Gallery
 from partdistillation.studio.outlines import path_of
+from partdistillation.studio.part_index import FEATURES
 
-SEGMENTS, FEATURES = "segments", "features"
-"""Folders of stage 2 and 4 (whose modules bring PyTorch)."""
+SEGMENTS = "segments"
+"""Folder of stage 2, whose module brings PyTorch, and with it seconds."""
 _FINEST = 1024
 """Longer side of what is outlined exactly, in pixels; of larger ones every second pixel, and so on."""
 

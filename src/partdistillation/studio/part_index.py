@@ -41,13 +41,13 @@ from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectParts, ObjectProposals, PartRow, ProposalRow
 from partdistillation.runs.run_folder import find_stage
 from partdistillation.runs.store import StageReader, contents_hash
-from partdistillation.stages.candidates import FEATURES
 from partdistillation.stages.class_features import ClassFeatures, sorted_by_class
-from partdistillation.stages.ranking import PARTS
 
 FOLDER = "studio"
 """In a run's folder: what the studio keeps."""
 INDEX = "parts"
+FEATURES, PARTS = "features", "parts"
+"""Folders of stage 4, whose modules bring PyTorch, and with it seconds."""
 _FORMAT = 1
 _LOCK = ".parts.lock"
 _SCRATCH = ".parts.scratch"

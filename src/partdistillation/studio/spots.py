@@ -69,7 +69,7 @@ def _read(images: Path | None, row: Row) -> Picture:
     return note_picture(problem, row.width, row.height) if isinstance(problem, str) else problem
 
 
-def _sized(pixels: Picture, longest: int) -> Picture:
+def _sized(pixels: UInt8[np.ndarray, "_ _ 3"], longest: int) -> Picture:
     scale = longest / max(pixels.shape)
     height, width = (max(1, round(scale * side)) for side in pixels.shape[:2])
     return resized(pixels, height, width)

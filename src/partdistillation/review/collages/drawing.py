@@ -97,11 +97,11 @@ def draw_sheet(
     top, line = round(2 * title.size) + GAP, round(1.9 * font.size)
     picture = Image.new("RGB", (width, top + len(rows) * (size + line + GAP)), PAPER)
     draw = ImageDraw.Draw(picture)
-    draw.text((GAP, title.size + 2), fitted(category, title, width - 2 * GAP), INK, title, anchor="lm")
+    title.write(draw, (GAP, title.size + 2), fitted(category, title, width - 2 * GAP), INK)
     for sample, tiles in rows:
         note = shortage(sample) or _images(sample.available)
         text = fitted(f"part {sample.part}  ·  {note}", font, width - 2 * GAP)
-        draw.text((GAP, top + line / 2 - 1), text, _color(sample), font, anchor="lm")
+        font.write(draw, (GAP, top + line / 2 - 1), text, _color(sample))
         cells = _cells(tiles[:COLUMNS], COLUMNS, size)
         picture.paste(contact_sheet(cells, columns=COLUMNS, gap=GAP, background=PAPER), (GAP, top + line))
         top += size + line + GAP
@@ -137,11 +137,12 @@ def _headline(sample: PartSample, width: int) -> Image.Image:
     head = Image.new("RGB", (width, round(2.1 * font.size)), PAPER)
     draw = ImageDraw.Draw(head)
     note = shortage(sample) or f"{len(sample.tiles)} of {_images(sample.available)}"
-    room = width - 2 * GAP - small.getlength(note) - font.size
-    what = f"  ·  part {sample.part}"
-    text = fitted(sample.category, font, room - font.getlength(what)) + what
-    draw.text((GAP, head.height / 2), text, INK, font, anchor="lm")
-    draw.text((width - GAP, head.height / 2), note, _color(sample), small, anchor="rm")
+    room = width - 2 * GAP - small.width(note) - font.size
+    what = f"·  part {sample.part}"
+    name = fitted(sample.category, font, room - font.width(what) - font.size)
+    font.write(draw, (GAP, head.height / 2), name, INK)
+    font.write(draw, (GAP + font.width(name) + 0.5 * font.size, head.height / 2), what, INK)
+    small.write(draw, (width - GAP, head.height / 2), note, _color(sample), "right")
     return head
 
 
