@@ -30,6 +30,7 @@ from partdistillation.runs.records import (
     Segment,
     SegmentRow,
 )
+from partdistillation.stages import part_classes
 from partdistillation.studio.app import make_application
 from partdistillation.studio.judging import Judging
 from partdistillation.studio.workspace import Workspace
@@ -64,6 +65,8 @@ def make_run(tmp_path: Path, write_stage: WriteStage) -> MakeRun:
         stages = zip(*(_rows(str(number), categories, parts) for number in range(images)), strict=True)
         for folder, rows in zip(("objects", "segments", "features", "parts"), stages, strict=True):
             write_stage(out / folder, rows)
+        centroids = np.eye(parts, 8, dtype=np.float32)
+        part_classes.write(out / part_classes.FOLDER, dict.fromkeys(categories, centroids), {}, {})
         inputs = Inputs(out=out, images=photos)
         (out / config.CONFIG_FILE).write_text(config.to_yaml(SMALL, inputs), encoding="utf-8")
         return out

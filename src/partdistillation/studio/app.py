@@ -19,7 +19,7 @@ from partdistillation.pictures.colors import PALETTE, hex_of
 from partdistillation.review.app import invalid
 from partdistillation.review.guard import COOKIE, SESSION, Access, Guard, Uploads
 from partdistillation.review.serve import is_loopback, names_of_this
-from partdistillation.studio import looking, starting, trying, watching
+from partdistillation.studio import exporting, looking, starting, trying, watching
 from partdistillation.studio.judging import Judging
 from partdistillation.studio.workspace import Workspace
 
@@ -103,6 +103,7 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     app.include_router(watching.routes(workspace))
     app.include_router(trying.routes(workspace))
     app.include_router(looking.routes(workspace))
+    app.include_router(exporting.routes(workspace))
     app.mount(
         "/runs/{name}/judge",
         judging.application(page_token=page_token, access=access, closed_page=lambda: _static("index.html")),

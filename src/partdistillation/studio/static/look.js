@@ -1,6 +1,7 @@
 // Looking at a run's parts. What is looked at stands in the address: `#class=`, `&part=`, `#like=` or `#photograph=`.
 
 import { apiOf, bdi, counted, element, get, pageOf, say } from "./dom.js";
+import { downloadTool } from "./download.js";
 import { pictureOf, place } from "./gallery.js";
 import { showClass, showPart } from "./parts.js";
 import { showPhotograph } from "./photograph.js";
@@ -84,7 +85,7 @@ async function showClasses(within, run) {
   within.append(
     element("div", { class: "row spread" },
       element("h1", {}, counted(first.all, "object class", "object classes")),
-      first.all > MANY || search.value ? element("div", {}, element("label", { class: "unseen", for: "search" }, "Search classes"), search) : null),
+      element("div", { class: "row" }, first.all > MANY || search.value ? element("div", {}, element("label", { class: "unseen", for: "search" }, "Search classes"), search) : null, downloadTool(run))),
     first.photographs ? "" : element("p", { class: "soft" },
       "This folder doesn’t say where its photographs are: start the studio with ", element("code", {}, "--images FOLDER"), " to see them."),
     count, list, more);

@@ -1,6 +1,7 @@
 // A run as it goes on: how far it is, what it has found, what went wrong.
 
 import { apiOf, attempt, bdi, counted, element, get, pageOf, post, repeat } from "./dom.js";
+import { downloadTool } from "./download.js";
 import { about } from "./photographs.js";
 
 const TITLES = { "going on": "Going on", stopping: "Stopping …", stopped: "Stopped", failed: "It went wrong", finished: "Finished" };
@@ -29,7 +30,8 @@ class Page {
     this.next = element("nav", { class: "next", "aria-label": "What now", hidden: true },
       element("a", { class: "button main", href: pageOf(run, "look") }, "Look at the parts"),
       element("a", { class: "button", href: pageOf(run, "try") }, "Try it on a photograph"),
-      element("a", { class: "button", href: pageOf(run, "judge/") }, "Judge the parts"));
+      element("a", { class: "button", href: pageOf(run, "judge/") }, "Judge the parts"),
+      downloadTool(run));
     this.report = element("p", { class: "soft", hidden: true });
     this.why = element("section", { class: "card stack why", hidden: true });
     this.stages = element("ol", { class: "stages" });
