@@ -22,7 +22,7 @@ class Forbidden:
             raise ImportError(f"{name} isn't to be imported here")
 
 
-sys.meta_path.insert(0, Forbidden)  # type: ignore[arg-type]
+sys.meta_path.insert(0, Forbidden)
 
 from partdistillation import OnnxPartSegmenter  # noqa: E402
 

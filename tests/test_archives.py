@@ -175,4 +175,4 @@ def test_photographs_in_archives_are_exported(
     assert (tmp_path / "yolo/images" / name).read_bytes() == (folders / name).read_bytes()
     for tool in ("yolo", "fiftyone"):
         with pytest.raises(InputError, match="a photograph in an archive; give --copy-images"):
-            export(predicted[1], tool, tmp_path / tool / "linked", images=packed)  # type: ignore[arg-type]
+            export(predicted[1], tool, tmp_path / tool / "linked", images=packed)
