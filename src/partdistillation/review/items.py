@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from partdistillation.data.paths import is_file
 from partdistillation.errors import InputError
 from partdistillation.review.collages import LOOK, draw_large, draw_tiles, sample_parts
 from partdistillation.review.store import ReviewStore
@@ -92,7 +93,7 @@ def _add_run(reviewed: ReviewStore, run: ReviewedRun, seed: int) -> int:
         if not samples:
             raise InputError(f"{run.parts}: expected labelled parts to review, found none")
         files = (run.images / tile.file_name for sample in samples for tile in sample.tiles)
-        if not any(path.is_file() for path in files):
+        if not any(map(is_file, files)):
             raise InputError(
                 f"expected the photographs of {run.name} in {run.images}, found none of them: "
                 "give their folder as --images"

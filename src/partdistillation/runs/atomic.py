@@ -29,10 +29,18 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(
-            f"can't write to {path}: {error.strerror or error}. What is done so far is kept: make room, set "
-            "the permissions or choose another --out, then run the same command again."
-        ) from error
+        raise StoreError(f"can't write to {path}: {error.strerror or error}{_remedy(path, error)}") from error
+
+
+def _remedy(path: Path, error: OSError) -> str:
+    """What to do about it, as the end of a message."""
+    obstacle = next((place for place in (path, *path.parents) if place.is_file()), None)
+    if obstacle and isinstance(error, FileExistsError | NotADirectoryError):
+        return f", as {obstacle} is a file: choose another --out, or move it away."
+    return (
+        ". What is done so far is kept: make room, set the permissions or choose another --out, then run the "
+        "same command again."
+    )
 
 
 def make_folder(folder: Path) -> Path:
