@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from partdistillation.errors import PartDistillationError
@@ -21,6 +21,7 @@ from partdistillation.review.guard import COOKIE, SESSION, Access, Guard, Upload
 from partdistillation.review.serve import is_loopback, names_of_this
 from partdistillation.studio import exporting, looking, starting, trying, watching
 from partdistillation.studio.judging import Judging
+from partdistillation.studio.progress import REPORT
 from partdistillation.studio.workspace import Workspace
 
 PAGES = ("watch", "look", "try")
@@ -39,6 +40,7 @@ _TYPES = {
     "css": "text/css; charset=utf-8",
     "svg": "image/svg+xml",
 }
+_OF_REPORT = re.compile(r"index\.html|images/[0-9]+\.webp")
 _STATIC = re.compile(r"[a-z]+\.(js|css|svg)")
 
 
@@ -67,6 +69,14 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     @app.get("/")
     def start() -> Response:
         return _static("index.html")
+
+    @app.get("/runs/{name}/report/{path:path}")
+    def report(name: str, path: str) -> Response:
+        file = workspace.out(name) / REPORT.parent / path
+        if not _OF_REPORT.fullmatch(path) or not file.is_file():
+            raise HTTPException(404, "no such page")
+        # It says itself, by hashes, which styles and scripts it runs.
+        return FileResponse(file, headers={"content-security-policy": "frame-ancestors 'none'"})
 
     @app.get("/runs/{name}/{page}")
     def page(name: str, page: str) -> Response:
