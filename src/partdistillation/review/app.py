@@ -91,9 +91,18 @@ class Ballot(Change):
 
 
 def make_app(
-    reviewed: ReviewStore, assignment: Assignment, tiles: Tiles, *, page_token: str, access: Access | None
+    reviewed: ReviewStore,
+    assignment: Assignment,
+    tiles: Tiles,
+    *,
+    page_token: str,
+    access: Access | None,
+    home: str = "",
 ) -> FastAPI:
-    """The application, to be put behind a `Guard` with the same token and access."""
+    """The application, to be put behind a `Guard` with the same token and access.
+
+    `home` is the address of what it is a part of, from its page; empty where it stands alone.
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestValidationError, invalid)
     review = _Review(reviewed, assignment)
@@ -123,7 +132,7 @@ def make_app(
         if access and not (access.allows(request.headers) or access.accepts(asked.token or "")):
             raise HTTPException(401, "the token is missing or wrong")
         about = {"parts": sum(assignment.parts.values()), "seconds": assignment.pace()}
-        response = JSONResponse({"page": page_token, **about})
+        response = JSONResponse({"page": page_token, "home": home, **about})
         if access:
             response.set_cookie(COOKIE, access.cookie, httponly=True, samesite="strict", max_age=30 * 86400)
         return response
