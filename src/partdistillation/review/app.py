@@ -101,7 +101,7 @@ def make_app(
 ) -> FastAPI:
     """The application, to be put behind a `Guard` with the same token and access.
 
-    `home` is the address of what it is a part of, for a link; none where it stands alone.
+    `home` is the address of what it is a part of, from its page; empty where it stands alone.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestValidationError, invalid)
@@ -131,8 +131,8 @@ def make_app(
     def session(asked: Session, request: Request) -> Response:
         if access and not (access.allows(request.headers) or access.accepts(asked.token or "")):
             raise HTTPException(401, "the token is missing or wrong")
-        about = {"parts": sum(assignment.parts.values()), "seconds": assignment.pace(), "home": home}
-        response = JSONResponse({"page": page_token, **about})
+        about = {"parts": sum(assignment.parts.values()), "seconds": assignment.pace()}
+        response = JSONResponse({"page": page_token, "home": home, **about})
         if access:
             response.set_cookie(COOKIE, access.cookie, httponly=True, samesite="strict", max_age=30 * 86400)
         return response

@@ -18,7 +18,7 @@ from partdistillation.objects.mask2former import Mask2FormerObjects
 from partdistillation.objects.salient import SalientObjects
 from partdistillation.objects.salient_classes import NamedSalientObjects
 from partdistillation.studio.downloads import packed
-from partdistillation.studio.outlines import path_of
+from partdistillation.studio.outlines import outline
 from partdistillation.studio.photographs import webp
 from partdistillation.studio.pieces import corrected
 from partdistillation.studio.questions import (
@@ -183,7 +183,6 @@ def _sureness(instance: FoundObject) -> float:
 
 
 def _seen(instance: FoundObject) -> SeenObject:
-    step = 1 + max(instance.mask.shape) // _LONGEST
     parts = tuple(
         SeenPart(
             part.part,
@@ -191,11 +190,11 @@ def _seen(instance: FoundObject) -> SeenObject:
             float(part.score),
             encoded(part.mask),
             int(part.mask.sum()),
-            path_of(part.mask, step),
+            outline(part.mask),
         )
         for part in instance.parts
     )
     mask = instance.mask
     return SeenObject(
-        instance.category, float(instance.score), encoded(mask), int(mask.sum()), path_of(mask, step), parts
+        instance.category, float(instance.score), encoded(mask), int(mask.sum()), outline(mask), parts
     )

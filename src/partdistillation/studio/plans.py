@@ -10,6 +10,7 @@ from fastapi import HTTPException
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from partdistillation.data.image_folder import EXTENSIONS, FolderScan
+from partdistillation.objects import saliency_weights
 from partdistillation.recipes import DEFAULT
 from partdistillation.runs.atomic import locked, remove_folder
 from partdistillation.studio.drafts import PHOTOGRAPHS
@@ -112,6 +113,10 @@ class Starting:
             arguments += ["--config", str(self._places.file(plan.settings))]
         arguments += ["--objects.source", plan.source]
         match plan.source:
+            case "salient" if not saliency_weights.is_there():
+                raise HTTPException(
+                    409, "the network that finds what stands out isn't on this machine yet: get it first"
+                )
             case "annotations":
                 arguments += ["--objects", str(self._places.file(plan.objects))]
             case "masks":
@@ -144,7 +149,10 @@ class Starting:
 
     def _holds(self, path: Path) -> bool:
         """Whether it is what may be chosen, or a photograph that was dropped; whatever links there are."""
-        folder, resolved = self._workspace.folder, path.resolve()
+        try:
+            folder, resolved = self._workspace.folder, path.resolve()
+        except (OSError, ValueError, RuntimeError):  # as `Places.holds`
+            return False
         dropped = resolved.is_relative_to(folder) and resolved.relative_to(folder).parts[1:2] == (
             PHOTOGRAPHS,
         )

@@ -8,11 +8,11 @@ from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from partdistillation.data.images import load_image
-from partdistillation.errors import CheckpointError, InputError
+from partdistillation.errors import InputError
 from partdistillation.objects import saliency_weights
 from partdistillation.pictures.text import note_picture
 from partdistillation.recipes import DEFAULT
-from partdistillation.runs.atomic import remove_file, remove_folder
+from partdistillation.runs.atomic import remove_folder
 from partdistillation.runs.notes import read_note
 from partdistillation.runs.stage_log import EXPECTED
 from partdistillation.studio.drafts import MOST_BYTES, MOST_FILES, Drafts
@@ -54,7 +54,7 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
             "recipe": DEFAULT,
             "mostFiles": MOST_FILES,
             "mostBytes": MOST_BYTES,
-            "saliency": _has_saliency(),
+            "saliency": saliency_weights.is_there(),
             "dropped": sum(1 for _ in drafts.photographs(draft).glob("*/*")),
         }
 
@@ -119,9 +119,7 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
     def estimate(asked: Plan) -> dict[str, Any]:
         out = drafts.out(asked.draft)
         arguments = [*starting.arguments(out, asked), "--out", str(out), "--estimate"]
-        drafts.settle(asked.draft)
-        for note in (EXPECTED, FIRST_LOOK):
-            remove_file(out / note)
+        drafts.forget_estimate(asked.draft)
         drafts.estimating(asked.draft).start(arguments)
         return {"state": "going on"}
 
@@ -131,7 +129,7 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
 
     @router.post("/estimate/cancel")
     def cancel_estimate(asked: Draft) -> dict[str, Any]:
-        drafts.settle(asked.draft)
+        drafts.forget_estimate(asked.draft)
         return {}
 
     @router.get("/first-look")
@@ -148,14 +146,6 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
         return {"name": starting.start(drafts.out(asked.draft), asked).name}
 
     return router
-
-
-def _has_saliency() -> bool:
-    """Whether the network that finds what stands out is there."""
-    try:
-        return saliency_weights.weights_file().is_file()
-    except CheckpointError:
-        return False
 
 
 def _said(contents: Contents) -> dict[str, Any]:
