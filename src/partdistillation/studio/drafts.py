@@ -20,8 +20,9 @@ from partdistillation.data.image_folder import EXTENSIONS
 from partdistillation.errors import InputError
 from partdistillation.review.store import tidy
 from partdistillation.runs.atomic import make_folder, remove_file, remove_folder, replace_file
+from partdistillation.runs.run_folder import STUDIO
 from partdistillation.studio.processes import Command
-from partdistillation.studio.workspace import FOLDER, Workspace
+from partdistillation.studio.workspace import Workspace
 
 PHOTOGRAPHS = "photographs"
 """In a run's folder: those that were dropped into the page, in folders of their classes."""
@@ -77,7 +78,7 @@ class Drafts:
 
     def estimating(self, key: str) -> Command:
         """The process that finds out how long it will take."""
-        return Command(self.out(key) / FOLDER / "estimate")
+        return Command(self.out(key) / STUDIO / "estimate")
 
     def cancel(self, key: str) -> None:
         """Keep nothing of it."""
@@ -141,7 +142,7 @@ class Drafts:
 
     @staticmethod
     def _end(folder: Path) -> None:
-        end(Command(folder / FOLDER / "estimate"))
+        end(Command(folder / STUDIO / "estimate"))
         remove_folder(folder)
 
 

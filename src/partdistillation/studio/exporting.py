@@ -11,15 +11,15 @@ from fastapi.responses import FileResponse, Response
 
 from partdistillation.config import Format
 from partdistillation.export.cvat import Stream
+from partdistillation.review.web import Empty
 from partdistillation.runs.atomic import make_folder, replacing_file
-from partdistillation.runs.run_folder import PARTS, stage_in
+from partdistillation.runs.run_folder import PARTS, STUDIO, stage_in
 from partdistillation.runs.store import stage_hash
 from partdistillation.studio.decisions import TABLE
 from partdistillation.studio.processes import Command
-from partdistillation.studio.watching import Nothing
-from partdistillation.studio.workspace import FOLDER, Workspace
+from partdistillation.studio.workspace import Workspace
 
-_EXPORTS = Path(FOLDER) / "exports"
+_EXPORTS = Path(STUDIO) / "exports"
 """In a run's folder: for each format the export, its zip, and the note and log of its process."""
 _LAST_WORDS = "Wrote "
 
@@ -35,7 +35,7 @@ def routes(workspace: Workspace) -> APIRouter:
         return _Export(workspace.out(name), format).answer()
 
     @router.post("")
-    def start(name: str, format: Format, asked: Nothing) -> dict[str, Any]:  # noqa: A002, ARG001
+    def start(name: str, format: Format, asked: Empty) -> dict[str, Any]:  # noqa: A002, ARG001
         export = _Export(workspace.out(name), format)
         export.start()
         return export.answer()

@@ -12,8 +12,10 @@ from partdistillation.errors import CheckpointError, InputError
 from partdistillation.objects import saliency_weights
 from partdistillation.pictures.text import note_picture
 from partdistillation.recipes import DEFAULT
+from partdistillation.review.web import Empty
 from partdistillation.runs.atomic import remove_file, remove_folder
 from partdistillation.runs.notes import read_note
+from partdistillation.runs.run_folder import FIRST_LOOK
 from partdistillation.runs.stage_log import EXPECTED
 from partdistillation.studio.drafts import MOST_BYTES, MOST_FILES, Drafts
 from partdistillation.studio.photographs import webp
@@ -22,7 +24,6 @@ from partdistillation.studio.plans import RECIPES, Draft, Plan, Source, Start, S
 from partdistillation.studio.preview import problems, summary
 from partdistillation.studio.processes import Command
 from partdistillation.studio.progress import STAGES
-from partdistillation.studio.watching import FIRST_LOOK, Nothing
 from partdistillation.studio.workspace import Workspace
 
 _THUMBNAIL = 360
@@ -42,7 +43,7 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
     router = APIRouter(prefix="/api/new")
 
     @router.post("/begin")
-    def begin(asked: Nothing) -> dict[str, Any]:  # noqa: ARG001
+    def begin(asked: Empty) -> dict[str, Any]:  # noqa: ARG001
         return {"draft": drafts.begin()}
 
     @router.get("/choices")
@@ -106,7 +107,7 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
         return {}
 
     @router.post("/weights")
-    def weights(asked: Nothing) -> dict[str, Any]:  # noqa: ARG001
+    def weights(asked: Empty) -> dict[str, Any]:  # noqa: ARG001
         saliency_weights.fetch()
         return {}
 

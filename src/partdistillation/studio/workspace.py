@@ -9,11 +9,9 @@ from partdistillation.config import CONFIG_FILE
 from partdistillation.review.store import tidy
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.manifest import MANIFEST
-from partdistillation.runs.run_folder import PARTS
+from partdistillation.runs.run_folder import PARTS, STUDIO
 
-FOLDER = "studio"
-"""In a run's folder: what the studio keeps about it."""
-BEGUN = f"{FOLDER}/process.json"
+BEGUN = f"{STUDIO}/process.json"
 """What a run has that was begun here, before it has written its settings."""
 PREDICTED = f"{PARTS[-1]}/{MANIFEST}"
 """What a folder has that `partdistill predict` wrote: parts, and no settings."""
@@ -76,7 +74,7 @@ class Workspace:
 
     def _secret(self) -> bytes:
         """Random, and the same after a restart, so that an open page goes on working."""
-        path = self.folder / (Path(FOLDER) / _SECRET if self.is_run else _SECRET)
+        path = self.folder / (Path(STUDIO) / _SECRET if self.is_run else _SECRET)
         if not path.is_file():
             make_folder(path.parent)
             replace_file(path, secrets.token_hex(32).encode())
