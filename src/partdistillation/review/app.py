@@ -68,9 +68,18 @@ class Ballot(Change):
 
 
 def make_app(
-    reviewed: ReviewStore, assignment: Assignment, tiles: Tiles, *, page_token: str, access: Access | None
+    reviewed: ReviewStore,
+    assignment: Assignment,
+    tiles: Tiles,
+    *,
+    page_token: str,
+    access: Access | None,
+    home: str = "",
 ) -> FastAPI:
-    """The application, to be put behind a `Guard` with the same token and access."""
+    """The application, to be put behind a `Guard` with the same token and access.
+
+    `home` is the address of what it is a part of, for a link; none where it stands alone.
+    """
     app = new_app()
     review = _Review(reviewed, assignment)
 
@@ -94,7 +103,7 @@ def make_app(
 
     @app.post("/api/session")
     def session(asked: Session, request: Request) -> Response:
-        about = {"parts": sum(assignment.parts.values()), "seconds": assignment.pace()}
+        about = {"parts": sum(assignment.parts.values()), "seconds": assignment.pace(), "home": home}
         return begun(asked, request, access, {"page": page_token, **about})
 
     @app.post("/api/agreement")

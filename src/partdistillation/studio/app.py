@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from fastapi import HTTPException, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
 
 from partdistillation.errors import PartDistillationError
 from partdistillation.pictures.colors import PALETTE, hex_of
@@ -19,6 +19,7 @@ from partdistillation.review.serve import is_loopback, names_of_this
 from partdistillation.review.web import Session
 from partdistillation.studio import exporting, looking, starting, trying, watching
 from partdistillation.studio.judging import Judging
+from partdistillation.studio.progress import REPORT
 from partdistillation.studio.workspace import Workspace
 
 PAGES = ("watch", "look", "try")
@@ -32,6 +33,7 @@ OPEN_PATHS = re.compile(
 UPLOADS = Uploads(re.compile(r"/api/(runs/[^/]+/try|new/photographs)/upload"), MAX_UPLOAD)
 
 _PACKAGE = "partdistillation.studio"
+_OF_REPORT = re.compile(r"index\.html|images/[0-9]+\.webp")
 
 
 def make_application(workspace: Workspace, judging: Judging, *, host: str, token: str | None) -> Guard:
@@ -51,6 +53,14 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     @app.get("/")
     def start() -> Response:
         return _page()
+
+    @app.get("/runs/{name}/report/{path:path}")
+    def report(name: str, path: str) -> Response:
+        file = workspace.out(name) / REPORT.parent / path
+        if not _OF_REPORT.fullmatch(path) or not file.is_file():
+            raise HTTPException(404, "no such page")
+        # It says itself, by hashes, which styles and scripts it runs.
+        return FileResponse(file, headers={"content-security-policy": "frame-ancestors 'none'"})
 
     @app.get("/runs/{name}/{page}")
     def page(name: str, page: str) -> Response:

@@ -125,7 +125,7 @@ def watched(out: Path, pace: Pace) -> dict[str, Any]:
         "said": command.said()[-_LINES:] if state == "failed" else [],
         "firstLook": (out / FIRST_LOOK).is_file(),
         "images": str(settings_of(out)[0].images or ""),
-        "report": str(out / REPORT) if (out / REPORT).is_file() else "",
+        "report": (out / REPORT).is_file(),
     }
 
 
