@@ -17,9 +17,10 @@ from partdistillation.inference.segmenter import PartSegmenter
 from partdistillation.objects.mask2former import Mask2FormerObjects
 from partdistillation.objects.salient import SalientObjects
 from partdistillation.objects.salient_classes import NamedSalientObjects
+from partdistillation.pictures.sizes import shrink
 from partdistillation.studio.downloads import packed
 from partdistillation.studio.outlines import path_of
-from partdistillation.studio.photographs import webp
+from partdistillation.studio.photographs import encoded as picture_file
 from partdistillation.studio.pieces import corrected
 from partdistillation.studio.questions import (
     LEAST_SCORE,
@@ -83,7 +84,7 @@ class Answering:
     def _look(self, question: Look) -> Seen:
         model, pixels = self._loaded(question.model), self._image(question.upload)
         height, width, _ = pixels.shape
-        picture = bytes(webp(pixels, longest=_LONGEST).body)
+        picture = picture_file(shrink(pixels, _LONGEST))
         if model.finder is None:
             return Seen(width, height, picture, ())
         if isinstance(model.finder, SalientObjects):

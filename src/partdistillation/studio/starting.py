@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from partdistillation.data.images import load_image
 from partdistillation.errors import CheckpointError, InputError
 from partdistillation.objects import saliency_weights
+from partdistillation.pictures.sizes import shrink
 from partdistillation.pictures.text import note_picture
 from partdistillation.recipes import DEFAULT
 from partdistillation.review.web import Empty
@@ -18,7 +19,7 @@ from partdistillation.runs.notes import read_note
 from partdistillation.runs.run_folder import FIRST_LOOK
 from partdistillation.runs.stage_log import EXPECTED
 from partdistillation.studio.drafts import MOST_BYTES, MOST_FILES, Drafts
-from partdistillation.studio.photographs import webp
+from partdistillation.studio.photographs import encoded, picture
 from partdistillation.studio.places import Contents, Places
 from partdistillation.studio.plans import RECIPES, Draft, Plan, Source, Start, Starting
 from partdistillation.studio.preview import problems, summary
@@ -91,9 +92,9 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
         images = starting.images(drafts.out(draft), folder) if draft else places.folder(folder)
         path = starting.photograph(images, file)
         try:
-            return webp(load_image(path), longest=_THUMBNAIL)
+            return picture(encoded(shrink(load_image(path), _THUMBNAIL)))
         except InputError:
-            return webp(note_picture("can't be read", _THUMBNAIL, _THUMBNAIL))
+            return picture(encoded(note_picture("can't be read", _THUMBNAIL, _THUMBNAIL)))
 
     @router.post("/photographs/upload")
     async def upload(draft: str, category: str, name: str, request: Request) -> dict[str, Any]:

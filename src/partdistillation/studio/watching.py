@@ -12,9 +12,8 @@ from fastapi.responses import FileResponse, Response
 from partdistillation.review.web import Empty
 from partdistillation.runs.notes import read_note
 from partdistillation.runs.run_folder import FIRST_LOOK, PART_CLASSES
-from partdistillation.studio import newest
+from partdistillation.studio import newest, photographs
 from partdistillation.studio.losses import charts
-from partdistillation.studio.photographs import webp
 from partdistillation.studio.progress import (
     REPORT,
     Pace,
@@ -63,7 +62,7 @@ def routes(workspace: Workspace) -> APIRouter:
 
     @router.get("/pictures/{layer}/{shard}/{row}")
     def picture(name: str, layer: str, shard: int, row: int) -> Response:
-        return webp(newest.draw(workspace.out(name), layer, shard, row))
+        return photographs.picture(photographs.encoded(newest.draw(workspace.out(name), layer, shard, row)))
 
     @router.get("/first-look")
     def first_look(name: str) -> Response:
