@@ -48,6 +48,13 @@ def test_a_review_of_a_run_is_below_it(make_run: MakeRun, client: TestClient) ->
     assert answer.json()["page"]["category"] in ("car", HOSTILE)
 
 
+def test_a_review_leads_back_to_its_run(make_run: MakeRun, open_page: Open) -> None:
+    make_run("cars")
+    page = open_page("/runs/cars/judge/")
+    page.get_by_role("link", name="Back to the run").click()
+    page.wait_for_url("**/runs/cars/look")
+
+
 def test_a_review_that_cannot_be_opened_says_why(make_run: MakeRun, open_page: Open) -> None:
     shutil.rmtree(make_run("cars") / "parts")
     page = open_page("/runs/cars/judge/", problem="409")

@@ -1,5 +1,6 @@
 """What the page Look asks: classes, examples, similar ones, pictures, photographs."""
 
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -147,7 +148,18 @@ def test_a_run_without_parts_says_so(make_run: MakeRun, client: TestClient) -> N
     out = make_run()
     (out / "parts").rename(out / "later")
     answer = client.get("/api/runs/cars/look")
-    assert (answer.status_code, answer.json()["detail"]) == (404, "this run has no parts yet")
+    assert answer.status_code == 404
+    assert answer.json()["detail"] == "this run has no parts yet: stage 4 makes them"
+
+
+def test_parts_that_are_being_made_are_no_parts_yet(make_run: MakeRun, client: TestClient) -> None:
+    note = make_run() / "parts" / "manifest.json"
+    stage = json.loads(note.read_text())
+    stage["shards"][0] |= {"sha256": "", "size": 0}
+    note.write_text(json.dumps(stage))
+    answer = client.get("/api/runs/cars/look")
+    assert answer.status_code == 404
+    assert answer.json()["detail"] == "this run has no parts yet: stage 4 makes them"
 
 
 def test_classes_of_any_name_are_looked_at_and_named(make_run: MakeRun, client: TestClient) -> None:

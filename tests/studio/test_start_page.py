@@ -18,14 +18,15 @@ from PIL import Image
 
 from partdistillation import config
 from partdistillation.config import Inputs, Recipe
+from partdistillation.objects import saliency_weights
 from partdistillation.review.guard import PAGE_HEADER
 from partdistillation.studio import processes
 from partdistillation.studio.drafts import end
 from partdistillation.studio.processes import Command
 from partdistillation.studio.progress import commands_of, state_of
 
-from ..review.browser import SMALL_PHONE, nameless, too_pale, too_small
-from .conftest import HOSTILE, Open
+from ..review.browser import PHONE, SMALL_PHONE, nameless, too_pale, too_small
+from .conftest import HOSTILE, MakeRun, Open
 from .test_processes import wait_for
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ PATIENCE = 600.0
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder with photographs of two classes, one of them of a hostile name."""
+    """A home folder with photographs of two classes, one of them of a hostile name; a saliency network."""
     home = tmp_path / "home"
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr(saliency_weights, "is_there", lambda: True)
     for name, count in (("car", 3), (HOSTILE.replace("/", "_"), 2)):
         folder = home / "photos" / name
         folder.mkdir(parents=True)
@@ -225,3 +227,11 @@ def studio(runs: Path, home: Path) -> Iterator[tuple["subprocess.Popen[str]", ht
                 yield server, visitor
         finally:
             server.kill()
+
+
+def test_no_page_is_dressed_in_the_styles_of_another(make_run: MakeRun, open_page: Open) -> None:
+    make_run()
+    page = open_page("/", **PHONE)  # where the page Try has its heading out of sight
+    heading = page.get_by_role("heading", name="Runs").bounding_box()
+    assert heading is not None
+    assert heading["x"] >= 0

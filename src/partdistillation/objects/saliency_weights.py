@@ -53,6 +53,14 @@ def weights_file(model: str = "") -> Path:
     return path
 
 
+def is_there(name: str = DEFAULT) -> bool:
+    """Whether a network's file is on this machine, and is the published one."""
+    try:
+        return weights_file(name).is_file()
+    except CheckpointError:
+        return False
+
+
 def rembg_folder() -> Path:
     """Where the `rembg` project keeps its files."""
     return Path(os.environ.get("U2NET_HOME", "~/.u2net")).expanduser()

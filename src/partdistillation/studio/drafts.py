@@ -18,7 +18,8 @@ from partdistillation.data.headers import MOST_SCANS, other_format, read_header
 from partdistillation.data.image_folder import EXTENSIONS
 from partdistillation.errors import InputError
 from partdistillation.runs.atomic import make_folder, remove_file, remove_folder, replace_file
-from partdistillation.runs.run_folder import STUDIO
+from partdistillation.runs.run_folder import FIRST_LOOK, STUDIO
+from partdistillation.runs.stage_log import EXPECTED
 from partdistillation.studio.file_names import safe_name
 from partdistillation.studio.processes import Command
 from partdistillation.studio.workspace import Workspace
@@ -51,7 +52,11 @@ class Drafts:
         if self._workspace.is_run:
             raise HTTPException(409, "this studio shows one run: start it on a folder of runs for others")
         self._forget()
-        if len(self._all()) >= _MOST_DRAFTS:
+        drafts = sorted(self._all(), key=lambda draft: draft.stat().st_mtime)
+        empty = [draft for draft in drafts if not any(draft.iterdir())]
+        if len(drafts) >= _MOST_DRAFTS and empty:  # pages that were opened and left
+            remove_folder(empty[0])
+        elif len(drafts) >= _MOST_DRAFTS:
             raise HTTPException(409, f"{_MOST_DRAFTS} runs are being prepared: cancel some, or begin them")
         key = secrets.token_hex(8)
         make_folder(self._workspace.folder / f"{_PREFIX}{key}")
@@ -83,6 +88,14 @@ class Drafts:
     def settle(self, key: str) -> None:
         """End what goes on for it."""
         end(self.estimating(key))
+
+    def forget_estimate(self, key: str) -> None:
+        """End it, and keep nothing of it: something else was chosen."""
+        self.settle(key)
+        out = self.out(key)
+        for note in (EXPECTED, FIRST_LOOK):
+            remove_file(out / note)
+        remove_folder(self.estimating(key).folder)
 
     def add(self, key: str, category: str, name: str, data: bytes) -> tuple[str, str]:
         """Keep a photograph, once a process that may die has decoded it.

@@ -13,6 +13,7 @@ from jaxtyping import Bool
 
 from partdistillation.errors import PartDistillationError
 from partdistillation.functional.masks import decode
+from partdistillation.runs import manifest
 from partdistillation.runs.records import Object, ObjectRow, PartRow
 from partdistillation.runs.run_folder import OBJECTS, PARTS, find_stage, remembered_images
 from partdistillation.runs.store import stage_hash
@@ -154,8 +155,8 @@ class Galleries:
         """
         out = self._workspace.out(name)
         stage = next((stage for part in PARTS if (stage := find_stage(out / part, ()))), None)
-        if stage is None:
-            raise HTTPException(404, "this run has no parts yet")
+        if stage is None or not all(shard.sha256 for shard in manifest.load(stage).shards):
+            raise HTTPException(404, "this run has no parts yet: stage 4 makes them")
         with self._lock:
             gallery = self._open.pop(name, None)
             if gallery is None or gallery.examples.version != stage_hash(stage)[:16]:

@@ -66,13 +66,9 @@ class Judging:
             reviewed = opening.enter_context(closing(serve.opened(folder / serve.DATABASE, out / FILE)))
             images = add_runs(reviewed, runs, 0)
             assignment = Assignment(reviewed, tuple(images), 1, 0)
+            tiles = Tiles(reviewed, images)
             review = make_app(
-                reviewed,
-                assignment,
-                Tiles(reviewed, images),
-                page_token=page_token,
-                access=access,
-                home="../look",
+                reviewed, assignment, tiles, page_token=page_token, access=access, home="../look"
             )
             self._stack.enter_context(opening.pop_all())
             return review

@@ -10,6 +10,7 @@ from fastapi import HTTPException
 from pydantic import StringConstraints
 
 from partdistillation.data.image_folder import EXTENSIONS, FolderScan
+from partdistillation.objects import saliency_weights
 from partdistillation.recipes import DEFAULT
 from partdistillation.review.web import Body
 from partdistillation.runs.atomic import locked, remove_folder
@@ -113,6 +114,10 @@ class Starting:
             arguments += ["--config", str(self._places.file(plan.settings))]
         arguments += ["--objects.source", plan.source]
         match plan.source:
+            case "salient" if not saliency_weights.is_there():
+                raise HTTPException(
+                    409, "the network that finds what stands out isn't on this machine yet: get it first"
+                )
             case "annotations":
                 arguments += ["--objects", str(self._places.file(plan.objects))]
             case "masks":

@@ -8,13 +8,13 @@ from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from partdistillation.data.images import load_image
-from partdistillation.errors import CheckpointError, InputError
+from partdistillation.errors import InputError
 from partdistillation.objects import saliency_weights
 from partdistillation.pictures.sizes import shrink
 from partdistillation.pictures.text import note_picture
 from partdistillation.recipes import DEFAULT
 from partdistillation.review.web import Empty
-from partdistillation.runs.atomic import remove_file, remove_folder
+from partdistillation.runs.atomic import remove_folder
 from partdistillation.runs.notes import read_note
 from partdistillation.runs.run_folder import FIRST_LOOK
 from partdistillation.runs.stage_log import EXPECTED
@@ -56,7 +56,7 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
             "recipe": DEFAULT,
             "mostFiles": MOST_FILES,
             "mostBytes": MOST_BYTES,
-            "saliency": _has_saliency(),
+            "saliency": saliency_weights.is_there(),
             "dropped": sum(1 for _ in drafts.photographs(draft).glob("*/*")),
         }
 
@@ -121,9 +121,7 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
     def estimate(asked: Plan) -> dict[str, Any]:
         out = drafts.out(asked.draft)
         arguments = [*starting.arguments(out, asked), "--out", str(out), "--estimate"]
-        drafts.settle(asked.draft)
-        for note in (EXPECTED, FIRST_LOOK):
-            remove_file(out / note)
+        drafts.forget_estimate(asked.draft)
         drafts.estimating(asked.draft).start(arguments)
         return {"state": "going on"}
 
@@ -133,7 +131,7 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
 
     @router.post("/estimate/cancel")
     def cancel_estimate(asked: Draft) -> dict[str, Any]:
-        drafts.settle(asked.draft)
+        drafts.forget_estimate(asked.draft)
         return {}
 
     @router.get("/first-look")
@@ -150,14 +148,6 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
         return {"name": starting.start(drafts.out(asked.draft), asked).name}
 
     return router
-
-
-def _has_saliency() -> bool:
-    """Whether the network that finds what stands out is there."""
-    try:
-        return saliency_weights.weights_file().is_file()
-    except CheckpointError:
-        return False
 
 
 def _said(contents: Contents) -> dict[str, Any]:

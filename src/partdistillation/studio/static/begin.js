@@ -49,11 +49,12 @@ class Page {
     Object.assign(this, { main, plan, choices, asked: 0 });
     this.found = element("section", { class: "stack", "aria-live": "polite" });
     this.estimate = element("div", { class: "stack", "aria-live": "polite" });
+    this.sight = element("figure", { class: "stack tight" });
     this.rest = element("div", { class: "stack later", hidden: true });
   }
 
   elements() {
-    this.rest.append(this.objects(), this.recipe(), this.last());
+    this.rest.append(this.objects(), this.recipe(), this.last(), this.sight);
     return [
       element("div", { class: "head" }, element("h1", {}, "New run"),
         element("button", { class: "quiet", onclick: () => this.cancel() }, "Cancel")),
@@ -62,8 +63,10 @@ class Page {
   }
 
   keep(changes) {
+    const before = JSON.stringify(this.question());
     Object.assign(this.plan, changes);
     write(this.plan);
+    if (JSON.stringify(this.question()) !== before) this.forgetEstimate();
   }
 
   query(more = {}) {
@@ -267,7 +270,7 @@ class Page {
       element("option", { value: name, selected: name === this.plan.recipe }, name)));
     const text = element("p", { class: "soft" });
     const told = () => { text.textContent = this.choices.recipes.find(({ name }) => name === this.plan.recipe).text; };
-    select.addEventListener("change", () => { this.keep({ recipe: select.value }); told(); this.estimate.replaceChildren(this.askTime()); });
+    select.addEventListener("change", () => { this.keep({ recipe: select.value }); told(); });
     told();
     this.estimate.replaceChildren(this.askTime());
     return element("section", { class: "card stack" }, element("h2", {}, "The recipe"),
@@ -281,6 +284,15 @@ class Page {
     return element("p", {}, element("button", { onclick: () => attempt(() => this.startEstimate()) }, "How long will it take?"));
   }
 
+  /** It was of something else. */
+  forgetEstimate() {
+    if (!this.estimate.querySelector("p.large, p.bad, progress")) return;
+    this.endAsking?.();
+    fill(this.sight);
+    this.estimate.replaceChildren(this.askTime());
+    attempt(() => post("/api/new/estimate/cancel", { draft: this.plan.draft }));
+  }
+
   async startEstimate() {
     await post("/api/new/estimate", this.question());
     await this.estimated();
@@ -289,6 +301,7 @@ class Page {
   async estimated() {
     const state = await get(`/api/new/estimate?draft=${this.plan.draft}`);
     this.endAsking?.();
+    fill(this.sight);
     if (state.state === "going on") {
       this.estimate.replaceChildren(
         element("p", { class: "soft" }, "Each stage is tried on a few photographs and steps. This takes a minute or two …"),
@@ -309,9 +322,12 @@ class Page {
         state.remark ? element("p", { class: "bad" }, bdi(state.remark)) : null,
         element("details", {}, element("summary", {}, "Stage by stage"), element("dl", { class: "pairs" }, state.stages.flatMap(({ label, seconds }) =>
           [element("dt", {}, label), element("dd", { class: "number" }, about(seconds))]))),
-        state.firstLook ? element("figure", {}, element("img", { class: "look", src: `/api/new/first-look?draft=${this.plan.draft}&at=${Date.now()}`, alt: "A few photographs, each with the object that was found and, beside it, its segments" }),
-          element("figcaption", { class: "soft" }, "A first look: objects, and how they are cut into segments.")) : null,
         this.askTime());
+      if (state.firstLook) {
+        fill(this.sight,
+          element("figcaption", { class: "soft" }, "A first look: objects, and how they are cut into segments."),
+          element("img", { class: "look", src: `/api/new/first-look?draft=${this.plan.draft}&at=${Date.now()}`, alt: "A few photographs, each with the object that was found and, beside it, its segments" }));
+      }
     } else this.estimate.replaceChildren(this.askTime());
   }
 

@@ -17,7 +17,7 @@ export function slider(limits, name, label, [min, max, step], told, onchange) {
   });
   input.value = `${limits[name]}`;
   return element("div", {},
-    element("div", { class: "row between" }, element("label", { for: input.id }, label), output), input);
+    element("div", { class: "row spread" }, element("label", { for: input.id }, label), output), input);
 }
 
 /** Buttons of all formats, for the photograph or for all `count` of them; `addressOf(kind, all)` is asked. */

@@ -47,8 +47,8 @@ async function showPlace(within, run) {
 
 function nothingYet(run, why) {
   return element("div", { class: "message stack" },
-    element("h1", {}, "No parts yet"),
-    element("p", {}, `They come with stage 4 (${why}).`),
+    element("h1", {}, "Nothing to look at"),
+    element("p", {}, `${why[0].toUpperCase()}${why.slice(1)}.`),
     element("p", {}, element("a", { class: "button main", href: pageOf(run, "watch") }, "Watch the run")));
 }
 

@@ -3,6 +3,8 @@
 import { attempt, begin, bdi, element, pageOf, say } from "./dom.js";
 
 const PAGES = { watch: "Watch", look: "Look", try: "Try", "judge/": "Judge" };
+/** Beside style.css; no page has another's, whose words may be the same. */
+const STYLES = { start: ["start"], watch: ["start", "watch"], look: ["look"], try: ["try"] };
 
 const [, , encoded, page = "start"] = location.pathname.split("/");
 const run = encoded === undefined ? null : decodeURIComponent(encoded);
@@ -18,12 +20,20 @@ if (run !== null) {
 }
 
 try {
-  await begin();
+  await Promise.all([begin(), ...(STYLES[page] ?? []).map(styled)]);
   const { show } = await import(`./${page}.js`);
   await show(main, run);
 } catch (error) {
   if (error.status === 401) askForToken();
   else say(error.message, { problem: true });
+}
+
+/** Done once the page has a stylesheet, so that nothing is seen without. */
+function styled(name) {
+  const link = element("link", { rel: "stylesheet", href: `/static/${name}.css` });
+  const done = new Promise((resolve) => { link.onload = link.onerror = resolve; });
+  document.head.append(link);
+  return done;
 }
 
 function askForToken() {
