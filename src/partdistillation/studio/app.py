@@ -74,6 +74,10 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
         rules = (f".part-{part} {{ --part: {hex_of(part)}; }}" for part in range(len(PALETTE)))
         return Response("\n".join(rules), media_type="text/css; charset=utf-8")
 
+    @app.get("/static/tokens.css")
+    def tokens() -> Response:
+        return web.static_file("partdistillation.review", "tokens.css")
+
     @app.get("/static/{name}")
     def static(name: str) -> Response:
         return web.static_file(_PACKAGE, name)
