@@ -33,9 +33,7 @@ export async function start() {
   await open({});
 }
 
-function foretell({ parts, seconds, home }) {
-  byId("home").hidden = !home;
-  byId("home").href = home;
+function foretell({ parts, seconds }) {
   const time = duration(parts * (seconds ?? GUESS));
   byId("duration").textContent =
     `There are ${plural(parts, "part")} to judge. ` +
