@@ -56,8 +56,19 @@ def test_a_review_of_a_run_is_below_it(make_run: MakeRun, client: TestClient) ->
 
 
 def test_a_review_leads_back_to_its_run(make_run: MakeRun, open_page: Open) -> None:
-    make_run("cars")
+    make_run("cars", categories=("car",))
     page = open_page("/runs/cars/judge/")
+    page.get_by_label("Your name").fill("Anna")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("heading", name="car").wait_for()
+    other = open_page("/runs/cars/judge/")
+    other.get_by_label("Your name").fill("Ben")
+    other.get_by_role("button", name="Start").click()
+    other.get_by_role("heading", name="Others are at it").wait_for()
+    other.get_by_text("Other reviewers have the 3 parts of 3 that wait.").wait_for()
+    assert not other.get_by_text("partdistill part-table").is_visible()
+    other.get_by_role("link", name="look at the parts").click()
+    other.wait_for_url("**/runs/cars/look")
     page.get_by_role("link", name="Back to the run").click()
     page.wait_for_url("**/runs/cars/look")
 

@@ -63,12 +63,7 @@ class Judging:
                 application = await run_in_threadpool(self._begin, name, page_token, access)
             except (PartDistillationError, HTTPException) as error:
                 is_page = scope["method"] == "GET" and scope["path"].endswith("/judge/")
-                status, why = (
-                    (error.status_code, error.detail)
-                    if isinstance(error, HTTPException)
-                    else (409, str(error))
-                )
-                refused = closed_page() if is_page else JSONResponse({"detail": why}, status)
+                refused = closed_page() if is_page else _refused(error)
                 await refused(scope, receive, send)
                 return
             await application(scope, receive, send)
@@ -85,6 +80,12 @@ class Judging:
             if review is None:
                 review = self._open[name] = _opened(self._workspace.out(name), page_token, access)
             return review.application
+
+
+def _refused(error: PartDistillationError | HTTPException) -> Response:
+    if isinstance(error, HTTPException):
+        return JSONResponse({"detail": error.detail}, error.status_code)
+    return JSONResponse({"detail": str(error)}, 409)
 
 
 def _opened(out: Path, page_token: str, access: Access | None) -> _Review:
