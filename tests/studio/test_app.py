@@ -67,7 +67,7 @@ def test_a_review_leads_back_to_its_run(make_run: MakeRun, open_page: Open) -> N
     other.get_by_role("heading", name="Others are at it").wait_for()
     other.get_by_text("Other reviewers have the 3 parts of 3 that wait.").wait_for()
     assert not other.get_by_text("partdistill part-table").is_visible()
-    other.get_by_role("link", name="look at the parts").click()
+    other.get_by_role("link", name="Back to the run").click()
     other.wait_for_url("**/runs/cars/look")
     page.get_by_role("link", name="Back to the run").click()
     page.wait_for_url("**/runs/cars/look")
@@ -122,3 +122,11 @@ def test_a_run_that_was_removed_keeps_no_other_from_its_verdicts(make_run: MakeR
         assert client.get("/runs/cars/judge/").status_code == 200
         shutil.rmtree(tmp_path / "runs" / "cars")
     assert not (tmp_path / "runs" / "cars").exists()
+
+
+def test_the_first_page_sees_runs_come(make_run: MakeRun, open_page: Open, tmp_path: Path) -> None:
+    make_run("cars").rename(tmp_path / "later")
+    page = open_page("/")
+    page.get_by_role("heading", name="Parts of things").wait_for()
+    (tmp_path / "later").rename(tmp_path / "runs" / "cars")
+    page.get_by_role("link", name="cars").wait_for()

@@ -34,7 +34,7 @@ export async function start() {
 }
 
 function foretell({ parts, seconds, home }) {
-  for (const id of ["home", "take-over"]) byId(id).href = home;
+  byId("home").href = home;
   byId("home").hidden = byId("next-at-home").hidden = !home;
   byId("next-alone").hidden = Boolean(home);
   const time = duration(parts * (seconds ?? GUESS));
