@@ -33,7 +33,10 @@ export async function start() {
   await open({});
 }
 
-function foretell({ parts, seconds }) {
+function foretell({ parts, seconds, home }) {
+  byId("home").href = home;
+  byId("home").hidden = byId("next-at-home").hidden = !home;
+  byId("next-alone").hidden = Boolean(home);
   const time = duration(parts * (seconds ?? GUESS));
   byId("duration").textContent =
     `There are ${plural(parts, "part")} to judge. ` +
