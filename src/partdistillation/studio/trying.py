@@ -31,6 +31,7 @@ from partdistillation.studio.questions import (
     Question,
 )
 from partdistillation.studio.uploaded import (
+    MAX_UPLOAD,
     MOST,
     OpenObject,
     OpenPhotograph,
@@ -150,8 +151,8 @@ def routes(workspace: Workspace) -> APIRouter:
         return {
             "models": there,
             "most": MOST,
-            "least_score": LEAST_SCORE,
-            "least_share": LEAST_SHARE,
+            "mostBytes": MAX_UPLOAD,
+            "least": {"score": LEAST_SCORE, "share": LEAST_SHARE},
         }
 
     @api.post("/warm")

@@ -14,6 +14,8 @@ from partdistillation.studio.file_names import safe_name
 from partdistillation.studio.pieces import Click
 from partdistillation.studio.questions import Labelled, Seen, SeenObject, Upload
 
+MAX_UPLOAD = 64 << 20
+"""Bytes of a file."""
 MOST, MOST_BYTES = 24, 256 << 20
 """Photographs, and bytes of their files: the oldest are forgotten first."""
 _LONGEST_SUFFIX = 8

@@ -1,8 +1,7 @@
 // The photograph with its objects and parts as outlines, and the clicks that correct an object.
 
-import { bdi, colorOf, element } from "./dom.js";
+import { bdi, colorOf, element, percent } from "./dom.js";
 
-export const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
 const POINT_STEP = 0.02;
 
 /** An outline's key: `3` is an object, `3/1` its second part. */
