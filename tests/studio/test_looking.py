@@ -183,3 +183,9 @@ def test_classes_of_any_name_are_looked_at_and_named(make_run: MakeRun, client: 
 def test_what_makes_no_sense_is_refused(make_run: MakeRun, client: TestClient, path: str) -> None:
     make_run()
     assert client.get(f"/api/runs/cars/look{path}").status_code in (404, 422)
+
+
+def test_no_offset_is_too_large_to_be_refused(make_run: MakeRun, client: TestClient) -> None:
+    make_run()
+    for question in ("look?", "look/examples?category=car&part=0&"):
+        assert client.get(f"/api/runs/cars/{question}offset={10**20}").status_code == 422

@@ -122,7 +122,9 @@ def test_no_path_leads_out_of_the_folders_that_may_be_looked_at(
     assert "out" not in [entry["name"] for entry in visitor.get("/api/new/folders").json()["folders"]]
 
 
-@pytest.mark.parametrize("file", ["../../.ssh/key.png", "link.png", "/etc/a.png", "..", "notes.txt"])
+@pytest.mark.parametrize(
+    "file", ["../../.ssh/key.png", "link.png", "/etc/a.png", "..", "notes.txt", "\0.png"]
+)
 def test_no_photograph_outside_is_shown(visitor: TestClient, home: Path, tmp_path: Path, file: str) -> None:
     (tmp_path / "secret.png").write_bytes(png())
     (home / "photos" / "link.png").symlink_to(tmp_path / "secret.png")

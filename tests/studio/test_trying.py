@@ -299,3 +299,19 @@ def test_too_many_questions_are_sent_away(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(worker, "MOST_WAITING", 0)
     with closing(Worker(tmp_path / "uploads")) as asked, pytest.raises(Busy, match="waiting"):
         asked.ask(Know(tmp_path))
+
+
+def test_a_name_that_a_part_is_given_is_seen_at_once(runs: Path, asking: TestClient, send: Send) -> None:
+    seen = send(encoded(photograph()))
+    part = seen["objects"][0]["parts"][0]["part"]
+    category = seen["objects"][0]["category"]
+    table = runs / "cars" / "review" / "part_table.json"
+    table.parent.mkdir(exist_ok=True)
+    table.write_text(json.dumps({"version": 1, "classes": {category: {"names": {str(part): "mine"}}}}))
+    try:
+        again = asking.get(f"{URL}/photographs", params={"ids": seen["id"]}).json()["photographs"][0]
+        document = asking.get(f"{URL}/download/coco", params={"photographs": seen["id"]}).json()
+    finally:
+        table.unlink()
+    assert again["objects"][0]["parts"][0]["name"] == "mine"
+    assert f"{category} mine" in [entry["name"] for entry in document["categories"]]

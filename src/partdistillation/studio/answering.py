@@ -19,7 +19,7 @@ from partdistillation.objects.salient import SalientObjects
 from partdistillation.objects.salient_classes import NamedSalientObjects
 from partdistillation.pictures.sizes import shrink
 from partdistillation.studio.downloads import packed
-from partdistillation.studio.outlines import path_of
+from partdistillation.studio.outlines import outline
 from partdistillation.studio.photographs import encoded as picture_file
 from partdistillation.studio.pieces import corrected
 from partdistillation.studio.questions import (
@@ -184,7 +184,6 @@ def _sureness(instance: FoundObject) -> float:
 
 
 def _seen(instance: FoundObject) -> SeenObject:
-    step = 1 + max(instance.mask.shape) // _LONGEST
     parts = tuple(
         SeenPart(
             part.part,
@@ -192,11 +191,11 @@ def _seen(instance: FoundObject) -> SeenObject:
             float(part.score),
             encoded(part.mask),
             int(part.mask.sum()),
-            path_of(part.mask, step),
+            outline(part.mask),
         )
         for part in instance.parts
     )
     mask = instance.mask
     return SeenObject(
-        instance.category, float(instance.score), encoded(mask), int(mask.sum()), path_of(mask, step), parts
+        instance.category, float(instance.score), encoded(mask), int(mask.sum()), outline(mask), parts
     )

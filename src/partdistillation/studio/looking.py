@@ -19,7 +19,7 @@ _PICTURES = 1500
 """Tiles that are kept in memory, each about 20 KB."""
 _SIMILAR = 48
 
-_Offset = Annotated[int, Query(ge=0)]
+_Offset = Annotated[int, Query(ge=0, le=10**9)]
 _Count = Annotated[int, Query(ge=1, le=200)]
 
 

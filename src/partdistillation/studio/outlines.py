@@ -12,6 +12,8 @@ from partdistillation.functional.masks import box
 
 _FINENESS = 2
 """Digits after the point are halves: a border runs between two pixels' centres."""
+_FINEST = 1600
+"""Longer side of what is outlined exactly, in pixels; of larger ones every second pixel, and so on."""
 
 _Filled = tuple[list[NDArray[np.float64]], list[NDArray[np.uint32]]]
 
@@ -35,6 +37,11 @@ def path_of(mask: Bool[np.ndarray, "height width"], step: int = 1) -> str:
         for points, ends in zip(polygons, offsets, strict=True)
         for start, end in pairwise(ends)
     )
+
+
+def outline(mask: Bool[np.ndarray, "height width"]) -> str:
+    """As `path_of`, as finely as a page shows it, however large the image is."""
+    return path_of(mask, 1 + max(mask.shape) // _FINEST)
 
 
 def _ring(points: NDArray[np.float64]) -> str:

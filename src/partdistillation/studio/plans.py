@@ -150,7 +150,10 @@ class Starting:
 
     def _holds(self, path: Path) -> bool:
         """Whether it is what may be chosen, or a photograph that was dropped; whatever links there are."""
-        folder, resolved = self._workspace.folder, path.resolve()
+        try:
+            folder, resolved = self._workspace.folder, path.resolve()
+        except (OSError, ValueError, RuntimeError):  # as `Places.holds`
+            return False
         dropped = resolved.is_relative_to(folder) and resolved.relative_to(folder).parts[1:2] == (
             PHOTOGRAPHS,
         )

@@ -17,7 +17,10 @@ from starlette.concurrency import run_in_threadpool
 
 from partdistillation.errors import InputError, PartDistillationError
 from partdistillation.review.web import Body, Empty
+from partdistillation.runs.part_table import FILE as PART_TABLE
+from partdistillation.runs.part_table import PartTable, read_part_table
 from partdistillation.runs.run_folder import PART_MODEL, RETRAINED, STUDIO
+from partdistillation.studio.decisions import TABLE
 from partdistillation.studio.downloads import suffix_of
 from partdistillation.studio.pieces import Click
 from partdistillation.studio.questions import (
@@ -36,6 +39,7 @@ from partdistillation.studio.uploaded import (
     OpenObject,
     OpenPhotograph,
     Uploaded,
+    decided_names,
     labelled,
     new_upload,
     opened,
@@ -144,6 +148,15 @@ def routes(workspace: Workspace) -> APIRouter:
             raise HTTPException(404, "this photograph is forgotten: send it again")
         return there
 
+    def table_of(name: str, model: str) -> PartTable | None:
+        """What people decided on the run's part classes; of another model's it says nothing."""
+        out = workspace.out(name)
+        other = model != "part_model" or (out / MODELS[model] / PART_TABLE).is_file()
+        return None if other or not (out / TABLE).is_file() else read_part_table(out / TABLE)
+
+    def shown(name: str, photograph: OpenPhotograph) -> dict[str, Any]:
+        return told(photograph, table_of(name, photograph.model))
+
     @api.get("")
     def models(name: str) -> dict[str, Any]:
         out = workspace.out(name)
@@ -178,13 +191,13 @@ def routes(workspace: Workspace) -> APIRouter:
         catalog = asker.ask(Know(folder)).catalog
         photograph = opened(name, file, model, catalog, asker.ask(Look(folder, file)))
         uploaded.add(photograph)
-        return told(photograph)
+        return shown(name, photograph)
 
     @api.get("/photographs")
     def photographs(name: str, ids: str) -> dict[str, Any]:
         workspace.out(name)
         there = (uploaded.get(name, photograph) for photograph in ids.split(".")[:MOST])
-        return {"photographs": [told(entry) for entry in there if entry is not None]}
+        return {"photographs": [shown(name, entry) for entry in there if entry is not None]}
 
     @api.get("/photographs/{photograph}/picture")
     def picture(name: str, photograph: str) -> Response:
@@ -197,7 +210,7 @@ def routes(workspace: Workspace) -> APIRouter:
         catalog = asker.ask(Know(folder)).catalog
         seen = asker.ask(Look(folder, there.upload))
         again = opened(name, there.upload, asked.model, catalog, seen)
-        return told(or_forgotten(uploaded.change(photograph, lambda _: again)))
+        return shown(name, or_forgotten(uploaded.change(photograph, lambda _: again)))
 
     @api.post("/photographs/{photograph}/correct")
     def correct(name: str, photograph: str, asked: _Corrected) -> dict[str, Any]:
@@ -218,13 +231,13 @@ def routes(workspace: Workspace) -> APIRouter:
             seen = replace(seen, score=found.score)
         changed = OpenObject(seen, found, clicks)
         done = uploaded.change(photograph, lambda now: with_object(now, asked.object, changed))
-        return told(or_forgotten(done))
+        return shown(name, or_forgotten(done))
 
     @api.post("/photographs/{photograph}/remove")
     def remove(name: str, photograph: str, asked: _Object) -> dict[str, Any]:
         photograph_of(name, photograph)
         done = uploaded.change(photograph, lambda now: without_object(now, asked.object))
-        return told(or_forgotten(done))
+        return shown(name, or_forgotten(done))
 
     @api.post("/photographs/{photograph}/forget")
     def forget(name: str, photograph: str, _: Empty) -> dict[str, Any]:
@@ -239,7 +252,9 @@ def routes(workspace: Workspace) -> APIRouter:
         chosen = [photograph_of(name, photograph) for photograph in photographs.split(".")[:MOST]]
         if len({entry.model for entry in chosen}) > 1:
             raise HTTPException(409, "the photographs were looked at by two models: choose one for all")
-        data = asker.ask(Pack(kind, labelled(chosen, score, share), chosen[-1].catalog))
+        table = table_of(name, chosen[-1].model)
+        catalog = decided_names(chosen[-1].catalog, table)
+        data = asker.ask(Pack(kind, labelled(chosen, score, share, table), catalog))
         first = chosen[0].upload.name.rpartition(".")[0] if len(chosen) == 1 else "photographs"
         return _as_file(data, f"{first or 'photograph'}-{kind}{suffix_of(kind, len(chosen))}")
 

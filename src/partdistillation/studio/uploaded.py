@@ -10,9 +10,12 @@ from typing import Any
 
 from partdistillation.errors import InputError
 from partdistillation.export.labels import Catalog
+from partdistillation.functional.masks import decoded, encoded, union
+from partdistillation.runs.part_table import PartTable
 from partdistillation.studio.file_names import safe_name
+from partdistillation.studio.outlines import outline
 from partdistillation.studio.pieces import Click
-from partdistillation.studio.questions import Labelled, Seen, SeenObject, Upload
+from partdistillation.studio.questions import Labelled, Seen, SeenObject, SeenPart, Upload
 
 MAX_UPLOAD = 64 << 20
 """Bytes of a file."""
@@ -123,7 +126,9 @@ def _safe(name: str) -> str:
     return safe_name(path.stem, "photograph") + (f".{suffix}" if suffix else "")
 
 
-def labelled(photographs: Sequence[OpenPhotograph], score: float, share: float) -> list[Labelled]:
+def labelled(
+    photographs: Sequence[OpenPhotograph], score: float, share: float, table: PartTable | None
+) -> list[Labelled]:
     """What the sliders leave: objects and parts of a score, parts of a share of their object's area."""
     names = _told_apart([photograph.upload.name for photograph in photographs])
     return [
@@ -138,7 +143,7 @@ def labelled(photographs: Sequence[OpenPhotograph], score: float, share: float) 
                         part for part in seen.parts if part.score >= score and part.area >= share * seen.area
                     ),
                 )
-                for seen in (entry.seen for entry in photograph.objects.values())
+                for seen in (decided(entry.seen, table) for entry in photograph.objects.values())
                 if seen.score >= score
             ),
         )
@@ -146,9 +151,41 @@ def labelled(photographs: Sequence[OpenPhotograph], score: float, share: float) 
     ]
 
 
-def told(photograph: OpenPhotograph) -> dict[str, Any]:
+def decided(seen: SeenObject, table: PartTable | None) -> SeenObject:
+    """An object with its parts as people have them: named, joined, rejected; without a table as they are."""
+    if table is None:
+        return seen
+    groups = table.grouped(seen.category, seen.parts, lambda part: part.part)
+    parts = (_one_part(part, table.name(seen.category, part), group) for part, group in groups)
+    return replace(seen, parts=tuple(parts))
+
+
+def _one_part(part: int, name: str, group: Sequence[SeenPart]) -> SeenPart:
+    if len(group) == 1:
+        return replace(group[0], part=part, name=name)
+    mask = union([member.mask for member in group])
+    pixels = decoded(mask)
+    score = max(member.score for member in group)
+    return SeenPart(part, name, score, encoded(pixels), int(pixels.sum()), outline(pixels))
+
+
+def decided_names(catalog: Catalog, table: PartTable | None) -> Catalog:
+    """The names of part classes as people have them; None for those that are joined or rejected."""
+    if table is None:
+        return catalog
+    return {
+        category: [
+            None if name is None or table.of(category).becomes(part) != part else table.name(category, part)
+            for part, name in enumerate(names)
+        ]
+        for category, names in catalog.items()
+    }
+
+
+def told(photograph: OpenPhotograph, table: PartTable | None) -> dict[str, Any]:
     """What the page is told of a photograph; masks as paths."""
     pixels = photograph.seen.width * photograph.seen.height
+    objects = {number: decided(entry.seen, table) for number, entry in photograph.objects.items()}
     return {
         "id": photograph.upload.id,
         "name": photograph.upload.name,
@@ -158,11 +195,11 @@ def told(photograph: OpenPhotograph) -> dict[str, Any]:
         "objects": [
             {
                 "object": number,
-                "category": entry.seen.category,
-                "score": entry.seen.score,
-                "area": entry.seen.area,
-                "share": entry.seen.area / pixels,
-                "path": entry.seen.path,
+                "category": objects[number].category,
+                "score": objects[number].score,
+                "area": objects[number].area,
+                "share": objects[number].area / pixels,
+                "path": objects[number].path,
                 "clicks": entry.clicks,
                 "made": entry.found is None,
                 "parts": [
@@ -171,10 +208,10 @@ def told(photograph: OpenPhotograph) -> dict[str, Any]:
                         "name": part.name,
                         "score": part.score,
                         "area": part.area,
-                        "share": part.area / entry.seen.area,
+                        "share": part.area / objects[number].area,
                         "path": part.path,
                     }
-                    for part in entry.seen.parts
+                    for part in objects[number].parts
                 ],
             }
             for number, entry in photograph.objects.items()

@@ -26,9 +26,8 @@ export async function post(path, body) {
 
 // What the server tells of the review: how many parts there are, and how long one takes.
 export async function startSession(token = null) {
-  const { page, home, ...about } = await post("api/session", { token });
+  const { page, ...about } = await post("api/session", { token });
   pageToken = page;
-  if (home) Object.assign(byId("home"), { href: home, hidden: false });
   return about;
 }
 

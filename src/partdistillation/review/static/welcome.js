@@ -33,7 +33,9 @@ export async function start() {
   await open({});
 }
 
-function foretell({ parts, seconds }) {
+function foretell({ parts, seconds, home }) {
+  byId("home").hidden = !home;
+  byId("home").href = home;
   const time = duration(parts * (seconds ?? GUESS));
   byId("duration").textContent =
     `There are ${plural(parts, "part")} to judge. ` +
