@@ -30,7 +30,7 @@ async function walk(entry, above, files) {
 }
 
 /** The class and the name of a file by its path: photos/car/a/1.jpg is a car, a-1.jpg. */
-export function placed(path, single) {
+function placed(path, single) {
   const folders = path.split("/");
   const name = folders.pop();
   if (!folders.length) return { category: single, name };

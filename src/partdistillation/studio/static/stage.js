@@ -17,7 +17,7 @@ export function shown(photograph, { score, share }) {
 }
 
 /** What a screen reader says of an outline, and the label beside it shows. */
-export const spoken = (object, part) => part
+const spoken = (object, part) => part
   ? `${part.name} of ${object.category}, score ${part.score.toFixed(2)}, ${percent(part.share)} of it`
   : `${object.category}, score ${object.score.toFixed(2)}, ${percent(object.share)} of the photograph`;
 
