@@ -66,10 +66,11 @@ def test_a_second_start_is_refused(command: Command) -> None:
 
 
 def test_what_does_not_end_when_asked_is_ended_when_asked_again(command: Command) -> None:
-    command.start([f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {SLEEP}"])
+    deaf = "import signal; signal.signal(signal.SIGINT, lambda *_: print('asked', flush=True))"
+    command.start([f"{deaf}; {SLEEP}"])
     wait_for(lambda: command.said() == ["begun"])
     command.stop()
-    time.sleep(0.3)
+    wait_for(lambda: command.said() == ["begun", "asked"])
     assert command.is_alive()
     assert command.is_stopping
     command.stop()

@@ -20,12 +20,11 @@ from partdistillation.review.web import Session
 from partdistillation.studio import exporting, looking, starting, trying, watching
 from partdistillation.studio.judging import Judging
 from partdistillation.studio.progress import REPORT
+from partdistillation.studio.uploaded import MAX_UPLOAD
 from partdistillation.studio.workspace import Workspace
 
 PAGES = ("watch", "look", "try")
 """Of a run; its review is another application, below `judge/`."""
-MAX_UPLOAD = 64 * 2**20
-"""Bytes of a photograph."""
 OPEN_PATHS = re.compile(
     rf"/|{SESSION}|/static/[a-z]+\.[a-z]+|/runs/[^/]+/({'|'.join(PAGES)}|judge/(static/[a-z]+\.[a-z]+)?|judge{SESSION})"
 )

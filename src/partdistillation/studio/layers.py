@@ -10,10 +10,7 @@ from partdistillation.runs.records import Object, PartRow, ProposalRow, R, Row, 
 from partdistillation.runs.run_folder import FEATURES, SEGMENTS, find_stage
 from partdistillation.studio.examples import ShardRows
 from partdistillation.studio.gallery import Gallery
-from partdistillation.studio.outlines import path_of
-
-_FINEST = 1024
-"""Longer side of what is outlined exactly, in pixels; of larger ones every second pixel, and so on."""
+from partdistillation.studio.outlines import outline
 
 
 class Region(NamedTuple):
@@ -128,5 +125,4 @@ def _share(area: int, whole: int | None) -> float | None:
 
 
 def _path(rle: bytes, row: Row) -> str:
-    mask = decode(rle, row.height, row.width)
-    return path_of(mask, step=-(-max(mask.shape) // _FINEST))
+    return outline(decode(rle, row.height, row.width))

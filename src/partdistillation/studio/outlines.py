@@ -13,7 +13,7 @@ from partdistillation.functional.masks import box
 _FINENESS = 2
 """Digits after the point are halves: a border runs between two pixels' centres."""
 _FINEST = 1600
-"""Rows or columns that are looked at."""
+"""Longer side of what is outlined exactly, in pixels; of larger ones every second pixel, and so on."""
 
 _Filled = tuple[list[NDArray[np.float64]], list[NDArray[np.uint32]]]
 

@@ -18,7 +18,7 @@ from partdistillation.runs.atomic import remove_folder
 from partdistillation.runs.notes import read_note
 from partdistillation.runs.run_folder import FIRST_LOOK
 from partdistillation.runs.stage_log import EXPECTED
-from partdistillation.studio.drafts import MOST_BYTES, MOST_FILES, Drafts
+from partdistillation.studio.drafts import MOST_FILES, Drafts
 from partdistillation.studio.photographs import encoded, picture
 from partdistillation.studio.places import Contents, Places
 from partdistillation.studio.plans import RECIPES, Draft, Plan, Source, Start, Starting
@@ -55,7 +55,6 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
             "recipes": [{"name": name, "text": text} for name, text in RECIPES.items()],
             "recipe": DEFAULT,
             "mostFiles": MOST_FILES,
-            "mostBytes": MOST_BYTES,
             "saliency": saliency_weights.is_there(),
             "dropped": sum(1 for _ in drafts.photographs(draft).glob("*/*")),
         }

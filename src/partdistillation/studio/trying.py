@@ -34,6 +34,7 @@ from partdistillation.studio.questions import (
     Question,
 )
 from partdistillation.studio.uploaded import (
+    MAX_UPLOAD,
     MOST,
     OpenObject,
     OpenPhotograph,
@@ -51,6 +52,10 @@ from partdistillation.studio.workspace import Workspace
 
 MODELS = {"part_model": Path(PART_MODEL), "retrained": Path(RETRAINED) / PART_MODEL}
 """The part models that a run may have, in its folder."""
+_MISSING = {
+    "part_model": "there is no part model yet: the last stage of the run makes it",
+    "retrained": "there is no retrained model yet: retrain it with the table",
+}
 UPLOADS = ".studio-uploads"
 """In the studio's folder: what is a file only while it is looked at."""
 _MOST_CLICKS = 64
@@ -132,12 +137,7 @@ def routes(workspace: Workspace) -> APIRouter:
     def model_of(name: str, model: str) -> Path:
         folder = workspace.out(name) / MODELS[model]
         if not (folder / "config.json").is_file():
-            what = (
-                "the last stage of the run makes it" if model == "part_model" else "retrain it with the table"
-            )
-            raise HTTPException(
-                409, f"there is no {'part' if model == 'part_model' else model} model yet: {what}"
-            )
+            raise HTTPException(409, _MISSING[model])
         return folder
 
     def photograph_of(name: str, photograph: str) -> OpenPhotograph:
@@ -163,8 +163,8 @@ def routes(workspace: Workspace) -> APIRouter:
         return {
             "models": there,
             "most": MOST,
-            "least_score": LEAST_SCORE,
-            "least_share": LEAST_SHARE,
+            "mostBytes": MAX_UPLOAD,
+            "least": {"score": LEAST_SCORE, "share": LEAST_SHARE},
         }
 
     @api.post("/warm")
@@ -223,12 +223,12 @@ def routes(workspace: Workspace) -> APIRouter:
         before = None if asked.object is None else there.objects.get(asked.object)
         if asked.object is not None and before is None:
             raise HTTPException(404, "this object was removed")
-        found = None if before is None else before.found
-        mask = None if found is None else found.mask
+        original = None if before is None else before.original
+        mask = None if original is None else original.mask
         seen = asker.ask(Correct(folder, there.upload, mask, asked.category, clicks))
-        if found is not None and not clicks:  # its mask is as it was found
-            seen = replace(seen, score=found.score)
-        changed = OpenObject(seen, found, clicks)
+        if original is not None and not clicks:  # its mask is as it was found
+            seen = replace(seen, score=original.score)
+        changed = OpenObject(seen, original, clicks)
         done = uploaded.change(photograph, lambda now: with_object(now, asked.object, changed))
         return shown(name, or_forgotten(done))
 

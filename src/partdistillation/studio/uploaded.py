@@ -17,6 +17,8 @@ from partdistillation.studio.outlines import outline
 from partdistillation.studio.pieces import Click
 from partdistillation.studio.questions import Labelled, Seen, SeenObject, SeenPart, Upload
 
+MAX_UPLOAD = 64 << 20
+"""Bytes of a file."""
 MOST, MOST_BYTES = 24, 256 << 20
 """Photographs, and bytes of their files: the oldest are forgotten first."""
 _LONGEST_SUFFIX = 8
@@ -25,7 +27,7 @@ _LONGEST_SUFFIX = 8
 @dataclass(frozen=True)
 class OpenObject:
     seen: SeenObject
-    found: SeenObject | None
+    original: SeenObject | None
     """As the model found it; None where clicks made it."""
     clicks: tuple[Click, ...] = ()
 
@@ -154,11 +156,11 @@ def decided(seen: SeenObject, table: PartTable | None) -> SeenObject:
     if table is None:
         return seen
     groups = table.grouped(seen.category, seen.parts, lambda part: part.part)
-    parts = (_one_part(part, table.name(seen.category, part), group) for part, group in groups)
+    parts = (_joined(part, table.name(seen.category, part), group) for part, group in groups)
     return replace(seen, parts=tuple(parts))
 
 
-def _one_part(part: int, name: str, group: Sequence[SeenPart]) -> SeenPart:
+def _joined(part: int, name: str, group: Sequence[SeenPart]) -> SeenPart:
     if len(group) == 1:
         return replace(group[0], part=part, name=name)
     mask = union([member.mask for member in group])
@@ -199,7 +201,7 @@ def told(photograph: OpenPhotograph, table: PartTable | None) -> dict[str, Any]:
                 "share": objects[number].area / pixels,
                 "path": objects[number].path,
                 "clicks": entry.clicks,
-                "made": entry.found is None,
+                "made": entry.original is None,
                 "parts": [
                     {
                         "part": part.part,

@@ -16,7 +16,10 @@ export function element(tag, attributes = {}, ...children) {
   made.append(...children.flat().filter((child) => child !== null && child !== undefined));
   return made;
 }
-const SVG = new Set(["path", "g", "circle", "rect", "line", "polyline"]);
+const SVG = new Set(["path", "g", "circle", "line", "text"]);
+
+/** Put children in place of what is there. */
+export const fill = (parent, ...children) => parent.replaceChildren(...children.filter((child) => child !== null));
 
 /** A name of any script, kept from turning its surroundings around. */
 export const bdi = (text) => element("bdi", { dir: "auto" }, text);
@@ -87,6 +90,37 @@ export function repeat(work, milliseconds) {
 
 /** "3 parts", "1 part". */
 export const counted = (count, noun, plural = `${noun}s`) => `${count.toLocaleString("en")} ${count === 1 ? noun : plural}`;
+
+/** "about 12 min": never more certain than it is. */
+export function about(seconds) {
+  if (seconds < 50) return "less than a minute";
+  if (seconds < 5400) return `about ${Math.round(seconds / 60)} min`;
+  if (seconds < 172800) return `about ${(seconds / 3600).toFixed(1).replace(/\.0$/, "")} hours`;
+  return `about ${Math.round(seconds / 86400)} days`;
+}
+
+/** "32 %", "3.2 %". */
+export const percent = (share) => `${(100 * share).toFixed(Math.abs(share) < 0.0995 ? 1 : 0)} %`;
+
+/**
+ * Open a dialog, which Esc and a press beside it close too; `closed()` is called then. What it answers can be asked to
+ * `close()`.
+ */
+export function modal(attributes, children, closed = () => {}) {
+  const dialog = element("dialog", attributes, children);
+  dialog.addEventListener("click", ({ target, clientX: x, clientY: y }) => {
+    const { left, right, top, bottom } = dialog.getBoundingClientRect();
+    if (target === dialog && (x < left || x > right || y < top || y > bottom)) dialog.close();
+  });
+  dialog.addEventListener("close", () => { dialog.remove(); closed(); });
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+/** What a run is about to learn from, as an estimate draws it. */
+export const firstLook = (src) =>
+  element("img", { class: "look", src, alt: "A few photographs, each with the object that was found and, beside it, its segments" });
 
 /** The address of a run's page. */
 export const pageOf = (run, page) => `/runs/${encodeURIComponent(run)}/${page}`;

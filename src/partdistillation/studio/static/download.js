@@ -1,6 +1,6 @@
 // The parts of a whole run as files for other tools: chosen in a dialog, written by a process, then downloaded.
 
-import { apiOf, attempt, element, get, post, repeat } from "./dom.js";
+import { apiOf, attempt, element, get, modal, post, repeat } from "./dom.js";
 
 const FORMATS = {
   coco: ["COCO", "Objects and parts in one file, which most tools read."],
@@ -20,15 +20,13 @@ export function downloadTool(run) {
 
 function choose(run) {
   const ends = [];
-  const dialog = element("dialog", { class: "downloads", "aria-labelledby": "downloads-title" },
+  const dialog = modal({ class: "downloads", "aria-labelledby": "downloads-title" }, [
     element("div", { class: "row spread" },
       element("h2", { id: "downloads-title" }, "The parts as files"),
       element("button", { class: "quiet", type: "button", onclick: () => dialog.close() }, "Close")),
     element("p", { class: "soft" }, "With the names that they have now; joined and rejected parts as you left them."),
-    element("ul", { class: "stack" }, Object.keys(FORMATS).map((format) => row(run, format, ends))));
-  dialog.addEventListener("close", () => { ends.forEach((end) => end()); dialog.remove(); });
-  document.body.append(dialog);
-  dialog.showModal();
+    element("ul", { class: "stack" }, Object.keys(FORMATS).map((format) => row(run, format, ends))),
+  ], () => ends.forEach((end) => end()));
 }
 
 function row(run, format, ends) {

@@ -1,6 +1,6 @@
 // A dialog that goes through folders of the machine that the studio runs on.
 
-import { attempt, bdi, counted, element, get } from "./dom.js";
+import { attempt, bdi, counted, element, get, modal } from "./dom.js";
 
 /** The path that is chosen: a folder, or with `files` ("json", "yaml") a file; null where none is. */
 export function choosePath({ title, from, files = "" }) {
@@ -10,13 +10,13 @@ export function choosePath({ title, from, files = "" }) {
     const contents = element("div", { class: "stack" });
     const list = element("ul", { class: "folders" });
     const use = element("button", { class: "main", hidden: Boolean(files) }, "Use this folder");
-    const heading = element("h2", { id: "choosing" }, title);
-    const dialog = element("dialog", { class: "chooser", "aria-labelledby": "choosing" },
-      element("div", { class: "head" }, heading, element("button", { class: "quiet", onclick: () => dialog.close() }, "Close")),
-      places, here, contents, list, element("p", { class: "row end" }, use));
     let chosen = null;
+    const dialog = modal({ class: "chooser", "aria-labelledby": "choosing" }, [
+      element("div", { class: "head" }, element("h2", { id: "choosing" }, title),
+        element("button", { class: "quiet", onclick: () => dialog.close() }, "Close")),
+      places, here, contents, list, element("p", { class: "row end" }, use),
+    ], () => resolve(chosen));
     const choose = (path) => { chosen = path; dialog.close(); };
-    dialog.addEventListener("close", () => { dialog.remove(); resolve(chosen); });
 
     async function go(folder) {
       const listing = await get(`/api/new/folders?${new URLSearchParams({ folder, files })}`);
@@ -40,8 +40,6 @@ export function choosePath({ title, from, files = "" }) {
       (list.querySelector("button") ?? use).focus();
     }
 
-    document.body.append(dialog);
-    dialog.showModal();
     attempt(async () => {
       try { await go(from ?? ""); } catch { await go(""); }
     });

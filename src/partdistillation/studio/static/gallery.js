@@ -133,6 +133,6 @@ function nearest(tile, direction) {
     return down > here.height / 2 ? down * 10 + Math.abs(there.left - here.left) : Infinity;
   };
   const others = [...document.querySelectorAll("main button.tile")].filter((other) => other.checkVisibility());
-  const best = others.reduce((found, other) => (distance(other) < distance(found) ? other : found), tile);
+  const best = others.reduce((nearer, other) => (distance(other) < distance(nearer) ? other : nearer), tile);
   return best === tile ? undefined : best;
 }

@@ -1,6 +1,6 @@
 // Naming, merging and rejecting part classes in place; undo; learning again with the names.
 
-import { apiOf, bdi, colorOf, counted, element, get, post, say } from "./dom.js";
+import { apiOf, bdi, colorOf, counted, element, get, modal, post, say } from "./dom.js";
 import { nameOf, pictureOf } from "./gallery.js";
 import { retrainTool } from "./retraining.js";
 
@@ -89,17 +89,15 @@ const merge = (run, state, part, other, changed) =>
 /** Which part class is the same as this one: by pictures. */
 function chooseOther(run, state, part, changed) {
   const picture = (of) => element("img", { src: pictureOf(run, state.of, "tile", of.first), alt: "" });
-  const dialog = element("dialog", { class: "choice", "aria-labelledby": "choice-title" },
+  const dialog = modal({ class: "choice", "aria-labelledby": "choice-title" }, [
     element("div", { class: "row spread" },
       element("h2", { id: "choice-title" }, bdi(nameOf(part)), " is the same as …"),
       element("button", { class: "quiet", type: "button", onclick: () => dialog.close() }, "Cancel")),
     element("div", { class: "choices" }, state.parts.filter((other) => other !== part).map((other) => element("button", {
       class: `kin ${colorOf(other.part)}`, type: "button",
       onclick: () => { dialog.close(); merge(run, state, part, other, changed); },
-    }, picture(other), element("span", { class: "under" }, element("span", { class: "swatch" }), bdi(nameOf(other)))))));
-  dialog.addEventListener("close", () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
+    }, picture(other), element("span", { class: "under" }, element("span", { class: "swatch" }), bdi(nameOf(other)))))),
+  ]);
 }
 
 /** What can be done to the whole table. */

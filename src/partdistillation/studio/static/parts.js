@@ -107,7 +107,7 @@ function whenSeen(seen, work) {
 }
 
 /** The colours of the parts, each a way to its examples. */
-export const legendOf = (state) => state.parts.map((part) =>
+const legendOf = (state) => state.parts.map((part) =>
   element("li", {}, element("a", { class: `chip ${colorOf(part.part)}`, href: addressOf(state, part) },
     element("span", { class: "swatch" }), bdi(nameOf(part)), element("span", { class: "soft number" }, part.count.toLocaleString("en")))));
 

@@ -1,6 +1,6 @@
 // A photograph as the stages see it, side by side: objects, segments, proposals, parts, as outlines that answer.
 
-import { apiOf, bdi, colorOf, counted, element, get } from "./dom.js";
+import { apiOf, bdi, colorOf, counted, element, get, percent } from "./dom.js";
 import { pictureOf, place } from "./gallery.js";
 import { crumbs } from "./parts.js";
 
@@ -72,14 +72,13 @@ function panel(run, photograph, name) {
 }
 
 function words(name, region, index) {
-  const percent = (share) => `${Math.round(100 * share)} %`;
   const what = {
     objects: region.category,
     segments: `segment ${index + 1} of ${region.category}`,
     proposals: `proposal ${index + 1} of ${region.category}`,
     parts: `${region.name ?? `part ${region.part}`} of ${region.category}`,
   }[name];
-  const score = region.score === null ? "" : `, score ${percent(region.score)}`;
+  const score = region.score === null ? "" : `, score ${region.score.toFixed(2)}`;
   return `${what}${score}${region.share === null ? "" : `, ${percent(region.share)} of its object`}`;
 }
 

@@ -1,17 +1,9 @@
-// Photographs on their way from the visitor's disk, and times in words.
+// Photographs on their way from the visitor's disk.
 
 import { send } from "./dom.js";
 
 const PHOTOGRAPH = /\.(jpe?g?|jfif|jif|pjpe?g?|png|webp|bmp|dib|tiff?|gif|avif|heic|heif|hif)$/i;
 const AT_ONCE = 3;
-
-/** "about 12 min": never more certain than it is. */
-export function about(seconds) {
-  if (seconds < 50) return "less than a minute";
-  if (seconds < 5400) return `about ${Math.round(seconds / 60)} min`;
-  if (seconds < 172800) return `about ${(seconds / 3600).toFixed(1).replace(/\.0$/, "")} hours`;
-  return `about ${Math.round(seconds / 86400)} days`;
-}
 
 /** What was dropped, folders gone through: [{ file, path }]. */
 export async function dropped(transfer) {
@@ -38,7 +30,7 @@ async function walk(entry, above, files) {
 }
 
 /** The class and the name of a file by its path: photos/car/a/1.jpg is a car, a-1.jpg. */
-export function placed(path, single) {
+function placed(path, single) {
   const folders = path.split("/");
   const name = folders.pop();
   if (!folders.length) return { category: single, name };
@@ -54,7 +46,7 @@ export async function sendAll(files, { draft, single, most, signal }, progress, 
   if (photographs.length > most) refuse(`${photographs.length - most} more`, `at most ${most.toLocaleString("en")} at once: choose a folder of this machine for more`);
   let sent = 0;
   progress(sent, queue.length);
-  const one = async ({ file, path }) => {
+  const sendNext = async ({ file, path }) => {
     const { category, name } = placed(path, single);
     try {
       await send("/api/new/photographs/upload", file, { draft, category, name });
@@ -67,7 +59,7 @@ export async function sendAll(files, { draft, single, most, signal }, progress, 
     progress(++sent, sent + queue.length);
   };
   await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-    while (queue.length && !signal.aborted) await one(queue.shift());
+    while (queue.length && !signal.aborted) await sendNext(queue.shift());
   }));
   return counts;
 }

@@ -1,6 +1,6 @@
 // More like this: the parts most similar to one, of its object class or of all.
 
-import { apiOf, bdi, colorOf, counted, element, get } from "./dom.js";
+import { apiOf, bdi, colorOf, counted, element, get, percent } from "./dom.js";
 import { Examples, gallery, nameOf, pictureOf, place } from "./gallery.js";
 import { crumbs } from "./parts.js";
 
@@ -12,11 +12,11 @@ export async function showSimilar(within, run, number) {
   const examples = new Examples(async () => ({ ...answer, total: answer.tiles.length }));
   await examples.more(answer.tiles.length);
 
-  const label = (tile, index) => `${nameOf(tile)} of ${tile.category}, ${index + 1} of ${examples.total}, similarity ${percent(tile)}`;
+  const label = (tile, index) => `${nameOf(tile)} of ${tile.category}, ${index + 1} of ${examples.total}, similarity ${percent(tile.similarity)}`;
   const caption = (tile) => element("p", { class: `under ${colorOf(tile.part ?? tile.color)}` },
     element("span", { class: "swatch" }),
     element("span", { class: "under-name" }, bdi(everywhere ? `${tile.category} · ${nameOf(tile)}` : nameOf(tile))),
-    element("span", { class: "soft number" }, percent(tile)));
+    element("span", { class: "soft number" }, percent(tile.similarity)));
   const all = element("input", { type: "checkbox", id: "everywhere", checked: everywhere, onchange: () => place({ everywhere: all.checked ? 1 : null }) });
   const list = gallery(run, examples, { label, caption });
   const same = answer.tiles.filter((tile) => tile.part === asked.part && tile.category === asked.category).length;
@@ -33,5 +33,3 @@ export async function showSimilar(within, run, number) {
         element("a", { href: `#photograph=${asked.image}` }, "This photograph"))),
     list);
 }
-
-const percent = (tile) => `${Math.round(100 * tile.similarity)} %`;

@@ -1,8 +1,7 @@
 // The photograph with its objects and parts as outlines, and the clicks that correct an object.
 
-import { bdi, colorOf, element } from "./dom.js";
+import { bdi, colorOf, element, percent } from "./dom.js";
 
-export const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
 const POINT_STEP = 0.02;
 
 /** An outline's key: `3` is an object, `3/1` its second part. */
@@ -18,7 +17,7 @@ export function shown(photograph, { score, share }) {
 }
 
 /** What a screen reader says of an outline, and the label beside it shows. */
-export const spoken = (object, part) => part
+const spoken = (object, part) => part
   ? `${part.name} of ${object.category}, score ${part.score.toFixed(2)}, ${percent(part.share)} of it`
   : `${object.category}, score ${object.score.toFixed(2)}, ${percent(object.share)} of the photograph`;
 

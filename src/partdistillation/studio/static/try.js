@@ -1,10 +1,11 @@
 // New photographs: what the run's model sees on them, corrected by clicks, to take away.
 
-import { apiOf, attempt, bdi, colorOf, counted, element, get, post, say, send } from "./dom.js";
+import { apiOf, attempt, bdi, counted, element, get, percent, post, say, send } from "./dom.js";
+import { Correcting } from "./correcting.js";
 import { Downloads, slider } from "./limits.js";
-import { Stage, percent, shown } from "./stage.js";
+import { Seen } from "./seen.js";
+import { Stage, shown } from "./stage.js";
 
-const MOST_BYTES = 64 * 2 ** 20;
 const TYPES = "image/jpeg,image/png,image/webp,image/bmp,image/tiff,image/gif,image/avif,image/heic,.heic,.heif";
 const MODELS = { part_model: "The part model", retrained: "The retrained one" };
 
@@ -14,8 +15,7 @@ export async function show(main, run) {
 
 class Trying {
   constructor(main, api) {
-    Object.assign(this, { main, api, photographs: [], waiting: [], at: 0, active: null, pinned: null });
-    this.correcting = null; // {number or null while it is new, clicks, inside}
+    Object.assign(this, { main, api, photographs: [], waiting: [], classes: [], pinned: null });
     const query = new URLSearchParams(location.hash.slice(1));
     this.limits = { score: Number(query.get("score") ?? 0.3), share: Number(query.get("size") ?? 0.05) };
     this.model = query.get("model") ?? "part_model";
@@ -24,8 +24,8 @@ class Trying {
   }
 
   async begin() {
-    const { models, most } = await get(this.api);
-    Object.assign(this, { models, most });
+    const { models, most, mostBytes, least } = await get(this.api);
+    Object.assign(this, { models, most, mostBytes, least });
     if (!models.includes(this.model)) this.model = models[0] ?? "part_model";
     this.#build();
     if (!models.length) {
@@ -84,24 +84,30 @@ class Trying {
     this.strip = element("ul", { class: "strip", "aria-label": "Photographs" });
     this.stage = new Stage({
       onactive: (key) => this.#activate(key ?? this.pinned),
-      onpin: (key) => { this.pinned = this.pinned === key ? null : key; this.#activate(key); },
-      onpoint: (x, y, kind) => this.#point(x, y, kind),
+      onpin: (key) => this.#pin(key),
+      onpoint: (x, y, kind) => this.correcting.point(x, y, kind),
     });
-    this.bar = element("div", { class: "bar row", role: "group", "aria-label": "Correct the object", hidden: true });
-    this.list = element("div", { class: "stack seen" });
+    this.correcting = new Correcting(this, this.stage);
+    this.seen = new Seen({
+      onactive: (key) => this.#activate(key ?? this.pinned),
+      onpin: (key) => this.#pin(key),
+      onclass: (object, name) => this.ask(this.photograph.id, object.object, object.clicks, name),
+      oncorrect: (object) => this.correcting.begin(object),
+      onremove: (object) => { this.correcting.now = null; this.remove(this.photograph.id, object); },
+    });
     const moved = () => { this.#filter(); this.#remember(); };
     this.sliders = element("div", { class: "sliders" },
-      slider(this.limits, "score", "Score at least", [0.05, 0.95, 0.01], (value) => value.toFixed(2), moved),
-      slider(this.limits, "share", "Size at least", [0.005, 0.4, 0.005], (value) => `${percent(value)} of the object`, moved));
+      slider(this.limits, "score", "Score at least", [this.least.score, 0.95, 0.01], (value) => value.toFixed(2), moved),
+      slider(this.limits, "share", "Size at least", [this.least.share, 0.4, 0.005], (value) => `${percent(value)} of the object`, moved));
     this.downloads = new Downloads((kind, all) => this.#addressOf(kind, all));
     this.panel = element("aside", { class: "stack panel", "aria-label": "What was seen" },
-      this.sliders, this.list, this.downloads.root);
+      this.sliders, this.seen.root, this.downloads.root);
     this.previous = element("button", { class: "turn", "aria-label": "Previous photograph", onclick: () => this.#turn(-1) }, "‹");
     this.following = element("button", { class: "turn", "aria-label": "Next photograph", onclick: () => this.#turn(1) }, "›");
     this.caption = element("p", { class: "row caption" });
     this.work = element("div", { class: "work" },
       element("section", { class: "stack", "aria-label": "Photograph" },
-        element("div", { class: "turning" }, this.previous, this.stage.root, this.following), this.bar, this.caption, this.strip),
+        element("div", { class: "turning" }, this.previous, this.stage.root, this.following), this.correcting.bar, this.caption, this.strip),
       this.panel);
     this.head = element("div", { class: "row head" }, element("h1", {}, "Try"), this.tools);
     this.main.replaceChildren(this.head, this.ready, this.drop, this.work);
@@ -127,10 +133,10 @@ class Trying {
       this.caption.replaceChildren(bdi(this.photograph.name),
         element("span", { class: "soft number" }, `${this.photograph.width} × ${this.photograph.height}`),
         element("button", { class: "quiet", onclick: () => this.#forget([this.photograph.id]) }, "Forget"));
-      this.#renderList();
+      this.seen.draw(this.photograph, this.classes);
       this.downloads.draw(this.photographs.length);
       this.#filter();
-      this.#renderBar();
+      this.correcting.draw();
     }
     this.#remember();
   }
@@ -145,80 +151,25 @@ class Trying {
     this.strip.hidden = this.photographs.length + this.waiting.length < 2 && this.photographs.length > 0;
   }
 
-  #renderList() {
-    this.rows = new Map();
-    const row = (key, object, part) => {
-      const made = element("button", {
-        class: `line ${part ? "" : "whole"}`,
-        onpointerenter: () => this.#activate(key), onpointerleave: () => this.#activate(this.pinned),
-        onfocus: () => this.#activate(key), onblur: () => this.#activate(this.pinned),
-        onclick: () => { this.pinned = this.pinned === key ? null : key; this.#activate(key); },
-      }, part ? element("span", { class: `swatch ${colorOf(part.part)}` }) : null, bdi(part?.name ?? object.category),
-      element("span", { class: "soft number" }, `${(part ?? object).score.toFixed(2)} · ${percent((part ?? object).share)}`));
-      this.rows.set(key, made);
-      return part ? element("li", {}, made) : made;
-    };
-    this.list.replaceChildren(
-      ...this.photograph.objects.map((object) => element("section", { class: "card object", "data-object": String(object.object) },
-        row(`${object.object}`, object, null),
-        element("ul", {}, object.parts.map((part, place) => row(`${object.object}/${place}`, object, part))),
-        element("div", { class: "row acts" },
-          this.#classes(object),
-          element("button", { onclick: () => this.#correct(object) }, "Correct"),
-          element("button", { class: "quiet", onclick: () => this.#remove(object) }, "Remove")))),
-      this.hiddenNote = element("p", { class: "soft" }),
-      element("button", { onclick: () => this.#correct(null) }, "Mark another object"));
-  }
-
-  #classes(object) {
-    const choice = element("select", { "aria-label": "Object class", onchange: () => this.#ask(object.object, object.clicks, choice.value) },
-      (this.classes?.length ? this.classes : [object.category]).map((name) =>
-        element("option", { value: name, selected: name === object.category }, name)));
-    return choice;
-  }
-
-  #renderBar() {
-    const { correcting } = this;
-    this.bar.hidden = !correcting;
-    this.stage.correct(correcting ? correcting.number ?? "new" : null, correcting?.clicks);
-    if (!correcting) return;
-    const object = this.photograph.objects.find(({ object: number }) => number === correcting.number);
-    const kinds = [[true, "+ belongs to it"], [false, "− doesn’t"]].map(([inside, label]) =>
-      element("label", { class: "kind" }, element("input", { type: "radio", name: "kind", checked: correcting.inside === inside,
-        onchange: () => { correcting.inside = inside; } }), label));
-    const wanted = element("select", { "aria-label": "Class of the new object", onchange: () => { correcting.category = wanted.value || null; } },
-      element("option", { value: "" }, "Class that fits best"),
-      (this.classes ?? []).map((name) => element("option", { value: name, selected: name === correcting.category }, name)));
-    this.bar.replaceChildren(
-      element("span", {}, object ? ["Correcting ", bdi(object.category), ": click on the photograph"] : "Click on an object"),
-      ...(object ? [] : [wanted]),
-      ...kinds,
-      element("button", { disabled: !correcting.clicks.length, onclick: () => this.#undo() }, "Undo"),
-      element("button", { class: "main", onclick: () => this.#correct(undefined) }, "Done"));
-  }
-
   #filter() {
     if (!this.photograph) return;
-    const visible = shown(this.photograph, this.limits);
-    const keys = new Set(visible.map(([key]) => key));
-    if (this.correcting) keys.add(`${this.correcting.number}`);
+    const keys = new Set(shown(this.photograph, this.limits).map(([key]) => key));
+    if (this.correcting.now) keys.add(`${this.correcting.now.number}`);
     this.stage.filter(keys);
-    for (const [key, line] of this.rows) (line.closest("li") ?? line.closest("section")).hidden = !keys.has(key);
-    const hidden = this.rows.size - keys.size;
-    this.hiddenNote.textContent = !this.rows.size ? "The model sees no object here."
-      : hidden > 0 ? `${counted(hidden, "outline")} below the sliders.` : "";
+    this.seen.filter(keys);
     this.#activate(keys.has(this.pinned) ? this.pinned : null);
   }
 
   #activate(key) {
-    this.active = key;
     const [number, place] = (key ?? "").split("/");
     const object = this.photograph?.objects.find((entry) => `${entry.object}` === number);
     this.stage.activate(object ? key : null, object, place === undefined ? null : object?.parts[place]);
-    for (const [other, line] of this.rows ?? []) {
-      line.classList.toggle("active", other === key);
-      line.setAttribute("aria-pressed", String(other === this.pinned));
-    }
+    this.seen.activate(key, this.pinned);
+  }
+
+  #pin(key) {
+    this.pinned = this.pinned === key ? null : key;
+    this.#activate(key);
   }
 
   #remember() {
@@ -247,13 +198,8 @@ class Trying {
 
   #key(event) {
     if (event.target.matches("select, textarea") || event.altKey) return;
-    if (this.correcting) {
-      const radio = { "+": 0, "=": 0, "-": 1 }[event.key];
-      if (radio !== undefined) this.bar.querySelectorAll("input")[radio].click();
-      else if (event.key === "Escape") this.#correct(undefined);
-      else if (event.key === "z" && (event.ctrlKey || event.metaKey)) this.#undo();
-      else return;
-      event.preventDefault();
+    if (this.correcting.now) {
+      if (this.correcting.key(event)) event.preventDefault();
     } else if (!event.target.matches("input") && !event.ctrlKey && !event.metaKey) {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (step) this.#turn(step);
@@ -267,10 +213,10 @@ class Trying {
     this.#render();
     for (const file of fit) {
       try {
-        if (file.size > MOST_BYTES) throw new Error(`expected at most ${MOST_BYTES >> 20} MB, found ${Math.ceil(file.size / 2 ** 20)} MB`);
+        if (file.size > this.mostBytes) throw new Error(`expected at most ${this.mostBytes >> 20} MB, found ${Math.ceil(file.size / 2 ** 20)} MB`);
         const seen = await send(`${this.api}/upload`, file, { model: this.model });
         this.photographs = [...this.photographs, seen].slice(-this.most);
-        if (!this.correcting) this.at = this.photographs.length - 1;
+        if (!this.correcting.now) this.at = this.photographs.length - 1;
       } catch (error) {
         problems.push(`${file.name}: ${error.message}`);
       }
@@ -284,7 +230,7 @@ class Trying {
   #turn(step) {
     if (!this.photographs.length) return;
     say("");
-    this.correcting = null;
+    this.correcting.now = null;
     this.pinned = null;
     this.at = (this.at + step + this.photographs.length) % this.photographs.length;
     this.#render();
@@ -293,14 +239,14 @@ class Trying {
   async #forget(ids) {
     for (const id of ids) await attempt(() => post(`${this.api}/photographs/${id}/forget`, {}));
     this.photographs = this.photographs.filter(({ id }) => !ids.includes(id));
-    this.correcting = null;
+    this.correcting.now = null;
     this.#render();
     say(`${counted(ids.length, "photograph")} forgotten.`);
   }
 
   async #switch(model) {
     this.model = model;
-    this.correcting = null;
+    this.correcting.now = null;
     await this.#warm();
     for (const { id } of this.photographs) await this.#changed(() => post(`${this.api}/photographs/${id}/look`, { model }));
   }
@@ -314,66 +260,23 @@ class Trying {
     return answer;
   }
 
-  #remove(object) {
-    this.correcting = null;
-    return this.#changed(() => post(`${this.api}/photographs/${this.photograph.id}/remove`, { object: object.object }));
-  }
-
-  /** Begin with an object, or a new one (null); undefined ends it. */
-  #correct(object) {
-    say("");
-    const number = this.correcting?.number;
-    this.correcting = object === undefined ? null
-      : { number: object?.object ?? null, clicks: object?.clicks ?? [], inside: true, category: null };
+  /** Another object is corrected, or none any more. */
+  corrected() {
     this.pinned = null;
     this.#filter();
-    this.#renderBar();
-    if (this.correcting) this.stage.cross.focus({ preventScroll: false });
-    else this.list.querySelector(`[data-object="${number}"] .acts button`)?.focus();
+    this.correcting.draw();
   }
 
-  #point(x, y, kind) {
-    const { correcting } = this;
-    const inside = kind === "chosen" ? correcting.inside : !correcting.inside;
-    this.#send([...correcting.clicks, [x, y, inside]]);
+  remove(id, { object }) {
+    return this.#changed(() => post(`${this.api}/photographs/${id}/remove`, { object }));
   }
 
-  #undo() {
-    if (this.correcting.clicks.length) this.#send(this.correcting.clicks.slice(0, -1));
-  }
-
-  /** Show the points at once; ask one question at a time, the last points last. */
-  async #send(clicks) {
-    const { correcting, photograph } = this;
-    correcting.clicks = clicks;
-    this.#renderBar();
-    if (correcting.busy) return;
-    correcting.busy = true;
-    let asked;
-    while (asked !== correcting.clicks) {
-      asked = correcting.clicks;
-      const object = this.photographs.find(({ id }) => id === photograph.id)?.objects.find((entry) => entry.object === correcting.number);
-      if (!asked.length && (!object || object.made)) {
-        if (object) await this.#remove(object);
-        correcting.number = null;
-        if (this.correcting === null) this.correcting = correcting;
-        this.#renderBar();
-        continue;
-      }
-      const answer = await this.#ask(correcting.number, asked, object?.category ?? correcting.category);
-      if (!answer) correcting.clicks = asked = asked.slice(0, -1);
-      else if (correcting.number === null) correcting.number = Math.max(...answer.objects.map((entry) => entry.object));
-      this.#filter();
-      this.#renderBar();
-    }
-    correcting.busy = false;
-  }
-
-  async #ask(object, clicks, category) {
+  /** An object (null: a new one) as clicks make it, of a class (null: the one that fits best). */
+  async ask(id, object, clicks, category) {
     this.stage.frame.classList.add("busy");
-    const points = clicks.map((click) => (Array.isArray(click) ? { x: click[0], y: click[1], inside: click[2] } : click));
+    const points = clicks.map(([x, y, inside]) => ({ x, y, inside }));
     const answer = await this.#changed(() =>
-      post(`${this.api}/photographs/${this.photograph.id}/correct`, { object, category, clicks: points }));
+      post(`${this.api}/photographs/${id}/correct`, { object, category, clicks: points }));
     this.stage.frame.classList.remove("busy");
     return answer;
   }

@@ -1,6 +1,6 @@
 // A part on its whole photograph, as large as the window: next and previous, enlarged by a press, in a dialog.
 
-import { attempt, bdi, colorOf, element } from "./dom.js";
+import { attempt, bdi, colorOf, element, modal } from "./dom.js";
 import { nameOf, pictureOf, place } from "./gallery.js";
 
 /** Open a part of a list of examples; when the viewer is closed, `focus(index)` has the tile that it showed last. */
@@ -17,10 +17,15 @@ export function openViewer(run, examples, start, { label, update, focus }) {
   const previous = element("button", { type: "button", onclick: () => go(-1) }, "← Previous");
   const next = element("button", { type: "button", onclick: () => go(1) }, "Next →");
   const close = element("button", { class: "quiet", type: "button", onclick: () => dialog.close() }, "Close");
-  const dialog = element("dialog", { class: "viewer", "aria-labelledby": "viewer-name" },
+  const dialog = modal({ class: "viewer", "aria-labelledby": "viewer-name" }, [
     element("div", { class: "row spread" }, element("div", { class: "viewer-title" }, name, where), close),
     stage,
-    element("div", { class: "row viewer-buttons" }, previous, next, like, photograph));
+    element("div", { class: "row viewer-buttons" }, previous, next, like, photograph),
+  ], () => {
+    if (place().has("open")) place({ open: null }, { replace: true });
+    if (opener?.isConnected) opener.focus();
+    focus?.(at);
+  });
 
   const show = () => {
     const tile = examples.tiles[at];
@@ -64,15 +69,6 @@ export function openViewer(run, examples, start, { label, update, focus }) {
     else return;
     event.preventDefault();
   });
-  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-  dialog.addEventListener("close", () => {
-    dialog.remove();
-    if (place().has("open")) place({ open: null }, { replace: true });
-    if (opener?.isConnected) opener.focus();
-    focus?.(at);
-  });
-  document.body.append(dialog);
-  dialog.showModal();
   show();
   next.focus();
 }

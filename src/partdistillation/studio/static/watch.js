@@ -1,8 +1,7 @@
 // A run as it goes on: how far it is, what it has found, what went wrong.
 
-import { apiOf, attempt, bdi, counted, element, get, pageOf, post, repeat, say } from "./dom.js";
+import { about, apiOf, attempt, bdi, counted, element, firstLook, get, modal, pageOf, post, repeat, say } from "./dom.js";
 import { downloadTool } from "./download.js";
-import { about } from "./photographs.js";
 
 const TITLES = { "going on": "Going on", stopping: "Stopping …", stopped: "Stopped", failed: "It went wrong", finished: "Finished" };
 const DOING = {
@@ -158,8 +157,7 @@ class Page {
   first(seen, layers) {
     this.look.hidden = !seen.firstLook || layers.length > 0;
     if (this.look.hidden || this.look.childElementCount) return;
-    this.look.append(element("h2", {}, "A first look"),
-      element("img", { class: "look", src: `${apiOf(this.run)}/first-look`, alt: "A few photographs, each with the object that was found and, beside it, its segments" }));
+    this.look.append(element("h2", {}, "A first look"), firstLook(`${apiOf(this.run)}/first-look`));
   }
 
   show(layers) {
@@ -173,15 +171,10 @@ class Page {
   tile({ address, file }, label) {
     const image = element("img", { src: apiOf(this.run) + address, alt: "", loading: "lazy" });
     const tile = element("button", { class: "tile", "data-address": address, "aria-label": `${label} of ${file}, larger`, title: file }, image);
-    tile.addEventListener("click", () => {
-      const dialog = element("dialog", { class: "larger", "aria-label": file },
-        element("img", { src: image.src, alt: `${label} of ${file}` }),
-        element("form", { method: "dialog", class: "row" }, element("span", { class: "soft" }, bdi(file)), element("button", { autofocus: true }, "Close")));
-      dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-      dialog.addEventListener("close", () => dialog.remove());
-      document.body.append(dialog);
-      dialog.showModal();
-    });
+    tile.addEventListener("click", () => modal({ class: "larger", "aria-label": file }, [
+      element("img", { src: image.src, alt: `${label} of ${file}` }),
+      element("form", { method: "dialog", class: "row" }, element("span", { class: "soft" }, bdi(file)), element("button", { autofocus: true }, "Close")),
+    ]));
     return tile;
   }
 }
@@ -189,16 +182,16 @@ class Page {
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 /** Change a text only where it is another: what is read aloud isn’t read again. */
-function set(element_, text) {
-  if (element_.textContent !== text) element_.textContent = text;
-  element_.hidden = !text;
+function set(place, text) {
+  if (place.textContent !== text) place.textContent = text;
+  place.hidden = !text;
 }
 
 /** A drawing of `pictures/curves.py`: 640 x 300 units, curves in the colours of parts 0, 1, 2. */
 function chart({ title, x_ticks: across, y_ticks: up, lines }) {
   const drawing = element("svg", { viewBox: "0 0 640 300", role: "img", "aria-label": `${title}: ${lines.map(([label, , , last]) => `${label} ${last}`).join(", ")}` });
-  for (const [at, text] of up) drawing.append(element("line", { class: "grid", x1: 48, x2: 628, y1: at, y2: at }), words({ x: 40, y: at + 4, "text-anchor": "end" }, text));
-  for (const [at, text] of across) drawing.append(words({ x: at, y: 282, "text-anchor": "middle" }, text));
+  for (const [at, text] of up) drawing.append(element("line", { class: "grid", x1: 48, x2: 628, y1: at, y2: at }), element("text", { x: 40, y: at + 4, "text-anchor": "end" }, text));
+  for (const [at, text] of across) drawing.append(element("text", { x: at, y: 282, "text-anchor": "middle" }, text));
   lines.forEach(([, path, raw], place) => {
     if (raw) drawing.append(element("path", { class: `curve raw part-${place}`, d: raw }));
     drawing.append(element("path", { class: `curve part-${place}`, d: path }));
@@ -206,11 +199,4 @@ function chart({ title, x_ticks: across, y_ticks: up, lines }) {
   return element("figure", { class: "card stack tight" }, element("figcaption", {}, element("b", {}, title), " ", element("span", { class: "soft" }, "by step")), drawing,
     element("ul", { class: "row legend" }, lines.map(([label, , , last], place) =>
       element("li", { class: "row" }, element("span", { class: `swatch part-${place}` }), label, element("span", { class: "soft number" }, last)))));
-}
-
-function words(attributes, text) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", "text");
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.textContent = text;
-  return made;
 }
