@@ -17,6 +17,7 @@ from partdistillation.errors import PartDistillationError, SettingsChanged, Stor
 from partdistillation.runs import manifest as manifests
 from partdistillation.runs import terminal
 from partdistillation.runs.atomic import make_folder
+from partdistillation.runs.claims import FOLDER as CLAIMS
 from partdistillation.runs.claims import MAX_DEATHS, SECONDS_BETWEEN_LOOKS, Claims
 from partdistillation.runs.manifest import JOURNAL, MANIFEST, Manifest
 from partdistillation.runs.storage import FolderStorage, Storage
@@ -48,7 +49,7 @@ class SharedStageStore:
             raise PartDistillationError(
                 f"{self._place}: {MAX_DEATHS} workers died, or were stopped, one after the other at each of "
                 f"{len(deadly)} shards, such as {names}; all others are committed. Look at these images "
-                f"(memory?), delete {self._place / 'claims'} and run the same command again."
+                f"(memory?), delete {self._place / CLAIMS} and run the same command again."
             )
         return left
 
@@ -89,6 +90,8 @@ class SharedStageStore:
         shards = tuple(self._finished(index) for index in range(len(self._manifest.shards)))
         self._storage.write(MANIFEST, replace(self._manifest, shards=shards).dump())
         self._storage.delete(JOURNAL)  # of a process that began it alone
+        for name in self._storage.names(CLAIMS):  # of workers that woke after the end
+            self._storage.delete(f"{CLAIMS}/{name}")
 
     def _finished(self, index: int) -> manifests.Entry:
         if index in self._committed:
