@@ -16,7 +16,7 @@ RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" 'torch>=2.11,<2.14'
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN pip install --no-cache-dir '.[photos,review]'
+RUN pip install --no-cache-dir '.[fonts,photos,review]'
 
 WORKDIR /work
 ENTRYPOINT ["partdistill"]

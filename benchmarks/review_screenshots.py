@@ -1,7 +1,8 @@
 """Screenshots of the review tool, for the pages: docs/images/review-*.png.
 
 The parts are those that PartShapes was drawn with, some mixed up on purpose, so that there is much to say:
-one is another's double, one is a different part in each image. Needs Chromium (Debian's) and Playwright.
+one is another's double, one is a different part in each image. They go from the first page to the last.
+Needs Chromium (Debian's) and Playwright.
 
     python benchmarks/review_screenshots.py --out docs/images
 """
@@ -95,10 +96,16 @@ def served(out: Path, photos: Path) -> Iterator[str]:
         process.wait()
 
 
-def start(context: BrowserContext, address: str, reviewer: str) -> Page:
-    """The page as a reviewer sees it who has come to `FIRST` and answered some of its parts."""
+def welcome(context: BrowserContext, address: str) -> Page:
+    """The page as it is seen first."""
     page = context.new_page()
     page.goto(address)
+    page.get_by_text("parts to judge").wait_for()
+    return page
+
+
+def start(page: Page, reviewer: str) -> Page:
+    """The page as a reviewer sees it who has come to `FIRST` and answered some of its parts."""
     page.get_by_label("Your name").fill(reviewer)
     page.get_by_role("button", name="Start").click()
     for number in range(1, len(CLASSES) + 1):
@@ -115,15 +122,29 @@ def start(context: BrowserContext, address: str, reviewer: str) -> Page:
     return page
 
 
+def finish(page: Page) -> None:
+    """Answer whatever is left, somehow."""
+    for number in range(200):
+        if page.get_by_role("heading", name="What came of it").is_visible():
+            return
+        if page.locator("#review[aria-busy=false]").is_visible():
+            for key in (*("a", "12", "a", "124578")[number % 4], "r" if number % 7 == 6 else "Enter"):
+                page.keyboard.press(key)
+        page.wait_for_timeout(200)
+    raise RuntimeError("expected the review to come to its end")
+
+
 def shoot(page: Page, path: Path) -> None:
-    """Save what the window shows, in a palette of 256 colours."""
+    """Save what the window shows, in a palette of 128 colours."""
     # The page's policy forbids what Playwright's `wait_for_function` does.
-    while not page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth)"):
+    while not page.evaluate(
+        "[...document.images].every(image => !image.checkVisibility() || image.naturalWidth)"
+    ):
         page.wait_for_timeout(50)
     with Image.open(BytesIO(page.screenshot())) as shot:
         picture = shot.convert("RGB")
     picture.thumbnail((SAVED_WIDTH, SAVED_WIDTH), Image.Resampling.LANCZOS)
-    picture.quantize(256, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.quantize(128, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
@@ -141,14 +162,19 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         with served(Path(scratch), photos) as address:
             light = browser.new_context(viewport=DESKTOP, color_scheme="light", reduced_motion="reduce")
-            page = start(light, address, "Anna")
-            page.keyboard.press("a")
+            page = welcome(light, address)
+            shoot(page, arguments.out / "review-start.png")
+            start(page, "Anna").keyboard.press("a")
             shoot(page, arguments.out / "review-light.png")
             dark = browser.new_context(viewport=DESKTOP, color_scheme="dark", reduced_motion="reduce")
-            page = start(dark, address, "Ben")
+            page = start(welcome(dark, address), "Ben")
             for key in ("ArrowRight", "ArrowRight", "a", "m", "3"):
                 page.keyboard.press(key)
             shoot(page, arguments.out / "review-dark.png")
+            page.keyboard.press("z")
+            page.locator("#large-picture[src$='/large']").wait_for()
+            shoot(page, arguments.out / "review-enlarged.png")
+            page.keyboard.press("Escape")
             phone = browser.new_context(
                 viewport=PHONE,
                 is_mobile=True,
@@ -157,10 +183,14 @@ def main() -> None:
                 color_scheme="light",
                 reduced_motion="reduce",
             )
-            page = start(phone, address, "Cem")
+            page = start(welcome(phone, address), "Cem")
             for key in "1267":
                 page.keyboard.press(key)
             shoot(page, arguments.out / "review-phone.png")
+            late = browser.new_context(viewport=DESKTOP, color_scheme="light", reduced_motion="reduce")
+            page = start(welcome(late, address), "Dana")
+            finish(page)
+            shoot(page, arguments.out / "review-end.png")
         browser.close()
 
 

@@ -16,12 +16,12 @@ PACKAGE = "partdistillation"
 ORDER = (
     "errors",
     "settings",
-    "pictures",
     "config",
     "recipes",
     "kernels",
     "functional",
     "runs",
+    "pictures",
     "data",
     "export",
     "models",

@@ -1,6 +1,7 @@
 """What is exported, corrected in a tool and read back: the same masks, each part with its object."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,17 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def exported(tool: str, folder: Path) -> Path:
+def exported(tool: str, folder: Path, objects: tuple[ObjectLabel, ...] = (FAR, NEAR)) -> Path:
+    first, *others = tuple(LABELS.images)
+    labels = Labels((replace(first, objects=objects), *others), CATALOG)
     match tool:
         case "coco":
-            coco.write(folder / "a.json", LABELS)
+            coco.write(folder / "a.json", labels)
             return folder / "a.json"
         case "cvat":
-            cvat.write(folder, LABELS)
+            cvat.write(folder, labels)
             return folder / "annotations.zip"
-    return written(folder, [annotated(label_studio.task(image)) for image in LABELS.images])
+    return written(folder, [annotated(label_studio.task(image)) for image in labels.images])
 
 
 def annotated(task: Any) -> Any:
@@ -86,7 +89,7 @@ def test_masks_come_back(tool: str, tmp_path: Path, images: Path) -> None:
     require_labels(Inputs(images=images, objects=own / "objects.json", parts=own / "parts.json"))
 
 
-def test_ids_of_the_tool_dont_decide(tmp_path: Path, images: Path) -> None:
+def test_ids_that_lead_nowhere_dont_decide(tmp_path: Path, images: Path) -> None:
     """CVAT numbers anew what it exports, so that `part_of` leads nowhere."""
     content = json.loads(exported("coco", tmp_path).read_text())
     for annotation in content["annotations"]:
@@ -95,6 +98,80 @@ def test_ids_of_the_tool_dont_decide(tmp_path: Path, images: Path) -> None:
     read_corrected(written(tmp_path, content), images, tmp_path / "own")
     parts = read_parts(tmp_path / "own/parts.json")
     assert [part.object_id for part in parts_of(parts, parts.images[0])] == [1, 2]
+
+
+UPPER = ObjectLabel(
+    "car", box(slice(0, 8), slice(0, 12)), (PartLabel("wheel", box(slice(4, 8), slice(0, 3))),)
+)
+LOWER = ObjectLabel(
+    "car", box(slice(2, 12), slice(0, 12)), (PartLabel("wheel", box(slice(9, 12), slice(0, 3))),)
+)
+"""Both wheels lie on the lower car (12 and 9 pixels), and the first also on the upper one (12)."""
+
+
+@pytest.mark.parametrize("tool", ["coco", "cvat", "label-studio"])
+def test_a_link_decides_between_objects_that_overlap(tool: str, tmp_path: Path, images: Path) -> None:
+    """By overlap alone the smaller object, the upper one, has what lies on both; the link says otherwise."""
+    upper, lower = replace(UPPER, parts=()), replace(LOWER, parts=UPPER.parts + LOWER.parts)
+    content = exported(tool, tmp_path, (upper, lower))
+    read_corrected(content, images, tmp_path / "own")
+    assert object_ids(tmp_path / "own") == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("links", "expected"),
+    [
+        ((1, 2), [1, 2]),
+        ((2, 2), [2, 2]),
+        ((None, 2), [1, 2]),  # what has no link goes by overlap: of 12 and 12 pixels, the smaller object
+        ((2, 1), [2, 2]),  # the second wheel isn't on the upper car, but on the lower one
+        ((2, 7), [1, 2]),  # one link leads nowhere: none is taken
+        ((2, 3), [1, 2]),  # to a part
+        ((2, 5), [1, 2]),  # to an object of another class
+    ],
+)
+@pytest.mark.parametrize("attribute", [False, True])
+def test_links_are_taken_where_they_are_consistent(
+    links: tuple[int | None, int], expected: list[int], attribute: bool, tmp_path: Path, images: Path
+) -> None:
+    other = ObjectLabel("race car", box(slice(0, 2), slice(14, 16)))
+    content = json.loads(exported("coco", tmp_path, (UPPER, LOWER, other)).read_text())
+    objects, parts = content["annotations"][:3], content["annotations"][3:]
+    objects[2]["id"] = 5
+    for number, (part, link) in enumerate(zip(parts, links, strict=True), start=3):
+        part |= {"id": number, "object_id": None if attribute else link, "attributes": {"part_of": link}}
+        if not attribute:
+            del part["attributes"]
+    read_corrected(written(tmp_path, content), images, tmp_path / "own")
+    assert object_ids(tmp_path / "own") == expected
+
+
+def test_a_part_beside_its_object_stays_with_it(tmp_path: Path, images: Path) -> None:
+    """Without the link its own mask would stand for another car."""
+    aside = replace(NEAR, parts=(PartLabel("wheel", box(slice(8, 12), slice(14, 16))),))
+    read_corrected(exported("label-studio", tmp_path, (aside,)), images, tmp_path / "own")
+    assert object_ids(tmp_path / "own") == [1]
+    assert len(read_instances(tmp_path / "own/objects.json").of(1)) == 1
+
+
+def test_ids_that_several_regions_have_are_no_links(tmp_path: Path, images: Path) -> None:
+    content = json.loads(exported("coco", tmp_path, (UPPER, LOWER)).read_text())
+    for annotation in content["annotations"]:
+        annotation["id"] = 1
+        annotation.get("attributes", {})["part_of"] = 1
+        if "object_id" in annotation:
+            annotation["object_id"] = 1
+    read_corrected(written(tmp_path, content), images, tmp_path / "own")
+    assert object_ids(tmp_path / "own") == [1, 2]
+
+
+def object_ids(own: Path) -> list[object]:
+    """Of the parts from top to bottom."""
+    parts = read_parts(own / "parts.json")
+    by_row = sorted(
+        parts_of(parts, parts.images[0]), key=lambda part: int(np.flatnonzero(part.mask.any(axis=1))[0])
+    )
+    return [part.object_id for part in by_row]
 
 
 def test_parts_without_an_object_make_one(tmp_path: Path, images: Path) -> None:
@@ -133,6 +210,28 @@ def test_polygons_are_read(tmp_path: Path, images: Path) -> None:
     read_corrected(written(tmp_path, [task]), images, tmp_path / "own")
     parts = read_parts(tmp_path / "own/parts.json")
     assert np.array_equal(parts_of(parts, parts.images[0])[0].mask, box(slice(0, 12), slice(0, 8)))
+
+
+def test_brushes_with_separate_labels_are_read(tmp_path: Path, images: Path) -> None:
+    """Of controls `Brush` and `Labels`: two results of one region; relations have no value."""
+    task = annotated(label_studio.task(LABELS.images[0]))  # type: ignore[index]
+    results = []
+    for result in task["annotations"][0]["result"]:
+        label = result["value"].pop("brushlabels")
+        results.append(result | {"type": "brush", "from_name": "brush"})
+        value = result["value"] | {"labels": label}
+        results.append(result | {"type": "labels", "from_name": "labels", "value": value})
+    results.append({"type": "relation", "from_id": "object-0", "to_id": "object-1", "direction": "right"})
+    results.append({"type": "labels", "id": "gone", "value": {"labels": ["car"]}})
+    results.append(results[0] | {"id": "unnamed"})
+    task["annotations"][0]["result"] = results
+    text = read_corrected(written(tmp_path, [task]), images, tmp_path / "own")
+    assert text == ("2 parts in 1 photographs; left out: 1 x brush with 0 labels, 1 x labels, 1 x relation")
+    parts = read_parts(tmp_path / "own/parts.json")
+    far, near = parts_of(parts, parts.images[0])
+    assert np.array_equal(far.mask, FAR_WHEEL)
+    assert np.array_equal(near.mask, WHEEL)
+    assert (far.object_id, near.object_id) == (1, 2)
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,21 @@ def test_verdicts_about_other_runs_are_refused(finished: Path, tmp_path: Path) -
     assert run(finished, verdicts=path).judges["people"] == {("cat", 0): 1.0}
 
 
+def test_a_run_that_nobody_has_judged_is_said_to_be_so(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = finished / "review/verdicts.jsonl"
+    path.parent.mkdir()
+    for said in ([], [verdict(0, (True,), "skipped")]):
+        write_verdicts(path, said)
+        assert run(finished).judges == {}
+        assert "People have judged none of these parts" in capsys.readouterr().out
+        with pytest.raises(
+            InputError, match=r"verdicts.jsonl: expected verdicts that judge parts, found none"
+        ):
+            run(finished, verdicts=path)
+
+
 def test_long_tables_are_cut_in_the_terminal() -> None:
     parts = [PartConsistency("a|b", part, 5, 0.25, 0.5, 1.0) for part in range(3)]
     lines = ConsistencyReport(parts).tables(ends=1).markdown().splitlines()

@@ -46,6 +46,7 @@ def dataset(folder: Path, annotations: list[dict[str, Any]], images: int = 1) ->
             {"id": number, "file_name": f"{number}.png", "width": SIZE, "height": SIZE}
             for number in range(images)
         ],
+        "info": {},  # pycocotools before 2.0.11 asks for it
         "categories": [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}],
         "annotations": [{"id": number, **one} for number, one in enumerate(annotations)],
     }

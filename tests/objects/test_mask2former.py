@@ -52,6 +52,17 @@ def test_low_scores_and_other_classes_are_left_out(network: PartMask2Former) -> 
     assert not list(find_instances(network, IMAGE, min_score=0, classes=frozenset({"lamp"})))
 
 
+def test_saliency_is_the_most_that_any_query_says(network: PartMask2Former) -> None:
+    """At least each query's own, since resizing is linear; at most the surest query's class."""
+    (saliency,) = Mask2FormerObjects(network, 0.0).saliency([IMAGE])
+    view = run_network(network, IMAGE, inference_size(40, 60, network.info.image_size))
+    scores = class_probabilities(network, view).amax(dim=1)
+    own = full_masks(view.mask_logits.sigmoid() * scores[:, None, None], view.geometry)
+    assert saliency.shape == (40, 60)
+    assert (saliency >= own.amax(dim=0).numpy() - 1e-6).all()
+    assert 0 < saliency.max() <= float(scores.max())
+
+
 def test_objects_of_each_image(network: PartMask2Former) -> None:
     find: ObjectSegmenter = Mask2FormerObjects(network, 0.0)
     assert find.vocabulary == ("car", "cat", "tree")

@@ -9,10 +9,10 @@ from partdistillation.pictures.sizes import (
     contact_sheet,
     enlarge,
     enlarge_labels,
-    fit_square,
+    fit,
+    framed,
     resize_labels,
     shrink,
-    square_crop,
 )
 
 
@@ -22,6 +22,8 @@ def test_enlarge_keeps_proportions_and_never_shrinks() -> None:
     assert enlarge(large, 384) is large
     assert shrink(large, 250).shape == (200, 250, 3)
     assert shrink(large, 500) is large
+    assert fit(small, 120).shape == (60, 120, 3)
+    assert fit(large, 250).shape == (200, 250, 3)
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 30), st.integers(0, 2**32 - 1))
@@ -39,22 +41,25 @@ def test_enlarged_labels_stay_in_place() -> None:
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.data())
-def test_square_crop_holds_the_mask_and_fits(height: int, width: int, data: st.DataObject) -> None:
+def test_a_frame_holds_the_mask_and_fits(height: int, width: int, data: st.DataObject) -> None:
     mask = np.zeros((height, width), dtype=bool)
     mask[data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))] = True
     mask[data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))] = True
-    rows, columns = square_crop(mask)
+    rows, columns = framed(mask)
     assert mask[rows, columns].sum() == mask.sum()
     assert 0 <= rows.start < rows.stop <= height
     assert 0 <= columns.start < columns.stop <= width
 
 
-def test_square_crop_is_square_inside_a_large_image_and_whole_for_an_empty_mask() -> None:
+def test_a_frame_is_as_high_or_wide_as_its_mask_and_whole_for_an_empty_one() -> None:
     mask = np.zeros((100, 100), dtype=bool)
-    mask[40:50, 30:60] = True
-    rows, columns = square_crop(mask, margin=0.1)
-    assert (rows, columns) == (slice(27, 63), slice(27, 63))
-    assert square_crop(mask[:5]) == (slice(0, 5), slice(0, 100))
+    mask[40:60, 30:60] = True
+    assert framed(mask, margin=0.1) == (slice(37, 63), slice(27, 63))
+    assert framed(mask.T, margin=0.1) == (slice(27, 63), slice(37, 63))
+    assert framed(mask[:5]) == (slice(0, 5), slice(0, 100))
+    mask[:] = False
+    mask[50:52, 20:80] = True  # thin: half as high as wide
+    assert framed(mask, margin=0.1) == (slice(33, 69), slice(14, 86))
 
 
 def test_label_maps_of_another_size_keep_their_labels() -> None:
@@ -85,25 +90,6 @@ def test_pictures_stand_in_rows_of_one_height_and_columns_of_one_width() -> None
 
 def test_a_row_that_is_not_full_keeps_its_empty_places() -> None:
     assert contact_sheet([picture(10, 10)], columns=3, gap=2).size == (34, 10)
-
-
-def test_between_pictures_it_may_be_transparent() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (48, 96, 3), dtype=np.uint8)
-    white = contact_sheet([fit_square(image, 60)] * 4, columns=3, gap=4)
-    clear = contact_sheet([fit_square(image, 60, None)] * 4, columns=3, gap=4, background=None)
-    assert white.size == clear.size == (3 * 64 - 4, 2 * 64 - 4)
-    assert white.getpixel((64 + 30, 64 + 30)) == (255, 255, 255)  # an empty place
-    assert clear.getpixel((64 + 30, 64 + 30)) == (0, 0, 0, 0)
-    assert clear.getpixel((30, 3)) == (0, 0, 0, 0)  # beside the image in its square
-    assert clear.convert("RGB").getpixel((30, 30)) == white.getpixel((30, 30))
-
-
-def test_an_image_is_fit_into_the_middle_of_a_square() -> None:
-    square = np.asarray(fit_square(np.zeros((10, 20, 3), np.uint8), 40))
-    assert square.shape == (40, 40, 3)
-    assert (square[10:30] == 0).all()
-    assert (square[:10] == 255).all()
-    assert (square[30:] == 255).all()
 
 
 def test_thin_images_are_enlarged_within_bounds() -> None:

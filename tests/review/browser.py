@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from partdistillation.review import export_verdicts, serve
-from partdistillation.review.items import add_runs, find_runs
+from partdistillation.review.assignment import Assignment
+from partdistillation.review.items import Tiles, add_runs, find_runs
 from partdistillation.review.store import ReviewStore
 from partdistillation.runs.verdicts import Verdict
 
@@ -57,18 +58,43 @@ def chromium() -> Iterator["Browser"]:
 @contextmanager
 def served(*runs: Path, verdicts: int = 1) -> Iterator[str]:
     """The address of a review of runs, which a thread serves; the photographs are the first one's."""
-    import uvicorn
-
-    folder = runs[0] / serve.FOLDER
-    folder.mkdir(exist_ok=True)
-    with (
-        serve.listening("127.0.0.1", 0) as listener,
-        closing(ReviewStore(folder / serve.DATABASE)) as reviewed,
-    ):
-        ids = add_runs(reviewed, find_runs(runs, runs[0] / "photos"), seed=0)
+    with _opened(*runs) as (reviewed, ids):
         application = serve.make_application(
             reviewed, ids, host="127.0.0.1", token=None, verdicts=verdicts, seed=0
         )
+        with _answering(application) as address:
+            yield address
+
+
+@contextmanager
+def mounted(run: Path, prefix: str) -> Iterator[str]:
+    """The address of a run's review as a part of another application, without its guard."""
+    from fastapi import FastAPI
+
+    from partdistillation.review.app import make_app
+
+    with _opened(run) as (reviewed, ids):
+        whole = FastAPI()
+        assignment = Assignment(reviewed, tuple(ids), 1, 0)
+        review = make_app(reviewed, assignment, Tiles(reviewed, ids), page_token="", access=None)
+        whole.mount(prefix, review)
+        with _answering(whole) as address:
+            yield address + prefix
+
+
+@contextmanager
+def _opened(*runs: Path) -> Iterator[tuple[ReviewStore, dict[int, Path]]]:
+    folder = runs[0] / serve.FOLDER
+    folder.mkdir(exist_ok=True)
+    with closing(ReviewStore(folder / serve.DATABASE)) as reviewed:
+        yield reviewed, add_runs(reviewed, find_runs(runs, runs[0] / "photos"), seed=0)
+
+
+@contextmanager
+def _answering(application: Any) -> Iterator[str]:
+    import uvicorn
+
+    with serve.listening("127.0.0.1", 0) as listener:
         server = uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -148,7 +174,7 @@ class Watch:
             dialog.dismiss()
 
     def _asked(self, url: str) -> None:
-        if not url.startswith(f"{self._address}/"):
+        if url != self._address and not url.startswith(f"{self._address}/"):
             self.problems.append(f"asked for {url}")
 
 
@@ -225,6 +251,18 @@ def focus_stops(page: "Page") -> dict[str, str]:
 def controls(page: "Page") -> list[str]:
     """Ids of the visible controls that Tab should come to: of radio buttons the chosen one."""
     return _list(page.evaluate(_CONTROLS))
+
+
+def serious(page: "Page") -> list[str]:
+    """What axe-core finds that is serious or worse; skips the test where it isn't installed."""
+    api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    violations = api.Axe().run(page).response["violations"]
+    return [
+        f"{violation['id']}: {node['html']}"
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
 
 
 def _list(found: Any) -> list[str]:
@@ -310,7 +348,8 @@ for (const element of document.body.querySelectorAll("*")) {{
     }} else check(element, its.color, its.content, 4.5);
   }}
   // The edge of what is to be pressed or filled in, unless its text or picture alone shows that.
-  if (element.matches("input[type=text], input[type=password], button:not(.quiet, .tile, #part-list *)")) {{
+  const plain = "button:not(.quiet, .tile, .enlarge, #part-list *)";
+  if (element.matches(`input[type=text], input[type=password], ${{plain}}`)) {{
     check(element.parentElement, style.borderTopColor, "its edge", 3);
   }}
   const current = '#part-list [aria-current="step"]';
@@ -359,6 +398,7 @@ return [element.id, wrong.join(", ")];
 _CONTROLS = """() => {
 const within = document.querySelector("dialog[open]") ?? document.body;
 return [...within.querySelectorAll("button, input")]
-  .filter((one) => one.checkVisibility() && !one.disabled && (one.type !== "radio" || one.checked))
+  .filter((one) => one.checkVisibility() && !one.disabled && one.tabIndex >= 0)
+  .filter((one) => one.type !== "radio" || one.checked)
   .map((one) => one.id || "?");
 }"""

@@ -5,7 +5,7 @@ from itertools import chain
 
 import pytest
 
-from partdistillation.review.assignment import RESERVED_SECONDS, Assignment, Progress
+from partdistillation.review.assignment import PAUSE_SECONDS, RESERVED_SECONDS, Assignment, Progress
 from partdistillation.review.store import ReviewStore
 from partdistillation.review.votes import Vote
 from partdistillation.runs.verdicts import Action
@@ -173,3 +173,25 @@ def test_nobody_works_in_vain_while_all_stay(store: ReviewStore) -> None:
     counts = store.query("SELECT count(*) FROM verdicts GROUP BY item")
     assert counts == [(2,)] * 24
     assert assignment.progress(people[0]).finished == 24
+
+
+def test_how_long_a_part_takes(store: ReviewStore, clock: Clock) -> None:
+    """The median of times between first answers; neither pauses nor second thoughts count."""
+    assignment = Assignment(store, [fill(store, *NAMES)], verdicts=1, seed=0)
+    a, b = store.reviewer("a"), store.reviewer("b")
+    items = [item.id for page in map(assignment.new, [a] * 8) if page for item in store.page(page)]
+    assert assignment.pace() is None
+
+    def answer(reviewer: int, item: int, after: float) -> None:
+        clock.now += after
+        version = store.state(reviewer, item).version
+        vote = Vote("judged", (True,) * 3)
+        store.vote(reviewer, item, vote, request=f"request-{version}", base=version)
+
+    for item, seconds in zip(items, [0, 4, 4, 4, 4, 4, PAUSE_SECONDS + 1, 7, 8, 8, 8], strict=False):
+        answer(a, item, seconds)
+    answer(a, items[0], 1)
+    assert assignment.pace() is None  # nine gaps
+    answer(b, items[0], 1)
+    answer(b, items[1], 30)
+    assert assignment.pace() == pytest.approx((4 + 7) / 2)  # of five 4, 7, three 8 and 30

@@ -1,8 +1,9 @@
 """Reviewing in a real browser: keys, reloads, tabs, and a server that goes away."""
 
+import re
 from itertools import count
 
-from .browser import Visits, marked, on_part, press, saved, states
+from .browser import Visits, marked, mounted, on_part, press, saved, states
 from .conftest import MakeRun
 from .test_durability import Server
 
@@ -91,6 +92,120 @@ def test_keys_that_belong_to_a_field_or_a_dialog(make_run: MakeRun, visit: Visit
     assert marked(page) == []
 
 
+def test_nothing_marked_is_asked_about_once(make_run: MakeRun, visit: Visits) -> None:
+    here = visit(make_run(categories=("car",), parts=4))
+    page = here.begin()
+    question = page.get_by_role("group", name="No image is marked")
+    page.keyboard.down("Enter")
+    page.keyboard.down("Enter")  # held
+    page.keyboard.up("Enter")
+    question.wait_for()
+    on_part(page, 1)
+    press(page, "Escape")
+    question.wait_for(state="hidden")
+    assert page.locator(":focus").get_attribute("id") == "part-title"
+    press(page, "Enter 2")  # an answer to it
+    assert (question.is_hidden(), marked(page)) == (True, [2])
+    press(page, "2 Enter")
+    question.wait_for()
+    press(page, "Enter")
+    on_part(page, 2)
+    press(page, "Enter r")  # another one
+    on_part(page, 3)
+    page.get_by_role("button", name="Save", exact=True).dblclick()
+    page.get_by_role("button", name="Back to marking").click()
+    press(page, "a Enter")
+    on_part(page, 4)
+    press(page, "e 'wheel' Enter Tab")
+    assert page.locator(":focus").get_attribute("id") == "back"
+    press(page, "Shift+Tab Enter")
+    page.get_by_role("heading", name="All done").wait_for()
+    saved(page)
+    assert [(one.action, sum(one.marks)) for one in here.verdicts()] == [
+        ("judged", 0), ("rejected", 0), ("judged", 4), ("judged", 0),
+    ]  # fmt: skip
+    page.get_by_role("button", name="Look at my answers").click()
+    on_part(page, 1)
+    press(page, "Enter")  # it was asked before
+    on_part(page, 2)
+
+
+def test_images_enlarged(make_run: MakeRun, visit: Visits) -> None:
+    here = visit(make_run(categories=("car",), parts=2, images=3))
+    page = here.begin()
+    page.locator("#tile-2").focus()
+    press(page, "z")
+    dialog, picture = page.get_by_role("dialog", name="Image 2 of 3"), page.locator("#large-picture")
+    dialog.wait_for()
+    page.locator("#large-picture[src$='/large']").wait_for()
+    assert picture.evaluate("picture => picture.naturalWidth") > 0
+    press(page, "Enter ArrowRight ArrowRight ArrowRight")
+    page.get_by_role("dialog", name="Image 3 of 3").wait_for()
+    assert page.get_by_role("button", name="Next image").is_disabled()
+    press(page, "1 r s Enter Enter")  # marks the first, and twice not; answers nothing
+    page.get_by_role("dialog", name="Image 1 of 3").wait_for()
+    press(page, "Escape")
+    page.get_by_role("dialog").wait_for(state="hidden")
+    assert (marked(page), states(page)) == ([1, 2], ["changed", "open"])
+    assert page.locator(":focus").get_attribute("id") == "tile-2"
+    page.get_by_role("button", name="Enlarge image 3").click()
+    page.get_by_role("dialog", name="Image 3 of 3").wait_for()
+    press(page, "z")
+    page.get_by_role("dialog").wait_for(state="hidden")
+    assert marked(page) == [1, 2]
+
+
+def test_the_first_page_and_the_last(make_run: MakeRun, visit: Visits) -> None:
+    here = visit(make_run(categories=("car", "tree"), parts=6))
+    page = here.page
+    page.goto(here.address)
+    page.get_by_text("There are 12 parts to judge. At ten seconds a part, which is a guess").wait_for()
+    page.get_by_text("all of them take about 2 minutes").wait_for()
+    for image in page.locator("#examples img").all():
+        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 736
+    here.begin()
+    category = page.locator("#category").text_content()
+    assert category is not None
+    other = {"car": "tree", "tree": "car"}[category]
+    page.get_by_role("button", name="0 of 12 done by you").wait_for()
+    press(page, "a e 'wheel' Enter a m 1 Enter r s a Enter 1 Enter")
+    page.get_by_role("button", name="6 of 12 done by you").wait_for()
+    page.locator("#category", has_text=other).wait_for()
+    for number in range(1, 7):
+        on_part(page, number)
+        press(page, "r")
+    page.get_by_text("Of 12 parts, 11 judged up to now, 3 are consistent").wait_for()
+    rows = page.locator("#outcome tr").evaluate_all("rows => rows.map(row => row.innerText.split('\\t'))")
+    assert rows[0] == ["Class", "Parts", "Consistent", "Named", "Merged", "No part"]
+    assert sorted(rows[1:]) == sorted(
+        [
+            [category, "6", "3", "1", "1", "1"],
+            [other, "6", "0", "0", "0", "6"],
+            ["Together", "12", "3", "1", "1", "7"],
+        ]
+    )
+    page.evaluate("localStorage.clear()")  # and somebody else comes
+    page.reload()
+    page.get_by_text(re.compile(r"Up to now an answer took \d+ seconds? \(the median\)")).wait_for()
+
+
+def test_a_review_below_another_page(make_run: MakeRun, visit: Visits) -> None:
+    """Everything is asked for below the path that it is mounted at; the watch sees to that."""
+    out = make_run(categories=("car",), parts=2)
+    with mounted(out, "/runs/mine/judge") as address:
+        page = visit(out, at=address).begin()
+        press(page, "1 z ArrowRight 2 Escape Enter")
+        on_part(page, 2)
+        saved(page)
+        page.reload()
+        on_part(page, 2)
+        press(page, "r")
+        page.get_by_text("Of 2 parts, 2 judged").wait_for()
+        kept = page.evaluate("Object.keys(sessionStorage)")
+    assert kept
+    assert all(key.startswith("/runs/mine/judge/") for key in kept)
+
+
 def test_a_reload_in_the_middle_of_a_class(make_run: MakeRun, visit: Visits) -> None:
     page = visit(make_run(categories=("car", "tree"), parts=5)).begin()
     category = page.locator("#category").text_content()
@@ -130,7 +245,7 @@ def test_answers_that_wait_survive_a_reload(make_run: MakeRun, visit: Visits) ->
     assert [verdict.action for verdict in here.verdicts()] == ["judged", "rejected"]
     page.reload()  # sends nothing again
     on_part(page, 3)
-    assert page.evaluate("sessionStorage.getItem('outbox')") == "[]"
+    assert page.evaluate("sessionStorage.getItem('/outbox')") == "[]"
 
 
 def test_two_tabs_of_a_reviewer(make_run: MakeRun, visit: Visits) -> None:

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from partdistillation.commands import main as cli
 from partdistillation.review import export_verdicts, serve
 from partdistillation.review.store import ReviewStore
 from partdistillation.runs.verdicts import FILE, read_verdicts
@@ -184,13 +185,26 @@ def _compare(out: Path, people: list[Reviewer], votes: int) -> None:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_verdicts_are_written_however_the_server_is_ended(ending: signal.Signals, make_run: MakeRun) -> None:
+def test_verdicts_are_written_however_the_server_is_ended(
+    ending: signal.Signals, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = make_run(categories=("car",))
     server = Server(out)
-    assert not (out / FILE).exists()
+    assert server.stop(ending) == 130
+    assert not (out / FILE).exists()  # nobody has answered
+    capsys.readouterr()
+    assert cli.main(["review-scores", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "expected verdicts" in line
+
+    server.start()
     reviewer = Reviewer(0, server.port, votes=3)
     reviewer.start()
     reviewer.join(timeout=60)
-    server.stop(ending)
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as page_left_open:
+        page_left_open.request("GET", "/")
+        page_left_open.getresponse().read()
+        assert server.stop(ending) == 130
     written = read_verdicts(out / FILE)
     assert len(written) == len(reviewer.acknowledged) > 0
+    assert cli.main(["review-scores", str(out)]) == 0

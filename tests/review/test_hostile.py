@@ -63,6 +63,7 @@ def test_hostile_reviewers_and_parts(make_run: MakeRun, visit: Visits) -> None:
         page.get_by_label("Your name").fill(reviewer)
         press(page, "Enter")
         on_part(page, 1)
+        press(page, "1")
         page.get_by_label("What is it?").fill(part)
         press(page, "Enter")
         on_part(page, 2)

@@ -17,6 +17,7 @@ from .browser import (
     on_part,
     press,
     saved,
+    serious,
     states,
     too_pale,
     too_small,
@@ -46,7 +47,11 @@ def all_views(here: Visit) -> Iterator[str]:
     yield "a question"
     press(page, "ArrowLeft ArrowLeft ArrowLeft")
     yield "a rejected part"
-    page.get_by_role("button", name="done 0 of 6").click()
+    press(page, "z")
+    page.get_by_role("dialog", name="Image 1").wait_for()
+    yield "an image enlarged"
+    press(page, "Escape")
+    page.get_by_role("button", name="3 of 6 done by you").click()
     standing = page.get_by_role("dialog", name="How far it is")
     standing.get_by_text("not known yet").wait_for()
     assert standing.locator("dt").all_text_contents() == ["3", "2 of 6", "1", "not known yet"]
@@ -65,9 +70,21 @@ def all_views(here: Visit) -> Iterator[str]:
     for number in (4, 5, 6):
         page.locator(f"#part-{number}").click()
         on_part(page, number)
-        press(page, "Enter")
-    page.get_by_role("heading", name="All done").wait_for()
+        press(page, "a Enter" if number < 6 else "Enter")
+    page.get_by_role("group", name="No image is marked").wait_for()
+    yield "nothing marked"
+    page.get_by_role("button", name="None alike").press("Enter")
+    page.get_by_role("heading", name="What came of it").wait_for()
     yield "finished"
+
+
+@pytest.mark.parametrize(
+    "options", [{"color_scheme": "dark"}, {**PHONE, "color_scheme": "light"}], ids=["desktop", "phone"]
+)
+def test_axe_finds_nothing_serious(make_run: MakeRun, visit: Visits, options: dict[str, Any]) -> None:
+    here = visit(make_run(categories=("car",), parts=6), **options)
+    found = {view: problems for view in all_views(here) if (problems := serious(here.page))}
+    assert found == {}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -113,9 +130,13 @@ def test_fingers(make_run: MakeRun, visit: Visits) -> None:
     here = visit(make_run(categories=("car",), parts=3, images=9), **PHONE)
     page = here.begin()
     page.get_by_role("button", name="All", exact=True).tap()
-    page.get_by_role("button", name="Image 9").tap()
+    page.get_by_role("button", name="Image 9", exact=True).tap()
     page.get_by_role("button", name="Save", exact=True).tap()
     on_part(page, 2)
+    page.get_by_role("button", name="Enlarge image 2").tap()
+    page.get_by_role("button", name="Next image").tap()
+    page.get_by_role("button", name="Mark", exact=True).tap()
+    page.get_by_role("button", name="Close").tap()
     page.get_by_role("radio", name="Part 1").tap()
     page.get_by_text("Merge the two").tap()
     page.get_by_label("What is it?").fill("wheel")
@@ -125,6 +146,7 @@ def test_fingers(make_run: MakeRun, visit: Visits) -> None:
     page.get_by_role("heading", name="All done").wait_for()
     first, second, third = here.verdicts()
     assert (first.marks, first.name) == ((True,) * 8 + (False,), "")
+    assert (second.marks.index(True), sum(second.marks)) == (2, 1)
     assert (second.duplicate_of, second.merged_into, second.name) == (0, 0, "wheel")
     assert third.action == "rejected"
 
@@ -157,7 +179,7 @@ def test_pictures_that_come_late(make_run: MakeRun, visit: Visits) -> None:
 def test_the_focus_is_seen(make_run: MakeRun, visit: Visits) -> None:
     here = visit(make_run(categories=("car",), parts=6))
     for view in all_views(here):
-        if view in ("welcome", "fifth part", "standing", "finished"):
+        if view in ("welcome", "fifth part", "an image enlarged", "standing", "nothing marked", "finished"):
             wanted, stops = controls(here.page), focus_stops(here.page)
             assert set(stops) == set(wanted), view
             assert not any(stops.values()), (view, stops)
@@ -181,8 +203,9 @@ def test_what_a_screen_reader_is_told(make_run: MakeRun, visit: Visits) -> None:
         'button "Part 2: not saved yet"',
         'button "Part 3: no answer yet"',
         'heading "Part 2 of 3 · only 3 images" [level=2]',
-        'group "In which images does red mark the same part?"',
+        'group "In which images is the same part outlined?"',
         'button "Image 1"',
+        'button "Enlarge image 1"',
         'button "Image 2" [pressed]',
         'group "Did you see this part before, in this class?"',
         'radio "A new part"',

@@ -99,6 +99,15 @@ def test_verdicts_that_cant_be_used(tmp_path: Path) -> None:
         review_scores.run([out, copy], [])
 
 
+@pytest.mark.parametrize("command", ["review-scores", "part-table"])
+def test_an_empty_file_of_verdicts_is_said_to_be_empty(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    out = write(tmp_path / "out", [])
+    assert cli.main([command, str(out)]) == 2
+    assert "verdicts.jsonl: expected verdicts, found none: nobody has answered" in capsys.readouterr().err
+
+
 def test_a_part_table_from_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = verdicts("ours", 5)
     out = write(tmp_path / "out", [said[0]._replace(name="wheel"), said[1]._replace(merged_into=0)])

@@ -143,9 +143,10 @@ def test_what_a_reviewer_took_back_is_kept_beside(tmp_path: Path) -> None:
     assert len(read_verdicts(tmp_path / "review/verdicts.before.jsonl")) == 1
 
 
-def test_no_empty_file_is_written(tmp_path: Path) -> None:
+def test_no_empty_file_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     judge(tmp_path)
-    assert serve.export(tmp_path, tmp_path / FILE) == 0
+    assert cli.main(["review", str(tmp_path), "--export", str(tmp_path / FILE)]) == 0
+    assert capsys.readouterr().out == f"nobody has answered yet: {tmp_path / FILE} isn't written\n"
     assert not (tmp_path / FILE).exists()
 
 

@@ -57,6 +57,17 @@ def test_a_file_in_the_folders_place_is_said_so(write: Callable[[Path], object],
     assert path.read_bytes() == b"mine"
 
 
+@pytest.mark.parametrize("below", ["out/new", "out/new/folder"])
+def test_a_file_on_the_way_to_a_new_folder_is_named(below: str, tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"mine")
+    with (
+        pytest.raises(StoreError, match=r"can't write to .*out.*, as .*out is a file: choose another --out"),
+        new_folder(tmp_path / below),
+    ):
+        raise AssertionError("it isn't entered")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_the_longest_name_that_a_disk_allows(tmp_path: Path) -> None:
     path = tmp_path / ("ü" * 125 + ".json")  # 255 bytes
     replace_file(path, b"content")

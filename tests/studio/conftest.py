@@ -30,6 +30,7 @@ from partdistillation.runs.records import (
     Segment,
     SegmentRow,
 )
+from partdistillation.stages import part_classes
 from partdistillation.studio.app import make_application
 from partdistillation.studio.judging import Judging
 from partdistillation.studio.workspace import Workspace
@@ -64,6 +65,8 @@ def make_run(tmp_path: Path, write_stage: WriteStage) -> MakeRun:
         stages = zip(*(_rows(str(number), categories, parts) for number in range(images)), strict=True)
         for folder, rows in zip(("objects", "segments", "features", "parts"), stages, strict=True):
             write_stage(out / folder, rows)
+        centroids = np.eye(parts, 8, dtype=np.float32)
+        part_classes.write(out / part_classes.FOLDER, dict.fromkeys(categories, centroids), {}, {})
         inputs = Inputs(out=out, images=photos)
         (out / config.CONFIG_FILE).write_text(config.to_yaml(SMALL, inputs), encoding="utf-8")
         return out
@@ -136,14 +139,19 @@ def browser() -> "Iterator[Browser]":
 
 
 @pytest.fixture
-def open_page(browser: "Browser", tmp_path: Path) -> Iterator[Open]:
+def watches() -> list[Watch]:
+    """What watches the pages that a test has opened, in their order."""
+    return []
+
+
+@pytest.fixture
+def open_page(browser: "Browser", tmp_path: Path, watches: list[Watch]) -> Iterator[Open]:
     """Serves the folder `runs` and opens a page there; the test fails where the page had a problem.
 
     `open_page("/runs/cars/look", problem="", **options)`: `problem` is a pattern of one that is expected; the
     options are a browser context's.
     """
     with ExitStack() as stack:
-        watches: list[Watch] = []
         address = stack.enter_context(served(tmp_path / "runs"))
 
         def open_at(path: str, problem: str = "", **options: Any) -> "Page":

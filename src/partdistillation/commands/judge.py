@@ -175,7 +175,8 @@ def review(arguments: ReviewArguments) -> None:
 
     if arguments.export is not None:
         count = serve.export(arguments.out[0], arguments.export)
-        say(f"{count} verdicts in {arguments.export}")
+        none = f"nobody has answered yet: {arguments.export} isn't written"
+        say(f"{count} verdicts in {arguments.export}" if count else none)
         return
     serve.serve(
         arguments.out,

@@ -12,6 +12,8 @@ from partdistillation.settings import Range
 class StudioArguments(Arguments):
     folder: Annotated[Path, Positional("OUT")] = Path("out")
     """Folder of a run, or a folder for several of them."""
+    images: Path | None = None
+    """Folder of the photographs to look at; without it each run's own."""
     host: str = "127.0.0.1"
     """Address to listen at. Others than this machine's own need a token."""
     port: Annotated[int, Range(0, 65535)] = 8764
@@ -28,6 +30,7 @@ def studio(arguments: StudioArguments) -> None:
 
     serve(
         arguments.folder,
+        images=arguments.images,
         host=arguments.host,
         port=arguments.port,
         token=arguments.token,

@@ -48,6 +48,8 @@ class CocoAnnotation:
     score: float | None = None
     object_id: Id | None = None
     """On a part: the `id` of its object's annotation, where the file says it."""
+    part_of: Id | None = None
+    """The same, as its `attributes` say it: tools keep those, but number annotations anew."""
     area: float | None = None
     """The file's own, in pixels: COCO's is that of the polygons. None where it isn't a usable number."""
 
@@ -150,6 +152,7 @@ def read_annotation(
         score=_score(entry.get("score")),
         # PACO's name for the same.
         object_id=_optional_id(entry, "object_id" if "object_id" in entry else "obj_ann_id"),
+        part_of=_part_of(entry.get("attributes")),
         # Only sizes are told by it, so a bad one doesn't cost the annotation.
         area=_amount(entry.get("area")),
     )
@@ -176,6 +179,12 @@ def _without_mask(entry: Mapping[str, object]) -> str:
 
 def _optional_id(entry: Mapping[str, object], key: str) -> Id | None:
     return None if entry.get(key) is None else _id(entry[key], key)
+
+
+def _part_of(attributes: object) -> Id | None:
+    """Attributes are whatever a tool's users made of them: None where there is no id."""
+    value = attributes.get("part_of") if isinstance(attributes, dict) else None
+    return None if isinstance(value, bool) or not isinstance(value, int | str) else value
 
 
 def _score(value: object) -> float | None:

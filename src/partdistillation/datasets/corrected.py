@@ -2,9 +2,9 @@
 
 Read are COCO (of CVAT, FiftyOne, Label Studio or our own export), Label Studio's JSON and Datumaro's, the
 latter as CVAT exports it in a .zip, too: `corrected_formats`. Labels are called as our exports call them:
-`car` is an object class, and `car wheel` its part. A part goes to the object of its class that it overlaps
-most, whatever ids say: tools number anew what they export. Where it overlaps none, the union of such parts
-stands for the object.
+`car` is an object class, and `car wheel` its part. A part goes to the object that the file says, and else to
+that of its class that it overlaps most: tools number anew what they export, so that links may lead anywhere.
+Where it overlaps none, the union of such parts stands for the object.
 """
 
 from collections import Counter, defaultdict
@@ -110,13 +110,20 @@ class _Object(NamedTuple):
     category: str
     mask: EncodedMask
     parts: list[PartLabel]
+    id: str = ""
+
+
+class _Part(NamedTuple):
+    label: PartLabel
+    parent: str
+    """The id of its object; empty if none is said."""
 
 
 def _labels(number: int, image: Regions, path: Path, name: str, kinds: _Kinds, file: Path) -> ImageLabels:
     width, height = image_size(path)
     objects: list[_Object] = []
-    parts: dict[str, list[PartLabel]] = defaultdict(list)
-    for label, mask in image.regions:
+    parts: dict[str, list[_Part]] = defaultdict(list)
+    for label, mask, identity, parent in image.regions:
         if mask.shape != (height, width):
             raise InputError(
                 f"{file}: expected masks of the size of {name}, {(height, width)}, found {mask.shape}; were "
@@ -124,9 +131,13 @@ def _labels(number: int, image: Regions, path: Path, name: str, kinds: _Kinds, f
             )
         category, part = kinds[label]
         if part:
-            parts[category].append(PartLabel(part, mask))
+            parts[category].append(_Part(PartLabel(part, mask), parent))
         else:
-            objects.append(_Object(category, mask, []))
+            objects.append(_Object(category, mask, [], identity))
+    if not _consistent(image, objects, parts):
+        parts = {
+            category: [part._replace(parent="") for part in of_class] for category, of_class in parts.items()
+        }
     for category, of_class in parts.items():
         alone = _given([entry for entry in objects if entry.category == category], of_class)
         if alone:
@@ -134,24 +145,41 @@ def _labels(number: int, image: Regions, path: Path, name: str, kinds: _Kinds, f
             objects.append(_Object(category, whole, alone))
     return ImageLabels(
         CocoImage(number, name, width, height),
-        tuple(ObjectLabel(category, mask, tuple(own)) for category, mask, own in objects),
+        tuple(ObjectLabel(entry.category, entry.mask, tuple(entry.parts)) for entry in objects),
     )
 
 
-def _given(owners: Sequence[_Object], parts: Sequence[PartLabel]) -> list[PartLabel]:
-    """Give parts to the objects of their class; return those that overlap none."""
+def _consistent(image: Regions, objects: Sequence[_Object], parts: Mapping[str, Sequence[_Part]]) -> bool:
+    """Whether every link of an image leads to one object of the part's class."""
+    times = Counter(region.id for region in image.regions)
+    categories = {entry.id: entry.category for entry in objects if times[entry.id] == 1}
+    return all(
+        not part.parent or categories.get(part.parent) == category
+        for category, of_class in parts.items()
+        for part in of_class
+    )
+
+
+def _given(owners: Sequence[_Object], parts: Sequence[_Part]) -> list[PartLabel]:
+    """Give parts to the objects of their class; return those that none is said of and that overlap none.
+
+    A link isn't taken where the part lies on other objects, but not on that one.
+    """
     if not owners:
-        return list(parts)
+        return [part.label for part in parts]
     # Of equal overlaps, as of nested objects, the smaller object has the part.
     owners = sorted(owners, key=lambda entry: area(*entry.mask))
+    places = {owner.id: place for place, owner in enumerate(owners)}
     masks = np.stack([decoded(entry.mask) for entry in owners])
     alone = []
-    for part in parts:
-        overlaps = _overlaps(masks, decoded(part.mask))
-        if overlaps.any():
-            owners[int(overlaps.argmax())].parts.append(part)
+    for label, parent in parts:
+        overlaps = _overlaps(masks, decoded(label.mask))
+        if parent and (overlaps[places[parent]] or not overlaps.any()):
+            owners[places[parent]].parts.append(label)
+        elif overlaps.any():
+            owners[int(overlaps.argmax())].parts.append(label)
         else:
-            alone.append(part)
+            alone.append(label)
     return alone
 
 

@@ -12,12 +12,15 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from partdistillation.data.coco import read_instances
+from partdistillation.data.coco_entries import id_key
 from partdistillation.errors import InputError
 from partdistillation.export.label_studio import LOCAL, brush_mask
 from partdistillation.functional.masks import EncodedMask, area, encoded, encoded_from_coco
 
 _UPLOADED = re.compile(r"(?:.*/)?[0-9a-f]{8}-(.+)")
 """A file that was uploaded to Label Studio, which puts eight digits before its name."""
+_MASKS = ("brushlabels", "polygonlabels", "brush", "polygon")
+"""What Label Studio calls regions that are masks."""
 _MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
 """What an entry ends in that isn't as it should be."""
 
@@ -27,6 +30,9 @@ class Region(NamedTuple):
 
     label: str
     mask: EncodedMask
+    id: str = ""
+    parent: str = ""
+    """The id of the region that it is a part of, as far as the file says it."""
 
 
 class Regions(NamedTuple):
@@ -114,7 +120,9 @@ def _of_coco(file: Path) -> Iterator[Regions]:
                     mask = encoded_from_coco(annotation.segmentation, image.height, image.width)
                 except InputError as error:
                     raise InputError(f"{where}: annotation {annotation.id!r}: {error}") from error
-                regions.append(Region(annotation.category.name, mask))
+                links = (annotation.id, annotation.object_id, annotation.part_of)
+                own, *parents = map(_id, links)
+                regions.append(Region(annotation.category.name, mask, own, next(filter(None, parents), "")))
         yield Regions(image.file_name, regions, labels)
 
 
@@ -134,7 +142,12 @@ def _of_datumaro(items: Sequence[Any], labels: Sequence[Any], file: Path) -> Ite
             masks = [entry for entry in annotations if entry["type"] in ("mask", "polygon")]
             others = [_text(entry["type"]) for entry in annotations if entry not in masks]
             regions = [
-                Region(names[_whole(entry["label_id"])], _datumaro_mask(entry, height, width))
+                Region(
+                    names[_whole(entry["label_id"])],
+                    _datumaro_mask(entry, height, width),
+                    _id(entry.get("id")),
+                    _id((entry.get("attributes") or {}).get("part_of")),
+                )
                 for entry in masks
             ]
             yield Regions(_text(image["path"]), regions, parents, others)
@@ -190,25 +203,40 @@ def _image(data: Mapping[str, Any]) -> str:
 
 
 def _brushes(results: Sequence[Mapping[str, Any]]) -> tuple[list[Region], list[str]]:
-    """Regions with a label of their own; and the kinds of what isn't a mask, or has none or several."""
-    regions, others = [], []
+    """Regions with a label of their own; and the kinds of what isn't a mask, or has none or several.
+
+    A region has its label with it (`brushlabels`), or of a control of its own: results of one id (`brush` and
+    `labels`).
+    """
+    masks = [result for result in results if _text(result["type"]) in _MASKS]
+    drawn = {_id(result.get("id")) for result in masks}
+    separate: dict[str, list[Any]] = {}
+    others = []
     for result in results:
-        kind, value = _text(result["type"]), result["value"]
-        labels = value.get(kind, [])
-        if kind not in ("brushlabels", "polygonlabels"):
+        kind, identity = result["type"], _id(result.get("id"))
+        if kind == "labels" and identity in drawn:
+            separate.setdefault(identity, []).extend(result["value"]["labels"])
+        elif kind not in _MASKS:
             others.append(kind)
-            continue
-        if len(labels) != 1:
-            others.append(f"{kind} with {len(labels)} labels")
-            continue
-        height, width = _whole(result["original_height"]), _whole(result["original_width"])
-        if kind == "brushlabels":
-            mask = encoded(brush_mask(np.array(value["rle"], dtype=np.uint8), height, width))
+    regions = []
+    for result in masks:
+        kind, value, identity = result["type"], result["value"], _id(result.get("id"))
+        labels = value.get(kind) or separate.get(identity, [])
+        if len(labels) == 1:
+            mask = _label_studio_mask(result)
+            regions.append(Region(_text(labels[0]), mask, identity, _id(result.get("parentID"))))
         else:
-            points = np.array(value["points"], dtype=np.float64) / 100 * (width, height)
-            mask = encoded_from_coco([points.ravel().tolist()], height, width)
-        regions.append(Region(_text(labels[0]), mask))
+            others.append(f"{kind} with {len(labels)} labels")
     return regions, others
+
+
+def _label_studio_mask(result: Mapping[str, Any]) -> EncodedMask:
+    height, width = _whole(result["original_height"]), _whole(result["original_width"])
+    value = result["value"]
+    if "rle" in value:
+        return encoded(brush_mask(np.array(value["rle"], dtype=np.uint8), height, width))
+    points = np.array(value["points"], dtype=np.float64) / 100 * (width, height)
+    return encoded_from_coco([points.ravel().tolist()], height, width)
 
 
 def _local_file(url: str) -> str:
@@ -225,6 +253,11 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"expected text, found {value!r:.40}")
     return value
+
+
+def _id(value: object) -> str:
+    """An id as ids are compared; empty for none."""
+    return "" if value is None else id_key(value)
 
 
 def _whole(value: object) -> int:

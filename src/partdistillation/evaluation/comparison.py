@@ -4,7 +4,7 @@ Under a way stand the rows that a paper has for it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from partdistillation.evaluation.provenance import Provenance
 from partdistillation.evaluation.scores import Evaluation
@@ -56,6 +56,7 @@ class Compared(NamedTuple):
     name: str
     evaluations: Sequence[Evaluation]
     published: Sequence[Published] = ()
+    kind: Literal["result", "control", "baseline"] = "result"
 
     def records(self) -> Iterator[Record]:
         """Every score under every protocol."""
@@ -94,6 +95,7 @@ class Comparison(NamedTuple):
         rows: list[Json] = [
             {
                 "name": row.name,
+                "kind": row.kind,
                 "protocols": [evaluation.to_dict() for evaluation in row.evaluations],
                 "published": [
                     {"label": paper.label, "source": paper.source, "scores": paper.fractions()}

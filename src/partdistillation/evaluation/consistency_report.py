@@ -14,6 +14,7 @@ from partdistillation.evaluation.bootstrap import REPLICATES
 from partdistillation.evaluation.consistency import Key, PartConsistency, human_scores, measure, purities
 from partdistillation.evaluation.tables import Grid, Record, Scalar, ScoreTables, decimals, number
 from partdistillation.functional.rank_correlation import Correlation, spearman
+from partdistillation.runs.terminal import say
 from partdistillation.runs.verdicts import FILE, Verdict, read_verdicts
 from partdistillation.stages import ranking
 
@@ -118,14 +119,18 @@ def run(
     judges: dict[Judge, Mapping[Key, float]] = {}
     judged = verdicts or (out / FILE if (out / FILE).is_file() else None)
     said = [] if judged is None else read_verdicts(judged)
-    if judged is not None and (said or verdicts is not None):
-        judges["people"] = human_scores(_of_run(said, out, judged))
+    if judged is not None and said and (marks := human_scores(_of_run(said, out, judged))):
+        judges["people"] = marks
+    elif verdicts is not None:
+        raise InputError(f"{verdicts}: expected verdicts that judge parts, found none but skipped ones")
     if parts is not None:
         judges["purity"] = purities(out / ranking.PARTS, read_parts(parts, parts_class))
     folder = out / FOLDER
     report = ConsistencyReport(measure(out, folder / _SCRATCH, seed=seed), judges)
     report.tables().write(folder / FOLDER)
     report.tables(_ENDS).show()
+    if "people" not in judges:
+        say(f"People have judged none of these parts, to compare with: `partdistill review {out}` asks them")
     return report
 
 

@@ -126,7 +126,7 @@ def _compared(inputs: Inputs, recipe: Recipe, chosen: Sequence[baselines.Name]) 
     measured += _scored(validation, inputs.out / distillation.FOLDER, "parts", "part model", "result")
     for name, model in models.items():
         measured += _baseline(validation, name, model)
-    rows = [Compared(way.name, way.evaluations, PAPER_ROWS.get(way.name, ())) for way in measured]
+    rows = [Compared(way.name, way.evaluations, PAPER_ROWS.get(way.name, ()), way.kind) for way in measured]
     return Comparison(rows, _provenance(inputs, recipe, validation, models))
 
 

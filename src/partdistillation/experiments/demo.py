@@ -32,10 +32,12 @@ from partdistillation.pictures.sizes import contact_sheet
 from partdistillation.recipes import DEMO, seeded
 from partdistillation.report import run as run_report
 from partdistillation.report.build import build_report
-from partdistillation.report.data import Headline, ReportData, Table
-from partdistillation.report.examples import galleries, pictures
+from partdistillation.report.data import ReportData, Table
+from partdistillation.report.examples import pictures
+from partdistillation.report.galleries import Finding
 from partdistillation.report.label_maps import LabelMap, part_map, proposal_map, segment_map
 from partdistillation.report.objects_found import GAP, label_cell
+from partdistillation.report.ways import PART_MODEL
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.console import PlainConsole, words
 from partdistillation.runs.records import PartRow, ProposalRow, Row
@@ -240,18 +242,9 @@ def _report(
     results: Sequence[Table],
 ) -> ReportData:
     """The run's report, with what was measured, and pictures of validation images."""
-    own = run_report.contents(inputs, recipe, seconds=seconds(inputs.out))
-    ways = {way.name: way for way in measured}
-    part_model, best = ways["part model"], ways["supervised"]
     images_dir, folder = validation.inputs.need("images"), validation.inputs.out
-    return own._replace(
-        title="Parts discovered in PartShapes",
-        summary=SUMMARY,
-        headlines=(
-            Headline("Part model", f"{100 * part_model.strict.c_miou:.1f}", "C-mIoU, no part labels"),
-            Headline("Supervised", f"{100 * best.strict.c_miou:.1f}", "C-mIoU, with all part labels"),
-        ),
-        tables=(*results, wanted(claims(measured)), *own.tables),
+    report = run_report.in_words(inputs, recipe, seconds=seconds(inputs.out))._replace(
+        tables=(*results, wanted(claims(measured))),
         pictures=pictures(
             validation.objects_dir,
             images_dir,
@@ -261,7 +254,12 @@ def _report(
                 "parts": (read_rows(folder / "parts", PartRow), part_map),
             },
         ),
-        galleries=galleries(validation.objects_dir, folder / "parts", images_dir, _part_notes(part_model)),
+    )
+    finding = Finding.of(validation.objects_dir, folder / "parts")
+    notes = _part_notes(next(way for way in measured if way.name == PART_MODEL))
+    report = run_report.with_galleries(report, finding, images_dir, notes)
+    return report._replace(
+        title="Parts discovered in PartShapes", summary=SUMMARY, finding=finding.headline("drawing")
     )
 
 

@@ -33,7 +33,7 @@ def write(folder: Path, labels: Labels) -> str:
     ids = CategoryIds.of_catalog(labels.catalog)
     with (
         replacing_file(folder / ARCHIVE) as write_piece,
-        ZipFile(_Stream(write_piece), "w", ZIP_DEFLATED) as archive,  # type: ignore[call-overload]
+        ZipFile(Stream(write_piece), "w", ZIP_DEFLATED) as archive,  # type: ignore[call-overload]
         archive.open(_member(), "w", force_zip64=True) as file,
     ):
         head = _compact({"info": {}, "categories": _categories(ids)})
@@ -127,7 +127,7 @@ def _compact(entry: Entry) -> str:
     return json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-class _Stream:
+class Stream:
     """What `ZipFile` needs of a file that it can't go back in."""
 
     def __init__(self, write: Callable[[bytes], None]) -> None:

@@ -9,6 +9,7 @@ from partdistillation.data.paths import advice, is_file
 from partdistillation.errors import InputError
 from partdistillation.export import coco, cvat, fiftyone, huggingface, label_maps, label_studio, yolo
 from partdistillation.export.labels import Labels
+from partdistillation.runs.archives import place_of, read_bytes
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.progress import followed
 
@@ -27,8 +28,8 @@ def write(labels: Labels, folder: Path, name: Format, images_dir: Path, *, copie
         copied: whether to copy the photographs into `folder/images`.
 
     Raises:
-        InputError: a mask is damaged, a photograph that is to be copied isn't there, or the format can't
-            hold the names.
+        InputError: a mask is damaged, a photograph that is to be copied isn't there, one that isn't is in an
+            archive where the tool can't read it, or the format can't hold the names.
     """
     if copied:
         _copy(labels, images_dir, folder / IMAGES)
@@ -45,6 +46,9 @@ def write(labels: Labels, folder: Path, name: Format, images_dir: Path, *, copie
         case "cvat":
             return cvat.write(folder, labels)
         case "fiftyone":
+            if not copied:
+                for image in labels.images:
+                    _require_file(images_dir / image.image.file_name)
             return fiftyone.write(folder, labels, None if copied else images_dir.resolve())
         case "datasets":
             return huggingface.write(folder, labels)
@@ -64,15 +68,24 @@ def _link(labels: Labels, images_dir: Path, folder: Path) -> None:
         source, target = images_dir / image.image.file_name, folder / image.image.file_name
         if not is_file(source):
             raise InputError(f"{source}: expected a photograph, found none; {advice(source)}")
+        _require_file(source)
         make_folder(target.parent)
         os.symlink(source, target)  # noqa: PTH211
+
+
+def _require_file(source: Path) -> None:
+    if place_of(source) is not None:
+        raise InputError(
+            f"{source}: expected a file for the other tool to read, found a photograph in an archive; "
+            "give --copy-images"
+        )
 
 
 def _copy(labels: Labels, images_dir: Path, folder: Path) -> None:
     for image in followed(labels.images, "photographs", unit="copied"):
         source, target = images_dir / image.image.file_name, folder / image.image.file_name
         try:
-            data = source.read_bytes()
+            data = read_bytes(source)
         except OSError as error:
             raise InputError(
                 f"{source}: expected a photograph to copy, found {error.strerror}; {advice(source)}"

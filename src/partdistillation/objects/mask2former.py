@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from partdistillation.config import Device
 from partdistillation.errors import CheckpointError
@@ -65,6 +65,23 @@ class Mask2FormerObjects:
             ]
             for image in images
         ]
+
+    @torch.no_grad()
+    def saliency(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[Float32[np.ndarray, "_ _"]]:
+        """How probable it is that a pixel of each image is an object's, of any class."""
+        return [_saliency(self.network, image) for image in images]
+
+
+def _saliency(
+    network: PartMask2Former, image: UInt8[np.ndarray, "height width 3"]
+) -> Float32[np.ndarray, "height width"]:
+    """The most that a query says of a pixel: its mask's probability times its best class's."""
+    size = inference_size(image.shape[0], image.shape[1], network.info.image_size)
+    view = run_network(network, image, size)
+    scores = class_probabilities(network, view).amax(dim=1)
+    most = (view.mask_logits.sigmoid() * scores[:, None, None]).amax(dim=0)
+    saliency: Float32[np.ndarray, "height width"] = full_masks(most[None], view.geometry)[0].cpu().numpy()
+    return saliency
 
 
 def load_instance_model(source: str | Path, device: torch.device) -> PartMask2Former:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from safetensors.numpy import load_file
 
 from partdistillation.config import Device
@@ -64,6 +64,10 @@ class NamedSalientObjects:
     def vocabulary(self) -> tuple[str, ...]:
         """The classes whose objects it has seen."""
         return tuple(self._means)
+
+    def saliency(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[Float32[np.ndarray, "_ _"]]:
+        """How much every pixel of each image stands out, 0..1."""
+        return self._salient.saliency(images)
 
     def __call__(
         self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], class_names: Sequence[str]

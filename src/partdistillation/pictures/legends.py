@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from partdistillation.pictures.text import caption_font
+from partdistillation.pictures.text import CaptionFont, caption_font, fitted
 
 Color = UInt8[np.ndarray, " 3"]
 
@@ -52,15 +52,28 @@ def placed_entries(
     return entries, line
 
 
+def fitted_rows(rows: Sequence[LegendRow], font: CaptionFont, width: float) -> list[LegendRow]:
+    """Rows as they can be written: titles take a third of the width at most, names what is left of it."""
+    room = width * 2 / 3 - 3.2 * font.size
+    return [
+        LegendRow(
+            fitted(row.title, font, width / 3),
+            tuple((fitted(name, font, room), color) for name, color in row.entries),
+        )
+        for row in rows
+    ]
+
+
 def with_legend(image: Image.Image, rows: Sequence[LegendRow]) -> Image.Image:
     """Put a legend under an image, on white."""
     font = caption_font(max(13, image.width // 40))
     step, pad = round(1.9 * font.size), round(0.9 * font.size)
+    rows = fitted_rows(rows, font, image.width - 2 * pad)
     entries, lines = placed_entries(
         rows,
         width=image.width - 2 * pad,
-        indents=[font.getlength(row.title) + font.size for row in rows],
-        extent=lambda name: font.getlength(name) + 2.2 * font.size,
+        indents=[font.width(row.title) + font.size for row in rows],
+        extent=lambda name: font.width(name) + 2.2 * font.size,
     )
     below = lines * step + 2 * pad - step // 2 if rows else 0
     picture = Image.new("RGB", (image.width, image.height + below), "white")
@@ -73,5 +86,5 @@ def with_legend(image: Image.Image, rows: Sequence[LegendRow]) -> Image.Image:
             draw.circle((x + radius, middle), radius, fill=tuple(color.tolist()))
             x += round(1.2 * font.size)
         ink = "#000000" if color is None else "#30343b"
-        draw.text((x, middle), text, fill=ink, font=font, anchor="lm")
+        font.write(draw, (x, middle), text, ink)
     return picture

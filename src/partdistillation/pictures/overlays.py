@@ -52,15 +52,43 @@ def outline(
 def spotlight(
     image: UInt8[np.ndarray, "height width 3"],
     mask: Bool[np.ndarray, "height width"],
-    around: Bool[np.ndarray, "height width"],
     color: UInt8[np.ndarray, " 3"],
-    contours: int = 1,
+    around: Bool[np.ndarray, "height width"] | None = None,
+    contours: int | None = None,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Show a mask as it is, outlined in a colour; `around` it (its object) in grey, the rest in dark grey."""
-    brightness = np.where(around, 0.62, 0.22)[:, :, None]
-    dimmed = brightness * _grey(image) + 0.1 * 255
-    lit = _blend(dimmed, image, mask.astype(np.float64))
-    return _blend(lit, color, np.maximum(0.15 * mask, _borders(mask.astype(np.int64), contours)))
+    """Show a mask as it is within a line of its colour; the rest in grey, dimmed but legible.
+
+    A white hairline around the coloured one keeps it apart from what has that colour itself.
+
+    Args:
+        image: what is shown.
+        mask: what stays as it is; nothing may be set.
+        color: of the line, for example `colors.color_of(part_id)`.
+        around: what is dimmed less, such as the part's object; without it nothing is.
+        contours: width in pixels of the coloured line; without it, what suits the image's size. 0 = none.
+    """
+    width = max(2, round(min(mask.shape) / 100)) if contours is None else contours
+    hairline = width + max(2, width // 2) if width else 0
+    near, line = _within(mask, hairline) & ~mask, _within(mask, width) & ~mask
+    lit = dimmed(image, mask, around)
+    for rows in _strips(image):
+        bordered = _blend(lit[rows], np.full(3, 255), 0.9 * near[rows])
+        lit[rows] = _blend(bordered, color, np.maximum(0.15 * mask[rows], line[rows]))
+    return lit
+
+
+def dimmed(
+    image: UInt8[np.ndarray, "height width 3"],
+    kept: Bool[np.ndarray, "height width"],
+    around: Bool[np.ndarray, "height width"] | None = None,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """An image as it is where it is kept, the rest grey and darker; darker still what isn't `around` it."""
+    lit = np.empty_like(image)
+    for rows in _strips(image):
+        brightness = 0.5 if around is None else np.where(around[rows], 0.6, 0.36)[:, :, None]
+        dark = (brightness * _grey(image[rows]) + 26).round().astype(np.uint8)
+        lit[rows] = np.where(kept[rows][:, :, None], image[rows], dark)
+    return lit
 
 
 def _strips(image: UInt8[np.ndarray, "height width 3"]) -> Iterator[slice]:
@@ -94,3 +122,11 @@ def _borders(label_map: Int[np.ndarray, "height width"], width: int) -> Bool[np.
     if width > 1:
         ndimage.maximum_filter(edges.copy(), size=width, output=edges)
     return edges
+
+
+def _within(mask: Bool[np.ndarray, "height width"], distance: int) -> Bool[np.ndarray, "height width"]:
+    """Pixels of a mask, and those that are at most this far from it."""
+    if not distance or not mask.any():
+        return mask
+    near: Bool[np.ndarray, "height width"] = ndimage.distance_transform_edt(~mask) <= distance
+    return near

@@ -3,25 +3,24 @@
 Text in a PDF is text, and panels are kept pixel by pixel, at 300 to an inch.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, UInt8
 from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 
 from partdistillation.pictures.colors import PALETTE
-from partdistillation.pictures.legends import LegendEntry, LegendRow, placed_entries
+from partdistillation.pictures.fonts import families, lettering
+from partdistillation.pictures.legends import LegendEntry, LegendRow, fitted_rows, placed_entries
 from partdistillation.pictures.overlays import overlay
 from partdistillation.pictures.sizes import resize_labels
-from partdistillation.pictures.text import plain_text
+from partdistillation.pictures.text import CaptionFont, fitted
 
 DPI = 300
 WIDTH = 7.0
@@ -30,8 +29,9 @@ _GAP, _TEXT, _LINE = 14, 7.5, 46
 """Pixels between panels, points of a letter, pixels from line to line."""
 _TALLEST = 1.4
 """Of a panel, in its widths: taller images are shown smaller, not to fill a page each."""
-_LONGEST = 60
-"""Letters of a name that are shown."""
+_LONGEST = 1.6
+"""Of a caption, in widths of its column: it is written smaller to fit."""
+_FONT = CaptionFont(_TEXT * DPI / 72)
 _INK, _FADED = "#14171c", "#30343b"
 
 
@@ -70,15 +70,17 @@ def colored(
 def page_bytes(page: Page, suffix: str) -> bytes:
     """A page as a PNG (".png") or PDF (".pdf") that says neither when nor by what it was made."""
     heights = [max(len(panel) for panel in row) for row in page.rows]
-    with rc_context({"pdf.fonttype": 42, "font.family": "DejaVu Sans"}), warnings.catch_warnings():
-        # Names may be in any script; what the font lacks is drawn as a box, and no reason to warn.
-        warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing")
-        legend, lines = _placed(page.legend)
+    captions = [
+        fitted(caption, _FONT, _LONGEST * _column_width(len(page.captions))) for caption in page.captions
+    ]
+    legend, lines = _placed(fitted_rows(page.legend, _FONT, WIDTH * DPI))
+    names = families(" ".join([*captions, *(entry.text for entry in legend)]))
+    with rc_context({"pdf.fonttype": 42, "font.family": names}):
         below = round((lines + 0.4) * _LINE) if lines else 0
         total = Size(_LINE + sum(heights) + _GAP * len(heights) + below, round(WIDTH * DPI))
         figure = Figure(figsize=(total.width / DPI, total.height / DPI), dpi=DPI)
         FigureCanvasAgg(figure)
-        _write_captions(figure, total, page.captions)
+        _write_captions(figure, total, captions)
         top = _LINE
         for row, height in zip(page.rows, heights, strict=True):
             _add_row(figure, total, row, top, height)
@@ -118,8 +120,8 @@ def _write_captions(figure: Figure, total: Size, captions: Sequence[str]) -> Non
     wide = _column_width(len(captions))
     for column, caption in enumerate(captions):
         middle = column * (wide + _GAP) + wide / 2
-        points = _TEXT * min(1.0, wide / max(1.0, _length(caption)))
-        _write(figure, total, middle, _LINE / 2, _clipped(caption), _INK, "center", points)
+        points = _TEXT * min(1.0, wide / max(1.0, _FONT.width(caption)))
+        _write(figure, total, middle, _LINE / 2, caption, _INK, "center", points)
 
 
 def _write(
@@ -129,7 +131,7 @@ def _write(
     figure.text(
         x / total.width,
         1 - y / total.height,
-        text,
+        lettering(text).text,
         fontsize=points,
         color=color,
         ha=side,
@@ -138,40 +140,28 @@ def _write(
     )
 
 
-def _clipped(text: str) -> str:
-    text = plain_text(text)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-
-
 # ---------------------------------------------------------------------- legend
 
 
 def _placed(rows: Sequence[LegendRow]) -> tuple[list[LegendEntry], int]:
     """The legend's entries, all rows' names beginning at the same place; and the number of lines."""
-    indent = max((_length(row.title) for row in rows), default=0.0) + _LINE
+    indent = max((_FONT.width(row.title) for row in rows), default=0.0) + _LINE
     return placed_entries(
-        rows, width=WIDTH * DPI, indents=[indent] * len(rows), extent=lambda name: _length(name) + 1.5 * _LINE
+        rows,
+        width=WIDTH * DPI,
+        indents=[indent] * len(rows),
+        extent=lambda name: _FONT.width(name) + 1.5 * _LINE,
     )
-
-
-def _length(text: str) -> float:
-    """Of a text as it is shown, in pixels."""
-    ruler: Any = RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
-    width, _, _ = ruler.get_text_width_height_descent(
-        _clipped(text), FontProperties(size=_TEXT), ismath=False
-    )
-    return float(width)
 
 
 def _add_entry(figure: Figure, total: Size, entry: LegendEntry, top: int) -> None:
     y = top + (entry.line + 0.7) * _LINE
-    text = _clipped(entry.text)
     if entry.color is None:
-        _write(figure, total, entry.left, y, text, _INK, "left")
+        _write(figure, total, entry.left, y, entry.text, _INK, "left")
         return
     color = f"#{bytes(entry.color).hex()}"
     place = (entry.left + 0.25 * _LINE) / total.width, 1 - y / total.height
     figure.add_artist(
         Line2D([place[0]], [place[1]], marker="o", markersize=5.5, color=color, markeredgewidth=0)
     )
-    _write(figure, total, entry.left + 0.7 * _LINE, y, text, _FADED, "left")
+    _write(figure, total, entry.left + 0.7 * _LINE, y, entry.text, _FADED, "left")

@@ -2,18 +2,26 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from partdistillation.pictures.curves import Curve
+from partdistillation.pictures.fonts import families, lettering
+from partdistillation.pictures.text import CaptionFont, fitted
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's, which people with any colour vision can tell apart."""
 _MARKERS = "osD^vP"
 _BESIDE = 1.05
+_FONT = CaptionFont(10)
+"""Of legends, as matplotlib has it, in points."""
+_LONGEST, _BEFORE = 240, 48
+"""Points: of a label, and of the line and the gap before it."""
 _LINES = ("-", "--", ":")
 """Of the first, the second and the third time that the colours are gone through."""
 
@@ -24,11 +32,12 @@ def plot(curves: Sequence[Curve], *, x: str, y: str, suffix: str = ".png") -> by
     Returns:
         The file, of the kind that `suffix` says.
     """
-    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
-    axes = figure.add_subplot()
-    _draw(axes, curves, x, y)
-    axes.legend(frameon=False)
-    return _file(figure, suffix)
+    with _fonts_of(curves):
+        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        _draw(axes, curves, x, y)
+        axes.legend(frameon=False)
+        return _file(figure, suffix)
 
 
 def panels_plot(
@@ -38,16 +47,18 @@ def panels_plot(
 
     All have the same curves in the same order.
     """
-    labels = [_plain(curve.label) for curve in next(iter(panels.values()))]
-    columns = max(1, min(len(labels), 90 // (8 + max(map(len, labels)))))
+    labels = [fitted(curve.label, _FONT, _LONGEST) for curve in next(iter(panels.values()))]
+    width = 3.9 * len(panels)
+    widest = max(map(_FONT.width, labels))
+    columns = max(1, min(len(labels), int(72 * width / (_BEFORE + widest))))
     rows = -(-len(labels) // columns)
-    figure = Figure(figsize=(3.9 * len(panels), 3.2 + 0.22 * rows), layout="constrained")
-    for place, (y, curves) in enumerate(panels.items(), start=1):
-        _draw(figure.add_subplot(1, len(panels), place), curves, x, y, log_x=log_x)
-    figure.legend(
-        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False
-    )
-    return _file(figure, suffix)
+    with _fonts_of(next(iter(panels.values()))):
+        figure = Figure(figsize=(width, 3.2 + 0.22 * rows), layout="constrained")
+        for place, (y, curves) in enumerate(panels.items(), start=1):
+            _draw(figure.add_subplot(1, len(panels), place), curves, x, y, log_x=log_x)
+        handles = figure.axes[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=columns, frameon=False)
+        return _file(figure, suffix)
 
 
 def _draw(axes: Axes, curves: Sequence[Curve], x: str, y: str, *, log_x: bool = False) -> None:
@@ -81,8 +92,13 @@ def _draw(axes: Axes, curves: Sequence[Curve], x: str, y: str, *, log_x: bool = 
 
 
 def _plain(label: str) -> str:
-    """A label without what matplotlib takes for a formula, or leaves out of the legend."""
-    return label.replace("$", r"\$").lstrip("_") or "-"
+    """A label without what matplotlib takes for a formula, leaves out of the legend, or can't draw."""
+    return lettering(fitted(label, _FONT, _LONGEST)).text.replace("$", r"\$").lstrip("_") or "-"
+
+
+def _fonts_of(curves: Sequence[Curve]) -> AbstractContextManager[None]:
+    labels = [fitted(curve.label, _FONT, _LONGEST) for curve in curves]
+    return rc_context({"font.family": families(" ".join(labels))})
 
 
 def _file(figure: Figure, suffix: str) -> bytes:

@@ -70,23 +70,33 @@ def shrink(
     image: UInt8[np.ndarray, "height width 3"], longer_side: int
 ) -> UInt8[np.ndarray, "new_height new_width 3"]:
     """Downscale an image so that its longer side has at most this many pixels."""
-    return image if longer_side >= max(image.shape[:2]) else _fitted(image, longer_side)
+    return image if longer_side >= max(image.shape[:2]) else fit(image, longer_side)
 
 
-def _fitted(image: UInt8[np.ndarray, "_ _ 3"], side: int) -> UInt8[np.ndarray, "_ _ 3"]:
-    scale = side / max(image.shape[:2])
+def fit(
+    image: UInt8[np.ndarray, "height width 3"], longer_side: int
+) -> UInt8[np.ndarray, "new_height new_width 3"]:
+    """Scale an image up or down so that its longer side has this many pixels."""
+    scale = longer_side / max(image.shape[:2])
     height, width = (max(1, round(length * scale)) for length in image.shape[:2])
     return resized(image, height, width)
 
 
-def square_crop(mask: Bool[np.ndarray, "height width"], margin: float = 0.08) -> tuple[slice, slice]:
-    """Rows and columns of the square around a mask, with a margin, moved and cut to fit into the image."""
+def framed(mask: Bool[np.ndarray, "height width"], margin: float = 0.1) -> tuple[slice, slice]:
+    """Rows and columns of the box around a mask, with a margin: as high or wide as the mask is, not square.
+
+    A box more than twice as long as it is wide is widened, as far as the image goes.
+    """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return slice(0, mask.shape[0]), slice(0, mask.shape[1])
-    side = 1 + int(max(np.ptp(rows), np.ptp(columns)))
-    side += 2 * round(margin * side)
-    return _window(rows, side, mask.shape[0]), _window(columns, side, mask.shape[1])
+    height, width = 1 + int(np.ptp(rows)), 1 + int(np.ptp(columns))
+    border = 2 * round(margin * max(height, width))
+    height, width = height + border, width + border
+    return (
+        _window(rows, max(height, width // 2), mask.shape[0]),
+        _window(columns, max(width, height // 2), mask.shape[1]),
+    )
 
 
 def _window(positions: Int[np.ndarray, " n"], side: int, length: int) -> slice:
@@ -97,12 +107,7 @@ def _window(positions: Int[np.ndarray, " n"], side: int, length: int) -> slice:
 
 
 def contact_sheet(
-    pictures: Sequence[Image.Image],
-    *,
-    columns: int,
-    gap: int,
-    margin: int = 0,
-    background: str | None = "white",
+    pictures: Sequence[Image.Image], *, columns: int, gap: int, margin: int = 0, background: str = "white"
 ) -> Image.Image:
     """Pictures in a grid, from the left in columns of one width; a row is as high as its highest picture.
 
@@ -111,27 +116,16 @@ def contact_sheet(
         columns: places in a row; the last row's may stay empty.
         gap: pixels between pictures.
         margin: pixels around all of them.
-        background: between pictures; None = transparent.
+        background: between pictures.
     """
     width = max(picture.width for picture in pictures)
     rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
     heights = [max(picture.height for picture in row) for row in rows]
     size = (columns * (width + gap) - gap + 2 * margin, sum(heights) + (len(rows) - 1) * gap + 2 * margin)
-    sheet = _canvas(size, background)
+    sheet = Image.new("RGB", size, background)
     top = margin
     for row, height in zip(rows, heights, strict=True):
         for column, picture in enumerate(row):
             sheet.paste(picture, (margin + column * (width + gap), top))
         top += height + gap
     return sheet
-
-
-def fit_square(image: UInt8[np.ndarray, "_ _ 3"], side: int, background: str | None = "white") -> Image.Image:
-    """Scale an image so that its longer side has this many pixels, in the middle of a square."""
-    picture, square = Image.fromarray(_fitted(image, side)), _canvas((side, side), background)
-    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-    return square
-
-
-def _canvas(size: tuple[int, int], background: str | None) -> Image.Image:
-    return Image.new("RGBA", size) if background is None else Image.new("RGB", size, background)

@@ -1,39 +1,95 @@
-"""Text in pictures: shortened to fit, printable, in a font that is the same on every machine."""
+"""Text in pictures: on one line, shortened to fit, in letters of all languages."""
 
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+if TYPE_CHECKING:
+    from matplotlib.ft2font import FT2Font
+
+_JOINERS = "\u200c\u200d"
+"""They decide how letters of Persian and of India look, and join emoji."""
+_MARKS = 8
+"""Accents, vowel signs and joiners on one letter: Burmese has six at times, a hostile name has hundreds."""
+_LARGEST = 256
+_BASELINE = 0.35
+"""How far below its middle a line stands on, in sizes of its font: half of what capitals are high."""
 
 
 def plain_text(text: str) -> str:
     """A text as one line of what can be printed: names come from files, and may hold anything."""
-    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+    letters: list[str] = []
+    marks = 0
+    for letter in unicodedata.normalize("NFC", " ".join(text.split())):
+        kind = unicodedata.category(letter)
+        marks = marks + 1 if kind[0] == "M" or letter in _JOINERS else 0
+        if marks <= _MARKS and (kind not in ("Cc", "Cf", "Cs") or letter in _JOINERS):
+            letters.append(letter)
+    return "".join(letters).strip()
 
 
-def fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+@dataclass(frozen=True)
+class CaptionFont:
+    """DejaVu Sans, and other fonts for the letters that it lacks; its size is in pixels."""
+
+    size: float
+
+    def width(self, text: str) -> float:
+        """Of a text on one line, in pixels."""
+        return self._laid_out(text).get_width_height()[0] / 64
+
+    def write(
+        self,
+        draw: ImageDraw.ImageDraw,
+        place: tuple[float, float],
+        text: str,
+        fill: str | tuple[int, int, int],
+        anchor: Literal["left", "middle", "right"] = "left",
+    ) -> None:
+        """Write a line whose end or middle (`anchor`) is at x, and whose middle is at y, in pixels."""
+        font = self._laid_out(text)
+        width, height = font.get_width_height()
+        font.draw_glyphs_to_bitmap()
+        glyphs = font.get_image()
+        shift = {"left": 0.0, "middle": 0.5, "right": 1.0}[anchor] * width - font.get_bitmap_offset()[0]
+        top = round(place[1] + _BASELINE * self.size) - (height - font.get_descent()) // 64 - 1
+        # Marks stacked high stay on their line.
+        first, last = (max(0, round(place[1] + side * self.size) - top) for side in (-1, 1))
+        mask = Image.fromarray(glyphs[first:last])
+        draw.bitmap((round(place[0] - shift / 64), top + first), mask, fill)
+
+    def _laid_out(self, text: str) -> "FT2Font":
+        # Late: where matplotlib has never been, it looks through all fonts of the system.
+        from matplotlib.font_manager import get_font
+
+        from partdistillation.pictures.fonts import lettering
+
+        drawable = lettering(plain_text(text))
+        font = get_font(drawable.fonts)
+        font.set_size(self.size, 72)
+        font.set_text(drawable.text)
+        return font
+
+
+def caption_font(size: int) -> CaptionFont:
+    """The font for captions. Sizes go by a picture's width; those of very wide ones are bounded."""
+    return CaptionFont(min(size, _LARGEST))
+
+
+def fitted(text: str, font: CaptionFont, width: float) -> str:
     """A text on one line, shortened to be no wider than this, in pixels."""
     plain = plain_text(text)
     longest = plain[: max(1, round(width))]  # letters are wider than a pixel, and names may be of any length
-    if longest == plain and font.getlength(plain) <= width:
+    if longest == plain and font.width(plain) <= width:
         return plain
-    kept = bisect_right(range(1, len(longest) + 1), width, key=lambda n: font.getlength(f"{longest[:n]}…"))
+    kept = bisect_right(range(1, len(longest) + 1), width, key=lambda n: font.width(f"{longest[:n]}…"))
     return f"{longest[:kept].rstrip()}…"
-
-
-_LARGEST = 256
-
-
-def caption_font(size: int) -> ImageFont.FreeTypeFont:
-    """The font for captions; it comes with Pillow, so that pictures are alike on every machine.
-
-    Sizes go by a picture's width; those of very wide ones are bounded.
-    """
-    font = ImageFont.load_default(min(size, _LARGEST))
-    assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's wheels have FreeType
-    return font
 
 
 def note_picture(text: str, width: int, height: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
@@ -41,7 +97,7 @@ def note_picture(text: str, width: int, height: int) -> UInt8[np.ndarray, "{heig
     font = caption_font(max(9, min(width, height) // 12))
     picture = Image.new("RGB", (width, height), "#c9cdd3")
     draw = ImageDraw.Draw(picture)
-    draw.text((width / 2, height / 2), fitted(text, font, width - 4), fill="#30343b", font=font, anchor="mm")
+    font.write(draw, (width / 2, height / 2), fitted(text, font, width - 4), "#30343b", "middle")
     return np.asarray(picture)
 
 
@@ -59,7 +115,7 @@ def name_tags(
     taken = np.zeros((0, 4))
     for text, x, y in tags:
         label = fitted(text, font, max(1, picture.width - 2 * pad))
-        width, height = font.getlength(label) + 2 * pad, font.size + 2 * pad
+        width, height = font.width(label) + 2 * pad, font.size + 2 * pad
         left = max(0.0, min(x, picture.width - width))
         top = max(0.0, min(y - height - 2, picture.height - height))
         place = _free_place((left, top), (width, height), (picture.width, picture.height), taken)
@@ -68,7 +124,7 @@ def name_tags(
         left, top = place
         taken = np.vstack([taken, (left, top, left + width, top + height)])
         draw.rounded_rectangle((left, top, left + width, top + height), pad, fill=(20, 22, 26, 210))
-        draw.text((left + pad, top + height / 2), label, fill="white", font=font, anchor="lm")
+        font.write(draw, (left + pad, top + height / 2), label, "white")
     return picture
 
 

@@ -2,27 +2,23 @@
 
 import base64
 import hashlib
-import io
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jinja2
 from markupsafe import Markup
-from PIL import Image
 
 from partdistillation.pictures import curves
-from partdistillation.pictures.sizes import contact_sheet, fit_square
-from partdistillation.report.data import PartGallery, ReportData, Table
+from partdistillation.report.data import Picture, PictureRow, ReportData, Score, Table, Value
 from partdistillation.runs.atomic import make_folder, remove_file, replace_file
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _IMAGES = "images"
 
-_Value = float | str | None
 
-
-class Picture(NamedTuple):
+class Placed(NamedTuple):
     """A picture file, as the page refers to it."""
 
     src: str
@@ -31,37 +27,46 @@ class Picture(NamedTuple):
 
 
 def build_report(data: ReportData, out_dir: Path) -> Path:
-    """Write the report and return its `index.html`; it opens from disk, without a network or a script.
+    """Write the report and return its `index.html`; it opens from disk, without a network.
 
-    The same data gives the same bytes. Pictures of an earlier report in the folder are replaced.
+    Its one script enlarges pictures; without it they are links to themselves. The same data gives the same
+    bytes. Pictures of an earlier report in the folder are replaced.
     """
     pictures = _Pictures(out_dir / _IMAGES)
-    rows = [
-        (row.title, [(panel.caption, pictures.add(Image.fromarray(panel.pixels))) for panel in row.panels])
-        for row in data.pictures
-    ]
-    galleries = [
-        (gallery, [(part, pictures.add(_sheet(part))) for part in gallery.parts if part.tiles])
-        for gallery in data.galleries
-    ]
-    style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+    style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "zoom.js"))
     page = (
         _environment()
         .get_template("index.html.j2")
         .render(
             data=data,
             style=Markup(style),
-            style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+            style_hash=_hash(style),
+            script=Markup(script),
+            script_hash=_hash(script),
             tables=[table_view(table) for table in data.tables],
+            left_out=[table_view(table) for table in data.left_out],
             charts=[drawing for chart in data.charts if (drawing := curves.draw(chart))],
             canvas=curves,
-            rows=rows,
-            galleries=galleries,
+            hero=data.hero and pictures.row(data.hero),
+            rows=[(row, pictures.row(row)) for row in data.pictures],
+            galleries=[
+                (
+                    gallery,
+                    pictures.add(gallery.objects),
+                    [(part, pictures.add(part.tiles)) for part in gallery.parts if part.tiles],
+                )
+                for gallery in data.galleries
+            ],
         )
     )
     pictures.remove_others()
     replace_file(out_dir / "index.html", page.encode())
     return out_dir / "index.html"
+
+
+def _hash(text: str) -> str:
+    """What a Content Security Policy calls an inline style or script."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _environment() -> jinja2.Environment:
@@ -81,41 +86,47 @@ class _Pictures:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._written: set[str] = set()
+        self._names: dict[bytes, str] = {}
         make_folder(folder)
 
-    def add(self, image: Image.Image) -> Picture:
-        """Write a picture as WebP."""
-        buffer = io.BytesIO()
-        image.save(buffer, "WEBP", quality=84, method=4)
-        name = f"{len(self._written):05d}.webp"
-        replace_file(self._folder / name, buffer.getvalue())
-        self._written.add(name)
-        return Picture(f"{_IMAGES}/{name}", image.width, image.height)
+    def add(self, pictures: Iterable[Picture]) -> list[Placed]:
+        """Write pictures; the same one is written once."""
+        return [Placed(f"{_IMAGES}/{self._name(picture.webp)}", *picture[1:]) for picture in pictures]
+
+    def row(self, row: PictureRow) -> list[tuple[str, Placed]]:
+        """A row's pictures with their captions."""
+        placed = self.add(panel.picture for panel in row.panels)
+        return [(panel.caption, picture) for panel, picture in zip(row.panels, placed, strict=True)]
+
+    def _name(self, webp: bytes) -> str:
+        digest = hashlib.sha256(webp).digest()
+        if digest not in self._names:
+            name = f"{len(self._names):05d}.webp"
+            replace_file(self._folder / name, webp)
+            self._names[digest] = name
+        return self._names[digest]
 
     def remove_others(self) -> None:
         """Remove what an earlier, longer report left."""
+        names = set(self._names.values())
         for path in self._folder.glob("[0-9]*.webp"):
-            if path.name not in self._written:
+            if path.name not in names:
                 remove_file(path)
-
-
-def _sheet(part: PartGallery) -> Image.Image:
-    """A part's tiles in a square, with transparent gaps: the page may be light or dark."""
-    side = max(max(tile.shape[:2]) for tile in part.tiles)
-    squares = [fit_square(tile, side, background=None) for tile in part.tiles]
-    return contact_sheet(squares, columns=3, gap=3, background=None)
 
 
 # ---------------------------------------------------------------------- tables
 
 
+Rank = Literal["best", "tie", ""]
+
+
 class Cell(NamedTuple):
-    """A cell: its text, the bar's length in percent (None = none), the best or not."""
+    """A cell: its text, the range below it, the bar's length in percent (None = none), and how it ranks."""
 
     text: str
+    between: str = ""
     bar: float | None = None
-    best: bool = False
+    rank: Rank = ""
 
 
 class TableView(NamedTuple):
@@ -138,31 +149,44 @@ def table_view(table: Table) -> TableView:
     return TableView(table, tuple(rows))
 
 
-def _cells(values: tuple[_Value, ...], table: Table) -> list[Cell]:
+def _cells(values: tuple[Value, ...], table: Table) -> list[Cell]:
     """A column's cells. Bars are relative to the column's largest number; a single number is no best."""
-    numbers = [_number(value) for value in values]
-    known = [number for number in numbers if number is not None]
+    scores = [_score(value) for value in values]
+    known = [score for score in scores if score is not None]
     ranked = table.better == "high" and len(known) > 1
-    best = max(known, default=0.0)
+    best = max(known, default=Score(0.0))  # by value
     return [
         Cell(
             _text(value),
-            round(100 * max(number, 0.0) / best, 1) if ranked and number is not None and best > 0 else None,
-            ranked and number == best,
+            "" if score is None or math.isnan(score.low) else f"{score.low:.1f} to {score.high:.1f}",
+            round(100 * max(score.value, 0.0) / best.value, 1)
+            if ranked and score and best.value > 0
+            else None,
+            _rank(score, best, known) if ranked and score else "",
         )
-        for value, number in zip(values, numbers, strict=True)
+        for value, score in zip(values, scores, strict=True)
     ]
 
 
-def _number(value: _Value) -> float | None:
-    return None if value is None or isinstance(value, str) or not math.isfinite(value) else float(value)
+def _rank(score: Score, best: Score, known: Sequence[Score]) -> Rank:
+    """Whether a score is the best of its column or ties with it; a best that others tie with is a tie too."""
+    if score.value < best.value:
+        return "tie" if score.beside(best) == "tie" else ""
+    rivals = (other for other in known if other is not score)
+    return "tie" if any(rival.beside(best) == "tie" for rival in rivals) else "best"
 
 
-def _text(value: _Value) -> str:
+def _score(value: Value) -> Score | None:
+    """A number that was measured; those that come without an interval have none."""
+    score = value if isinstance(value, Score) else Score(value) if isinstance(value, int | float) else None
+    return score if score and math.isfinite(score.value) else None
+
+
+def _text(value: Value) -> str:
     if isinstance(value, str):
         return value
-    number = _number(value)
-    return "–" if number is None else f"{number:,.1f}"  # noqa: RUF001 (a dash for "none")
+    score = _score(value)
+    return "–" if score is None else f"{score.value:,.1f}"  # noqa: RUF001 (a dash for "none")
 
 
 def duration(seconds: float) -> str:

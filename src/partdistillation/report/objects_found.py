@@ -258,7 +258,7 @@ def _numbered(
         red, green, blue = color_of(number - 1).tolist()
         ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"
         draw.circle((int(x), int(y)), 10, fill=(red, green, blue), outline="white", width=2)
-        draw.text((int(x), int(y)), str(number), fill=ink, font=font, anchor="mm")
+        font.write(draw, (int(x), int(y)), str(number), ink, "middle")
     return picture
 
 

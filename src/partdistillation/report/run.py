@@ -1,7 +1,7 @@
 """The report of a run: what its folder holds."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from partdistillation.config import Inputs, Recipe, TrainingConfig
 from partdistillation.errors import CheckpointError, InputError, StoreError
 from partdistillation.evaluation.consistency import part_counts
 from partdistillation.pictures.curves import Chart, Curve
+from partdistillation.report import next_steps, ways
 from partdistillation.report.build import build_report
 from partdistillation.report.data import PictureRow, ReportData, StageSummary, Table, TableRow
-from partdistillation.report.examples import Layer, galleries, pictures
+from partdistillation.report.examples import Layer, pictures
+from partdistillation.report.galleries import Finding, galleries, hero, note
 from partdistillation.report.label_maps import LabelMap, part_map, proposal_map, segment_map
 from partdistillation.runs import seen
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, SegmentRow
@@ -46,23 +48,63 @@ def write(inputs: Inputs, recipe: Recipe, *, seconds: Mapping[str, float]) -> Pa
 
 def contents(inputs: Inputs, recipe: Recipe, *, seconds: Mapping[str, float]) -> ReportData:
     """What there is to show of a run: finished, stopped or going on."""
+    text, images_dir = in_words(inputs, recipe, seconds=seconds), inputs.need("images")
+    objects_dir, parts_dir = inputs.out / objects.FOLDER, inputs.out / ranking.PARTS
+    if not is_finished(objects_dir):
+        return text
+    rows = _pictures(inputs.out, images_dir, recipe)
+    if not is_finished(parts_dir):
+        return text._replace(pictures=rows, hero=_first(rows))
+    return with_galleries(text._replace(pictures=rows), Finding.of(objects_dir, parts_dir), images_dir)
+
+
+def in_words(inputs: Inputs, recipe: Recipe, *, seconds: Mapping[str, float]) -> ReportData:
+    """The same without pictures."""
     out, stages = inputs.out, _stages(inputs.out, recipe, seconds)
     if not stages:
         raise StoreError(f"expected a run in {out}, found none that has begun: run stage 1 first")
-    images_dir, parts = inputs.need("images"), out / ranking.PARTS
+    images_dir = inputs.need("images")
     has_objects = is_finished(out / objects.FOLDER)
     seen.warn_of_changes(out / objects.FOLDER, seen.places(images_dir, inputs.objects))
+    compared, own = ways.compared(out), ways.evaluated(out)
+    headlines = ways.headlines(compared, own)
     return ReportData(
-        title=f"Parts discovered in {images_dir.name}",
-        summary="Found without a part label: by grouping features, and by learning from the groups.",
+        title=f"Looking for parts in {images_dir.name}",
+        summary="There are none yet; this is how far the run has come.",
+        headlines=headlines,
+        headlines_note=ways.NOTE if headlines else "",
         facts=(*facts(recipe), *(_warnings(out, recipe) if has_objects else ())),
         stages=stages,
-        tables=(*_evaluation(out), *(_rejected(out / objects.FOLDER) if has_objects else ())),
+        tables=tuple(ways.tables(compared, own)),
+        left_out=tuple(_rejected(out / objects.FOLDER)) if has_objects else (),
         charts=loss_charts(out),
-        pictures=_pictures(out, images_dir, recipe) if has_objects else (),
-        galleries=galleries(out / objects.FOLDER, parts, images_dir) if is_finished(parts) else (),
+        steps=next_steps.steps(is_finished(out / ranking.PARTS), is_finished(out / distillation.FOLDER)),
         config=config.to_yaml(recipe, inputs),
     )
+
+
+def with_galleries(
+    report: ReportData,
+    finding: Finding,
+    images_dir: Path,
+    notes: Mapping[tuple[str, int], str] | None = None,
+) -> ReportData:
+    """A report with what was found: its headline, its first picture and its galleries."""
+    return report._replace(
+        title=f"Parts discovered in {images_dir.name}",
+        summary="Found without a part label: by grouping features, and by learning from the groups.",
+        finding=finding.headline(),
+        hero=hero(finding, images_dir) or _first(report.pictures),
+        galleries=galleries(finding, images_dir, notes),
+        galleries_note=note(finding),
+    )
+
+
+def _first(rows: Sequence[PictureRow]) -> PictureRow | None:
+    """The first image and what the last stage makes of it, while there are no parts."""
+    for title, panels, keys in rows[:1]:
+        return PictureRow(title, (panels[0], panels[-1]), keys)
+    return None
 
 
 def is_finished(folder: Path) -> bool:
@@ -152,25 +194,6 @@ def _ranked(parts_dir: Path) -> str:
     counts = part_counts(parts_dir)
     categories = len({category for category, _ in counts})
     return f"{counts.total():,} parts of {len(counts):,} part classes, {categories:,} object classes"
-
-
-def _evaluation(out: Path) -> Iterator[Table]:
-    """The table of `partdistill evaluate`, if it has been run on this folder."""
-    path = out / "evaluation.json"
-    if not path.exists():
-        return
-    rows = tuple(
-        TableRow(f"protocol {scores['protocol']}", tuple(_percents(scores)))
-        for scores in json.loads(path.read_bytes())["protocols"]
-    )
-    columns = ("AR@1", "AR@10", "AR@100", "C-mIoU", "A-mIoU")
-    yield Table("Against ground-truth parts", columns, rows, note="In percent.")
-
-
-def _percents(scores: Mapping[str, Any]) -> Iterator[float | None]:
-    recall = scores["average_recall"]
-    for value in (recall["1"], recall["10"], recall["100"], scores["c_miou"], scores["a_miou"]):
-        yield None if value is None else 100 * value
 
 
 def _rejected(objects_dir: Path) -> Iterator[Table]:

@@ -1,11 +1,14 @@
 """The web application of a review: one page, its pictures, and a handful of questions in JSON.
 
+All addresses in the page are relative, so that it may be mounted under any path that ends with a slash.
 The reviewer's name comes with every question: the server remembers nobody between two requests, so a restart
 goes unnoticed. Which run a page is from isn't told to anybody.
 """
 
 from collections.abc import Sequence
 from importlib import resources
+from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, HTTPException, Request
@@ -14,17 +17,34 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from partdistillation.review.assignment import Assignment
+from partdistillation.review.example import Example, example
 from partdistillation.review.guard import COOKIE, Access
 from partdistillation.review.items import Tiles
+from partdistillation.review.outcome import Outcome, outcomes
 from partdistillation.review.store import ChangedElsewhereError, Item, ReviewStore, tidy
 from partdistillation.review.votes import State, Vote, agreement
 from partdistillation.runs.verdicts import MAX_MARKS, Action
 
+_SCRIPT = "text/javascript; charset=utf-8"
 _STATIC = {
-    "app.js": "text/javascript; charset=utf-8",
+    "app.js": _SCRIPT,
+    "answers.js": _SCRIPT,
+    "dom.js": _SCRIPT,
+    "drawing.js": _SCRIPT,
+    "large.js": _SCRIPT,
+    "memory.js": _SCRIPT,
+    "server.js": _SCRIPT,
+    "standing.js": _SCRIPT,
+    "welcome.js": _SCRIPT,
     "style.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    "zoom.svg": "image/svg+xml",
 }
+_EXAMPLES: dict[str, Example] = {"right.webp": "right", "wrong.webp": "wrong"}
+_KEPT = {"cache-control": "private, max-age=604800, immutable"}
+"""Headers of a picture: its address says what it shows, so it never changes."""
+_MOST_CLASSES = 100
+"""In what came of a review; the rest are counted together."""
 
 
 def _said(name: str) -> str:
@@ -71,9 +91,18 @@ class Ballot(Change):
 
 
 def make_app(
-    reviewed: ReviewStore, assignment: Assignment, tiles: Tiles, *, page_token: str, access: Access | None
+    reviewed: ReviewStore,
+    assignment: Assignment,
+    tiles: Tiles,
+    *,
+    page_token: str,
+    access: Access | None,
+    home: str = "",
 ) -> FastAPI:
-    """The application, to be put behind a `Guard` with the same token and access."""
+    """The application, to be put behind a `Guard` with the same token and access.
+
+    `home` is the address of what it is a part of, for a link; none where it stands alone.
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestValidationError, invalid)
     review = _Review(reviewed, assignment)
@@ -84,25 +113,26 @@ def make_app(
 
     @app.get("/static/{name}")
     def static(name: str) -> Response:
+        if name in _EXAMPLES:
+            return Response(example(_EXAMPLES[name]), media_type="image/webp", headers=_KEPT)
         if name not in _STATIC:
             raise HTTPException(404, "no such file")
         return _static(name, _STATIC[name])
 
     @app.get("/tiles/{key}")
     def tile(key: str) -> Response:
-        path = tiles.file(key)
-        if path is None:
-            raise HTTPException(404, "no such picture")
-        # Its id says what it shows, so it never changes.
-        return FileResponse(
-            path, media_type="image/webp", headers={"cache-control": "private, max-age=604800, immutable"}
-        )
+        return _picture(tiles.file(key))
+
+    @app.get("/tiles/{key}/large")
+    def large_tile(key: str) -> Response:
+        return _picture(tiles.file(key, large=True))
 
     @app.post("/api/session")
     def session(asked: Session, request: Request) -> Response:
         if access and not (access.allows(request.headers) or access.accepts(asked.token or "")):
             raise HTTPException(401, "the token is missing or wrong")
-        response = JSONResponse({"page": page_token})
+        about = {"parts": sum(assignment.parts.values()), "seconds": assignment.pace(), "home": home}
+        response = JSONResponse({"page": page_token, **about})
         if access:
             response.set_cookie(COOKIE, access.cookie, httponly=True, samesite="strict", max_age=30 * 86400)
         return response
@@ -111,6 +141,7 @@ def make_app(
     def agree() -> dict[str, Any]:
         return {"alpha": agreement(reviewed.answers(assignment.runs))}
 
+    app.post("/api/outcome")(review.outcome)
     app.post("/api/page")(review.page)
     app.post("/api/vote")(review.vote)
     app.post("/api/undo")(review.undo)
@@ -130,6 +161,20 @@ class _Review:
             "page": None if key is None else self._shown(reviewer, key),
             "progress": self._assignment.progress(reviewer)._asdict(),
             "names": self._reviewed.names_by(reviewer),
+        }
+
+    def outcome(self) -> dict[str, Any]:
+        """What came of it: of the first object classes, and of all together."""
+        verdicts = self._reviewed.verdicts(self._assignment.runs)
+        classes = outcomes(verdicts, self._assignment.parts)
+        return {
+            "classes": [
+                {"category": category, **outcome._asdict()}
+                for category, outcome in islice(classes.items(), _MOST_CLASSES)
+            ],
+            "of": len(classes),
+            "all": sum(classes.values(), Outcome())._asdict(),
+            "alpha": agreement(self._reviewed.answers(self._assignment.runs)),
         }
 
     def _destination(self, reviewer: int, asked: Go) -> str | None:
@@ -220,6 +265,12 @@ def _told(state: State, beside: Sequence[Item]) -> dict[str, Any]:
             "merged_into": keys[vote.merged_into],
         }
     return told
+
+
+def _picture(path: Path | None) -> Response:
+    if path is None:
+        raise HTTPException(404, "no such picture")
+    return FileResponse(path, media_type="image/webp", headers=_KEPT)
 
 
 def _static(name: str, media_type: str) -> Response:

@@ -11,11 +11,16 @@ of someone who went away lapses. "I can't say" is no verdict: somebody else is a
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from statistics import median
 from typing import NamedTuple
 
 from partdistillation.review.store import ReviewStore
 
 RESERVED_SECONDS = 30 * 60.0
+PAUSE_SECONDS = 5 * 60.0
+"""A reviewer who answers nothing for longer than this isn't looking."""
+_ENOUGH_GAPS = 10
+"""Times from answer to answer by which the next ones are foretold."""
 
 # How many others (than reviewer ?1) are counted on for an item: those who gave a verdict, and those who have
 # its class reserved (at the time ?2).
@@ -62,6 +67,10 @@ class Assignment:
         self._pages: dict[str, list[str]] = {}
         for category, page in rows:
             self._pages.setdefault(category, []).append(page)
+        self.parts: dict[str, int] = dict(
+            store.query(f"SELECT category, count(*) FROM items WHERE run IN {self._runs} GROUP BY category")
+        )
+        """By object class, how many part classes are judged."""
 
     def has_page(self, page: str, category: str) -> bool:
         """Whether the page is of a run that is judged now."""
@@ -130,6 +139,17 @@ class Assignment:
         )
         finished = sum(count >= self._verdicts for (count,) in counts)
         return Progress(len(counts), finished, yours, reviewers)
+
+    def pace(self) -> float | None:
+        """Seconds from an answer to the next, as reviewers took them lately; None before there are enough."""
+        rows = self._store.query(
+            "SELECT gap FROM (SELECT history.id AS id, "
+            "at - lag(at) OVER (PARTITION BY reviewer ORDER BY history.id) AS gap "
+            f"FROM history JOIN items ON items.id = item WHERE version = 1 AND run IN {self._runs}) "
+            "WHERE gap <= ? ORDER BY id DESC LIMIT 1000",
+            PAUSE_SECONDS,
+        )
+        return median(gap for (gap,) in rows) if len(rows) >= _ENOUGH_GAPS else None
 
     def _place_for(self, reviewer: int) -> Callable[[str], bytes]:
         def place(name: str) -> bytes:

@@ -6,10 +6,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
+from partdistillation.data.paths import is_file
 from partdistillation.errors import InputError
-from partdistillation.review.collages import draw_tiles, sample_parts
+from partdistillation.review.collages import LOOK, draw_large, draw_tiles, sample_parts
 from partdistillation.review.store import ReviewStore
 from partdistillation.runs import store
 from partdistillation.runs.atomic import make_folder, replace_file
@@ -90,7 +93,7 @@ def _add_run(reviewed: ReviewStore, run: ReviewedRun, seed: int) -> int:
         if not samples:
             raise InputError(f"{run.parts}: expected labelled parts to review, found none")
         files = (run.images / tile.file_name for sample in samples for tile in sample.tiles)
-        if not any(path.is_file() for path in files):
+        if not any(map(is_file, files)):
             raise InputError(
                 f"expected the photographs of {run.name} in {run.images}, found none of them: "
                 "give their folder as --images"
@@ -112,23 +115,51 @@ class Tiles:
         self._folder = reviewed.path.parent / TILES
         make_folder(self._folder)
         self._lock = threading.Lock()
-        self._drawn = {path.stem for path in self._folder.glob("[0-9a-f]*.webp")}
+        self._drawn = {path.name for path in self._folder.glob("[0-9a-f]*.webp")}
 
-    def file(self, key: str) -> Path | None:
-        """The file of the tile with an id, drawn if it isn't there yet; None if there is no such tile."""
-        if key not in self._drawn:
+    def file(self, key: str, *, large: bool = False) -> Path | None:
+        """The file of the tile with an id, drawn if it isn't there yet; None if there is no such tile.
+
+        Args:
+            key: the id.
+            large: whether it is looked into: then as large as the photograph allows.
+        """
+        name = _large_name(key) if large else _name(key)
+        if name not in self._drawn:
             with self._lock:
-                if key not in self._drawn:
-                    self._draw(key)
-        return self._folder / f"{key}.webp" if key in self._drawn else None
+                if name not in self._drawn:
+                    self._draw(key, large)
+        return self._folder / name if name in self._drawn else None
 
-    def _draw(self, key: str) -> None:
-        """Draw the tiles of a whole part class: they are asked for together, and may be of one image."""
+    def _draw(self, key: str, large: bool) -> None:
+        """Draw the tiles of a whole part class: they are asked for together, and may be of one image.
+
+        A large one is asked for alone.
+        """
         tiles = self._reviewed.tiles_beside(key)
         if not tiles or (images := self._images.get(self._reviewed.run_of_tile(key))) is None:
             return
-        for name, drawn in zip(tiles, draw_tiles(images, list(tiles.values()), TILE_SIZE), strict=True):
-            buffer = BytesIO()
-            Image.fromarray(drawn.picture).save(buffer, "WEBP", quality=_QUALITY)
-            replace_file(self._folder / f"{name}.webp", buffer.getvalue())
-            self._drawn.add(name)
+        if large:
+            self._write(_large_name(key), draw_large(images, tiles[key], TILE_SIZE))
+            return
+        for beside, drawn in zip(tiles, draw_tiles(images, list(tiles.values()), TILE_SIZE), strict=True):
+            self._write(_name(beside), drawn.picture)
+
+    def _write(self, name: str, picture: UInt8[np.ndarray, "side side 3"]) -> None:
+        replace_file(self._folder / name, webp(picture))
+        self._drawn.add(name)
+
+
+def _name(key: str) -> str:
+    return f"{key}.{LOOK}.webp"
+
+
+def _large_name(key: str) -> str:
+    return f"{key}.{LOOK}.large.webp"
+
+
+def webp(picture: UInt8[np.ndarray, "height width channel"]) -> bytes:
+    """A picture as a file for the page."""
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, "WEBP", quality=_QUALITY)
+    return buffer.getvalue()

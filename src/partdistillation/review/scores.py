@@ -74,7 +74,7 @@ def make_part_table(reviewed: Path, *, run: str | None = None, out: Path | None 
             edited it.
     """
     file = verdicts_file(reviewed)
-    table = from_verdicts(read_verdicts(file), run)
+    table = from_verdicts(_said(file), run)
     path = out or file.parent / FILE
     if path.exists() and read_part_table(path) != table:
         raise InputError(
@@ -90,11 +90,18 @@ def make_part_table(reviewed: Path, *, run: str | None = None, out: Path | None 
     return path
 
 
+def _said(file: Path) -> list[Verdict]:
+    verdicts = read_verdicts(file)
+    if not verdicts:
+        raise InputError(f"{file}: expected verdicts, found none: nobody has answered yet")
+    return verdicts
+
+
 def _read(files: Sequence[Path]) -> list[Verdict]:
     places: dict[tuple[object, ...], Path] = {}
     verdicts = []
     for file in files:
-        for verdict in read_verdicts(file):
+        for verdict in _said(file):
             if places.setdefault(verdict[:4], file) != file:
                 raise InputError(
                     f"{file}: expected other verdicts than in {places[verdict[:4]]}, found that both have "

@@ -150,6 +150,20 @@ class ReviewStore(Database):
         states = ((item, state_of([tuple(state)])) for item, *state in rows)
         return [(item, state.vote) for item, state in states if state.vote is not None]
 
+    def verdicts(self, runs: Sequence[int] | None = None) -> list[Verdict]:
+        """What all reviewers said last about the part classes of runs (None: of all).
+
+        In the order of run, class, part and reviewer.
+        """
+        condition = "" if runs is None else f"AND run IN ({', '.join(map(str, runs))}) "
+        rows = self.query(
+            f"SELECT reviewers.name, runs.name, category, part, {_COLUMNS_OF_VERDICT} "
+            "FROM verdicts JOIN items ON items.id = item JOIN runs ON runs.id = run "
+            "JOIN reviewers ON reviewers.id = reviewer "
+            f"WHERE action IS NOT NULL {condition}ORDER BY runs.name, category, part, reviewers.name"
+        )
+        return [_verdict(row) for row in rows]
+
     # ------------------------------------------------------------------ who judges
 
     def reviewer(self, name: str) -> int:
@@ -277,13 +291,7 @@ def export_verdicts(database: Path) -> list[Verdict]:
         StoreError: there is no such database.
     """
     with _existing(database) as store:
-        rows = store.query(
-            f"SELECT reviewers.name, runs.name, category, part, {_COLUMNS_OF_VERDICT} "
-            "FROM verdicts JOIN items ON items.id = item JOIN runs ON runs.id = run "
-            "JOIN reviewers ON reviewers.id = reviewer "
-            "WHERE action IS NOT NULL ORDER BY runs.name, category, part, reviewers.name"
-        )
-    return [_verdict(row) for row in rows]
+        return store.verdicts()
 
 
 def judged(database: Path) -> set[tuple[str, str, int]]:

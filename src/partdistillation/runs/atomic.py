@@ -33,10 +33,18 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(
-            f"can't write to {path}: {error.strerror or error}. What is done so far is kept: make room, set "
-            "the permissions or choose another --out, then run the same command again."
-        ) from error
+        raise StoreError(f"can't write to {path}: {error.strerror or error}{_remedy(path, error)}") from error
+
+
+def _remedy(path: Path, error: OSError) -> str:
+    """What to do about it, as the end of a message."""
+    obstacle = next((place for place in (path, *path.parents) if place.is_file()), None)
+    if obstacle and isinstance(error, FileExistsError | NotADirectoryError):
+        return f", as {obstacle} is a file: choose another --out, or move it away."
+    return (
+        ". What is done so far is kept: make room, set the permissions or choose another --out, then run the "
+        "same command again."
+    )
 
 
 def make_folder(folder: Path) -> Path:
@@ -178,6 +186,21 @@ def append_line(path: Path, line: bytes) -> None:
             os.close(descriptor)
 
 
+@contextmanager
+def appending(path: Path) -> Iterator[int]:
+    """A descriptor of a file, new or not, for what another process has to say.
+
+    Raises:
+        StoreError: the file can't be written.
+    """
+    with explained(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def remove_file(path: Path) -> None:
     """Remove a file, if it is there, and fsync the folder.
 
@@ -188,6 +211,16 @@ def remove_file(path: Path) -> None:
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108
         sync_folder(path.parent)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it; links are removed, what they lead to stays.
+
+    Raises:
+        StoreError: some of it can't be removed.
+    """
+    with explained(folder), suppress(FileNotFoundError):
+        shutil.rmtree(folder)
 
 
 def sync_folder(folder: Path) -> None:

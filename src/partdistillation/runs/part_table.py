@@ -231,16 +231,18 @@ def write_part_table(path: Path, table: PartTable) -> None:
     Raises:
         StoreError: the file can't be written. What was there is left as it was.
     """
-    classes = {
-        category: {
-            "names": {str(part): name for part, name in sorted(decided.names.items())},
-            "merged": {str(part): into for part, into in sorted(decided.merged.items())},
-            "rejected": sorted(decided.rejected),
-        }
-        for category, decided in sorted(table.classes.items())
-    }
+    classes = {category: to_json(decided) for category, decided in sorted(table.classes.items())}
     text = json.dumps({"version": VERSION, "classes": classes}, indent=1, ensure_ascii=False)
     replace_file(path, f"{text}\n".encode())
+
+
+def to_json(decided: ClassParts) -> dict[str, Json]:
+    """The decisions on an object class as plain values, which `from_json` reads."""
+    return {
+        "names": {str(part): name for part, name in sorted(decided.names.items())},
+        "merged": {str(part): into for part, into in sorted(decided.merged.items())},
+        "rejected": sorted(decided.rejected),
+    }
 
 
 def read_part_table(path: Path) -> PartTable:
@@ -261,7 +263,7 @@ def read_part_table(path: Path) -> PartTable:
     try:
         for category, values in _classes(content).items():
             place = f"{path}, object class {category!r}"
-            classes[category] = _class_parts(values)
+            classes[category] = from_json(values)
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
     return PartTable(classes)
@@ -285,7 +287,12 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _class_parts(values: Any) -> ClassParts:
+def from_json(values: Any) -> ClassParts:
+    """The decisions that `to_json` wrote, or somebody by hand.
+
+    Raises:
+        InputError: they are none, or contradict each other.
+    """
     _check_object(values, ("names", "merged", "rejected"))
     names, merged, rejected = values.get("names", {}), values.get("merged", {}), values.get("rejected", [])
     _check_object(names)

@@ -231,22 +231,60 @@ class StageReader(Generic[R]):
         Raises:
             StoreError: there is no such shard, or it is missing or damaged.
         """
+        return _rows(self.table(name), self._row, self._folder / self._entries[name].file)
+
+    @property
+    def shard_names(self) -> Sequence[str]:
+        """In the order of the rows."""
+        return tuple(self._entries)
+
+    def row(self, table: pa.Table, name: str, index: int) -> R:
+        """One row of a shard, of which `table` has read the columns.
+
+        Raises:
+            StoreError: it was written by another version of the software.
+        """
+        return _rows(table.slice(index, 1), self._row, self._folder / self._entries[name].file)[0]
+
+    def table(self, name: str) -> pa.Table:
+        """The columns of one shard.
+
+        Raises:
+            StoreError: there is no such shard, or it is missing or damaged.
+        """
         if name not in self._entries:
             raise StoreError(f"expected a shard of {self._folder}, found {name!r}, which it doesn't have")
-        path = self._folder / self._entries[name].file
-        data = path.read_bytes() if path.exists() else None
-        if data is None or hashlib.sha256(data).hexdigest() != self._entries[name].sha256:
-            raise StoreError(
-                f"{path} is {'missing' if data is None else 'damaged (its SHA-256 is not the manifest`s)'}. "
-                "Run the stage that wrote it again: it redoes this shard alone."
-            )
-        try:
-            rows = from_table(_table(data), self._row)
-        except ValueError as error:
-            raise StoreError(f"{path} was written by another version of the software: {error}") from error
-        for item in rows:
-            _refuse_outside(item, path)
-        return rows
+        return _checked(self._folder / self._entries[name].file, self._entries[name])
+
+
+def read_shard(folder: Path, entry: Entry, row: type[R]) -> list[R]:
+    """The rows of a committed shard of a stage, finished or not.
+
+    Raises:
+        StoreError: it is missing or damaged, or holds other rows.
+    """
+    path = folder / entry.file
+    return _rows(_checked(path, entry), row, path)
+
+
+def _checked(path: Path, entry: Entry) -> pa.Table:
+    data = path.read_bytes() if path.exists() else None
+    if data is None or hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise StoreError(
+            f"{path} is {'missing' if data is None else 'damaged (its SHA-256 is not the manifest`s)'}. "
+            "Run the stage that wrote it again: it redoes this shard alone."
+        )
+    return _table(data)
+
+
+def _rows(table: pa.Table, row: type[R], path: Path) -> list[R]:
+    try:
+        rows = from_table(table, row)
+    except ValueError as error:
+        raise StoreError(f"{path} was written by another version of the software: {error}") from error
+    for item in rows:
+        _refuse_outside(item, path)
+    return rows
 
 
 def _table(data: bytes) -> pa.Table:

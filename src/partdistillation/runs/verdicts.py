@@ -61,7 +61,7 @@ def verdicts_file(path: Path) -> Path:
     if not file.is_file():
         raise InputError(
             f"{path}: expected verdicts, or a run's folder with {FILE} in it; found neither. "
-            "`partdistill review` collects verdicts"
+            "`partdistill review` collects verdicts, and writes them when it ends (or by its --export)"
         )
     return file
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from safetensors.numpy import load_file, save
 
-from partdistillation.errors import SettingsChanged
+from partdistillation.errors import SettingsChanged, StoreError
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.digests import require_whole, write_digests
 from partdistillation.runs.manifest import Json, differences
@@ -57,6 +57,15 @@ def write(folder: Path, centroids: Centroids, origin: Origin, classes: Mapping[s
 
 
 def read(folder: Path) -> Centroids:
-    """The centroids of every object class."""
+    """The centroids of every object class.
+
+    Raises:
+        StoreError: there are none.
+        CheckpointError: they are damaged.
+    """
+    if not (folder / _CENTROIDS).is_file():
+        raise StoreError(
+            f"expected part classes in {folder}, found none: run `partdistill rank` to find them"
+        )
     require_whole(folder)
     return {name_of(key): rows for key, rows in load_file(folder / _CENTROIDS).items()}

@@ -11,14 +11,17 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from partdistillation.errors import PartDistillationError
 from partdistillation.pictures.colors import PALETTE, hex_of
 from partdistillation.review.app import invalid
 from partdistillation.review.guard import COOKIE, SESSION, Access, Guard, Uploads
 from partdistillation.review.serve import is_loopback, names_of_this
+from partdistillation.studio import exporting, looking, starting, trying, watching
 from partdistillation.studio.judging import Judging
+from partdistillation.studio.progress import REPORT
 from partdistillation.studio.workspace import Workspace
 
 PAGES = ("watch", "look", "try")
@@ -37,6 +40,7 @@ _TYPES = {
     "css": "text/css; charset=utf-8",
     "svg": "image/svg+xml",
 }
+_OF_REPORT = re.compile(r"index\.html|images/[0-9]+\.webp")
 _STATIC = re.compile(r"[a-z]+\.(js|css|svg)")
 
 
@@ -60,10 +64,19 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     page_token = hmac.new(workspace.secret, b"page token", hashlib.sha256).hexdigest()[:24]
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(PartDistillationError, _impossible)
 
     @app.get("/")
     def start() -> Response:
         return _static("index.html")
+
+    @app.get("/runs/{name}/report/{path:path}")
+    def report(name: str, path: str) -> Response:
+        file = workspace.out(name) / REPORT.parent / path
+        if not _OF_REPORT.fullmatch(path) or not file.is_file():
+            raise HTTPException(404, "no such page")
+        # It says itself, by hashes, which styles and scripts it runs.
+        return FileResponse(file, headers={"content-security-policy": "frame-ancestors 'none'"})
 
     @app.get("/runs/{name}/{page}")
     def page(name: str, page: str) -> Response:
@@ -96,6 +109,11 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     def runs() -> dict[str, Any]:
         return {"runs": workspace.names(), "folder": str(workspace.folder), "one": workspace.is_run}
 
+    app.include_router(starting.routes(workspace, local=is_loopback(host)))
+    app.include_router(watching.routes(workspace))
+    app.include_router(trying.routes(workspace))
+    app.include_router(looking.routes(workspace))
+    app.include_router(exporting.routes(workspace))
     app.mount(
         "/runs/{name}/judge",
         judging.application(page_token=page_token, access=access, closed_page=lambda: _static("index.html")),
@@ -109,6 +127,11 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
         open_paths=OPEN_PATHS,
         uploads=UPLOADS,
     )
+
+
+def _impossible(_: Request, error: Exception) -> Response:
+    """What can't be done says why."""
+    return JSONResponse({"detail": str(error)}, 409)
 
 
 def _static(name: str) -> Response:

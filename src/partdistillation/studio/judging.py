@@ -58,7 +58,7 @@ class Judging:
                 self._open[name] = self._review(out, page_token, access)
 
     def _review(self, out: Path, page_token: str, access: Access | None) -> ASGIApp:
-        runs = find_runs([out])
+        runs = find_runs([out], self._workspace.images)
         folder = make_folder(out / serve.FOLDER)
         with ExitStack() as opening:
             opening.enter_context(locked(folder))
@@ -67,7 +67,12 @@ class Judging:
             images = add_runs(reviewed, runs, 0)
             assignment = Assignment(reviewed, tuple(images), 1, 0)
             review = make_app(
-                reviewed, assignment, Tiles(reviewed, images), page_token=page_token, access=access
+                reviewed,
+                assignment,
+                Tiles(reviewed, images),
+                page_token=page_token,
+                access=access,
+                home="../look",
             )
             self._stack.enter_context(opening.pop_all())
             return review

@@ -18,11 +18,14 @@ from partdistillation.runs.atomic import locked, make_folder
 _LOCK = ".studio.lock"
 
 
-def serve(folder: Path, *, host: str, port: int, token: str | None, browser: bool) -> None:
+def serve(
+    folder: Path, *, images: Path | None = None, host: str, port: int, token: str | None, browser: bool
+) -> None:
     """Serve the studio of a folder until Ctrl-C. Runs that it started go on without it.
 
     Args:
         folder: of a run, or of several.
+        images: folder of the photographs to look at; without it each run's own.
         host: address to listen at.
         port: 0 takes a free one.
         token: what visitors must have; needed where `host` isn't loopback.
@@ -48,7 +51,7 @@ def serve(folder: Path, *, host: str, port: int, token: str | None, browser: boo
         locked(make_folder(folder), name=_LOCK),
         listening(host, port) as listener,
         terminated_as_interrupted(),
-        closing(Judging(workspace := Workspace(folder))) as judging,
+        closing(Judging(workspace := Workspace(folder, images))) as judging,
     ):
         application = make_application(workspace, judging, host=host, token=token)
         settings = uvicorn.Config(application, log_level="warning", access_log=False, server_header=False)

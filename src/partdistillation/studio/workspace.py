@@ -8,9 +8,16 @@ from fastapi import HTTPException
 from partdistillation.config import CONFIG_FILE
 from partdistillation.review.store import tidy
 from partdistillation.runs.atomic import make_folder, replace_file
+from partdistillation.runs.manifest import MANIFEST
+from partdistillation.runs.run_folder import PARTS
 
 FOLDER = "studio"
 """In a run's folder: what the studio keeps about it."""
+BEGUN = f"{FOLDER}/process.json"
+"""What a run has that was begun here, before it has written its settings."""
+PREDICTED = f"{PARTS[-1]}/{MANIFEST}"
+"""What a folder has that `partdistill predict` wrote: parts, and no settings."""
+_MARKS = (CONFIG_FILE, BEGUN, PREDICTED)
 _SECRET = ".studio-secret"
 _FORBIDDEN = set('/\\:*?"<>|')
 _MAX_NAME = 60
@@ -21,18 +28,23 @@ class Workspace:
 
     Args:
         folder: where runs are, or are to be; it is made. A run itself is the only one of its studio.
+        images: folder of the photographs that are looked at; without it each run's own.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, images: Path | None = None) -> None:
         self.folder = make_folder(folder).resolve()
-        self.is_run = (self.folder / CONFIG_FILE).is_file()
+        self.images = images
+        self.is_run = any((self.folder / mark).is_file() for mark in (CONFIG_FILE, PREDICTED))
         self.secret = self._secret()
 
     def names(self) -> list[str]:
         """The runs' names, the latest changed first."""
         if self.is_run:
             return [self.folder.name]
-        runs = [path.parent for path in self.folder.glob(f"*/{CONFIG_FILE}")]
+        marks = (
+            path.relative_to(self.folder) for mark in _MARKS for path in self.folder.glob(f"[!.]*/{mark}")
+        )
+        runs = {self.folder / mark.parts[0] for mark in marks}
         return [run.name for run in sorted(runs, key=lambda run: (-_changed(run), run.name))]
 
     def out(self, name: str) -> Path:
@@ -73,4 +85,4 @@ class Workspace:
 
 
 def _changed(run: Path) -> float:
-    return (run / CONFIG_FILE).stat().st_mtime
+    return max((run / name).stat().st_mtime for name in _MARKS if (run / name).is_file())

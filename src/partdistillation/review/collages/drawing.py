@@ -1,4 +1,8 @@
-"""Tiles, collages and sheets: the part in red on a crop around its object (supplement, Fig. 4 to 12)."""
+"""Tiles, collages and sheets: the part in red on a crop around its object (supplement, Fig. 4 to 12).
+
+More than the paper's red tells where the part is, so that it is seen on a red object too, and by the
+colour-blind: a red line within a white one, and the rest dimmed, nearly grey.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter
 
 from partdistillation.data.images import damage_allowed, load_image
 from partdistillation.data.paths import is_file
@@ -23,7 +27,16 @@ COLUMNS = 3
 GAP = 6
 PAPER, INK, FADED, WARNING, EMPTY = "#ffffff", "#14171c", "#6a717c", "#a34a00", "#eef0f2"
 
-_OPACITY = 0.42
+LOOK = 2
+"""To be raised when tiles are drawn differently: those on the disk are drawn again."""
+LARGE = 1200
+"""Side of a tile that somebody looks into, in pixels."""
+
+_OPACITY = 0.3
+_COLOR_AROUND = 0.25
+"""How much of its colours is left to what is around the part."""
+_DIMMED = 3 * [round(0.62 * value + 24) for value in range(256)]
+"""And how bright it is: darker, but not so dark that the object isn't seen."""
 _MARGIN = 0.15
 _STEEPER = [min(max(4 * (grey - 128) + 128, 0), 255) for grey in range(256)]
 """Of a blurred mask's grey values: rounds the corners of enlarged pixels, and leaves a smooth edge."""
@@ -56,8 +69,25 @@ def draw_tiles(images_dir: Path, tiles: Sequence[Tile], size: int = TILE) -> lis
             if isinstance(image, str):
                 drawn[place] = DrawnTile(note_picture(image, size, size), image)
             else:
-                drawn[place] = DrawnTile(_drawn(image, tiles[place], size))
+                drawn[place] = DrawnTile(draw_image(image, tiles[place], size))
     return [drawn[place] for place in range(len(tiles))]
+
+
+def draw_image(
+    image: UInt8[np.ndarray, "height width 3"], tile: Tile, size: int = TILE
+) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """As `draw_tile`, of an image that was read."""
+    return _drawn(image, tile, _window(tile, size), size)
+
+
+def draw_large(images_dir: Path, tile: Tile, size: int) -> UInt8[np.ndarray, "side side 3"]:
+    """What a tile of this size shows, larger: up to `LARGE`, as far as the photograph has pixels for it."""
+    image = read_image(images_dir / tile.file_name, tile.width, tile.height)
+    if isinstance(image, str):
+        return note_picture(image, size, size)
+    window = _window(tile, size)
+    side = max(window[2] - window[0], window[3] - window[1])
+    return _drawn(image, tile, window, max(size, min(LARGE, round(_LARGEST_SCALE * side))))
 
 
 def read_image(path: Path, width: int, height: int) -> UInt8[np.ndarray, "{height} {width} 3"] | str:
@@ -97,11 +127,11 @@ def draw_sheet(
     top, line = round(2 * title.size) + GAP, round(1.9 * font.size)
     picture = Image.new("RGB", (width, top + len(rows) * (size + line + GAP)), PAPER)
     draw = ImageDraw.Draw(picture)
-    draw.text((GAP, title.size + 2), fitted(category, title, width - 2 * GAP), INK, title, anchor="lm")
+    title.write(draw, (GAP, title.size + 2), fitted(category, title, width - 2 * GAP), INK)
     for sample, tiles in rows:
         note = shortage(sample) or _images(sample.available)
         text = fitted(f"part {sample.part}  ·  {note}", font, width - 2 * GAP)
-        draw.text((GAP, top + line / 2 - 1), text, _color(sample), font, anchor="lm")
+        font.write(draw, (GAP, top + line / 2 - 1), text, _color(sample))
         cells = _cells(tiles[:COLUMNS], COLUMNS, size)
         picture.paste(contact_sheet(cells, columns=COLUMNS, gap=GAP, background=PAPER), (GAP, top + line))
         top += size + line + GAP
@@ -137,19 +167,20 @@ def _headline(sample: PartSample, width: int) -> Image.Image:
     head = Image.new("RGB", (width, round(2.1 * font.size)), PAPER)
     draw = ImageDraw.Draw(head)
     note = shortage(sample) or f"{len(sample.tiles)} of {_images(sample.available)}"
-    room = width - 2 * GAP - small.getlength(note) - font.size
-    what = f"  ·  part {sample.part}"
-    text = fitted(sample.category, font, room - font.getlength(what)) + what
-    draw.text((GAP, head.height / 2), text, INK, font, anchor="lm")
-    draw.text((width - GAP, head.height / 2), note, _color(sample), small, anchor="rm")
+    room = width - 2 * GAP - small.width(note) - font.size
+    what = f"·  part {sample.part}"
+    name = fitted(sample.category, font, room - font.width(what) - font.size)
+    font.write(draw, (GAP, head.height / 2), name, INK)
+    font.write(draw, (GAP + font.width(name) + 0.5 * font.size, head.height / 2), what, INK)
+    small.write(draw, (width - GAP, head.height / 2), note, _color(sample), "right")
     return head
 
 
 def _drawn(
-    image: UInt8[np.ndarray, "height width 3"], tile: Tile, size: int
+    image: UInt8[np.ndarray, "height width 3"], tile: Tile, window: tuple[int, int, int, int], size: int
 ) -> UInt8[np.ndarray, "{size} {size} 3"]:
     mask = np.logical_or.reduce([decode(rle, tile.height, tile.width) for rle in tile.masks])
-    left, top, right, bottom = _window(tile, size)
+    left, top, right, bottom = window
     scale = size / max(right - left, bottom - top)
     shape = max(1, round(scale * (right - left))), max(1, round(scale * (bottom - top)))
     crop = Image.fromarray(image[top:bottom, left:right])
@@ -177,13 +208,14 @@ def _fitting(center: float, side: int, length: int) -> tuple[int, int]:
 
 
 def _mark(image: Image.Image, mask: Bool[np.ndarray, "_ _"]) -> Image.Image:
-    """Lay red over the mask, draw its border in solid red and, so that it is seen on red too, in white."""
+    """Lay red over the mask, around it a red line and a white one, and dim the rest."""
     scale = image.width / mask.shape[1]
     grown = Image.fromarray(mask).convert("L").resize(image.size, Image.Resampling.BILINEAR)
     inside = grown.filter(ImageFilter.GaussianBlur(0.5 * max(1.0, scale))).point(_STEEPER)
-    inner = ImageChops.invert(_grown(ImageChops.invert(inside), max(2, max(image.size) // 100)))
-    marked = image.copy()
-    marked.paste("white", mask=_grown(inside, 1))
+    width = max(2, max(image.size) // 100)
+    inner = ImageChops.invert(_grown(ImageChops.invert(inside), width))
+    marked = ImageEnhance.Color(image).enhance(_COLOR_AROUND).point(_DIMMED)
+    marked.paste("white", mask=_grown(inside, max(1, width // 2)))
     marked.paste(RED, mask=inside)
     marked.paste(Image.blend(image, Image.new("RGB", image.size, RED), _OPACITY), mask=inner)
     return marked

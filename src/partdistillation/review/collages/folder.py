@@ -13,7 +13,7 @@ from PIL import Image
 
 from partdistillation.errors import PartDistillationError
 from partdistillation.pictures.text import plain_text
-from partdistillation.review.collages.drawing import TILE, draw_collage, draw_sheet, draw_tiles
+from partdistillation.review.collages.drawing import LOOK, TILE, draw_collage, draw_sheet, draw_tiles
 from partdistillation.review.collages.sampling import MAX_OBJECT_IOU, PER_PART, PartSample, sample_parts
 from partdistillation.runs.atomic import explained, make_folder, replace_file
 from partdistillation.runs.manifest import canonical_hash
@@ -25,8 +25,6 @@ from partdistillation.runs.workers import TaskFailedError, WorkerDiedError, map_
 
 FOLDER = "collages"
 SHEET, PAGES, SUMMARY = "sheet.png", "collages.pdf", "summary.json"
-_LOOK = 1
-"""To be raised when collages are drawn differently: those that are there are drawn again."""
 _QUALITY = 90
 _PIXELS_PER_INCH = 100
 
@@ -71,7 +69,7 @@ def write_collages(
     objects, parts = stage_in(out / "objects", ()), stage_in(out, PARTS)
     images_dir = images_of(out, images)
     rows = [contents_hash(objects), contents_hash(parts)]
-    made_from = canonical_hash([_LOOK, *rows, seed, size, MAX_OBJECT_IOU])
+    made_from = canonical_hash([LOOK, *rows, seed, size, MAX_OBJECT_IOU])
     samples = sample_parts(objects, parts, seed=seed)
     classes = [list(group) for _, group in groupby(samples, key=lambda sample: sample.category)]
     # Every process calls `make` for the function that draws a class.

@@ -39,9 +39,9 @@ export const post = (path, question) =>
     body: JSON.stringify(question),
   }));
 
-/** Send a file as it is; its name goes with the address. */
-export const send = (path, file) =>
-  answered(fetch(`${path}?name=${encodeURIComponent(file.name)}`, {
+/** Send a file as it is; its name, or what else there is to say of it, goes with the address. */
+export const send = (path, file, said = {}) =>
+  answered(fetch(`${path}?${new URLSearchParams({ name: file.name, ...said })}`, {
     method: "POST",
     headers: { "content-type": "application/octet-stream", "x-review-page": pageToken },
     body: file,
