@@ -32,6 +32,7 @@ from partdistillation.settings import (
 T = TypeVar("T", bound="TrainingConfig")
 Freeze = Literal["official", "pixel_level", "backbone", "none"]
 Device = Literal["auto", "cpu", "cuda"]
+Engine = Literal["processes", "shared"]
 Format = Literal["coco", "yolo", "label-studio", "cvat", "fiftyone", "datasets", "masks"]
 """What `partdistill export` writes."""
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
@@ -83,6 +84,9 @@ class Inputs(Settings):
     """Where networks run; auto takes a GPU if there is one."""
     workers: PositiveInt = 1
     """Processes that label images side by side; the result doesn't depend on it."""
+    engine: Engine = "processes"
+    """Who labels: this command's own processes, or, shared, all of those that were started with the same
+    --out on machines that see it; the result doesn't depend on it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,6 +4,7 @@ Every system call on which that rests goes through this module's `os`, so that a
 them fail, or be the last one before the power goes.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -12,10 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 from partdistillation.errors import StoreError
 
 _TEMPORARY = ".tmp"
+_WITHOUT_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
+"""What disks say that have no hard links."""
 _LONGEST_NAME = 240
 
 
@@ -91,6 +95,52 @@ def replacing_file(path: Path) -> Iterator[Callable[[bytes], None]]:
             raise
         with explained(path):
             sync_folder(path.parent)
+
+
+def create_file(path: Path, data: bytes) -> bool:
+    """Write a file, whole, if there is none; whether it is this one. Of many processes at once one succeeds.
+
+    No lock is needed, so these may be on several machines that share a disk.
+
+    Raises:
+        StoreError: the disk is full, or the folder can't be written.
+    """
+    temporary = path.with_name(f".{uuid4().hex}{_TEMPORARY}")
+    with explained(path):
+        try:
+            _write_new(temporary, data)
+            created = _put_in_place(temporary, path, data)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)  # noqa: PTH108
+        if created:
+            sync_folder(path.parent)
+    return created
+
+
+def _put_in_place(temporary: Path, path: Path, data: bytes) -> bool:
+    """Give a whole file a second name, which must be new; where there are no hard links, write it again."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _WITHOUT_LINKS:
+            raise
+        try:
+            _write_new(path, data)
+        except FileExistsError:
+            return False
+    return True
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        _write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -189,10 +239,11 @@ def remove_temporary(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, *, name: str = ".lock", wait: bool = False) -> Iterator[None]:
+def locked(folder: Path, *, name: str = ".lock", wait: bool = False, shared: bool = False) -> Iterator[None]:
     """Hold a folder for this process alone. The system lets go of it when the process ends, however it ends.
 
-    `name` is the file that is held: with another name, what the name stands for is held.
+    `name` is the file that is held: with another name, what the name stands for is held. With `shared` others
+    that share it may hold it too.
 
     Raises:
         StoreError: another process holds it (with `wait` there is no such error, only its end is waited for),
@@ -202,7 +253,8 @@ def locked(folder: Path, *, name: str = ".lock", wait: bool = False) -> Iterator
         descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(descriptor, kind | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise StoreError(
                 f"{folder} is in use: expected to be the only process that writes to it, found another one. "

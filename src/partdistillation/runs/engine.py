@@ -3,10 +3,12 @@
 import signal
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
+from partdistillation.config import Engine
 from partdistillation.errors import PartDistillationError
 from partdistillation.runs import profiling
 from partdistillation.runs.manifest import Json
@@ -14,6 +16,7 @@ from partdistillation.runs.profiling import Costs, span
 from partdistillation.runs.progress import progress
 from partdistillation.runs.records import R, Row
 from partdistillation.runs.shards import ImageRef, In, Shard
+from partdistillation.runs.shared_store import SharedStageStore
 from partdistillation.runs.store import StageReader, StageStore, encode_shard, open_stage
 from partdistillation.runs.workers import (
     TaskFailedError,
@@ -36,6 +39,7 @@ def map_rows(
     settings: Mapping[str, Json],
     upstream: Sequence[Path] = (),
     workers: int = 0,
+    engine: Engine = "processes",
     label: str,
 ) -> Path:
     """`run_shards` for a function from a row of the stage `source` to a row about the same image.
@@ -54,6 +58,7 @@ def map_rows(
         upstream=[source, *upstream],
         make_work=partial(_make_mapper, source, read, row, make),
         workers=workers,
+        engine=engine,
         label=label,
     )
 
@@ -79,6 +84,7 @@ def run_shards(
     upstream: Sequence[Path] = (),
     make_work: Callable[[], Callable[[Shard[In]], Iterable[R]]],
     workers: int = 0,
+    engine: Engine = "processes",
     label: str,
 ) -> Path:
     """Label every shard that isn't committed yet, and return `out`. Run again to resume.
@@ -86,7 +92,9 @@ def run_shards(
     `make_work` is called once a process and returns the function from a shard to its rows: one an input, in
     order. It must be picklable where `workers` > 1. With 0 or 1 worker all happens in this process; a process
     always computes on one thread, so the files' bytes don't depend on the number of workers. `settings` holds
-    what decides the rows, and nothing else; `upstream` the folders and files that the function reads.
+    what decides the rows, and nothing else; `upstream` the folders and files that the function reads. With
+    the engine "shared" the shards are divided among all who call this with the same `out`; each returns when
+    all are there.
 
     Raises:
         SettingsChanged: `out` was started with other settings, inputs or upstream contents.
@@ -96,7 +104,9 @@ def run_shards(
             Any other exception of the function propagates with a note that names the shard.
         KeyboardInterrupt: after a clean stop; its message says how to go on.
     """
-    with open_stage(out, row=row, shards=shards, settings=settings, upstream=upstream) as store:
+    with open_stage(
+        out, row=row, shards=shards, settings=settings, upstream=upstream, engine=engine
+    ) as store:
         try:
             make = partial(_make_encoder, make_work, row, label, profiling.owner())
             _label(store, shards, make, workers, label)
@@ -117,7 +127,7 @@ def run_shards(
 
 
 def _label(
-    store: StageStore,
+    store: StageStore | SharedStageStore,
     shards: Sequence[Shard[In]],
     make: Callable[[], Callable[[Shard[In]], tuple[bytes, Costs]]],
     workers: int,
@@ -126,18 +136,29 @@ def _label(
     pending = store.pending()
     if not pending:
         return
-    tasks = ((index, shards[index]) for index in pending)
-    workers = min(workers, len(pending))
-    results: Generator[tuple[int, tuple[bytes, Costs]], None, None]
-    results = map_here(make, tasks) if workers <= 1 else map_on_processes(make, tasks, workers)
+    make_here = cache(make)
     total, left = (sum(len(shards[index].inputs) for index in some) for some in (range(len(shards)), pending))
-    shown = progress(label, total, done=total - left, unit="photographs")
-    with shown as advance, closing(results):
-        for index, (data, costs) in results:
-            profiling.merge(costs)
-            with span(label), span("write"):
-                store.commit(index, data)
-            advance(len(shards[index].inputs))
+    with progress(label, total, done=total - left, unit="photographs") as advance:
+        while pending:
+            mine = store.tasks(pending)
+            first = next(mine, None)
+            if first is None:
+                store.rest()
+            else:
+                tasks = ((index, shards[index]) for index in chain([first], mine))
+                results: Generator[tuple[int, tuple[bytes, Costs]], None, None]
+                count = min(workers, len(pending))
+                results = map_here(make_here, tasks) if count <= 1 else map_on_processes(make, tasks, count)
+                with closing(results):
+                    for index, (data, costs) in results:
+                        profiling.merge(costs)
+                        with span(label), span("write"):
+                            store.commit(index, data)
+                        pending.remove(index)
+                        advance(len(shards[index].inputs))
+            missing = store.pending()
+            advance(sum(len(shards[index].inputs) for index in {*pending} - {*missing}))
+            pending = missing
 
 
 def _make_encoder(

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from partdistillation import config
 from partdistillation.config import InputName, Inputs, Recipe
 from partdistillation.errors import CheckpointError, StoreError
 from partdistillation.runs.atomic import locked, make_folder
+from partdistillation.runs.claims import by_one
 from partdistillation.runs.manifest import MANIFEST, load
 from partdistillation.runs.notes import read_note, write_note
 from partdistillation.runs.progress import followed_by
@@ -34,6 +36,8 @@ class Stage(NamedTuple):
     """Of the recipe."""
     reads: tuple[InputName, ...] = ()
     """Inputs that other stages don't read."""
+    has_rows: bool = False
+    """Whether its result is a row a photograph, which workers can divide; else it is a model."""
 
     def has_begun(self, out: Path) -> bool:
         """Whether anything of it is there."""
@@ -76,7 +80,7 @@ class StageLog(NamedTuple):
         if not is_first_process():
             return work(inputs, recipe)
         out = make_folder(inputs.out)
-        with locked(out, name=f".{stage.name}.lock"):  # or two that start at once remember each other's
+        with self._turn(stage, inputs):
             if not stage.has_begun(out):
                 self._remember(stage, inputs, recipe)
             before, start = stage.contents(out), time.monotonic()
@@ -90,6 +94,17 @@ class StageLog(NamedTuple):
                 what = f"{photographs[0]:,} photographs" if photographs else f"{out / stage.folders[-1]}"
                 say(f"{stage.name}: done before, {what}", stderr=True)
             return made
+
+    def _turn(self, stage: Stage, inputs: Inputs) -> AbstractContextManager[None]:
+        """This command's alone, or two that start at once remember each other's settings.
+
+        With the engine "shared" a training is one worker's at a time, and rows are everybody's.
+        """
+        if inputs.engine != "shared":
+            return locked(inputs.out, name=f".{stage.name}.lock")
+        if stage.has_rows:
+            return nullcontext()
+        return by_one(inputs, stage.name, done=lambda: stage.contents(inputs.out) is not None)
 
     def _seconds_after(self, stage: Stage, out: Path) -> float:
         """What the stages that follow are expected to take; 0 where nothing is."""

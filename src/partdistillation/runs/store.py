@@ -16,6 +16,7 @@ from typing import Generic, overload
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from partdistillation.config import Engine
 from partdistillation.errors import StoreError
 from partdistillation.runs import manifest as manifests
 from partdistillation.runs import terminal
@@ -27,10 +28,12 @@ from partdistillation.runs.atomic import (
     replace_file,
     sync_folder,
 )
+from partdistillation.runs.claims import FOLDER as CLAIMS
 from partdistillation.runs.digests import file_digest, model_files, recorded, require_whole
 from partdistillation.runs.manifest import Entry, Json, Manifest
 from partdistillation.runs.records import R, Row, from_table, to_table
 from partdistillation.runs.shards import ImageRef, Input, Shard
+from partdistillation.runs.shared_store import SharedStageStore, open_shared_stage
 from partdistillation.runs.versions import gone_on
 from partdistillation.settings import at_home
 
@@ -48,6 +51,13 @@ class StageStore:
     def pending(self) -> list[int]:
         """Positions of the shards that aren't committed yet."""
         return [index for index in range(len(self._manifest.shards)) if index not in self._committed]
+
+    def tasks(self, pending: Sequence[int]) -> Iterator[int]:
+        """Those of the pending shards that this process gets: all."""
+        return iter(pending)
+
+    def rest(self) -> None:
+        """Wait for others: there are none."""
 
     def commit(self, index: int, data: bytes) -> None:
         """Store a shard, made by `encode_shard`. When this returns, it is there for good.
@@ -75,24 +85,42 @@ def open_stage(
     shards: Iterable[Shard[Input]],
     settings: Mapping[str, Json],
     upstream: Sequence[Path] = (),
-) -> Iterator[StageStore]:
+    engine: Engine = "processes",
+) -> Iterator[StageStore | SharedStageStore]:
     """Start a stage, or resume it: what is committed and undamaged stays, the rest is pending.
 
+    With the engine "shared", or join the workers who are at it.
+
     Raises:
-        SettingsChanged: the folder was started with other settings, inputs or upstream contents.
+        SettingsChanged: the folder was started with other settings, inputs or upstream contents; where it is
+            shared, also with other versions.
         StoreError: another process holds the folder, it can't be written, or holds shards without a manifest.
     """
     wanted = manifests.plan(row, shards, settings, _upstream_hashes(upstream))
     with ExitStack() as stack:
+        if engine == "shared":
+            stack.enter_context(locked(make_folder(folder), shared=True))
+            yield stack.enter_context(open_shared_stage(folder, wanted))
+            return
         with explained(folder):
             if not folder.is_dir():
                 make_folder(folder)
                 sync_folder(folder.parent)
             stack.enter_context(locked(folder))
+            _require_unshared(folder)
             remove_temporary(folder)
             manifest = _resumed(folder, wanted)
             manifests.save(folder, manifest)
         yield StageStore(folder, manifest)
+
+
+def _require_unshared(folder: Path) -> None:
+    claims = folder / CLAIMS
+    if claims.is_dir() and any(claims.iterdir()):
+        raise StoreError(
+            f"{folder} is, or was, the work of several workers: expected no claims of theirs, found some in "
+            f"{claims}. Go on with --engine shared; or, if all of them have ended, delete that folder"
+        )
 
 
 def _resumed(folder: Path, wanted: Manifest) -> Manifest:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from partdistillation.classes.class_list import ClassList, read_class_list
-from partdistillation.config import LITE0, Device, Inputs, KeptObjectsConfig, ObjectsConfig, Recipe
+from partdistillation.config import LITE0, Device, Engine, Inputs, KeptObjectsConfig, ObjectsConfig, Recipe
 from partdistillation.data import foreign_formats
 from partdistillation.data.coco import CocoDataset, read_instances
 from partdistillation.data.image_folder import FolderScan, scan
@@ -33,7 +33,7 @@ from partdistillation.runs.stage_log import Stage
 from partdistillation.runs.store import read_rows
 
 FOLDER = OBJECTS
-STAGE = Stage("objects", folders=(FOLDER,), sections=("objects",), reads=("objects",))
+STAGE = Stage("objects", folders=(FOLDER,), sections=("objects",), reads=("objects",), has_rows=True)
 
 _LISTED = 5
 _LOOKED_AT, _LARGEST_DRAWING = 50, 256
@@ -58,7 +58,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     plan = plan_of(inputs, recipe)
     by = _category if all(image.category for image in plan.images) else None
     shards = make_shards(plan.images, size=shard_size(len(plan.images)), by=by)
-    return write(inputs.out / FOLDER, plan, shards, images_dir, inputs.workers)
+    return write(inputs.out / FOLDER, plan, shards, images_dir, inputs.workers, inputs.engine)
 
 
 def plan_of(inputs: Inputs, recipe: Recipe) -> Plan:
@@ -74,7 +74,12 @@ def plan_of(inputs: Inputs, recipe: Recipe) -> Plan:
 
 
 def write(
-    folder: Path, plan: Plan, shards: Sequence[Shard[ImageInput]], images_dir: Path, workers: int = 0
+    folder: Path,
+    plan: Plan,
+    shards: Sequence[Shard[ImageInput]],
+    images_dir: Path,
+    workers: int = 0,
+    engine: Engine = "processes",
 ) -> Path:
     """Write the rows of a plan's images, and say in the log how many can't be used."""
     run_shards(
@@ -85,6 +90,7 @@ def write(
         upstream=plan.upstream,
         make_work=partial(_make_work, plan.make, folder, plan.masks),
         workers=workers,
+        engine=engine,
         label="objects",
     )
     paths = {image.file_name: image.path for image in plan.images}

@@ -18,7 +18,7 @@ from partdistillation.runs.tensor_keys import key_of, name_of
 
 FOLDER = PART_CLASSES
 _CENTROIDS = "centroids.safetensors"
-_DESCRIPTION = "part_classes.json"
+DESCRIPTION = "part_classes.json"
 
 Centroids = Mapping[str, Float[np.ndarray, "part dim"]]
 Origin = Mapping[str, Json]
@@ -31,7 +31,7 @@ def are_found(folder: Path, origin: Origin, *, also_delete: str) -> bool:
     Raises:
         SettingsChanged: they are, but with other settings or from other features.
     """
-    path = folder / _DESCRIPTION
+    path = folder / DESCRIPTION
     if not path.exists():
         return False
     require_whole(folder)
@@ -51,7 +51,7 @@ def write(folder: Path, centroids: Centroids, origin: Origin, classes: Mapping[s
     make_folder(folder)
     text = json.dumps({**origin, "classes": classes}, indent=1, ensure_ascii=False)
     keyed = {key_of(name): rows for name, rows in centroids.items()}
-    files = {_CENTROIDS: save(keyed), _DESCRIPTION: (text + "\n").encode()}
+    files = {_CENTROIDS: save(keyed), DESCRIPTION: (text + "\n").encode()}
     write_digests(folder, {name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
     for name, data in files.items():  # the description last: it says that the folder is whole
         replace_file(folder / name, data)

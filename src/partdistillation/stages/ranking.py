@@ -18,6 +18,7 @@ from partdistillation.functional.clustering import cluster_features
 from partdistillation.functional.ranking import part_probabilities
 from partdistillation.functional.stability import cluster_stability
 from partdistillation.models.devices import choose_device
+from partdistillation.runs.claims import by_one
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import (
@@ -37,7 +38,9 @@ from partdistillation.stages.part_classes import Centroids
 
 PART_CLASSES = part_classes.FOLDER
 PARTS = "parts"
-STAGE = Stage("ranking", folders=(candidates.FEATURES, PART_CLASSES, PARTS), sections=("ranking",))
+STAGE = Stage(
+    "ranking", folders=(candidates.FEATURES, PART_CLASSES, PARTS), sections=("ranking",), has_rows=True
+)
 _SCRATCH = ".features"
 
 
@@ -52,7 +55,8 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         )
     else:
         candidates.collect(inputs, recipe, model_dir=inputs.out / proposals.FOLDER, objects_dir=objects_dir)
-    find_part_classes(inputs, recipe.ranking)
+    with by_one(inputs, PART_CLASSES, done=(inputs.out / PART_CLASSES / part_classes.DESCRIPTION).exists):
+        find_part_classes(inputs, recipe.ranking)
     return label(inputs, recipe.ranking)
 
 
@@ -145,6 +149,7 @@ def label(inputs: Inputs, config: LabellingConfig) -> Path:
         settings=config.part(LabellingConfig).fingerprint(),
         upstream=[classes_dir],
         workers=inputs.workers,
+        engine=inputs.engine,
         label="ranking: parts",
     )
 

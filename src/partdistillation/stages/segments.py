@@ -35,7 +35,7 @@ from partdistillation.stages.pixel_features import (
 )
 
 FOLDER = SEGMENTS
-STAGE = Stage("segments", folders=(FOLDER,), sections=("segments", "encoder"))
+STAGE = Stage("segments", folders=(FOLDER,), sections=("segments", "encoder"), has_rows=True)
 
 _FEW, _PIXELS_AT_ONCE = 10, 50_000_000
 """Objects are segmented so many at a time, more while their masks are small: 9 bytes a pixel."""
@@ -55,6 +55,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         settings=recipe.segments.fingerprint() | encoder_settings(recipe.encoder, recipe.segments),
         upstream=encoder_files(recipe.encoder, recipe.segments),
         workers=inputs.workers,
+        engine=inputs.engine,
         label="segments",
     )
 

@@ -1,0 +1,155 @@
+"""A stage that several workers write at once, on one machine or many: nobody holds its folder.
+
+Each worker is told the same and finds out the rest: which shards are there, and, by claims, which others are
+at. A shard is committed by creating its file, which one alone can do; the manifest, which follows from the
+shards, is written by all who see them all there, to the same bytes. So nothing depends on a claim but time.
+"""
+
+import hashlib
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from partdistillation.errors import PartDistillationError, SettingsChanged, StoreError
+from partdistillation.runs import manifest as manifests
+from partdistillation.runs import terminal
+from partdistillation.runs.atomic import make_folder
+from partdistillation.runs.claims import FOLDER as CLAIMS
+from partdistillation.runs.claims import MAX_DEATHS, SECONDS_BETWEEN_LOOKS, Claims
+from partdistillation.runs.manifest import JOURNAL, MANIFEST, Manifest
+from partdistillation.runs.storage import FolderStorage, Storage
+from partdistillation.runs.versions import versions
+
+_log = terminal.logger(__name__)
+
+
+class SharedStageStore:
+    """The writing side of one of several workers; see `store.StageStore`."""
+
+    def __init__(self, storage: Storage, manifest: Manifest, claims: Claims, place: Path) -> None:
+        self._storage, self._manifest, self._claims, self._place = storage, manifest, claims, place
+        self._indexes = {entry.file: index for index, entry in enumerate(manifest.shards)}
+        self._committed = {index: entry for index, entry in enumerate(manifest.shards) if entry.sha256}
+        self._there = set(self._committed)
+
+    def pending(self) -> list[int]:
+        """Positions of the shards that nobody has committed yet.
+
+        Raises:
+            PartDistillationError: nothing else is left but shards of which workers die.
+        """
+        self._look()
+        left = [index for index in range(len(self._manifest.shards)) if index not in self._there]
+        deadly = [index for index in left if self._claims.deaths(self._name(index)) >= MAX_DEATHS]
+        if left and deadly == left:
+            names = ", ".join(map(self._name, deadly[:5]))
+            raise PartDistillationError(
+                f"{self._place}: {MAX_DEATHS} workers died, or were stopped, one after the other at each of "
+                f"{len(deadly)} shards, such as {names}; all others are committed. Look at these images "
+                f"(memory?), delete {self._place / CLAIMS} and run the same command again."
+            )
+        return left
+
+    def tasks(self, pending: Sequence[int]) -> Iterator[int]:
+        """Those of the pending shards that this worker gets, each when it is asked for.
+
+        In an order of each worker's own, so that they rarely want the same.
+        """
+        order = random.Random(self._claims.worker).sample(pending, len(pending))
+        for index in order:
+            if index in self._there or not self._claims.take(self._name(index)):
+                continue
+            if self._storage.exists(self._manifest.shards[index].file):  # since the last look
+                self._there.add(index)
+                self._claims.release(self._name(index))
+                continue
+            yield index
+
+    def rest(self) -> None:
+        """Wait a little for the others."""
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def commit(self, index: int, data: bytes) -> None:
+        """Store a shard, unless another worker has, by whom this one was thought dead.
+
+        Raises:
+            StoreError: the disk is full, or the folder can't be written.
+        """
+        entry = self._manifest.shards[index]
+        if self._storage.create(entry.file, data):
+            digest = hashlib.sha256(data).hexdigest()
+            self._committed[index] = replace(entry, sha256=digest, size=len(data))
+        self._there.add(index)
+        self._claims.release(entry.name)
+
+    def finish(self) -> None:
+        """Write the manifest of all shards: the same, whoever does it."""
+        shards = tuple(self._finished(index) for index in range(len(self._manifest.shards)))
+        self._storage.write(MANIFEST, replace(self._manifest, shards=shards).dump())
+        self._storage.delete(JOURNAL)  # of a process that began it alone
+        for name in self._storage.names(CLAIMS):  # of workers that woke after the end
+            self._storage.delete(f"{CLAIMS}/{name}")
+
+    def _finished(self, index: int) -> manifests.Entry:
+        if index in self._committed:
+            return self._committed[index]
+        entry = self._manifest.shards[index]
+        data = self._storage.read(entry.file)
+        if data is None:
+            raise StoreError(f"{self._place / entry.file} was there and is gone: run the same command again")
+        return replace(entry, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+    def _look(self) -> None:
+        names = self._storage.names("")
+        self._there |= {self._indexes[name] for name in names if name in self._indexes}
+
+    def _name(self, index: int) -> str:
+        return self._manifest.shards[index].name
+
+
+@contextmanager
+def open_shared_stage(
+    folder: Path, wanted: Manifest, *, storage: Storage | None = None, claims: Claims | None = None
+) -> Iterator[SharedStageStore]:
+    """Start a stage, or join those who are at it.
+
+    Raises:
+        SettingsChanged: it was started with other settings, inputs, upstream contents or versions.
+        StoreError: the folder can't be written, or holds shards without a manifest.
+    """
+    storage = storage or FolderStorage(make_folder(folder))
+    names = storage.names("")
+    if MANIFEST not in names and any(name.endswith(".parquet") for name in names):
+        raise StoreError(
+            f"expected an empty folder or a stage's in {folder}, found rows and no manifest. "
+            "Choose another --out, or delete the folder."
+        )
+    storage.create(MANIFEST, wanted.dump())
+    manifest = manifests.load(folder)
+    manifests.check_unchanged(folder, manifest, wanted)
+    _require_versions(folder, manifest.versions)
+    shards = tuple(
+        replace(entry, sha256=done.sha256, size=done.size)
+        for entry, done in zip(wanted.shards, manifest.shards, strict=True)
+    )
+    with claims or Claims(storage) as held:
+        yield SharedStageStore(storage, replace(wanted, shards=shards), held, folder)
+
+
+def _require_versions(folder: Path, before: Mapping[str, str]) -> None:
+    """Refuse to work beside workers with other software: rows would depend on who made them."""
+    now = versions()
+    others = [
+        f"{name}: was {before[name]}, is now {now[name]}"
+        for name in now
+        if name in before and before[name] != now[name]
+    ]
+    if others:
+        changes = "\n  ".join(others)
+        raise SettingsChanged(
+            f"{folder} is shared by workers with other versions:\n  {changes}\nInstall the same everywhere, "
+            "or go on alone, without --engine shared."
+        )
