@@ -1,10 +1,17 @@
 """What the studio's server answers, and what it refuses."""
 
 import shutil
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+from partdistillation.studio.app import make_application
+from partdistillation.studio.judging import Judging
+from partdistillation.studio.workspace import Workspace
+
+from ..review.browser import Watch
 from .conftest import HOSTILE, MakeRun, Open
 
 
@@ -49,8 +56,19 @@ def test_a_review_of_a_run_is_below_it(make_run: MakeRun, client: TestClient) ->
 
 
 def test_a_review_leads_back_to_its_run(make_run: MakeRun, open_page: Open) -> None:
-    make_run("cars")
+    make_run("cars", categories=("car",))
     page = open_page("/runs/cars/judge/")
+    page.get_by_label("Your name").fill("Anna")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("heading", name="car").wait_for()
+    other = open_page("/runs/cars/judge/")
+    other.get_by_label("Your name").fill("Ben")
+    other.get_by_role("button", name="Start").click()
+    other.get_by_role("heading", name="Others are at it").wait_for()
+    other.get_by_text("Other reviewers have the 3 parts of 3 that wait.").wait_for()
+    assert not other.get_by_text("partdistill part-table").is_visible()
+    other.get_by_role("link", name="Back to the run").click()
+    other.wait_for_url("**/runs/cars/look")
     page.get_by_role("link", name="Back to the run").click()
     page.wait_for_url("**/runs/cars/look")
 
@@ -81,3 +99,49 @@ def test_the_report_is_read_as_it_was_written(make_run: MakeRun, client: TestCli
     for path in ("images/other.txt", "..%2Fconfig.yaml", "images/..%2F..%2Fconfig.yaml", ""):
         assert client.get(f"/runs/cars/report/{path}").status_code == 404
     assert "script-src 'self'" in client.get("/").headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("page", ["watch", "look", "try"])
+def test_a_run_that_is_gone_is_told_to_people(
+    make_run: MakeRun, open_page: Open, watches: list[Watch], page: str
+) -> None:
+    make_run("cars")
+    shown = open_page(f"/runs/gone/{page}", problem="404")
+    shown.get_by_text("No such run").wait_for()
+    shown.get_by_role("link", name="All runs", exact=True).click()
+    shown.get_by_role("link", name="cars").wait_for()
+    watches[-1].problems = [problem for problem in watches[-1].problems if "404" not in problem]
+
+
+def test_a_review_whose_run_was_moved_takes_no_more_answers(make_run: MakeRun, client: TestClient) -> None:
+    out = make_run("cars")
+    asked = {"reviewer": "Anna"}
+    item = client.post("/runs/cars/judge/api/page", json=asked).json()["page"]["items"][0]
+    vote = {
+        **asked, "item": item["id"], "request": "a" * 20, "base": 0, "action": "judged",
+        "marks": [True] * len(item["tiles"]), "duplicate_of": None, "merged_into": None, "name": "",
+    }  # fmt: skip
+    assert client.post("/runs/cars/judge/api/vote", json=vote).status_code == 200
+    out.rename(out.with_name("vans"))
+    assert client.post("/runs/cars/judge/api/vote", json={**vote, "request": "b" * 20}).status_code == 404
+    again = client.post("/runs/vans/judge/api/page", json=asked).json()["page"]["items"][0]
+    assert again["state"]["vote"]["action"] == "judged"
+
+
+def test_a_run_that_was_removed_keeps_no_other_from_its_verdicts(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("cars")
+    workspace = Workspace(tmp_path / "runs")
+    with closing(Judging(workspace)) as judging:
+        application = make_application(workspace, judging, host="127.0.0.1", token=None)
+        client = TestClient(application, base_url="http://127.0.0.1:8764")
+        assert client.get("/runs/cars/judge/").status_code == 200
+        shutil.rmtree(tmp_path / "runs" / "cars")
+    assert not (tmp_path / "runs" / "cars").exists()
+
+
+def test_the_first_page_sees_runs_come(make_run: MakeRun, open_page: Open, tmp_path: Path) -> None:
+    make_run("cars").rename(tmp_path / "later")
+    page = open_page("/")
+    page.get_by_role("heading", name="Parts of things").wait_for()
+    (tmp_path / "later").rename(tmp_path / "runs" / "cars")
+    page.get_by_role("link", name="cars").wait_for()

@@ -65,8 +65,10 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     def page(name: str, page: str) -> Response:
         if page not in PAGES:
             raise HTTPException(404, "no such page")
-        workspace.out(name)
-        return _page()
+        answer = _page()
+        if name not in workspace.names():  # which the page says when it asks for more
+            answer.status_code = 404
+        return answer
 
     @app.get("/static/colors.css")
     def colors() -> Response:

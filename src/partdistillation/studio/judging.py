@@ -4,7 +4,9 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import NamedTuple
 
+from fastapi import HTTPException
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,18 +22,35 @@ from partdistillation.runs.verdicts import FILE
 from partdistillation.studio.workspace import Workspace
 
 
+class _Review(NamedTuple):
+    """One that is open, and what closes it."""
+
+    application: ASGIApp
+    database: Path
+    file: tuple[int, int]
+    """Which file the database was when it was opened."""
+    closing: ExitStack
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its run is where it was: who moved or removed it meanwhile would answer to nobody."""
+        return _file(self.database) == self.file
+
+
 class Judging:
     """The reviews that are open. When they are closed, each run's verdicts are written."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._open: dict[str, ASGIApp] = {}
-        self._stack = ExitStack()
+        self._open: dict[str, _Review] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Write what was said, and let others open the reviews."""
-        self._stack.close()
+        with ExitStack() as all_of_them:
+            for review in self._open.values():
+                all_of_them.push(review.closing)
+        self._open.clear()
 
     def application(
         self, *, page_token: str, access: Access | None, closed_page: Callable[[], Response]
@@ -41,34 +60,63 @@ class Judging:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             name = scope["path_params"]["name"]
             try:
-                await run_in_threadpool(self._begin, name, page_token, access)
-            except PartDistillationError as error:
+                application = await run_in_threadpool(self._begin, name, page_token, access)
+            except (PartDistillationError, HTTPException) as error:
                 is_page = scope["method"] == "GET" and scope["path"].endswith("/judge/")
-                refused = closed_page() if is_page else JSONResponse({"detail": str(error)}, 409)
+                refused = closed_page() if is_page else _refused(error)
                 await refused(scope, receive, send)
                 return
-            await self._open[name](scope, receive, send)
+            await application(scope, receive, send)
 
         return answer
 
-    def _begin(self, name: str, page_token: str, access: Access | None) -> None:
+    def _begin(self, name: str, page_token: str, access: Access | None) -> ASGIApp:
         with self._lock:
-            if name not in self._open:
-                out = self._workspace.out(name)
-                self._open[name] = self._review(out, page_token, access)
+            review = self._open.get(name)
+            if review is not None and not review.is_there:
+                del self._open[name]
+                review.closing.close()
+                review = None
+            if review is None:
+                review = self._open[name] = _opened(
+                    self._workspace.out(name), self._workspace.images, page_token, access
+                )
+            return review.application
 
-    def _review(self, out: Path, page_token: str, access: Access | None) -> ASGIApp:
-        runs = find_runs([out], self._workspace.images)
-        folder = make_folder(out / serve.FOLDER)
-        with ExitStack() as opening:
-            opening.enter_context(locked(folder))
-            opening.callback(serve.export, out, out / FILE)
-            reviewed = opening.enter_context(closing(serve.opened(folder / serve.DATABASE, out / FILE)))
-            images = add_runs(reviewed, runs, 0)
-            assignment = Assignment(reviewed, tuple(images), 1, 0)
-            tiles = Tiles(reviewed, images)
-            review = make_app(
-                reviewed, assignment, tiles, page_token=page_token, access=access, home="../look"
-            )
-            self._stack.enter_context(opening.pop_all())
-            return review
+
+def _refused(error: PartDistillationError | HTTPException) -> Response:
+    if isinstance(error, HTTPException):
+        return JSONResponse({"detail": error.detail}, error.status_code)
+    return JSONResponse({"detail": str(error)}, 409)
+
+
+def _opened(out: Path, images: Path | None, page_token: str, access: Access | None) -> _Review:
+    runs = find_runs([out], images)
+    folder = make_folder(out / serve.FOLDER)
+    database = folder / serve.DATABASE
+    with ExitStack() as opening:
+        opening.enter_context(locked(folder))
+        reviewed = serve.opened(database, out / FILE)
+        file = _file(database)
+        opening.callback(_export, out, file)
+        opening.enter_context(closing(reviewed))
+        photographs = add_runs(reviewed, runs, 0)
+        assignment = Assignment(reviewed, tuple(photographs), 1, 0)
+        tiles = Tiles(reviewed, photographs)
+        review = make_app(reviewed, assignment, tiles, page_token=page_token, access=access, home="../look")
+        return _Review(review, database, file, opening.pop_all())
+
+
+def _export(out: Path, file: tuple[int, int]) -> None:
+    """Write what was said in a review, if its run is still where it was."""
+    if _file(out / serve.FOLDER / serve.DATABASE) == file:
+        serve.export(out, out / FILE)
+
+
+def _file(path: Path) -> tuple[int, int]:
+    """Which file it is, whatever others are called so later; (0, 0) where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino

@@ -27,9 +27,12 @@ export function finished() {
   const { parts, finished, yours } = state.progress;
   const rest = parts - finished;
   state.page = null;
-  byId("finished-text").textContent =
-    `You answered ${plural(yours, "part")}. ` +
-    (rest ? `${plural(rest, "part")} of ${parts} still wait for other reviewers.` : "Every part has its verdicts.");
+  const taken = rest && !yours;
+  byId("finished-title").textContent = taken ? "Others are at it" : "All done. Thank you!";
+  byId("finished-text").textContent = taken
+    ? `Other reviewers have the ${plural(rest, "part")} of ${parts} that wait. Half an hour after their last answer others may have them.`
+    : `You answered ${plural(yours, "part")}. ` +
+      (rest ? `${plural(rest, "part")} of ${parts} still wait for other reviewers.` : "Every part has its verdicts.");
   byId("outcome").hidden = true;
   show("finished");
   byId("finished-title").focus();

@@ -34,8 +34,9 @@ export async function start() {
 }
 
 function foretell({ parts, seconds, home }) {
-  byId("home").hidden = !home;
   byId("home").href = home;
+  byId("home").hidden = byId("next-at-home").hidden = !home;
+  byId("next-alone").hidden = Boolean(home);
   const time = duration(parts * (seconds ?? GUESS));
   byId("duration").textContent =
     `There are ${plural(parts, "part")} to judge. ` +

@@ -27,7 +27,7 @@ export function choosePath({ title, from, files = "" }) {
       const { count, all, examples } = listing.contents;
       contents.replaceChildren(
         files ? "" : element("p", { class: count ? "number" : "soft" }, count ? `${all ? "" : "more than "}${counted(count, "photograph")} in it` : all ? "No photographs in it" : "No photographs seen yet: it is large"),
-        element("div", { class: "strip" }, files ? [] : examples.map((file) =>
+        files || !examples.length ? "" : element("div", { class: "strip", role: "group", tabIndex: 0, "aria-label": "Some of them" }, examples.map((file) =>
           element("img", { src: `/api/new/thumbnail?${new URLSearchParams({ folder: listing.folder, file })}`, alt: file, loading: "lazy" }))));
       list.replaceChildren(
         ...(listing.above ? [element("li", {}, open(listing.above, "↑ ", "the folder above"))] : []),

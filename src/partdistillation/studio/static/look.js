@@ -1,6 +1,6 @@
 // Looking at a run's parts. What is looked at stands in the address: `#class=`, `&part=`, `#like=` or `#photograph=`.
 
-import { apiOf, bdi, counted, element, get, pageOf, say } from "./dom.js";
+import { apiOf, attempt, bdi, counted, element, get, pageOf, say } from "./dom.js";
 import { downloadTool } from "./download.js";
 import { pictureOf, place } from "./gallery.js";
 import { showClass, showPart } from "./parts.js";
@@ -19,6 +19,7 @@ export async function show(main, run) {
     try {
       await showPlace(within, run);
     } catch (error) {
+      if (error.message === "no such run") throw error;
       if (error.status === 404 && !place().size) within.replaceChildren(nothingYet(run, error.message));
       else within.replaceChildren(element("p", { class: "message" }, error.message, " ", element("a", { href: "#" }, "All classes")));
     }
@@ -32,7 +33,7 @@ export async function show(main, run) {
     }
     document.title = `${heading?.textContent ?? "Look"} · ${run}`;
   };
-  addEventListener("hashchange", render);
+  addEventListener("hashchange", () => attempt(render));
   await render();
 }
 

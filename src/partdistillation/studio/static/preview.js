@@ -43,7 +43,7 @@ export class Preview {
   category({ name, count, examples }) {
     return element("li", { class: "category" },
       element("p", {}, name === null ? element("b", {}, "all") : element("b", {}, bdi(name)), " ", element("span", { class: "soft number" }, counted(count, "photograph"))),
-      element("div", { class: "strip" }, examples.map((file) =>
+      element("div", { class: "strip", role: "group", tabIndex: 0, "aria-label": `Some photographs of ${name ?? "all"}` }, examples.map((file) =>
         element("img", { src: `/api/new/thumbnail?${this.page.query({ file })}`, alt: file, loading: "lazy" }))));
   }
 

@@ -25,7 +25,8 @@ try {
   await show(main, run);
 } catch (error) {
   if (error.status === 401) askForToken();
-  else say(error.message, { problem: true });
+  else if (main.childElementCount) say(error.message, { problem: true });
+  else cannotShow(error.message);
 }
 
 /** Done once the page has a stylesheet, so that nothing is seen without. */
@@ -34,6 +35,13 @@ function styled(name) {
   const done = new Promise((resolve) => { link.onload = link.onerror = resolve; });
   document.head.append(link);
   return done;
+}
+
+function cannotShow(why) {
+  main.replaceChildren(element("section", { class: "message stack" },
+    element("h1", {}, "Nothing to show here"),
+    element("p", { role: "alert" }, `${why[0].toUpperCase()}${why.slice(1)}`),
+    element("p", {}, element("a", { class: "button main", href: "/" }, "All runs"))));
 }
 
 function askForToken() {

@@ -17,6 +17,13 @@ async function showRuns(main) {
   const { runs, single } = await get("/api/runs");
   document.title = "PartDistillation studio";
   const begin = single ? null : element("a", { class: "button main", href: "#new" }, "New run");
+  const cards = new Map(runs.map((run) => [run, card(run)]));
+  const end = repeat(() => attempt(async () => {
+    if (!main.contains(begin ?? cards.get(runs[0])?.item)) { end(); return; }
+    const now = (await get("/api/runs")).runs;
+    if (now.length !== runs.length || now.some((run) => !cards.has(run))) { end(); await showRuns(main); return; }
+    for (const { item } of cards.values()) if (item.dataset.state === "going on" || item.dataset.state === "stopping") item.refresh();
+  }), 5000);
   if (!runs.length) {
     main.replaceChildren(element("section", { class: "welcome stack" },
       element("h1", {}, "Parts of things, from photographs"),
@@ -26,7 +33,6 @@ async function showRuns(main) {
       element("p", {}, begin)));
     return;
   }
-  const cards = new Map(runs.map((run) => [run, card(run)]));
   main.replaceChildren(
     element("div", { class: "head" }, element("h1", {}, "Runs"), begin),
     element("ul", { class: "cards runs" }, [...cards.values()].map(({ item }) => item)),
@@ -35,10 +41,6 @@ async function showRuns(main) {
     for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); entry.target.refresh(); }
   }, { rootMargin: "600px" });
   for (const { item } of cards.values()) seen.observe(item);
-  const end = repeat(() => {
-    if (!main.contains([...cards.values()][0].item)) end();
-    else for (const { item } of cards.values()) if (item.dataset.state === "going on" || item.dataset.state === "stopping") item.refresh();
-  }, 5000);
 }
 
 function card(run) {

@@ -1,6 +1,6 @@
 // A run as it goes on: how far it is, what it has found, what went wrong.
 
-import { about, apiOf, attempt, bdi, counted, element, firstLook, get, modal, pageOf, post, repeat } from "./dom.js";
+import { about, apiOf, attempt, bdi, counted, element, firstLook, get, modal, pageOf, post, repeat, say } from "./dom.js";
 import { downloadTool } from "./download.js";
 
 const TITLES = { "going on": "Going on", stopping: "Stopping …", stopped: "Stopped", failed: "It went wrong", finished: "Finished" };
@@ -13,8 +13,19 @@ export async function show(main, run) {
   const page = new Page(main, run);
   await page.refresh();
   main.replaceChildren(...page.elements());
-  repeat(() => page.refresh().catch(() => undefined), 2000);
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) page.refresh().catch(() => undefined); });
+  const again = async () => {
+    try {
+      await page.refresh();
+      if (lost) say("");
+      lost = false;
+    } catch (error) {
+      lost = true;
+      say(`What is seen here is no longer new. ${capital(error.message)}`, { problem: true });
+    }
+  };
+  let lost = false;
+  repeat(again, 2000);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) again(); });
 }
 
 class Page {
