@@ -134,17 +134,24 @@ def finish(page: Page) -> None:
     raise RuntimeError("expected the review to come to its end")
 
 
+_SHOWN = """[...document.images].every(image => {
+  const { top, left } = image.getBoundingClientRect();
+  return !image.checkVisibility() || top > innerHeight || left > innerWidth || image.naturalWidth;
+})"""
+
+
 def shoot(page: Page, path: Path) -> None:
-    """Save what the window shows, in a palette of 128 colours."""
+    """Save what the window shows; a .png in a palette of 128 colours."""
     # The page's policy forbids what Playwright's `wait_for_function` does.
-    while not page.evaluate(
-        "[...document.images].every(image => !image.checkVisibility() || image.naturalWidth)"
-    ):
+    while not page.evaluate(_SHOWN):
         page.wait_for_timeout(50)
     with Image.open(BytesIO(page.screenshot())) as shot:
         picture = shot.convert("RGB")
     picture.thumbnail((SAVED_WIDTH, SAVED_WIDTH), Image.Resampling.LANCZOS)
-    picture.quantize(128, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)
+    if path.suffix == ".png":
+        picture.quantize(128, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)
+    else:
+        picture.save(path, quality=82, method=6)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 

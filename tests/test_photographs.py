@@ -14,13 +14,14 @@ from pycocotools.coco import COCO
 from partdistillation.commands.main import main
 from partdistillation.config import CONFIG_FILE, LITE0, Inputs, Recipe, from_yaml
 from partdistillation.errors import CheckpointError
-from partdistillation.experiments.estimate import FIRST_LOOK, Cost, Estimate, in_words
+from partdistillation.experiments.estimate import Cost, Estimate, in_words
 from partdistillation.inference import PartSegmenter
 from partdistillation.models import efficientnet_lite
 from partdistillation.models.efficientnet_lite import EfficientNetLiteBackbone, EfficientNetLiteConfig
 from partdistillation.objects.saliency_weights import rembg_folder
 from partdistillation.recipes import SMALL
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow
+from partdistillation.runs.run_folder import FIRST_LOOK
 from partdistillation.runs.stage_log import EXPECTED
 from partdistillation.runs.store import read_rows
 
@@ -89,7 +90,7 @@ def test_every_photograph_has_an_object_of_its_folder_s_class(out: Path) -> None
     assert all(row.objects[0].category == row.file_name.split("/")[0] for row in rows)
     assert sum(len(found.parts) for row in read_rows(out / "parts", PartRow) for found in row.objects) > 0
     page = (out / "report/index.html").read_text()
-    assert "figcaption>segments</figcaption>" in page
+    assert "figcaption><bdi>segments</bdi></figcaption>" in page
     assert "figcaption>proposals</figcaption>" not in page  # segments are ranked here
 
 

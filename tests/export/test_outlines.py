@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ def test_pieces_are_joined_the_shortest_way() -> None:
     assert np.count_nonzero(filled(outline(APART), 2, 5) & ~APART) == 1
 
 
+@settings(deadline=None)  # the first call compiles
 @given(arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14))).filter(lambda mask: mask.any()))
 def test_every_pixel_is_kept(mask: NDArray[np.bool_]) -> None:
     """Seams add pixels, but none is lost: by OpenCV, as readers of YOLO draw them."""

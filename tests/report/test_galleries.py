@@ -14,13 +14,11 @@ from partdistillation.pictures.colors import PALETTE
 from partdistillation.report import galleries
 from partdistillation.report.galleries import (
     CLEAREST,
-    TILE_SIDE,
     TILES,
     Finding,
     clarity,
     hero,
     in_color,
-    part_tile,
 )
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
 
@@ -121,19 +119,6 @@ def test_a_page_has_a_bound_and_says_what_is_not_on_it(
     assert [(kind.key.name, len(kind.tiles)) for kind in cats.parts] == [("part 0", 4), ("part 2", 1)]
     assert galleries.note(small).endswith(" Not shown: 1 more kind, of 1 class.")
     assert ("cat", 7) not in small.examples
-
-
-def test_tiles_are_as_wide_as_the_object_and_only_its_part_has_colours() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8)
-    around, mask = np.zeros((2, 400, 600), dtype=bool)
-    around[40:360, 200:400] = True
-    mask[100:200, 250:350] = True
-    tile = part_tile(image, mask, around, 2)
-    assert tile.shape[0] == TILE_SIDE
-    assert tile.shape[1] == pytest.approx(TILE_SIDE * 264 / 384, abs=1)
-    assert (tile == PALETTE[2]).all(axis=2).any()  # the line
-    corner = tile[:20, :20].astype(int)
-    assert (corner == corner[:, :, :1]).all()  # grey
 
 
 def test_parts_in_colour_lie_on_a_dimmed_image_of_another_size() -> None:

@@ -402,7 +402,7 @@ def test_the_page_may_be_mounted_anywhere(store: ReviewStore, make_run: MakeRun,
     assert {f"/{path}" for path in asked} == {path for path in routes if path.startswith("/api/")}
     response = client.post(f"{prefix}/api/session", json={"token": TOKEN})
     assert "Path=/;" in response.headers["set-cookie"]
-    assert response.json() == {"page": "of the whole", "home": "", "parts": 6, "seconds": None}
+    assert response.json() == {"page": "of the whole", "parts": 6, "seconds": None, "home": ""}
     answer = client.post(f"{prefix}/api/page", json={"reviewer": "Anna"}).json()
     tile = answer["page"]["items"][0]["tiles"][0]
     for path in (f"tiles/{tile}", f"tiles/{tile}/large"):

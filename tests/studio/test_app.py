@@ -130,3 +130,18 @@ def test_the_first_page_sees_runs_come(make_run: MakeRun, open_page: Open, tmp_p
     page.get_by_role("heading", name="Parts of things").wait_for()
     (tmp_path / "later").rename(tmp_path / "runs" / "cars")
     page.get_by_role("link", name="cars").wait_for()
+
+
+def test_the_report_is_read_as_it_was_written(make_run: MakeRun, client: TestClient) -> None:
+    folder = make_run("cars") / "report"
+    (folder / "images").mkdir(parents=True)
+    (folder / "index.html").write_text("<title>Report</title>")
+    (folder / "images" / "00001.webp").write_bytes(b"picture")
+    (folder / "images" / "other.txt").write_text("secret")
+    page = client.get("/runs/cars/report/index.html")
+    assert page.text == "<title>Report</title>"
+    assert page.headers["content-security-policy"] == "frame-ancestors 'none'"  # and what it says itself
+    assert client.get("/runs/cars/report/images/00001.webp").content == b"picture"
+    for path in ("images/other.txt", "..%2Fconfig.yaml", "images/..%2F..%2Fconfig.yaml", ""):
+        assert client.get(f"/runs/cars/report/{path}").status_code == 404
+    assert "script-src 'self'" in client.get("/").headers["content-security-policy"]

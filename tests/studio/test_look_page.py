@@ -31,7 +31,7 @@ def test_by_keyboard_alone_from_the_classes_to_a_named_part(run: Path, open_page
     page.keyboard.press("Enter")
     page.locator("#notice", has_text="Part 1 is called").wait_for()
     assert read_part_table(run / TABLE).name("car", 1) == "wheel"
-    assert page.evaluate("document.activeElement.id") == "name-1"
+    page.locator("#name-1:focus").wait_for()
     page.locator(".chips", has_text="wheel").wait_for()
     page.get_by_role("button", name="wheel, 1 of 9").press("Enter")
     page.get_by_role("heading", name="wheel · car").wait_for()
@@ -49,7 +49,7 @@ def test_the_viewer_goes_on_and_a_reload_keeps_the_place(run: Path, open_page: O
     page.get_by_role("button", name="Enlarge").click()
     assert page.get_by_role("button", name="Enlarge").get_attribute("aria-pressed") == "true"
     page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement.ariaLabel") == "part 2, 3 of 9"
+    page.locator(".tile:focus[aria-label='part 2, 3 of 9']").wait_for()
     page.get_by_role("button", name="part 2, 3 of 9").click()
     page.get_by_role("link", name="More like this").last.click()
     page.get_by_label("In all object classes").check()

@@ -1,5 +1,6 @@
 """The way of a visitor from a folder to a run that goes on, in a browser."""
 
+import json
 import os
 import re
 import shutil
@@ -133,7 +134,9 @@ def settled(
 
 @pytest.mark.slow
 @pytest.mark.timeout(2 * PATIENCE)
-def test_a_run_of_drawings_in_the_browser(settled: Path, tmp_path: Path, open_page: Open) -> None:
+def test_the_whole_way_from_drawings_to_a_named_part_and_its_download(
+    settled: Path, tmp_path: Path, open_page: Open
+) -> None:
     home = settled
     page = open_page("/")
     page.get_by_role("link", name="New run").click()
@@ -158,8 +161,23 @@ def test_a_run_of_drawings_in_the_browser(settled: Path, tmp_path: Path, open_pa
         "Segments",
         "Objects",
     ]
-    page.get_by_role("link", name="Look at the parts").wait_for()
     assert state_of(tmp_path / "runs" / "drawings") == "finished"
+
+    page.get_by_role("link", name="Look at the parts").click()
+    page.locator("a.class-card").first.click()
+    page.locator("button.tile img").first.wait_for()
+    page.reload()
+    name = page.locator("input.name").first
+    name.fill("wheel")
+    name.press("Enter")
+    page.get_by_role("status").filter(has_text="“wheel”").wait_for()
+    page.get_by_role("link", name="All classes").click()
+    page.get_by_role("button", name="Download").click()
+    page.get_by_role("button", name="Prepare COCO").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download COCO").click()
+    names = [entry["name"] for entry in json.loads(download.value.path().read_bytes())["categories"]]
+    assert sum(name.endswith("wheel") for name in names) == 1
 
 
 @pytest.mark.slow

@@ -62,7 +62,7 @@ def test_a_run_is_finished_when_all_of_it_is_there(make_run: MakeRun) -> None:
     assert state_of(out) == "finished"  # of another command, without a report
     said(out, "partdistill: no report")
     assert state_of(out) == "failed"
-    (out / "part_classes").mkdir()
+    (out / "part_classes").mkdir(exist_ok=True)
     (out / REPORT).parent.mkdir()
     (out / REPORT).touch()
     assert state_of(out) == "finished"

@@ -25,7 +25,7 @@ class StudioArguments(Arguments):
 
 
 def studio(arguments: StudioArguments) -> None:
-    """Do all of it in the browser: start runs, watch, look, name, try, judge."""
+    """All of it in the browser: start, watch, look, name, try, judge."""
     from partdistillation.studio.serve import serve
 
     serve(

@@ -31,6 +31,7 @@ from partdistillation.report.objects_found import GAP, label_cell, object_cell
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.notes import write_note
 from partdistillation.runs.records import ObjectRow, SegmentRow
+from partdistillation.runs.run_folder import FIRST_LOOK
 from partdistillation.runs.stage_log import EXPECTED, is_first_process
 from partdistillation.runs.terminal import say
 from partdistillation.stages import candidates, objects, proposals, segments
@@ -39,8 +40,6 @@ from partdistillation.training.loop import train
 from partdistillation.training.objective import SetPrediction
 from partdistillation.training.trackers import watched_by
 
-FIRST_LOOK = "first_look.png"
-"""In a run's folder: the photographs that were tried, with their objects and segments."""
 _UNIT = "photographs"
 _TRIED, _STEPS, _LARGEST_BATCH = 6, 4, 8
 _COLUMNS = 4

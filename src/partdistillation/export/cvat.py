@@ -7,15 +7,14 @@ a single annotation of a group. Parts lie above objects.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from partdistillation.errors import InputError
 from partdistillation.export.categories import CategoryIds
 from partdistillation.export.labels import ImageLabels, Labels, ObjectLabel, PartLabel
+from partdistillation.export.zips import replacing_zip, undated
 from partdistillation.functional.masks import encoded
-from partdistillation.runs.atomic import replacing_file
 from partdistillation.runs.progress import followed
 
 ARCHIVE = "annotations.zip"
@@ -32,9 +31,8 @@ def write(folder: Path, labels: Labels) -> str:
     """
     ids = CategoryIds.of_catalog(labels.catalog)
     with (
-        replacing_file(folder / ARCHIVE) as write_piece,
-        ZipFile(Stream(write_piece), "w", ZIP_DEFLATED) as archive,  # type: ignore[call-overload]
-        archive.open(_member(), "w", force_zip64=True) as file,
+        replacing_zip(folder / ARCHIVE) as archive,
+        archive.open(undated(MEMBER), "w", force_zip64=True) as file,
     ):
         head = _compact({"info": {}, "categories": _categories(ids)})
         file.write(f'{head[:-1]},"items":['.encode())
@@ -116,26 +114,5 @@ def _categories(ids: CategoryIds) -> Entry:
     return {"label": {"labels": labels, "attributes": ["score"]}}
 
 
-def _member() -> ZipInfo:
-    """Dated 1980, as zip counts from there: the same content gives the same bytes."""
-    member = ZipInfo(MEMBER)
-    member.compress_type = ZIP_DEFLATED
-    return member
-
-
 def _compact(entry: Entry) -> str:
     return json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-class Stream:
-    """What `ZipFile` needs of a file that it can't go back in."""
-
-    def __init__(self, write: Callable[[bytes], None]) -> None:
-        self._write = write
-
-    def write(self, data: bytes) -> int:
-        self._write(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """Everything is written at once."""

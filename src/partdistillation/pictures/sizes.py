@@ -59,6 +59,13 @@ def resize_labels(
     return resized
 
 
+def resize_mask(
+    mask: Bool[np.ndarray, "_ _"], height: int, width: int
+) -> Bool[np.ndarray, "{height} {width}"]:
+    """A mask at another size; borders are smooth."""
+    return resize_labels(mask.astype(np.int64), height, width) > 0
+
+
 def _enlarged_size(height: int, width: int, shorter_side: int) -> tuple[int, int]:
     """Height and width after `enlarge`."""
     wanted = min(shorter_side / min(height, width), _THINNEST * shorter_side / max(height, width))

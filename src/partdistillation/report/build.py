@@ -4,6 +4,7 @@ import base64
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,6 +16,7 @@ from partdistillation.report.data import Picture, PictureRow, ReportData, Score,
 from partdistillation.runs.atomic import make_folder, remove_file, replace_file
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_TOKENS = resources.files("partdistillation.review") / "static" / "tokens.css"
 _IMAGES = "images"
 
 
@@ -33,7 +35,8 @@ def build_report(data: ReportData, out_dir: Path) -> Path:
     bytes. Pictures of an earlier report in the folder are replaced.
     """
     pictures = _Pictures(out_dir / _IMAGES)
-    style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "zoom.js"))
+    style = "".join(file.read_text(encoding="utf-8") for file in (_TOKENS, _TEMPLATES / "style.css"))
+    script = (_TEMPLATES / "zoom.js").read_text(encoding="utf-8")
     page = (
         _environment()
         .get_template("index.html.j2")

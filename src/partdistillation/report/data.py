@@ -1,14 +1,15 @@
 """What a report shows. All texts are plain text: they are escaped where they enter the page."""
 
-import io
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from partdistillation.pictures.colors import color_of
 from partdistillation.pictures.curves import Chart
+from partdistillation.pictures.webp import webp
+
+_QUALITY = 82
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 
@@ -23,9 +24,7 @@ class Picture(NamedTuple):
     @classmethod
     def of(cls, pixels: Pixels) -> "Picture":
         """Encode an image; the same pixels give the same bytes."""
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "WEBP", quality=82, method=4)
-        return cls(buffer.getvalue(), pixels.shape[1], pixels.shape[0])
+        return cls(webp(pixels, quality=_QUALITY), pixels.shape[1], pixels.shape[0])
 
 
 class Score(NamedTuple):

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Int, UInt8
 
 from partdistillation.data.images import load_image_of
 from partdistillation.evaluation.consistency import part_counts
 from partdistillation.functional.masks import decode
 from partdistillation.pictures.colors import color_of
-from partdistillation.pictures.overlays import dimmed, overlay, spotlight
+from partdistillation.pictures.overlays import dimmed, overlay
 from partdistillation.pictures.sizes import enlarge, fit, framed, resize_labels, shrink
+from partdistillation.pictures.tiles import part_tile
 from partdistillation.report.data import ClassGallery, Key, Panel, PartGallery, Picture, PictureRow
 from partdistillation.report.label_maps import part_map
 from partdistillation.runs.part_table import part_name
@@ -220,7 +221,7 @@ def _tiles(examples: Sequence[Example], images_dir: Path) -> list[Picture]:
         for place in of_image:
             part = examples[place].part
             mask, around = (decode(kept.rle, row.height, row.width) for kept in (part, examples[place].whole))
-            tiles[place] = Picture.of(part_tile(image, mask, around, part.part))
+            tiles[place] = Picture.of(part_tile(image, mask, color_of(part.part), around, side=TILE_SIDE))
     return [tiles[place] for place in range(len(examples))]
 
 
@@ -241,29 +242,6 @@ def in_color(
     """Parts in their colours over an image that may be larger than the label map; the rest is dimmed."""
     labels = resize_labels(labels, *image.shape[:2])
     return overlay(dimmed(image, labels > 0), labels, contours=max(2, round(min(labels.shape) / 200)))
-
-
-def part_tile(
-    image: UInt8[np.ndarray, "height width 3"],
-    part: Bool[np.ndarray, "height width"],
-    around: Bool[np.ndarray, "height width"],
-    part_id: int,
-) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
-    """A tile for a gallery, as high or wide as the object is: the part in a line of its id's colour, all else
-    dimmed.
-
-    Args:
-        image: the whole image.
-        part: the part's mask.
-        around: the part's object, which the tile shows whole.
-        part_id: 0, 1, ...; the same id has the same colour in `in_color`, as label id + 1.
-    """
-    rows, columns = framed(around | part)
-    crop = fit(image[rows, columns], TILE_SIDE)
-    part, around = (
-        resize_labels(mask[rows, columns].astype(np.int64), *crop.shape[:2]) > 0 for mask in (part, around)
-    )
-    return spotlight(crop, part, color_of(part_id), around)
 
 
 def _counted(count: int, name: str, names: str = "") -> str:

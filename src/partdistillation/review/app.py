@@ -6,40 +6,25 @@ goes unnoticed. Which run a page is from isn't told to anybody.
 """
 
 from collections.abc import Sequence
-from importlib import resources
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from partdistillation.review.assignment import Assignment
 from partdistillation.review.example import Example, example
-from partdistillation.review.guard import COOKIE, Access
+from partdistillation.review.guard import Access
 from partdistillation.review.items import Tiles
 from partdistillation.review.outcome import Outcome, outcomes
 from partdistillation.review.store import ChangedElsewhereError, Item, ReviewStore, tidy
 from partdistillation.review.votes import State, Vote, agreement
+from partdistillation.review.web import Body, Session, begun, new_app, page, static_file
 from partdistillation.runs.verdicts import MAX_MARKS, Action
 
-_SCRIPT = "text/javascript; charset=utf-8"
-_STATIC = {
-    "app.js": _SCRIPT,
-    "answers.js": _SCRIPT,
-    "dom.js": _SCRIPT,
-    "drawing.js": _SCRIPT,
-    "large.js": _SCRIPT,
-    "memory.js": _SCRIPT,
-    "server.js": _SCRIPT,
-    "standing.js": _SCRIPT,
-    "welcome.js": _SCRIPT,
-    "style.css": "text/css; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-    "zoom.svg": "image/svg+xml",
-}
+_PACKAGE = "partdistillation.review"
 _EXAMPLES: dict[str, Example] = {"right.webp": "right", "wrong.webp": "wrong"}
 _KEPT = {"cache-control": "private, max-age=604800, immutable"}
 """Headers of a picture: its address says what it shows, so it never changes."""
@@ -59,21 +44,13 @@ _Reviewer = Annotated[str, StringConstraints(max_length=60), AfterValidator(_sai
 _Version = Annotated[int, Field(ge=0, le=2**31)]
 
 
-class _Question(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Session(_Question):
-    token: Annotated[str, StringConstraints(max_length=500)] | None = None
-
-
-class Go(_Question):
+class Go(Body):
     reviewer: _Reviewer
     page: _Key | None = None
     go: Literal["here", "next", "previous"] = "here"
 
 
-class Change(_Question):
+class Change(Body):
     """What votes and undoing have in common."""
 
     reviewer: _Reviewer
@@ -101,23 +78,20 @@ def make_app(
 ) -> FastAPI:
     """The application, to be put behind a `Guard` with the same token and access.
 
-    `home` is the address of what it is a part of, from its page; empty where it stands alone.
+    `home` is the address of what it is a part of, for a link; none where it stands alone.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_exception_handler(RequestValidationError, invalid)
+    app = new_app()
     review = _Review(reviewed, assignment)
 
     @app.get("/")
     def index() -> Response:
-        return _static("index.html", "text/html; charset=utf-8")
+        return page(_PACKAGE)
 
     @app.get("/static/{name}")
     def static(name: str) -> Response:
         if name in _EXAMPLES:
             return Response(example(_EXAMPLES[name]), media_type="image/webp", headers=_KEPT)
-        if name not in _STATIC:
-            raise HTTPException(404, "no such file")
-        return _static(name, _STATIC[name])
+        return static_file(_PACKAGE, name)
 
     @app.get("/tiles/{key}")
     def tile(key: str) -> Response:
@@ -129,13 +103,8 @@ def make_app(
 
     @app.post("/api/session")
     def session(asked: Session, request: Request) -> Response:
-        if access and not (access.allows(request.headers) or access.accepts(asked.token or "")):
-            raise HTTPException(401, "the token is missing or wrong")
-        about = {"parts": sum(assignment.parts.values()), "seconds": assignment.pace()}
-        response = JSONResponse({"page": page_token, "home": home, **about})
-        if access:
-            response.set_cookie(COOKIE, access.cookie, httponly=True, samesite="strict", max_age=30 * 86400)
-        return response
+        about = {"parts": sum(assignment.parts.values()), "seconds": assignment.pace(), "home": home}
+        return begun(asked, request, access, {"page": page_token, **about})
 
     @app.post("/api/agreement")
     def agree() -> dict[str, Any]:
@@ -271,16 +240,3 @@ def _picture(path: Path | None) -> Response:
     if path is None:
         raise HTTPException(404, "no such picture")
     return FileResponse(path, media_type="image/webp", headers=_KEPT)
-
-
-def _static(name: str, media_type: str) -> Response:
-    data = (resources.files("partdistillation.review") / "static" / name).read_bytes()
-    return Response(data, media_type=media_type, headers={"cache-control": "no-cache"})
-
-
-async def invalid(_: Request, error: Exception) -> Response:
-    """What is wrong, without repeating what was sent."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(str(step) for step in first["loc"])
-    return JSONResponse({"detail": f"{place}: {first['msg']}"}, 422)

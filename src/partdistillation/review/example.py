@@ -9,8 +9,9 @@ from PIL import Image
 
 from partdistillation.functional.masks import box, encode
 from partdistillation.part_shapes import PartShapes
+from partdistillation.pictures.webp import webp
 from partdistillation.review.collages import Tile, draw_image
-from partdistillation.review.items import webp
+from partdistillation.review.items import QUALITY
 
 Example = Literal["right", "wrong"]
 
@@ -29,7 +30,7 @@ def example(which: Example) -> bytes:
     sheet = Image.new("RGBA", (3 * _SIZE + 2 * _GAP, _SIZE))
     for place, (scene, part) in enumerate(zip(_SCENES, _PARTS[which], strict=True)):
         sheet.paste(_tile(scene, part), (place * (_SIZE + _GAP), 0))
-    return webp(np.asarray(sheet))
+    return webp(np.asarray(sheet), quality=QUALITY)
 
 
 def _tile(scene: int, part: str) -> Image.Image:

@@ -2,16 +2,15 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from partdistillation.data.paths import is_file
 from partdistillation.errors import InputError
+from partdistillation.pictures.webp import webp
 from partdistillation.review.collages import LOOK, draw_large, draw_tiles, sample_parts
 from partdistillation.review.store import ReviewStore
 from partdistillation.runs import store
@@ -21,7 +20,8 @@ from partdistillation.runs.run_folder import PARTS, images_of, stage_in
 TILES = "tiles"
 TILE_SIZE = 360
 """Side in pixels: a third of a phone's width at three pixels a point."""
-_QUALITY = 88
+QUALITY = 88
+"""Of pictures, as WebP has it."""
 
 
 class ReviewedRun(NamedTuple):
@@ -146,7 +146,7 @@ class Tiles:
             self._write(_name(beside), drawn.picture)
 
     def _write(self, name: str, picture: UInt8[np.ndarray, "side side 3"]) -> None:
-        replace_file(self._folder / name, webp(picture))
+        replace_file(self._folder / name, webp(picture, quality=QUALITY))
         self._drawn.add(name)
 
 
@@ -156,10 +156,3 @@ def _name(key: str) -> str:
 
 def _large_name(key: str) -> str:
     return f"{key}.{LOOK}.large.webp"
-
-
-def webp(picture: UInt8[np.ndarray, "height width channel"]) -> bytes:
-    """A picture as a file for the page."""
-    buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, "WEBP", quality=_QUALITY)
-    return buffer.getvalue()

@@ -13,10 +13,18 @@ from partdistillation.runs.manifest import MANIFEST
 
 OBJECTS = "objects"
 """Folder of stage 1, in a run and in what `predict` wrote."""
+SEGMENTS, PROPOSAL_MODEL, FEATURES, PART_CLASSES = "segments", "proposal_model", "features", "part_classes"
+"""Folders of stages 2 to 4, whose own modules bring PyTorch, and with it seconds."""
+PART_MODEL, RETRAINED = "part_model", "retrained"
+"""Of stage 5: the model, and the folder with parts and a model that a part table has changed."""
 VALIDATION = "validation"
 """Folder in a run of what its models say of the held-out images."""
 PARTS = ("parts", "predictions")
 """Folders with labelled parts: a run's, and those that `predict` wrote."""
+STUDIO = "studio"
+"""Folder in a run of what the studio keeps about it."""
+FIRST_LOOK = "first_look.png"
+"""What an estimate draws: a few photographs with their objects and segments."""
 
 
 def save_settings(inputs: Inputs, recipe: Recipe) -> Path:

@@ -31,6 +31,7 @@ from partdistillation.functional.ranking import Proposals
 from partdistillation.models.devices import choose_device
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.postprocess import View, propose_parts, run_network
+from partdistillation.runs import run_folder
 from partdistillation.runs.engine import map_rows, run_shards
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import (
@@ -51,7 +52,7 @@ from partdistillation.stages.pixel_features import (
     make_features,
 )
 
-FEATURES = "features"
+FEATURES = run_folder.FEATURES
 Image = UInt8[np.ndarray, "height width 3"]
 Pool = Callable[[Bool[Tensor, "mask height width"]], Float[Tensor, "mask channel"]]
 """From masks of one image to the encoders' features inside them."""

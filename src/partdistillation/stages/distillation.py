@@ -19,6 +19,7 @@ from partdistillation.runs.atomic import make_folder
 from partdistillation.runs.digests import write_digests
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow, PartRow
+from partdistillation.runs.run_folder import PART_MODEL
 from partdistillation.runs.stage_log import Stage
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import objects, proposals, ranking
@@ -26,7 +27,7 @@ from partdistillation.stages.pretrain import is_backbone, start_of, starting_net
 from partdistillation.training.loop import Run, is_finished, processes, train
 from partdistillation.training.objective import SetPrediction
 
-FOLDER = "part_model"
+FOLDER = PART_MODEL
 STAGE = Stage("distillation", folders=(FOLDER,), sections=("distillation",))
 """In the part model's folder: the instance segmentation model, for images whose objects aren't given."""
 

@@ -27,11 +27,12 @@ from partdistillation.runs import seen, terminal
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.manifest import Json, canonical_hash
 from partdistillation.runs.records import ObjectRow
+from partdistillation.runs.run_folder import OBJECTS
 from partdistillation.runs.shards import Shard, make_shards
 from partdistillation.runs.stage_log import Stage
 from partdistillation.runs.store import read_rows
 
-FOLDER = "objects"
+FOLDER = OBJECTS
 STAGE = Stage("objects", folders=(FOLDER,), sections=("objects",), reads=("objects",))
 
 _LISTED = 5

@@ -13,9 +13,10 @@ from partdistillation.errors import SettingsChanged, StoreError
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.digests import require_whole, write_digests
 from partdistillation.runs.manifest import Json, differences
+from partdistillation.runs.run_folder import PART_CLASSES
 from partdistillation.runs.tensor_keys import key_of, name_of
 
-FOLDER = "part_classes"
+FOLDER = PART_CLASSES
 _CENTROIDS = "centroids.safetensors"
 _DESCRIPTION = "part_classes.json"
 

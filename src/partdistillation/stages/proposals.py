@@ -13,6 +13,7 @@ from partdistillation.models.sources import resolve
 from partdistillation.runs import terminal
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow, SegmentRow
+from partdistillation.runs.run_folder import PROPOSAL_MODEL
 from partdistillation.runs.stage_log import Stage, is_first_process
 from partdistillation.runs.store import contents_hash, read_rows
 from partdistillation.stages import objects, segments
@@ -20,7 +21,7 @@ from partdistillation.stages.pretrain import is_backbone, start_of, starting_net
 from partdistillation.training.loop import Run, is_finished, processes, train
 from partdistillation.training.objective import SetPrediction
 
-FOLDER = "proposal_model"
+FOLDER = PROPOSAL_MODEL
 STAGE = Stage("proposals", folders=(FOLDER,), sections=("proposals", "encoder"))
 CLASS = "part"
 _LISTED = 5

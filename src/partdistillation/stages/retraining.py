@@ -11,11 +11,12 @@ from partdistillation.models.devices import choose_device
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.part_table import FILE, PartTable, write_part_table
 from partdistillation.runs.records import PartRow
+from partdistillation.runs.run_folder import RETRAINED
 from partdistillation.runs.store import read_rows
 from partdistillation.stages import distillation, ranking
 from partdistillation.training.parallel import processes, rank, wait_for_all
 
-FOLDER = "retrained"
+FOLDER = RETRAINED
 """In a run's folder: the parts as the table has them, and the model that learned them."""
 
 

@@ -23,6 +23,7 @@ from partdistillation.models.devices import choose_device
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.profiling import span
 from partdistillation.runs.records import Object, ObjectRow, ObjectSegments, Segment, SegmentRow
+from partdistillation.runs.run_folder import SEGMENTS
 from partdistillation.runs.stage_log import Stage
 from partdistillation.stages import objects
 from partdistillation.stages.pixel_features import (
@@ -33,7 +34,7 @@ from partdistillation.stages.pixel_features import (
     make_features,
 )
 
-FOLDER = "segments"
+FOLDER = SEGMENTS
 STAGE = Stage("segments", folders=(FOLDER,), sections=("segments", "encoder"))
 
 _FEW, _PIXELS_AT_ONCE = 10, 50_000_000

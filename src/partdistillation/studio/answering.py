@@ -1,6 +1,5 @@
 """What the process that looks at photographs does: the studio runs networks and decodes uploads only here."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,18 +7,18 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from partdistillation.data.images import load_image
 from partdistillation.errors import CheckpointError, ConfigError, InputError
 from partdistillation.functional.masks import decode, decoded, encoded
-from partdistillation.inference.inputs import ObjectMask
+from partdistillation.inference.inputs import ObjectMask, photograph
 from partdistillation.inference.result import FoundObject
 from partdistillation.inference.segmenter import PartSegmenter
 from partdistillation.objects.mask2former import Mask2FormerObjects
 from partdistillation.objects.salient import SalientObjects
 from partdistillation.objects.salient_classes import NamedSalientObjects
+from partdistillation.pictures.sizes import shrink
 from partdistillation.studio.downloads import packed
 from partdistillation.studio.outlines import outline
-from partdistillation.studio.photographs import webp
+from partdistillation.studio.photographs import encoded as picture_file
 from partdistillation.studio.pieces import corrected
 from partdistillation.studio.questions import (
     LEAST_SCORE,
@@ -83,7 +82,7 @@ class Answering:
     def _look(self, question: Look) -> Seen:
         model, pixels = self._loaded(question.model), self._image(question.upload)
         height, width, _ = pixels.shape
-        picture = bytes(webp(pixels, longest=_LONGEST).body)
+        picture = picture_file(shrink(pixels, _LONGEST))
         if model.finder is None:
             return Seen(width, height, picture, ())
         if isinstance(model.finder, SalientObjects):
@@ -162,13 +161,11 @@ def _finder_of(
 
 def _decoded(upload: Upload) -> _Pixels:
     """By way of a file, as every photograph is read."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "photograph"
-        path.write_bytes(upload.data)
-        try:
-            return load_image(path)
-        except InputError as error:
-            raise InputError(str(error).replace(f"{path}: ", "").replace(str(path), upload.name)) from None
+    try:
+        return photograph(upload.data)[0]
+    except InputError as error:
+        words = str(error).replace("an image's bytes: ", "").replace("an image's bytes", upload.name)
+        raise InputError(words) from None
 
 
 def _labelled(model: _Model, pixels: _Pixels, mask: _Mask, classes: Sequence[str]) -> list[FoundObject]:

@@ -6,21 +6,20 @@ A page is `index.html` with the JavaScript module of its name; whatever it shows
 import hashlib
 import hmac
 import re
-from importlib import resources
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from fastapi import HTTPException, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
 
 from partdistillation.errors import PartDistillationError
 from partdistillation.pictures.colors import PALETTE, hex_of
-from partdistillation.review.app import invalid
-from partdistillation.review.guard import COOKIE, SESSION, Access, Guard, Uploads
+from partdistillation.review import web
+from partdistillation.review.guard import SESSION, Access, Guard, Uploads
 from partdistillation.review.serve import is_loopback, names_of_this
+from partdistillation.review.web import Session
 from partdistillation.studio import exporting, looking, starting, trying, watching
 from partdistillation.studio.judging import Judging
+from partdistillation.studio.progress import REPORT
 from partdistillation.studio.workspace import Workspace
 
 PAGES = ("watch", "look", "try")
@@ -33,20 +32,8 @@ OPEN_PATHS = re.compile(
 """What may be asked for without the token: empty pages, and the places to give the token."""
 UPLOADS = Uploads(re.compile(r"/api/(runs/[^/]+/try|new/photographs)/upload"), MAX_UPLOAD)
 
-_TYPES = {
-    "html": "text/html; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "css": "text/css; charset=utf-8",
-    "svg": "image/svg+xml",
-}
-_STATIC = re.compile(r"[a-z]+\.(js|css|svg)")
-
-
-class Session(BaseModel):
-    """What a page asks first."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    token: Annotated[str, StringConstraints(max_length=500)] | None = None
+_PACKAGE = "partdistillation.studio"
+_OF_REPORT = re.compile(r"index\.html|images/[0-9]+\.webp")
 
 
 def make_application(workspace: Workspace, judging: Judging, *, host: str, token: str | None) -> Guard:
@@ -60,19 +47,26 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     """
     access = Access(token, workspace.secret) if token else None
     page_token = hmac.new(workspace.secret, b"page token", hashlib.sha256).hexdigest()[:24]
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_exception_handler(RequestValidationError, invalid)
+    app = web.new_app()
     app.add_exception_handler(PartDistillationError, _impossible)
 
     @app.get("/")
     def start() -> Response:
-        return _static("index.html")
+        return _page()
+
+    @app.get("/runs/{name}/report/{path:path}")
+    def report(name: str, path: str) -> Response:
+        file = workspace.out(name) / REPORT.parent / path
+        if not _OF_REPORT.fullmatch(path) or not file.is_file():
+            raise HTTPException(404, "no such page")
+        # It says itself, by hashes, which styles and scripts it runs.
+        return FileResponse(file, headers={"content-security-policy": "frame-ancestors 'none'"})
 
     @app.get("/runs/{name}/{page}")
     def page(name: str, page: str) -> Response:
         if page not in PAGES:
             raise HTTPException(404, "no such page")
-        answer = _static("index.html")
+        answer = _page()
         if name not in workspace.names():  # which the page says when it asks for more
             answer.status_code = 404
         return answer
@@ -80,26 +74,23 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     @app.get("/static/colors.css")
     def colors() -> Response:
         rules = (f".part-{part} {{ --part: {hex_of(part)}; }}" for part in range(len(PALETTE)))
-        return Response("\n".join(rules), media_type=_TYPES["css"])
+        return Response("\n".join(rules), media_type="text/css; charset=utf-8")
+
+    @app.get("/static/tokens.css")
+    def tokens() -> Response:
+        return web.static_file("partdistillation.review", "tokens.css")
 
     @app.get("/static/{name}")
     def static(name: str) -> Response:
-        if not _STATIC.fullmatch(name):
-            raise HTTPException(404, "no such file")
-        return _static(name)
+        return web.static_file(_PACKAGE, name)
 
     @app.post(SESSION)
     def session(asked: Session, request: Request) -> Response:
-        if access and not (access.allows(request.headers) or access.accepts(asked.token or "")):
-            raise HTTPException(401, "the token is missing or wrong")
-        response = JSONResponse({"page": page_token})
-        if access:
-            response.set_cookie(COOKIE, access.cookie, httponly=True, samesite="strict", max_age=30 * 86400)
-        return response
+        return web.begun(asked, request, access, {"page": page_token})
 
     @app.get("/api/runs")
     def runs() -> dict[str, Any]:
-        return {"runs": workspace.names(), "folder": str(workspace.folder), "one": workspace.is_run}
+        return {"runs": workspace.names(), "single": workspace.is_run}
 
     app.include_router(starting.routes(workspace, local=is_loopback(host)))
     app.include_router(watching.routes(workspace))
@@ -108,7 +99,7 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     app.include_router(exporting.routes(workspace))
     app.mount(
         "/runs/{name}/judge",
-        judging.application(page_token=page_token, access=access, closed_page=lambda: _static("index.html")),
+        judging.application(page_token=page_token, access=access, closed_page=_page),
     )
     return Guard(
         app,
@@ -121,14 +112,11 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
     )
 
 
+def _page() -> Response:
+    """Any: which it is, its script reads from the address."""
+    return web.page(_PACKAGE)
+
+
 def _impossible(_: Request, error: Exception) -> Response:
     """What can't be done says why."""
     return JSONResponse({"detail": str(error)}, 409)
-
-
-def _static(name: str) -> Response:
-    file = resources.files("partdistillation.studio") / "static" / name
-    if not file.is_file():
-        raise HTTPException(404, "no such file")
-    media_type = _TYPES[name.rpartition(".")[2]]
-    return Response(file.read_bytes(), media_type=media_type, headers={"cache-control": "no-cache"})

@@ -24,12 +24,13 @@ from partdistillation.runs.part_table import (
     to_json,
     write_part_table,
 )
+from partdistillation.runs.run_folder import STUDIO
 from partdistillation.runs.verdicts import FILE as VERDICTS
-from partdistillation.studio.workspace import FOLDER, Workspace
+from partdistillation.studio.workspace import Workspace
 
 TABLE = VERDICTS.parent / FILE
 """In a run's folder: its part table."""
-HISTORY = Path(FOLDER) / "part_table.jsonl"
+HISTORY = Path(STUDIO) / "part_table.jsonl"
 """In a run's folder: how the part table came about."""
 _UNDECIDED = ClassParts()
 _NOT_LOOKED = (-1, -1)

@@ -3,7 +3,6 @@
 import io
 import json
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -15,6 +14,7 @@ from partdistillation.data.coco_entries import CocoImage
 from partdistillation.export import coco, label_maps, yolo
 from partdistillation.export.labels import ImageLabels, Labels, ObjectLabel, PartLabel
 from partdistillation.export.picture_names import picture_names
+from partdistillation.export.zips import zipped
 from partdistillation.functional.masks import decoded
 from partdistillation.inference.result import FoundObject, FoundPart, Result
 from partdistillation.studio.questions import Kind, Labelled, Pack, Upload
@@ -53,7 +53,7 @@ def packed(question: Pack, read: ReadImage) -> bytes:
             pictures = (_result(entry, read(entry.upload), question) for entry in photographs)
             return _alone_or_zipped(dict(zip(names, map(_png, pictures), strict=True)))
         case "yolo" | "masks":
-            return _zipped(dict(_written(question)))
+            return zipped(dict(_written(question)))
 
 
 def _written(question: Pack) -> Iterator[tuple[str, bytes]]:
@@ -110,13 +110,4 @@ def _png(result: Result) -> bytes:
 
 
 def _alone_or_zipped(files: Mapping[str, bytes]) -> bytes:
-    return next(iter(files.values())) if len(files) == 1 else _zipped(files)
-
-
-def _zipped(files: Mapping[str, bytes]) -> bytes:
-    """Without dates: the same content gives the same bytes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
+    return next(iter(files.values())) if len(files) == 1 else zipped(files)

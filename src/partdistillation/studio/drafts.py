@@ -7,7 +7,6 @@ import re
 import secrets
 import threading
 import time
-import unicodedata
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,12 +17,12 @@ from partdistillation.data.decoding import MAX_PIXELS, MAX_REDUCED_PIXELS
 from partdistillation.data.headers import MOST_SCANS, other_format, read_header
 from partdistillation.data.image_folder import EXTENSIONS
 from partdistillation.errors import InputError
-from partdistillation.review.store import tidy
 from partdistillation.runs.atomic import make_folder, remove_file, remove_folder, replace_file
+from partdistillation.runs.run_folder import FIRST_LOOK, STUDIO
 from partdistillation.runs.stage_log import EXPECTED
+from partdistillation.studio.file_names import safe_name
 from partdistillation.studio.processes import Command
-from partdistillation.studio.watching import FIRST_LOOK
-from partdistillation.studio.workspace import FOLDER, Workspace
+from partdistillation.studio.workspace import Workspace
 
 PHOTOGRAPHS = "photographs"
 """In a run's folder: those that were dropped into the page, in folders of their classes."""
@@ -35,9 +34,6 @@ _MOST_DRAFTS = 20
 _PREFIX = ".new-"
 _KEY = re.compile(r"[0-9a-f]{16}")
 _DAY = 86_400.0
-_UNSAFE = re.compile('[/\\\\:*?"<>|\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
-"""What a file's name can't have on every system, or what turns text around."""
-_MOST_NAME_BYTES = 120
 
 
 class Drafts:
@@ -83,7 +79,7 @@ class Drafts:
 
     def estimating(self, key: str) -> Command:
         """The process that finds out how long it will take."""
-        return Command(self.out(key) / FOLDER / "estimate")
+        return Command(self.out(key) / STUDIO / "estimate")
 
     def cancel(self, key: str) -> None:
         """Keep nothing of it."""
@@ -124,10 +120,10 @@ class Drafts:
         replace_file(checked, data)
         try:
             _require_readable(checked, data)
-            folder = make_folder(self.photographs(key) / safe(category, "things"))
+            folder = make_folder(self.photographs(key) / safe_name(category, "things"))
             with self._adding:
                 self._require_room(out, len(data))
-                path = _free(folder, safe(Path(name).stem, "photograph"), suffix, data)
+                path = _free(folder, safe_name(Path(name).stem, "photograph"), suffix, data)
                 checked.replace(path)
         finally:
             remove_file(checked)
@@ -155,7 +151,7 @@ class Drafts:
 
     @staticmethod
     def _end(folder: Path) -> None:
-        end(Command(folder / FOLDER / "estimate"))
+        end(Command(folder / STUDIO / "estimate"))
         remove_folder(folder)
 
 
@@ -166,13 +162,6 @@ def end(command: Command) -> None:
             return
         command.stop()
         time.sleep(0.1)
-
-
-def safe(text: str, otherwise: str) -> str:
-    """A name for a file or a folder on every system, of any script."""
-    name = _UNSAFE.sub("_", tidy(unicodedata.normalize("NFC", text))).strip(". ")
-    name = name.encode("utf-8", "ignore")[:_MOST_NAME_BYTES].decode("utf-8", "ignore").strip(". ")
-    return name or otherwise
 
 
 def _free(folder: Path, stem: str, suffix: str, data: bytes) -> Path:

@@ -4,22 +4,21 @@ import hashlib
 import shutil
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import ZIP_DEFLATED, ZipFile
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse, Response
 
 from partdistillation.config import Format
-from partdistillation.export.cvat import Stream
-from partdistillation.runs.atomic import make_folder, replacing_file
-from partdistillation.runs.run_folder import PARTS, stage_in
+from partdistillation.export.zips import replacing_zip
+from partdistillation.review.web import Empty
+from partdistillation.runs.atomic import make_folder
+from partdistillation.runs.run_folder import PARTS, STUDIO, stage_in
 from partdistillation.runs.store import stage_hash
 from partdistillation.studio.decisions import TABLE
 from partdistillation.studio.processes import Command
-from partdistillation.studio.watching import Nothing
-from partdistillation.studio.workspace import FOLDER, Workspace
+from partdistillation.studio.workspace import Workspace
 
-_EXPORTS = Path(FOLDER) / "exports"
+_EXPORTS = Path(STUDIO) / "exports"
 """In a run's folder: for each format the export, its zip, and the note and log of its process."""
 _LAST_WORDS = "Wrote "
 
@@ -35,7 +34,7 @@ def routes(workspace: Workspace) -> APIRouter:
         return _Export(workspace.out(name), format).answer()
 
     @router.post("")
-    def start(name: str, format: Format, asked: Nothing) -> dict[str, Any]:  # noqa: A002, ARG001
+    def start(name: str, format: Format, asked: Empty) -> dict[str, Any]:  # noqa: A002, ARG001
         export = _Export(workspace.out(name), format)
         export.start()
         return export.answer()
@@ -65,10 +64,10 @@ class _Export:
     def state(self) -> State:
         if self._folder.is_dir():
             return "finished"
-        if self._command.is_alive():
-            return "going on"
         argv = self._command.note.get("argv")
-        return "failed" if isinstance(argv, list) and str(self._folder) in argv else "never"
+        if not isinstance(argv, list) or str(self._folder) not in argv:
+            return "never"  # the last was of other parts, or with another table
+        return "going on" if self._command.is_alive() else "failed"
 
     def answer(self) -> dict[str, Any]:
         state = self.state()
@@ -92,10 +91,7 @@ class _Export:
             return files[0]
         path = self._folder.with_suffix(".zip")
         if not path.is_file():
-            with (
-                replacing_file(path) as write,
-                ZipFile(Stream(write), "w", ZIP_DEFLATED) as archive,  # type: ignore[call-overload]
-            ):
+            with replacing_zip(path) as archive:
                 for file in files:
                     archive.write(file, file.relative_to(self._folder))
         return path

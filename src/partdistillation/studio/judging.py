@@ -78,7 +78,9 @@ class Judging:
                 review.closing.close()
                 review = None
             if review is None:
-                review = self._open[name] = _opened(self._workspace.out(name), page_token, access)
+                review = self._open[name] = _opened(
+                    self._workspace.out(name), self._workspace.images, page_token, access
+                )
             return review.application
 
 
@@ -88,8 +90,8 @@ def _refused(error: PartDistillationError | HTTPException) -> Response:
     return JSONResponse({"detail": str(error)}, 409)
 
 
-def _opened(out: Path, page_token: str, access: Access | None) -> _Review:
-    runs = find_runs([out])
+def _opened(out: Path, photographs: Path | None, page_token: str, access: Access | None) -> _Review:
+    runs = find_runs([out], photographs)
     folder = make_folder(out / serve.FOLDER)
     database = folder / serve.DATABASE
     with ExitStack() as opening:

@@ -7,14 +7,11 @@ from typing import Any, NamedTuple
 from partdistillation.functional.masks import decode
 from partdistillation.runs.part_table import PartTable
 from partdistillation.runs.records import Object, PartRow, ProposalRow, R, Row, SegmentRow
-from partdistillation.runs.run_folder import find_stage
+from partdistillation.runs.run_folder import FEATURES, SEGMENTS, find_stage
 from partdistillation.studio.examples import ShardRows
 from partdistillation.studio.gallery import Gallery
 from partdistillation.studio.outlines import path_of
-from partdistillation.studio.part_index import FEATURES
 
-SEGMENTS = "segments"
-"""Folder of stage 2, whose module brings PyTorch, and with it seconds."""
 _FINEST = 1024
 """Longer side of what is outlined exactly, in pixels; of larger ones every second pixel, and so on."""
 

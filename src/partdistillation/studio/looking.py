@@ -12,7 +12,7 @@ from partdistillation.studio.decisions import Tables
 from partdistillation.studio.gallery import Galleries, Gallery, Order
 from partdistillation.studio.layers import Layers
 from partdistillation.studio.part_lists import class_list, class_state, counts_of, group
-from partdistillation.studio.photographs import as_webp, unchanging
+from partdistillation.studio.photographs import encoded, unchanging
 from partdistillation.studio.workspace import Workspace
 
 _PICTURES = 1500
@@ -92,16 +92,16 @@ def routes(workspace: Workspace) -> APIRouter:
             raise HTTPException(404, "the run's parts are others now: load the page again")
         match kind:
             case "photograph":
-                return unchanging(as_webp(spots.photograph(_with_image(galleries, name, number), number)))
+                return unchanging(encoded(spots.photograph(_with_image(galleries, name, number), number)))
             case "whole":
-                return unchanging(as_webp(spots.whole(_with_part(galleries, name, number), number, color)))
+                return unchanging(encoded(spots.whole(_with_part(galleries, name, number), number, color)))
             case "tile":
                 return unchanging(drawn(_with_part(galleries, name, number), number, color))
         raise HTTPException(404, "no such picture")
 
     @lru_cache(_PICTURES)
     def drawn(gallery: Gallery, number: int, color: int) -> bytes:
-        return as_webp(spots.tile(gallery, number, color))
+        return encoded(spots.tile(gallery, number, color))
 
     @lru_cache(4)
     def stages(gallery: Gallery) -> Layers:

@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from partdistillation.errors import InputError
 from partdistillation.review.serve import DATABASE
 from partdistillation.review.serve import FOLDER as REVIEW
 from partdistillation.review.store import export_verdicts, has_content, tidy
+from partdistillation.review.web import Body
 from partdistillation.runs.majority import from_verdicts
 from partdistillation.runs.part_table import ClassParts, PartTable
 from partdistillation.runs.verdicts import FILE as VERDICTS
@@ -27,15 +28,14 @@ MAX_NAME = 80
 _Part = Annotated[int, Field(ge=0, lt=10**9)]
 
 
-class _Question(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class _OfClass(Body):
     version: Annotated[int, Field(ge=0, lt=2**31)]
     """Of the part table that the page shows."""
     category: str
     """The object class that the page shows."""
 
 
-class Change(_Question):
+class Change(_OfClass):
     """What somebody does to a part class."""
 
     kind: Literal["name", "merge", "split", "reject", "restore"]
@@ -74,7 +74,7 @@ def routes(workspace: Workspace, galleries: Galleries, tables: Tables) -> APIRou
         )
 
     @router.post("/undo")
-    def undo(name: str, question: _Question) -> Response:
+    def undo(name: str, question: _OfClass) -> Response:
         return changed(name, question.category, lambda decisions: decisions.undo(question.version))
 
     @router.get("/reviewed")
@@ -84,7 +84,7 @@ def routes(workspace: Workspace, galleries: Galleries, tables: Tables) -> APIRou
         return {"classes": sum(decided != table.of(key) for key, decided in taken.classes.items())}
 
     @router.post("/reviewed")
-    def take_over(name: str, question: _Question) -> Response:
+    def take_over(name: str, question: _OfClass) -> Response:
         proposed = _reviewed(workspace, name)
         return changed(
             name,

@@ -18,6 +18,7 @@ from partdistillation.report.label_maps import LabelMap, numbered_map, part_map,
 from partdistillation.review.collages.drawing import read_image
 from partdistillation.runs.manifest import Entry
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
+from partdistillation.runs.run_folder import FEATURES, OBJECTS, PARTS, SEGMENTS
 from partdistillation.runs.store import read_shard
 from partdistillation.studio.progress import manifest_of, settings_of
 
@@ -45,10 +46,10 @@ def _objects(row: ObjectRow) -> LabelMap:
 
 
 LAYERS = {
-    "parts": Layer("parts", "Parts", PartRow, part_map),
-    "proposals": Layer("features", "Proposals", ProposalRow, proposal_map),
-    "segments": Layer("segments", "Segments", SegmentRow, segment_map),
-    "objects": Layer("objects", "Objects", ObjectRow, _objects),
+    "parts": Layer(PARTS[0], "Parts", PartRow, part_map),
+    "proposals": Layer(FEATURES, "Proposals", ProposalRow, proposal_map),
+    "segments": Layer(SEGMENTS, "Segments", SegmentRow, segment_map),
+    "objects": Layer(OBJECTS, "Objects", ObjectRow, _objects),
 }
 """The latest first."""
 

@@ -39,15 +39,13 @@ from partdistillation.runs.atomic import (
 )
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectParts, ObjectProposals, PartRow, ProposalRow
-from partdistillation.runs.run_folder import find_stage
+from partdistillation.runs.run_folder import FEATURES, PARTS, STUDIO, find_stage
 from partdistillation.runs.store import StageReader, contents_hash
 from partdistillation.stages.class_features import ClassFeatures, sorted_by_class
 
-FOLDER = "studio"
-"""In a run's folder: what the studio keeps."""
 INDEX = "parts"
-FEATURES, PARTS = "features", "parts"
-"""Folders of stage 4, whose modules bring PyTorch, and with it seconds."""
+_PARTS = PARTS[0]
+"""Features are kept of a run's own parts alone."""
 _FORMAT = 1
 _LOCK = ".parts.lock"
 _SCRATCH = ".parts.scratch"
@@ -91,15 +89,15 @@ def open_index(out: Path) -> PartIndex:
         InputError: the run has no parts, or keeps no features of them, or those of other parts.
         StoreError: stage 4 isn't finished, its rows are damaged, or the folder can't be written.
     """
-    for name in (FEATURES, PARTS):
+    for name in (FEATURES, _PARTS):
         if find_stage(out / name, ()) is None:
             raise InputError(
                 f"expected the parts of a run and their features in {out}, found no {name}/: parts are "
                 "compared by what stage 4 kept of them. Run `partdistill rank` with this --out first"
             )
     origin: dict[str, Json] = {"format": _FORMAT}
-    origin |= {name: contents_hash(out / name) for name in (FEATURES, PARTS)}
-    folder = make_folder(out / FOLDER) / INDEX
+    origin |= {name: contents_hash(out / name) for name in (FEATURES, _PARTS)}
+    folder = make_folder(out / STUDIO) / INDEX
     with locked(folder.parent, name=_LOCK, wait=True):
         if not _is_whole(folder, origin):
             with explained(folder):
@@ -141,7 +139,7 @@ def _make(folder: Path, out: Path, origin: Mapping[str, Json]) -> None:
         with replacing_file(place / _MASKS) as write_masks:
             counts = _collect(out, collected, write_masks, place / _IMAGES)
         if not counts:
-            raise InputError(f"expected parts in {out / PARTS}, found none: there is nothing to compare")
+            raise InputError(f"expected parts in {out / _PARTS}, found none: there is nothing to compare")
         for name, field in ((_VECTORS, "feature"), (_RECORDS, "record")):
             pieces = (piece[field] for category in counts for piece in collected.pieces(category))
             _write_array(place / name, pieces, sum(counts.values()))
@@ -187,7 +185,7 @@ def _collect(
 
 def _rows(out: Path) -> Iterator[tuple[PartRow, ProposalRow]]:
     """Parts and proposals of each photograph."""
-    stages = StageReader(out / PARTS, PartRow), StageReader(out / FEATURES, ProposalRow)
+    stages = StageReader(out / _PARTS, PartRow), StageReader(out / FEATURES, ProposalRow)
     for row, proposed in zip_longest(*stages):
         if row is None or proposed is None or _objects(row) != _objects(proposed):
             raise _unusable("of the run's parts", "those of others", (row or proposed).image_id)
@@ -213,7 +211,7 @@ def _features(
 def _unusable(expected: str, present: str, image_id: str) -> InputError:
     return InputError(
         f"image {image_id!r:.80}: expected features {expected}, found {present}. Delete {FEATURES}/, "
-        f"part_classes/ and {PARTS}/ of the run, and run `partdistill rank` again"
+        f"part_classes/ and {_PARTS}/ of the run, and run `partdistill rank` again"
     )
 
 

@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import HTTPException
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import StringConstraints
 
 from partdistillation.data.image_folder import EXTENSIONS, FolderScan
 from partdistillation.objects import saliency_weights
 from partdistillation.recipes import DEFAULT
+from partdistillation.review.web import Body
 from partdistillation.runs.atomic import locked, remove_folder
+from partdistillation.runs.run_folder import STUDIO
 from partdistillation.studio.drafts import PHOTOGRAPHS
 from partdistillation.studio.places import Places
 from partdistillation.studio.preview import photographs_of
 from partdistillation.studio.processes import Command
-from partdistillation.studio.workspace import FOLDER, Workspace
+from partdistillation.studio.workspace import Workspace
 
 Source = Literal["salient", "annotations", "masks", "mask2former", "detic", "sam3", "grounded_sam"]
 Recipe = Literal["small", "one_gpu", "paper", "released_1k", "released_21k", "demo"]
@@ -40,10 +42,9 @@ _Key = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 _Path = Annotated[str, StringConstraints(max_length=4000)]
 
 
-class Draft(BaseModel):
+class Draft(Body):
     """Which run that is to begin."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     draft: _Key
 
 
@@ -136,12 +137,12 @@ class Starting:
             if not draft.is_dir():
                 raise HTTPException(409, "this run has begun")
             self.arguments(draft, plan)  # or what can't be used is found out after the folder has moved
-            remove_folder(draft / FOLDER)
+            remove_folder(draft / STUDIO)
             if plan.folder:  # what was dropped before isn't used
                 remove_folder(draft / PHOTOGRAPHS)
             draft.rename(out)
             try:
-                Command(out / FOLDER).start([*self.arguments(out, plan), "--out", str(out)])
+                Command(out / STUDIO).start([*self.arguments(out, plan), "--out", str(out)])
             except BaseException:
                 out.rename(draft)
                 raise

@@ -1,6 +1,6 @@
 """How far a run is, and how long it may still take.
 
-No torch: what the stages are called and where they write stands here once more (a test compares it).
+No torch: what the stages are called stands here once more (a test compares it).
 """
 
 import re
@@ -17,11 +17,20 @@ from partdistillation.errors import PartDistillationError, StoreError
 from partdistillation.recipes import PAPER
 from partdistillation.runs import manifest
 from partdistillation.runs.notes import read_note
+from partdistillation.runs.run_folder import (
+    FEATURES,
+    OBJECTS,
+    PART_CLASSES,
+    PART_MODEL,
+    PARTS,
+    PROPOSAL_MODEL,
+    SEGMENTS,
+    STUDIO,
+)
 from partdistillation.runs.stage_log import EXPECTED, SECONDS
 from partdistillation.studio.losses import steps_done
 from partdistillation.studio.processes import Command, is_held
 from partdistillation.studio.rejected import usable
-from partdistillation.studio.workspace import FOLDER
 
 State = Literal["going on", "stopping", "stopped", "failed", "finished"]
 StageState = Literal["waiting", "going on", "begun", "done"]
@@ -40,13 +49,11 @@ class Stage(NamedTuple):
 
 
 STAGES = (
-    Stage("objects", "Find the objects", ("objects",), "photographs"),
-    Stage("segments", "Group each object's pixels", ("segments",), "photographs"),
-    Stage("proposals", "Learn to propose parts", ("proposal_model",), "steps"),
-    Stage(
-        "ranking", "Sort proposals into part classes", ("features", "part_classes", "parts"), "photographs"
-    ),
-    Stage("distillation", "Learn the parts", ("part_model",), "steps"),
+    Stage("objects", "Find the objects", (OBJECTS,), "photographs"),
+    Stage("segments", "Group each object's pixels", (SEGMENTS,), "photographs"),
+    Stage("proposals", "Learn to propose parts", (PROPOSAL_MODEL,), "steps"),
+    Stage("ranking", "Sort proposals into part classes", (FEATURES, PART_CLASSES, PARTS[0]), "photographs"),
+    Stage("distillation", "Learn the parts", (PART_MODEL,), "steps"),
 )
 
 
@@ -96,7 +103,7 @@ class Pace:
 
 def commands_of(out: Path) -> Command:
     """The process that runs, or ran, a run."""
-    return Command(out / FOLDER)
+    return Command(out / STUDIO)
 
 
 def state_of(out: Path) -> State:

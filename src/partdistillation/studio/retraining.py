@@ -5,17 +5,18 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException
 
+from partdistillation.review.web import Empty
 from partdistillation.runs.part_table import FILE
+from partdistillation.runs.run_folder import PART_MODEL, RETRAINED, STUDIO
 from partdistillation.studio.decisions import TABLE, Tables
 from partdistillation.studio.processes import Command
 from partdistillation.studio.progress import state_of
-from partdistillation.studio.watching import Nothing
-from partdistillation.studio.workspace import FOLDER, Workspace
+from partdistillation.studio.workspace import Workspace
 
-_NOTES = Path(FOLDER) / "retraining"
+_NOTES = Path(STUDIO) / "retraining"
 """In a run's folder: the process's note and log."""
-_MODEL = Path("retrained/part_model")
-"""In a run's folder: what has learned (`stages.retraining`, which brings PyTorch)."""
+_MODEL = Path(RETRAINED) / PART_MODEL
+"""In a run's folder: what has learned."""
 
 State = Literal["never", "going on", "stopping", "finished", "stopped", "failed"]
 
@@ -29,7 +30,7 @@ def routes(workspace: Workspace, tables: Tables) -> APIRouter:
         return _answer(workspace.out(name))
 
     @router.post("")
-    def start(name: str, asked: Nothing) -> dict[str, Any]:  # noqa: ARG001
+    def start(name: str, asked: Empty) -> dict[str, Any]:  # noqa: ARG001
         out = workspace.out(name)
         table, _, _ = tables.of(name).now()
         if not table.edits:
@@ -40,7 +41,7 @@ def routes(workspace: Workspace, tables: Tables) -> APIRouter:
         return _answer(out)
 
     @router.post("/stop")
-    def stop(name: str, asked: Nothing) -> dict[str, Any]:  # noqa: ARG001
+    def stop(name: str, asked: Empty) -> dict[str, Any]:  # noqa: ARG001
         out = workspace.out(name)
         _command(out).stop()
         return _answer(out)

@@ -10,19 +10,21 @@ from starlette.concurrency import run_in_threadpool
 from partdistillation.data.images import load_image
 from partdistillation.errors import InputError
 from partdistillation.objects import saliency_weights
+from partdistillation.pictures.sizes import shrink
 from partdistillation.pictures.text import note_picture
 from partdistillation.recipes import DEFAULT
+from partdistillation.review.web import Empty
 from partdistillation.runs.atomic import remove_folder
 from partdistillation.runs.notes import read_note
+from partdistillation.runs.run_folder import FIRST_LOOK
 from partdistillation.runs.stage_log import EXPECTED
 from partdistillation.studio.drafts import MOST_BYTES, MOST_FILES, Drafts
-from partdistillation.studio.photographs import webp
+from partdistillation.studio.photographs import encoded, picture
 from partdistillation.studio.places import Contents, Places
 from partdistillation.studio.plans import RECIPES, Draft, Plan, Source, Start, Starting
 from partdistillation.studio.preview import problems, summary
 from partdistillation.studio.processes import Command
 from partdistillation.studio.progress import STAGES
-from partdistillation.studio.watching import FIRST_LOOK, Nothing
 from partdistillation.studio.workspace import Workspace
 
 _THUMBNAIL = 360
@@ -42,7 +44,7 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
     router = APIRouter(prefix="/api/new")
 
     @router.post("/begin")
-    def begin(asked: Nothing) -> dict[str, Any]:  # noqa: ARG001
+    def begin(asked: Empty) -> dict[str, Any]:  # noqa: ARG001
         return {"draft": drafts.begin()}
 
     @router.get("/choices")
@@ -90,9 +92,9 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
         images = starting.images(drafts.out(draft), folder) if draft else places.folder(folder)
         path = starting.photograph(images, file)
         try:
-            return webp(load_image(path), longest=_THUMBNAIL)
+            return picture(encoded(shrink(load_image(path), _THUMBNAIL)))
         except InputError:
-            return webp(note_picture("can't be read", _THUMBNAIL, _THUMBNAIL))
+            return picture(encoded(note_picture("can't be read", _THUMBNAIL, _THUMBNAIL)))
 
     @router.post("/photographs/upload")
     async def upload(draft: str, category: str, name: str, request: Request) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
         return {}
 
     @router.post("/weights")
-    def weights(asked: Nothing) -> dict[str, Any]:  # noqa: ARG001
+    def weights(asked: Empty) -> dict[str, Any]:  # noqa: ARG001
         saliency_weights.fetch()
         return {}
 

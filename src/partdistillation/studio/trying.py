@@ -12,12 +12,14 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from starlette.concurrency import run_in_threadpool
 
 from partdistillation.errors import InputError, PartDistillationError
+from partdistillation.review.web import Body, Empty
 from partdistillation.runs.part_table import FILE as PART_TABLE
 from partdistillation.runs.part_table import PartTable, read_part_table
+from partdistillation.runs.run_folder import PART_MODEL, RETRAINED, STUDIO
 from partdistillation.studio.decisions import TABLE
 from partdistillation.studio.downloads import suffix_of
 from partdistillation.studio.pieces import Click
@@ -45,9 +47,9 @@ from partdistillation.studio.uploaded import (
     without_object,
 )
 from partdistillation.studio.worker import Busy, Ended, Worker
-from partdistillation.studio.workspace import FOLDER, Workspace
+from partdistillation.studio.workspace import Workspace
 
-MODELS = {"part_model": Path("part_model"), "retrained": Path("retrained") / "part_model"}
+MODELS = {"part_model": Path(PART_MODEL), "retrained": Path(RETRAINED) / PART_MODEL}
 """The part models that a run may have, in its folder."""
 UPLOADS = ".studio-uploads"
 """In the studio's folder: what is a file only while it is looked at."""
@@ -58,25 +60,21 @@ _Model = Literal["part_model", "retrained"]
 _Place = Annotated[int, Field(ge=0, le=1 << 20)]
 
 
-class _Question(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Of(_Question):
+class _Of(Body):
     model: _Model = "part_model"
 
 
-class _Click(_Question):
+class _Click(Body):
     x: _Place
     y: _Place
     inside: bool
 
 
-class _Object(_Question):
+class _Object(Body):
     object: Annotated[int, Field(ge=0)]
 
 
-class _Corrected(_Question):
+class _Corrected(Body):
     object: Annotated[int, Field(ge=0)] | None = None
     """None: a new one."""
     category: Annotated[str, StringConstraints(max_length=500)] | None = None
@@ -121,7 +119,7 @@ class _Asker:
 
 def routes(workspace: Workspace) -> APIRouter:
     """What answers below `/api/runs/NAME/try`; its worker ends with the application."""
-    inside = Path(FOLDER) if workspace.is_run else Path()
+    inside = Path(STUDIO) if workspace.is_run else Path()
     asker, uploaded = _Asker(workspace.folder / inside / UPLOADS), Uploaded()
 
     @asynccontextmanager
@@ -241,7 +239,7 @@ def routes(workspace: Workspace) -> APIRouter:
         return shown(name, or_forgotten(done))
 
     @api.post("/photographs/{photograph}/forget")
-    def forget(name: str, photograph: str, _: _Question) -> dict[str, Any]:
+    def forget(name: str, photograph: str, _: Empty) -> dict[str, Any]:
         workspace.out(name)
         uploaded.forget(name, photograph)
         return {}

@@ -5,21 +5,21 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
+from pathlib import PurePosixPath
 from typing import Any
 
 from partdistillation.errors import InputError
 from partdistillation.export.labels import Catalog
 from partdistillation.functional.masks import decoded, encoded, union
-from partdistillation.review.store import tidy
 from partdistillation.runs.part_table import PartTable
+from partdistillation.studio.file_names import safe_name
 from partdistillation.studio.outlines import outline
 from partdistillation.studio.pieces import Click
 from partdistillation.studio.questions import Labelled, Seen, SeenObject, SeenPart, Upload
 
 MOST, MOST_BYTES = 24, 256 << 20
 """Photographs, and bytes of their files: the oldest are forgotten first."""
-_LONGEST_NAME = 100
-_FORBIDDEN = '/\\:*?"<>|'
+_LONGEST_SUFFIX = 8
 
 
 @dataclass(frozen=True)
@@ -119,14 +119,9 @@ def without_object(photograph: OpenPhotograph, number: int) -> OpenPhotograph:
 
 
 def _safe(name: str) -> str:
-    last = name.replace("\\", "/").rpartition("/")[2]
-    cleaned = "".join(
-        "_" if letter in _FORBIDDEN or not letter.isprintable() else letter for letter in tidy(last)
-    )
-    stem, dot, suffix = cleaned.rpartition(".")
-    if not dot:
-        stem, suffix = cleaned, ""
-    return (stem.strip(". ")[:_LONGEST_NAME] or "photograph") + (f".{suffix[:8]}" if suffix else "")
+    path = PurePosixPath(name.replace("\\", "/"))
+    suffix = safe_name(path.suffix, "")[:_LONGEST_SUFFIX]
+    return safe_name(path.stem, "photograph") + (f".{suffix}" if suffix else "")
 
 
 def labelled(

@@ -8,12 +8,12 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse, Response
-from pydantic import BaseModel, ConfigDict
 
+from partdistillation.review.web import Empty
 from partdistillation.runs.notes import read_note
-from partdistillation.studio import newest
+from partdistillation.runs.run_folder import FIRST_LOOK, PART_CLASSES
+from partdistillation.studio import newest, photographs
 from partdistillation.studio.losses import charts
-from partdistillation.studio.photographs import webp
 from partdistillation.studio.progress import (
     REPORT,
     Pace,
@@ -28,15 +28,8 @@ from partdistillation.studio.progress import (
 from partdistillation.studio.rejected import rejected
 from partdistillation.studio.workspace import Workspace
 
-FIRST_LOOK = "first_look.png"
 _LINES = 12
 """Of the log, where it failed."""
-
-
-class Nothing(BaseModel):
-    """A question that needs no more than its address."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 def routes(workspace: Workspace) -> APIRouter:
@@ -69,7 +62,7 @@ def routes(workspace: Workspace) -> APIRouter:
 
     @router.get("/pictures/{layer}/{shard}/{row}")
     def picture(name: str, layer: str, shard: int, row: int) -> Response:
-        return webp(newest.draw(workspace.out(name), layer, shard, row))
+        return photographs.picture(photographs.encoded(newest.draw(workspace.out(name), layer, shard, row)))
 
     @router.get("/first-look")
     def first_look(name: str) -> Response:
@@ -90,7 +83,7 @@ def routes(workspace: Workspace) -> APIRouter:
         }
 
     @router.post("/stop")
-    def stop(name: str, asked: Nothing) -> dict[str, Any]:  # noqa: ARG001
+    def stop(name: str, asked: Empty) -> dict[str, Any]:  # noqa: ARG001
         out = workspace.out(name)
         if state_of(out) == "going on" and not commands_of(out).is_alive():
             raise HTTPException(409, "this run was started in a terminal: press Ctrl-C there")
@@ -98,7 +91,7 @@ def routes(workspace: Workspace) -> APIRouter:
         return {"state": state_of(out)}
 
     @router.post("/resume")
-    def resume(name: str, asked: Nothing) -> dict[str, Any]:  # noqa: ARG001
+    def resume(name: str, asked: Empty) -> dict[str, Any]:  # noqa: ARG001
         out = workspace.out(name)
         with starting:
             if state_of(out) in ("going on", "stopping"):
@@ -131,7 +124,7 @@ def watched(out: Path, pace: Pace) -> dict[str, Any]:
         "said": command.said()[-_LINES:] if state == "failed" else [],
         "firstLook": (out / FIRST_LOOK).is_file(),
         "images": str(settings_of(out)[0].images or ""),
-        "report": str(out / REPORT) if (out / REPORT).is_file() else "",
+        "report": (out / REPORT).is_file(),
     }
 
 
@@ -154,7 +147,7 @@ def _now(state: State, stages: Sequence[Progress]) -> str:
 
 def _found(out: Path) -> tuple[int, int]:
     """How many object classes a run has, and how many part classes in all; 0 before they are known."""
-    classes = read_note(out / "part_classes" / "part_classes.json").get("classes")
+    classes = read_note(out / PART_CLASSES / "part_classes.json").get("classes")
     if not isinstance(classes, dict):
         return 0, 0
     return len(classes), sum(entry.get("part_classes", 0) for entry in classes.values())

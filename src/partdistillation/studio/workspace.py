@@ -9,17 +9,15 @@ from partdistillation.config import CONFIG_FILE
 from partdistillation.review.store import tidy
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.manifest import MANIFEST
-from partdistillation.runs.run_folder import PARTS
+from partdistillation.runs.run_folder import PARTS, STUDIO
+from partdistillation.studio.file_names import FORBIDDEN
 
-FOLDER = "studio"
-"""In a run's folder: what the studio keeps about it."""
-BEGUN = f"{FOLDER}/process.json"
+BEGUN = f"{STUDIO}/process.json"
 """What a run has that was begun here, before it has written its settings."""
 PREDICTED = f"{PARTS[-1]}/{MANIFEST}"
 """What a folder has that `partdistill predict` wrote: parts, and no settings."""
 _MARKS = (CONFIG_FILE, BEGUN, PREDICTED)
 _SECRET = ".studio-secret"
-_FORBIDDEN = set('/\\:*?"<>|')
 _MAX_NAME = 60
 
 
@@ -68,15 +66,15 @@ class Workspace:
         tidied = tidy(name)
         if not tidied or len(tidied) > _MAX_NAME or tidied[0] == "." or tidied[-1] == ".":
             raise HTTPException(422, f"expected a name of at most {_MAX_NAME} letters, no dot at its ends")
-        if not tidied.isprintable() or set(tidied) & _FORBIDDEN:
-            raise HTTPException(422, f"expected a name without {' '.join(sorted(_FORBIDDEN))}")
+        if not tidied.isprintable() or set(tidied) & set(FORBIDDEN):
+            raise HTTPException(422, f"expected a name without {' '.join(FORBIDDEN)}")
         if (self.folder / tidied).exists():
             raise HTTPException(409, f"there is {tidied!r} already: choose another name")
         return self.folder / tidied
 
     def _secret(self) -> bytes:
         """Random, and the same after a restart, so that an open page goes on working."""
-        path = self.folder / (Path(FOLDER) / _SECRET if self.is_run else _SECRET)
+        path = self.folder / (Path(STUDIO) / _SECRET if self.is_run else _SECRET)
         if not path.is_file():
             make_folder(path.parent)
             replace_file(path, secrets.token_hex(32).encode())

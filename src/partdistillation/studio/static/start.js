@@ -2,8 +2,6 @@
 
 import { apiOf, attempt, bdi, counted, element, get, pageOf, repeat } from "./dom.js";
 
-const STATES = { "going on": "going on", stopping: "stopping", stopped: "stopped", failed: "failed", finished: "finished" };
-
 export async function show(main) {
   const begun = async () => {
     if (/^#new\b/.test(location.hash)) {
@@ -16,9 +14,9 @@ export async function show(main) {
 }
 
 async function showRuns(main) {
-  const { runs, one } = await get("/api/runs");
+  const { runs, single } = await get("/api/runs");
   document.title = "PartDistillation studio";
-  const begin = one ? null : element("a", { class: "button main", href: "#new" }, "New run");
+  const begin = single ? null : element("a", { class: "button main", href: "#new" }, "New run");
   const cards = new Map(runs.map((run) => [run, card(run)]));
   const end = repeat(() => attempt(async () => {
     if (!main.contains(begin ?? cards.get(runs[0])?.item)) { end(); return; }
@@ -57,7 +55,7 @@ function card(run) {
     const card = await get(`${apiOf(run)}/card`).catch(() => null);
     if (!card) return;
     item.dataset.state = state.dataset.state = card.state;
-    state.textContent = STATES[card.state];
+    state.textContent = card.state;
     counts.textContent = card.classes ? `${counted(card.classes, "class", "classes")} · ${counted(card.parts, "part")}` : "";
     link.href = pageOf(run, card.state === "finished" ? "look" : "watch");
     if (card.cover && card.cover !== shown) {

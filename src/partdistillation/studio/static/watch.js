@@ -38,12 +38,12 @@ class Page {
     this.stop = element("button", { onclick: () => this.ask("stop") }, "Stop");
     this.now = element("button", { class: "danger", onclick: () => this.ask("stop") }, "Stop at once");
     this.resume = element("button", { class: "main", onclick: () => this.ask("resume") }, "Go on");
+    this.report = element("a", { class: "button", href: pageOf(run, "report/index.html"), hidden: true }, "Read the report");
     this.next = element("nav", { class: "next", "aria-label": "What now", hidden: true },
       element("a", { class: "button main", href: pageOf(run, "look") }, "Look at the parts"),
       element("a", { class: "button", href: pageOf(run, "try") }, "Try it on a photograph"),
       element("a", { class: "button", href: pageOf(run, "judge/") }, "Judge the parts"),
-      downloadTool(run));
-    this.report = element("p", { class: "soft", hidden: true });
+      downloadTool(run), this.report);
     this.why = element("section", { class: "card stack why", hidden: true });
     this.stages = element("ol", { class: "stages" });
     this.rows = new Map();
@@ -57,7 +57,7 @@ class Page {
     return [
       element("section", { class: "top" },
         element("div", { class: "stack" }, this.title, this.told, this.left,
-          element("div", { class: "row" }, this.resume, this.stop, this.now), this.next, this.report),
+          element("div", { class: "row" }, this.resume, this.stop, this.now), this.next),
         element("div", { class: "card" }, this.stages)),
       this.why, this.look, this.layers, this.losses, this.rejected,
     ];
@@ -71,7 +71,6 @@ class Page {
   async refresh() {
     const seen = await get(`${apiOf(this.run)}/watch`);
     const current = seen.stages.find(({ state }) => state === "going on");
-    const ended = !["going on", "stopping"].includes(seen.state);
     set(this.title, seen.state === "going on" ? seen.now || DOING[current?.stage] || TITLES["going on"] : TITLES[seen.state]);
     set(this.told, this.said(seen));
     set(this.left, seen.state !== "going on" ? "" : seen.left === null
@@ -82,8 +81,7 @@ class Page {
     this.resume.hidden = !["stopped", "failed"].includes(seen.state);
     if (focused?.hidden) [this.stop, this.now, this.resume].find((button) => !button.hidden)?.focus();
     this.next.hidden = seen.state !== "finished";
-    this.report.hidden = !(seen.report && ended);
-    if (seen.report) this.report.replaceChildren("The report, to open in the browser: ", element("code", {}, bdi(seen.report)));
+    this.report.hidden = !seen.report;
     this.explain(seen);
     for (const stage of seen.stages) this.stage(stage);
     this.reject(seen.rejected);
