@@ -145,3 +145,19 @@ def test_the_report_is_read_as_it_was_written(make_run: MakeRun, client: TestCli
     for path in ("images/other.txt", "..%2Fconfig.yaml", "images/..%2F..%2Fconfig.yaml", ""):
         assert client.get(f"/runs/cars/report/{path}").status_code == 404
     assert "script-src 'self'" in client.get("/").headers["content-security-policy"]
+
+
+def test_a_stranger_opens_no_review_and_learns_no_names(make_run: MakeRun, tmp_path: Path) -> None:
+    out = make_run("cars")
+    workspace, token = Workspace(tmp_path / "runs"), "a token of sixteen letters"
+    with closing(Judging(workspace)) as judging:
+        application = make_application(workspace, judging, host="0.0.0.0", token=token)
+        client = TestClient(application, base_url="http://127.0.0.1:8764")
+        for page in ("watch", "judge/"):
+            there, not_there = (client.get(f"/runs/{name}/{page}") for name in ("cars", "gone"))
+            assert (there.status_code, there.text) == (not_there.status_code, not_there.text)
+        assert client.get("/runs/cars/judge/static/app.js").status_code == 401
+        assert not (out / "review").exists()
+        client.headers["authorization"] = f"Bearer {token}"
+        assert client.get("/runs/gone/watch").status_code == 404
+        assert "Part review" in client.get("/runs/cars/judge/").text
