@@ -145,3 +145,19 @@ def test_the_first_page_sees_runs_come(make_run: MakeRun, open_page: Open, tmp_p
     page.get_by_role("heading", name="Parts of things").wait_for()
     (tmp_path / "later").rename(tmp_path / "runs" / "cars")
     page.get_by_role("link", name="cars").wait_for()
+
+
+def test_a_stranger_opens_no_review_and_learns_no_names(make_run: MakeRun, tmp_path: Path) -> None:
+    out = make_run("cars")
+    workspace, token = Workspace(tmp_path / "runs"), "a token of sixteen letters"
+    with closing(Judging(workspace)) as judging:
+        application = make_application(workspace, judging, host="0.0.0.0", token=token)
+        client = TestClient(application, base_url="http://127.0.0.1:8764")
+        for page in ("watch", "judge/"):
+            there, not_there = (client.get(f"/runs/{name}/{page}") for name in ("cars", "gone"))
+            assert (there.status_code, there.text) == (not_there.status_code, not_there.text)
+        assert client.get("/runs/cars/judge/static/app.js").status_code == 401
+        assert not (out / "review").exists()
+        client.headers["authorization"] = f"Bearer {token}"
+        assert client.get("/runs/gone/watch").status_code == 404
+        assert "Part review" in client.get("/runs/cars/judge/").text

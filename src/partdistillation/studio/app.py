@@ -62,11 +62,12 @@ def make_application(workspace: Workspace, judging: Judging, *, host: str, token
         return FileResponse(file, headers={"content-security-policy": "frame-ancestors 'none'"})
 
     @app.get("/runs/{name}/{page}")
-    def page(name: str, page: str) -> Response:
+    def page(name: str, page: str, request: Request) -> Response:
         if page not in PAGES:
             raise HTTPException(404, "no such page")
         answer = _page()
-        if name not in workspace.names():  # which the page says when it asks for more
+        told = access is None or access.allows(request.headers)  # a stranger isn't, which runs there are
+        if told and name not in workspace.names():  # which the page says when it asks for more
             answer.status_code = 404
         return answer
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from fastapi import HTTPException
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -59,10 +60,15 @@ class Judging:
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             name = scope["path_params"]["name"]
+            is_page = scope["method"] == "GET" and scope["path"].endswith("/judge/")
+            if access and not access.allows(Headers(scope=scope)) and (is_page or name not in self._open):
+                # Nothing is opened for a stranger, who isn't told either which runs there are.
+                asked = closed_page() if is_page else JSONResponse({"detail": "the token is missing"}, 401)
+                await asked(scope, receive, send)
+                return
             try:
                 application = await run_in_threadpool(self._begin, name, page_token, access)
             except (PartDistillationError, HTTPException) as error:
-                is_page = scope["method"] == "GET" and scope["path"].endswith("/judge/")
                 refused = closed_page() if is_page else _refused(error)
                 await refused(scope, receive, send)
                 return
