@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from partdistillation.errors import InputError
+from partdistillation.functional import masks
 from partdistillation.functional.masks import decoded
 from partdistillation.inference import PartSegmenter
 from partdistillation.models.heads import ClassHead
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.objects import saliency_weights
+from partdistillation.objects.grounded_sam.box_segmenters import BoxSegmenter
 from partdistillation.studio import answering
 from partdistillation.studio.answering import Answering
 from partdistillation.studio.pieces import Click
@@ -26,6 +28,7 @@ from partdistillation.studio.questions import (
     Upload,
 )
 
+from ..objects.grounded_sam.conftest import save_sam
 from .tiny_models import encoded, photograph
 
 UPLOAD = Upload("id", "a.png", encoded(photograph()))
@@ -78,5 +81,20 @@ def test_of_many_classes_one_must_be_chosen(model: Path, monkeypatch: pytest.Mon
 def test_a_photograph_is_decoded_once(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = Answering()
     answers(Look(model, UPLOAD))
-    monkeypatch.setattr(answering, "load_image", None)
+    monkeypatch.setattr(answering, "photograph", None)
     answers(Look(model, UPLOAD))
+
+
+def test_a_model_for_clicks_is_asked_with_all_of_them(model: Path, tmp_path: Path) -> None:
+    save_sam(tmp_path / "sam")
+    segmenter = BoxSegmenter.from_pretrained(tmp_path / "sam", torch.device("cpu"))
+    clicks = [Click(30, 30, inside=True), Click(3, 4, inside=False)]
+    pixels = np.asarray(photograph())
+    points, inside = torch.tensor([[30.5, 30.5], [3.5, 4.5]]), torch.tensor([True, False])
+    before = np.zeros(pixels.shape[:2], bool)
+    before[10:40, 20:50] = True
+    answers = Answering()
+    for mask, frame in ((None, None), (masks.encoded(before), torch.tensor(masks.box(before)))):
+        expected = segmenter.at_clicks(segmenter.view(pixels), points, inside, frame)
+        made = answers(Correct(model, UPLOAD, mask, "cat", clicks, str(tmp_path / "sam")))
+        assert np.array_equal(decoded(made.mask), expected)  # type: ignore[attr-defined]

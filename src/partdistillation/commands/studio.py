@@ -14,6 +14,8 @@ class StudioArguments(Arguments):
     """Folder of a run, or a folder for several of them."""
     images: Path | None = None
     """Folder of the photographs to look at; without it each run's own."""
+    clicks_model: str = ""
+    """SAM or SAM 2, a folder or hub name, which says what clicks on new photographs mean."""
     host: str = "127.0.0.1"
     """Address to listen at. Others than this machine's own need a token."""
     port: Annotated[int, Range(0, 65535)] = 8764
@@ -31,6 +33,7 @@ def studio(arguments: StudioArguments) -> None:
     serve(
         arguments.folder,
         images=arguments.images,
+        clicks_model=arguments.clicks_model,
         host=arguments.host,
         port=arguments.port,
         token=arguments.token,

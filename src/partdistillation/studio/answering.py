@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32, UInt8
 
 from partdistillation.errors import CheckpointError, ConfigError, InputError
-from partdistillation.functional.masks import decode, decoded, encoded
+from partdistillation.functional.masks import box, decode, decoded, encoded
 from partdistillation.inference.inputs import ObjectMask, photograph
 from partdistillation.inference.result import FoundObject
 from partdistillation.inference.segmenter import PartSegmenter
+from partdistillation.models.devices import choose_device
+from partdistillation.objects.grounded_sam.box_segmenters import BoxSegmenter, ImageView
 from partdistillation.objects.mask2former import Mask2FormerObjects
 from partdistillation.objects.salient import SalientObjects
 from partdistillation.objects.salient_classes import NamedSalientObjects
@@ -56,6 +59,8 @@ class Answering:
         self._model: tuple[object, _Model] | None = None
         self._pixels: tuple[str, _Pixels] | None = None
         self._saliency: tuple[object, Float32[np.ndarray, "height width"]] | None = None
+        self._clicks_model: BoxSegmenter | None = None
+        self._clicks_view: tuple[str, ImageView] | None = None
 
     def __call__(self, question: object) -> object:
         """The answer.
@@ -98,9 +103,12 @@ class Answering:
 
     def _correct(self, question: Correct) -> SeenObject:
         model, pixels = self._loaded(question.model), self._image(question.upload)
-        saliency = self._salient(question, model, pixels) if question.clicks else None
         before = None if question.mask is None else decoded(question.mask)
-        mask = corrected(pixels, saliency, before, question.clicks)
+        if question.clicks and question.clicks_model:
+            mask = self._clicked(question, pixels, before)
+        else:
+            saliency = self._salient(question, model, pixels) if question.clicks else None
+            mask = corrected(pixels, saliency, before, question.clicks)
         if not mask.any():
             raise InputError(
                 "that would leave nothing of the object: take the click back, or remove the object"
@@ -108,6 +116,19 @@ class Answering:
         if question.category is None:
             return _seen(self._best(model, pixels, mask))
         return _seen(_labelled(model, pixels, mask, [question.category])[0])
+
+    def _clicked(self, question: Correct, pixels: _Pixels, before: _Mask | None) -> _Mask:
+        """What SAM makes of all clicks together, within the box of what was there before."""
+        if self._clicks_model is None:
+            self._clicks_model = BoxSegmenter.from_pretrained(question.clicks_model, choose_device("auto"))
+        if self._clicks_view is None or self._clicks_view[0] != question.upload.id:
+            self._clicks_view = question.upload.id, self._clicks_model.view(pixels)
+        return self._clicks_model.at_clicks(
+            self._clicks_view[1],
+            torch.tensor([(click.x + 0.5, click.y + 0.5) for click in question.clicks]),
+            torch.tensor([click.inside for click in question.clicks]),
+            None if before is None else torch.tensor(box(before)),
+        )
 
     def _best(self, model: _Model, pixels: _Pixels, mask: _Mask) -> FoundObject:
         """The object as one of the class whose parts are surest, over all of its pixels."""

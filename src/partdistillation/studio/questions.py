@@ -95,6 +95,8 @@ class Correct(Question[SeenObject]):
     category: str | None
     """None: the class whose parts fit best."""
     clicks: Sequence[Click]
+    clicks_model: str = ""
+    """SAM or SAM 2, which is asked what clicks mean; without it pieces of what stands out are."""
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,21 @@ _LOCK = ".studio.lock"
 
 
 def serve(
-    folder: Path, *, images: Path | None = None, host: str, port: int, token: str | None, browser: bool
+    folder: Path,
+    *,
+    images: Path | None = None,
+    clicks_model: str = "",
+    host: str,
+    port: int,
+    token: str | None,
+    browser: bool,
 ) -> None:
     """Serve the studio of a folder until Ctrl-C. Runs that it started go on without it.
 
     Args:
         folder: of a run, or of several.
         images: folder of the photographs to look at; without it each run's own.
+        clicks_model: SAM or SAM 2, a folder or published, which says what clicks mean.
         host: address to listen at.
         port: 0 takes a free one.
         token: what visitors must have; needed where `host` isn't loopback.
@@ -51,7 +59,7 @@ def serve(
         locked(make_folder(folder), name=_LOCK),
         listening(host, port) as listener,
         terminated_as_interrupted(),
-        closing(Judging(workspace := Workspace(folder, images))) as judging,
+        closing(Judging(workspace := Workspace(folder, images, clicks_model))) as judging,
     ):
         application = make_application(workspace, judging, host=host, token=token)
         settings = uvicorn.Config(application, log_level="warning", access_log=False, server_header=False)

@@ -225,7 +225,8 @@ def routes(workspace: Workspace) -> APIRouter:
             raise HTTPException(404, "this object was removed")
         original = None if before is None else before.original
         mask = None if original is None else original.mask
-        seen = asker.ask(Correct(folder, there.upload, mask, asked.category, clicks))
+        question = Correct(folder, there.upload, mask, asked.category, clicks, workspace.clicks_model)
+        seen = asker.ask(question)
         if original is not None and not clicks:  # its mask is as it was found
             seen = replace(seen, score=original.score)
         changed = OpenObject(seen, original, clicks)

@@ -27,11 +27,12 @@ class Workspace:
     Args:
         folder: where runs are, or are to be; it is made. A run itself is the only one of its studio.
         images: folder of the photographs that are looked at; without it each run's own.
+        clicks_model: SAM or SAM 2, a folder or published, which says what clicks mean.
     """
 
-    def __init__(self, folder: Path, images: Path | None = None) -> None:
+    def __init__(self, folder: Path, images: Path | None = None, clicks_model: str = "") -> None:
         self.folder = make_folder(folder).resolve()
-        self.images = images
+        self.images, self.clicks_model = images, clicks_model
         self.is_run = any((self.folder / mark).is_file() for mark in (CONFIG_FILE, PREDICTED))
         self.secret = self._secret()
 

@@ -22,7 +22,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with quiet_transformers(), torch.random.fork_rng():
         _save_grounding_dinos(root)
         _save_owlv2(root / "owlv2")
-        _save_sam(root / "sam")
+        save_sam(root / "sam")
         _save_sam2(root)
     return root
 
@@ -128,7 +128,7 @@ def _save_owlv2(directory: Path) -> None:
     Owlv2ImageProcessorPil(size={"height": 48, "width": 48}).save_pretrained(directory)
 
 
-def _save_sam(directory: Path) -> None:
+def save_sam(directory: Path) -> None:
     from transformers import SamConfig, SamModel
     from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 

@@ -142,3 +142,52 @@ def test_sam2_settings_that_are_sams_are_corrected(models: Path, tmp_path: Path)
         (tmp_path / path.name).write_bytes(path.read_bytes())
     preprocessing = BoxSegmenter.from_pretrained(tmp_path, CPU).preprocessing
     assert (preprocessing.size, preprocessing.canvas) == (Exact(64, 64), None)
+
+
+CLICKS, INSIDE = torch.tensor([[20.5, 18.5], [40.5, 8.5]]), torch.tensor([True, False])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("framed", [False, True])
+def test_clicks_as_transformers(models: Path, photograph: np.ndarray, count: int, framed: bool) -> None:
+    segmenter = BoxSegmenter.from_pretrained(models / "sam", CPU)
+    images = SamImageProcessorPil(size={"longest_edge": 64}, pad_size={"height": 64, "width": 64})
+    processor: Any = SamProcessor(images)  # type: ignore[no-untyped-call]
+    prompts: dict[str, Any] = {
+        "input_points": [[CLICKS[:count].tolist()]],
+        "input_labels": [[INSIDE[:count].long().tolist()]],
+    }
+    if framed:
+        prompts["input_boxes"] = [BOXES[:1].tolist()]
+    inputs = processor(photograph, **prompts, return_tensors="pt")
+    vague = count == 1 and not framed
+    with torch.no_grad():
+        output = segmenter.network(
+            pixel_values=inputs["pixel_values"],
+            **{name: inputs[name].float() for name in prompts if name != "input_labels"},
+            input_labels=inputs["input_labels"],
+            multimask_output=vague,
+        )
+    expected = processor.post_process_masks(
+        output.pred_masks, inputs["original_sizes"], inputs["reshaped_input_sizes"]
+    )[0][0]
+    best = int(output.iou_scores[0, 0].argmax())
+    view = segmenter.view(photograph)
+    mask = segmenter.at_clicks(view, CLICKS[:count], INSIDE[:count], BOXES[0] if framed else None)
+    assert np.array_equal(mask, expected[best].numpy())
+
+
+@pytest.mark.parametrize("kind", ["sam2", "sam2_video"])
+def test_clicks_of_sam2(models: Path, photograph: np.ndarray, kind: str) -> None:
+    segmenter = BoxSegmenter.from_pretrained(models / kind, CPU)
+    pixels = segmenter.preprocessing([photograph]).pixels
+    with torch.no_grad():
+        output = segmenter.network(
+            pixel_values=pixels,
+            input_points=(CLICKS * torch.tensor([64 / 51, 64 / 37]))[None, None],
+            input_labels=INSIDE.long()[None, None],
+            multimask_output=False,
+        )
+    expected = interpolate(output.pred_masks[0], (37, 51), mode="bilinear", align_corners=False)[0, 0] > 0
+    mask = segmenter.at_clicks(segmenter.view(photograph), CLICKS, INSIDE)
+    assert np.array_equal(mask, expected.numpy())

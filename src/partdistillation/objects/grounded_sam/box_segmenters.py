@@ -1,4 +1,4 @@
-"""SAM and SAM 2: the masks of what boxes frame."""
+"""SAM and SAM 2: the masks of what boxes frame, or clicks mean."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,11 +22,27 @@ BOXES_AT_ONCE = 16
 
 
 @dataclass(frozen=True, eq=False)
+class ImageView:
+    """What a network keeps of an image, to be asked about again and again."""
+
+    features: Any
+    prepared: Prepared
+    height: int
+    width: int
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """From pixels of the image to those that the network sees, for x and y."""
+        inner_height, inner_width = self.prepared.sizes[0]
+        return inner_width / self.width, inner_height / self.height
+
+
+@dataclass(frozen=True, eq=False)
 class BoxSegmenter:
-    """SAM or SAM 2, asked for one mask a box.
+    """SAM or SAM 2, asked for one mask a box, or for that of clicks.
 
     A box leaves little in doubt, so that the mask is the one that the models give for clear prompts
-    (`multimask_output=False`), not the best of three candidates for vague ones.
+    (`multimask_output=False`), not the best of three candidates for vague ones, such as a single click.
     """
 
     network: Any
@@ -59,13 +75,44 @@ class BoxSegmenter:
         """The mask of each box (xyxy in pixels), in order and one at a time; it may reach out of its box."""
         if not len(boxes):
             return
+        view = self.view(image)
+        for some in torch.split(boxes * boxes.new_tensor(view.scale * 2), BOXES_AT_ONCE):
+            for logits in self._decode(view.features, some):
+                yield self._mask(logits, view)
+
+    def view(self, image: UInt8[np.ndarray, "height width 3"]) -> ImageView:
+        """Look at an image, which takes most of the time."""
         prepared = self.preprocessing([image], device=self.network.device)
-        (height, width), (inner_height, inner_width) = image.shape[:2], prepared.sizes[0]
-        scale = boxes.new_tensor([inner_width / width, inner_height / height] * 2)
-        features = self.network.get_image_embeddings(prepared.pixels)
-        for some in torch.split(boxes * scale, BOXES_AT_ONCE):
-            for logits in self._decode(features, some):
-                yield (self._enlarge(logits, prepared, height, width) > 0).cpu().numpy()
+        return ImageView(self.network.get_image_embeddings(prepared.pixels), prepared, *image.shape[:2])
+
+    @torch.inference_mode()
+    def at_clicks(
+        self,
+        view: ImageView,
+        points: Float[Tensor, "point 2"],
+        inside: Bool[Tensor, " point"],
+        box: Float[Tensor, "4"] | None = None,
+    ) -> Bool[np.ndarray, "height width"]:
+        """The mask that clicks mean, best first of what the network offers where they leave it in doubt.
+
+        Args:
+            view: of the image.
+            points: x and y in pixels, at least one.
+            inside: whether each is on what is meant.
+            box: around it, if that is known (xyxy in pixels).
+        """
+        device = self.network.device
+        scale = points.new_tensor(view.scale)
+        vague = box is None and len(points) == 1
+        output = self.network(
+            image_embeddings=view.features,
+            input_points=(points * scale)[None, None].to(device),
+            input_labels=inside.long()[None, None].to(device),
+            input_boxes=None if box is None else (box * scale.repeat(2))[None, None].to(device),
+            multimask_output=vague,
+        )
+        best = int(output.iou_scores[0, 0].argmax()) if vague else 0
+        return self._mask(output.pred_masks[0, 0, best], view)
 
     @torch.inference_mode()
     def _decode(self, features: Any, boxes: Float[Tensor, "box 4"]) -> Float[Tensor, "box _ _"]:
@@ -75,6 +122,11 @@ class BoxSegmenter:
         )
         masks: Tensor = output.pred_masks[0, :, 0]
         return masks
+
+    def _mask(self, logits: Float[Tensor, "_ _"], view: ImageView) -> Bool[np.ndarray, "_ _"]:
+        enlarged = self._enlarge(logits, view.prepared, view.height, view.width) > 0
+        mask: Bool[np.ndarray, "_ _"] = enlarged.cpu().numpy()
+        return mask
 
     def _enlarge(
         self, logits: Float[Tensor, "_ _"], prepared: Prepared, height: int, width: int
