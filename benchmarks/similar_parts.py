@@ -12,8 +12,7 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ from timing import compare, machine
 from partdistillation.functional.masks import encode
 from partdistillation.kernels.half_products import cosines
 from partdistillation.runs.engine import run_shards
+from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import (
     ObjectParts,
     ObjectProposals,
@@ -32,7 +32,6 @@ from partdistillation.runs.records import (
     PartRow,
     Proposal,
     ProposalRow,
-    Row,
 )
 from partdistillation.runs.shards import ImageRef, Shard
 from partdistillation.runs.store import StageReader
@@ -201,38 +200,44 @@ def _generate(out: Path, count: int, dim: int, classes: int) -> int:
         Shard(f"{shard:05d}", tuple(ImageRef(str(shard * IMAGES + image)) for image in range(IMAGES)))
         for shard in range(-(-count // (IMAGES * PARTS)))
     ]
-    for name, row in (("features", ProposalRow), ("parts", PartRow)):
-        run_shards(
-            out / name,
-            row=row,
-            shards=shards,
-            settings={"dim": dim, "classes": classes},
-            make_work=lambda row=row: partial(_rows, row=row, centers=centers, masks=masks),
-            label=f"generated {name}",
-        )
+    settings: dict[str, Json] = {"dim": dim, "classes": classes}
+    run_shards(
+        out / "features",
+        row=ProposalRow,
+        shards=shards,
+        settings=settings,
+        make_work=lambda: lambda shard: [row for row, _ in _rows(shard, centers, masks)],
+        label="generated features",
+    )
+    run_shards(
+        out / "parts",
+        row=PartRow,
+        shards=shards,
+        settings=settings,
+        make_work=lambda: lambda shard: [row for _, row in _rows(shard, centers, masks)],
+        label="generated parts",
+    )
     return len(shards) * IMAGES * PARTS
 
 
 def _rows(
-    shard: Shard[ImageRef], row: type[Row], centers: NDArray[np.float64], masks: Sequence[bytes]
-) -> list[Row]:
+    shard: Shard[ImageRef], centers: NDArray[np.float64], masks: Sequence[bytes]
+) -> Iterator[tuple[ProposalRow, PartRow]]:
     """A shard of an object class, an object an image."""
     random, number = np.random.default_rng(int(shard.name)), int(shard.name) % len(centers)
     category = f"class {number:03d}"
     noise = random.normal(size=(IMAGES, *centers.shape[1:]))
     features = (centers[number] + noise).astype(np.float16)
-    rows = []
     for image, vectors in zip(shard.inputs, features, strict=True):
-        header = image.image_id, f"{image.image_id}.jpg", SIDE, SIDE, "ok", ""
+        name, file_name = image.image_id, f"{image.image_id}.jpg"
         rles = [masks[place] for place in random.integers(0, len(masks), PARTS)]
-        if row is PartRow:
-            parts = tuple(Part(part, 0.9, 0.9, 100, rle) for part, rle in enumerate(rles))
-            rows.append(row(*header, (ObjectParts(0, category, parts),)))
-        else:
-            pairs = zip(rles, vectors, strict=True)
-            proposals = tuple(Proposal(0, 0.9, 0.1, 100, rle, vector) for rle, vector in pairs)
-            rows.append(row(*header, (ObjectProposals(0, category, proposals),)))
-    return rows
+        parts = tuple(Part(part, 0.9, 0.9, 100, rle) for part, rle in enumerate(rles))
+        pairs = zip(rles, vectors, strict=True)
+        proposals = tuple(Proposal(0, 0.9, 0.1, 100, rle, vector) for rle, vector in pairs)
+        yield (
+            ProposalRow(name, file_name, SIDE, SIDE, "ok", "", (ObjectProposals(0, category, proposals),)),
+            PartRow(name, file_name, SIDE, SIDE, "ok", "", (ObjectParts(0, category, parts),)),
+        )
 
 
 def _blob(random: np.random.Generator) -> bytes:

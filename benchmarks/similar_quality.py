@@ -148,7 +148,7 @@ def _shown(out: Path, truth: Path) -> Iterator[tuple[PartKey, Shown]]:
 def _name(mask: NDArray[np.bool_], candidates: Sequence[GroundTruthPart]) -> str:
     pixels = Counter({part.name: 0 for part in candidates})
     for part in candidates:
-        pixels[part.name] += np.count_nonzero(mask & part.mask)
+        pixels[part.name] += int(np.count_nonzero(mask & part.mask))
     name, most = max(pixels.items(), key=lambda item: item[1], default=("", 0))
     return name if 2 * most >= np.count_nonzero(mask) else ""
 
