@@ -1,10 +1,12 @@
 """Who gets a task, and when it is taken over: by a clock that tests turn."""
 
+import errno
 import threading
 from pathlib import Path
 
 import pytest
 
+from partdistillation.errors import StoreError
 from partdistillation.runs.claims import MAX_DEATHS, Claims
 from partdistillation.runs.storage import FolderStorage
 
@@ -97,6 +99,7 @@ def test_a_deadly_task_is_left(tmp_path: Path, clock: Clock) -> None:
     clock.now += 1000
     assert not survivor.take("a")
     assert survivor.deaths("a") == MAX_DEATHS
+    assert survivor.deadly() == {"a"}
 
 
 def test_tasks_whose_names_begin_alike_are_apart(tmp_path: Path, clock: Clock) -> None:
@@ -107,3 +110,15 @@ def test_tasks_whose_names_begin_alike_are_apart(tmp_path: Path, clock: Clock) -
     mine.release("a")
     assert (tmp_path / "claims" / "a.1.1").exists()
     assert claims(tmp_path, clock).take("a")
+
+
+def test_a_disk_without_hard_links_is_refused(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("partdistillation.runs.atomic.os.link", link)
+    with pytest.raises(StoreError, match="hard links"):
+        claims(tmp_path, clock).take("a")
+    assert list((tmp_path / "claims").iterdir()) == []

@@ -100,37 +100,31 @@ def replacing_file(path: Path) -> Iterator[Callable[[bytes], None]]:
 def create_file(path: Path, data: bytes) -> bool:
     """Write a file, whole, if there is none; whether it is this one. Of many processes at once one succeeds.
 
-    No lock is needed, so these may be on several machines that share a disk.
+    No lock is needed, so these may be on several machines that share a disk. A whole file gets its name by a
+    hard link, which must be a new one: whatever is written under the name itself could be torn by a kill.
 
     Raises:
-        StoreError: the disk is full, or the folder can't be written.
+        StoreError: the disk is full or has no hard links, or the folder can't be written.
     """
     temporary = path.with_name(f".{uuid4().hex}{_TEMPORARY}")
     with explained(path):
         try:
             _write_new(temporary, data)
-            created = _put_in_place(temporary, path, data)
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno in _WITHOUT_LINKS:
+                raise StoreError(
+                    f"{path.parent}: expected a disk with hard links, which several workers need to share a "
+                    f"folder, found one without ({error.strerror}): choose another --out, or leave out "
+                    "--engine shared"
+                ) from error
+            raise
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)  # noqa: PTH108
-        if created:
-            sync_folder(path.parent)
-    return created
-
-
-def _put_in_place(temporary: Path, path: Path, data: bytes) -> bool:
-    """Give a whole file a second name, which must be new; where there are no hard links, write it again."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _WITHOUT_LINKS:
-            raise
-        try:
-            _write_new(path, data)
-        except FileExistsError:
-            return False
+        sync_folder(path.parent)
     return True
 
 

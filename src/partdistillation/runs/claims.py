@@ -19,7 +19,7 @@ from uuid import uuid4
 from partdistillation.config import Inputs
 from partdistillation.errors import PartDistillationError
 from partdistillation.runs.atomic import make_folder
-from partdistillation.runs.storage import FolderStorage, Storage
+from partdistillation.runs.storage import FolderStorage
 
 FOLDER = "claims"
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -49,7 +49,7 @@ class Claims:
     patience = 60.0
     """Seconds without one after which another's claim may be taken over."""
 
-    def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, storage: FolderStorage, clock: Callable[[], float] = time.monotonic) -> None:
         self._storage, self._clock = storage, clock
         self.worker = f"{socket.gethostname()}, process {os.getpid()}, {uuid4().hex[:8]}"
         self._held: dict[str, str] = {}
@@ -93,11 +93,10 @@ class Claims:
             return 0
         return latest - 1 + self._is_stale(_key(task, latest))
 
-    def holder(self, task: str) -> str:
-        """Who has a task, for messages."""
-        latest = self._latest(task)
-        content = None if latest is None else self._storage.read(_key(task, latest))
-        return "nobody" if content is None else content.decode(errors="replace").partition("\n")[0]
+    def deadly(self) -> set[str]:
+        """The tasks of which too many have died."""
+        tasks = {name.rpartition(".")[0] for name in self._storage.names(FOLDER)}
+        return {task for task in tasks if self.deaths(task) >= MAX_DEATHS}
 
     def _create(self, task: str, number: int) -> bool:
         key = _key(task, number)

@@ -15,21 +15,18 @@ from pathlib import Path
 
 from partdistillation.errors import PartDistillationError, SettingsChanged, StoreError
 from partdistillation.runs import manifest as manifests
-from partdistillation.runs import terminal
 from partdistillation.runs.atomic import make_folder
 from partdistillation.runs.claims import FOLDER as CLAIMS
 from partdistillation.runs.claims import MAX_DEATHS, SECONDS_BETWEEN_LOOKS, Claims
 from partdistillation.runs.manifest import JOURNAL, MANIFEST, Manifest
-from partdistillation.runs.storage import FolderStorage, Storage
+from partdistillation.runs.storage import FolderStorage
 from partdistillation.runs.versions import versions
-
-_log = terminal.logger(__name__)
 
 
 class SharedStageStore:
     """The writing side of one of several workers; see `store.StageStore`."""
 
-    def __init__(self, storage: Storage, manifest: Manifest, claims: Claims, place: Path) -> None:
+    def __init__(self, storage: FolderStorage, manifest: Manifest, claims: Claims, place: Path) -> None:
         self._storage, self._manifest, self._claims, self._place = storage, manifest, claims, place
         self._indexes = {entry.file: index for index, entry in enumerate(manifest.shards)}
         self._committed = {index: entry for index, entry in enumerate(manifest.shards) if entry.sha256}
@@ -43,12 +40,11 @@ class SharedStageStore:
         """
         self._look()
         left = [index for index in range(len(self._manifest.shards)) if index not in self._there]
-        deadly = [index for index in left if self._claims.deaths(self._name(index)) >= MAX_DEATHS]
-        if left and deadly == left:
-            names = ", ".join(map(self._name, deadly[:5]))
+        if left and self._claims.deadly().issuperset(map(self._name, left)):
+            names = ", ".join(map(self._name, left[:5]))
             raise PartDistillationError(
                 f"{self._place}: {MAX_DEATHS} workers died, or were stopped, one after the other at each of "
-                f"{len(deadly)} shards, such as {names}; all others are committed. Look at these images "
+                f"{len(left)} shards, such as {names}; all others are committed. Look at these images "
                 f"(memory?), delete {self._place / CLAIMS} and run the same command again."
             )
         return left
@@ -111,16 +107,14 @@ class SharedStageStore:
 
 
 @contextmanager
-def open_shared_stage(
-    folder: Path, wanted: Manifest, *, storage: Storage | None = None, claims: Claims | None = None
-) -> Iterator[SharedStageStore]:
+def open_shared_stage(folder: Path, wanted: Manifest) -> Iterator[SharedStageStore]:
     """Start a stage, or join those who are at it.
 
     Raises:
         SettingsChanged: it was started with other settings, inputs, upstream contents or versions.
         StoreError: the folder can't be written, or holds shards without a manifest.
     """
-    storage = storage or FolderStorage(make_folder(folder))
+    storage = FolderStorage(make_folder(folder))
     names = storage.names("")
     if MANIFEST not in names and any(name.endswith(".parquet") for name in names):
         raise StoreError(
@@ -135,8 +129,8 @@ def open_shared_stage(
         replace(entry, sha256=done.sha256, size=done.size)
         for entry, done in zip(wanted.shards, manifest.shards, strict=True)
     )
-    with claims or Claims(storage) as held:
-        yield SharedStageStore(storage, replace(wanted, shards=shards), held, folder)
+    with Claims(storage) as claims:
+        yield SharedStageStore(storage, replace(wanted, shards=shards), claims, folder)
 
 
 def _require_versions(folder: Path, before: Mapping[str, str]) -> None:

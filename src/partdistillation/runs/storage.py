@@ -1,42 +1,18 @@
 """Files that many machines see: on a disk of this machine, or on a network file system that all mount.
 
 No lock of one system is known to another, so nothing here needs any: a file appears whole, and of those that
-create it one alone succeeds, on every file system that has hard links or exclusive creation.
+create it one alone succeeds, on every file system that has hard links.
 """
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from partdistillation.runs.atomic import create_file, make_folder, remove_file, replace_file
 
 
-@runtime_checkable
-class Storage(Protocol):
-    """What sharing work needs. Keys are relative paths with /."""
-
-    def read(self, key: str) -> bytes | None:
-        """A file's content; None where there is none."""
-
-    def write(self, key: str, data: bytes) -> None:
-        """Put a file there, whole, over what was there."""
-
-    def create(self, key: str, data: bytes) -> bool:
-        """Put a file there, whole, if there is none; whether it is this one. Of many at once one succeeds."""
-
-    def exists(self, key: str) -> bool:
-        """Whether there is such a file."""
-
-    def names(self, folder: str) -> list[str]:
-        """The names of a folder's files; none where there is no folder."""
-
-    def delete(self, key: str) -> None:
-        """Remove a file, if it is there."""
-
-
 class FolderStorage:
-    """A folder, as a `Storage`.
+    """A folder. Keys are relative paths with /.
 
     Raises:
         StoreError: in every method, where the folder can't be written.
@@ -46,24 +22,30 @@ class FolderStorage:
         self._folder = folder
 
     def read(self, key: str) -> bytes | None:
+        """A file's content; None where there is none."""
         try:
             return (self._folder / key).read_bytes()
         except FileNotFoundError:
             return None
 
     def write(self, key: str, data: bytes) -> None:
+        """Put a file there, whole, over what was there."""
         replace_file(self._made(key), data)
 
     def create(self, key: str, data: bytes) -> bool:
+        """Put a file there, whole, if there is none; whether it is this one. Of many at once one succeeds."""
         return create_file(self._made(key), data)
 
     def exists(self, key: str) -> bool:
+        """Whether there is such a file."""
         return (self._folder / key).exists()
 
     def names(self, folder: str) -> list[str]:
+        """The names of a folder's files, in order; none where there is no folder."""
         return sorted(_names(self._folder / folder))
 
     def delete(self, key: str) -> None:
+        """Remove a file, if it is there."""
         remove_file(self._folder / key)
 
     def _made(self, key: str) -> Path:

@@ -1,7 +1,6 @@
 """A run's parts for other tools, to be downloaded: `partdistill export` as a process of its own."""
 
 import hashlib
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ from fastapi.responses import FileResponse, Response
 from partdistillation.config import Format
 from partdistillation.export.zips import replacing_zip
 from partdistillation.review.web import Empty
-from partdistillation.runs.atomic import make_folder
+from partdistillation.runs.atomic import make_folder, remove_file, remove_folder
 from partdistillation.runs.run_folder import PARTS, STUDIO, stage_in
 from partdistillation.runs.store import stage_hash
 from partdistillation.studio.decisions import TABLE
@@ -78,7 +77,7 @@ class _Export:
         if self.state() in ("finished", "going on"):
             return
         for old in make_folder(self._out / _EXPORTS).glob(f"{self._format}-*"):
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
+            remove_folder(old) if old.is_dir() else remove_file(old)
         arguments = ["export", str(self._out), "--to", self._format, "--out", str(self._folder)]
         if self._table.is_file():
             arguments += ["--parts-table", str(self._table)]

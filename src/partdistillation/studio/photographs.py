@@ -1,10 +1,14 @@
 """Pictures, as the browser gets them."""
 
+from pathlib import Path
+
 import numpy as np
-from fastapi.responses import Response
+from fastapi import HTTPException
+from fastapi.responses import FileResponse, Response
 from jaxtyping import UInt8
 
 from partdistillation.pictures.webp import webp
+from partdistillation.runs.run_folder import FIRST_LOOK
 
 _QUALITY = 86
 _EFFORT = 2
@@ -14,6 +18,18 @@ _EFFORT = 2
 def encoded(pixels: UInt8[np.ndarray, "height width 3"]) -> bytes:
     """The file of a picture."""
     return webp(pixels, quality=_QUALITY, effort=_EFFORT)
+
+
+def first_look(out: Path) -> Response:
+    """What was seen first of a run in this folder, estimated or begun.
+
+    Raises:
+        HTTPException: nothing yet.
+    """
+    path = out / FIRST_LOOK
+    if not path.is_file():
+        raise HTTPException(404, "there is none yet")
+    return FileResponse(path, media_type="image/png")
 
 
 def picture(file: bytes) -> Response:

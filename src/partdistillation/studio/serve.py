@@ -41,9 +41,14 @@ def serve(
 
     Raises:
         ConfigError: no token where one is needed, FastAPI isn't installed, or the port is taken.
+        CheckpointError: there is no such model for clicks.
         StoreError: the folder can't be written, or another studio is there.
     """
     check_access(host, token)
+    if clicks_model:
+        from partdistillation.models.sources import resolve
+
+        resolve(clicks_model)  # or a wrong path is told at the first click
     try:
         import uvicorn
 

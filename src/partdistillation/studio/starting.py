@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import FileResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from partdistillation.data.images import load_image
@@ -19,7 +19,7 @@ from partdistillation.runs.notes import read_note
 from partdistillation.runs.run_folder import FIRST_LOOK
 from partdistillation.runs.stage_log import EXPECTED
 from partdistillation.studio.drafts import MOST_FILES, Drafts
-from partdistillation.studio.photographs import encoded, picture
+from partdistillation.studio.photographs import encoded, first_look, picture
 from partdistillation.studio.places import Contents, Places
 from partdistillation.studio.plans import RECIPES, Draft, Plan, Source, Start, Starting
 from partdistillation.studio.preview import problems, summary
@@ -134,11 +134,8 @@ def routes(workspace: Workspace, *, local: bool) -> APIRouter:
         return {}
 
     @router.get("/first-look")
-    def first_look(draft: str) -> Response:
-        path = drafts.out(draft) / FIRST_LOOK
-        if not path.is_file():
-            raise HTTPException(404, "there is none yet")
-        return FileResponse(path, media_type="image/png")
+    def look(draft: str) -> Response:
+        return first_look(drafts.out(draft))
 
     @router.post("/start")
     def start(asked: Start) -> dict[str, Any]:

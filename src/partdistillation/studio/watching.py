@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, HTTPException
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from partdistillation.review.web import Empty
 from partdistillation.runs.notes import read_note
@@ -66,10 +66,7 @@ def routes(workspace: Workspace) -> APIRouter:
 
     @router.get("/first-look")
     def first_look(name: str) -> Response:
-        path = workspace.out(name) / FIRST_LOOK
-        if not path.is_file():
-            raise HTTPException(404, "there is none yet")
-        return FileResponse(path, media_type="image/png")
+        return photographs.first_look(workspace.out(name))
 
     @router.get("/card")
     def card(name: str) -> dict[str, Any]:
