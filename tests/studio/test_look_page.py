@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +11,9 @@ from partdistillation.studio.decisions import TABLE
 
 from ..review.browser import PHONE, Watch, nameless, too_pale, too_small
 from .conftest import HOSTILE, MakeRun, Open
+
+if TYPE_CHECKING:
+    from playwright.sync_api import APIResponse, Route
 
 
 @pytest.fixture
@@ -33,13 +37,25 @@ def test_by_keyboard_alone_from_the_classes_to_a_named_part(run: Path, open_page
     assert read_part_table(run / TABLE).name("car", 1) == "wheel"
     page.locator("#name-1:focus").wait_for()
     page.locator(".chips", has_text="wheel").wait_for()
-    opened = page.get_by_role("heading", name="wheel · car")
-    for _ in range(3):  # a strip is filled anew when the most typical are known, which may take a key
-        page.get_by_role("button", name="wheel, 1 of 9").press("Enter")
-        page.wait_for_timeout(1000)
-        if opened.count():
-            break
-    opened.wait_for()
+    page.get_by_role("button", name="wheel, 1 of 9").press("Enter")
+    page.get_by_role("heading", name="wheel · car").wait_for()
+
+
+def test_a_part_that_is_named_before_its_examples_come_is_called_so(run: Path, open_page: Open) -> None:
+    page = open_page("/runs/cars/watch")
+    answers: list[tuple[Route, APIResponse]] = []
+    page.route("**/look/examples?*", lambda route: answers.append((route, route.fetch())))
+    page.goto(page.url.replace("/watch", "/look#class=car"))
+    page.get_by_label("Name of part 1").wait_for()
+    while len(answers) < 3:
+        page.wait_for_timeout(50)
+    page.get_by_label("Name of part 1").fill("wheel")
+    page.keyboard.press("Enter")
+    page.locator(".chips", has_text="wheel").wait_for()
+    for route, answer in answers:
+        route.fulfill(response=answer)
+    page.get_by_role("button", name="wheel, 1 of 9").click()
+    page.get_by_role("heading", name="wheel · car").wait_for()
 
 
 def test_the_viewer_goes_on_and_a_reload_keeps_the_place(run: Path, open_page: Open) -> None:

@@ -47,6 +47,13 @@ export class Examples {
     this.of = answer.of;
     this.total = answer.tiles.length ? answer.total : this.tiles.length;
     this.tiles.push(...answer.tiles);
+    if (this.name !== undefined) this.rename(this.name); // the answer may be older than the name
+  }
+
+  /** Call all of them so, those yet to be fetched too. */
+  rename(name) {
+    this.name = name;
+    for (const tile of this.tiles) tile.name = name;
   }
 }
 

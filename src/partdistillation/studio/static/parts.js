@@ -19,7 +19,7 @@ function examplesOf(run, state, part) {
     })}`)));
   }
   const examples = kept.get(key);
-  for (const tile of examples.tiles) tile.name = part.name; // it may have been named since
+  examples.rename(part.name); // it may have been named since
   return examples;
 }
 
@@ -84,6 +84,7 @@ async function fill(run, state, part, strip) {
     strip.replaceChildren(element("p", { class: "bad" }, error.message));
     return;
   }
+  if (strip.contains(document.activeElement)) return; // somebody is at what is there
   const label = labelOf(part, () => examples.total);
   const last = element("a", { class: "all", href: addressOf(state, part) }, `All ${examples.total.toLocaleString("en")} →`);
   strip.replaceChildren(gallery(run, examples, { label, strip: true, last }));
