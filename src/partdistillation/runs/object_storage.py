@@ -6,10 +6,11 @@ Where the bucket is and who asks, obstore takes from the environment: `AWS_ACCES
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar
 
 from partdistillation.errors import InputError, StoreError, to_install
 
@@ -23,6 +24,18 @@ _ATTEMPTS = 3
 """Of what obstore itself doesn't ask again, such as a write whose answer was lost."""
 _OF_A_MACHINE = ("169.254.169.254", "/latest/api/token", "computeMetadata", "/metadata/identity")
 """Where obstore looks last for credentials: the addresses at which a cloud's own machines are told theirs."""
+
+
+class StoredFile(NamedTuple):
+    """A file in a bucket."""
+
+    key: str
+    size: int
+    """In bytes."""
+    modified: int
+    """When it was written, in nanoseconds since 1970."""
+    etag: str
+    """What tells states of it apart."""
 
 
 class ObjectStorage:
@@ -104,6 +117,35 @@ class ObjectStorage:
     def at(self, folder: str) -> "ObjectStorage":
         """What lies in a folder, which needn't be there."""
         return ObjectStorage(f"{self._url}/{folder}") if folder else self
+
+    def files(self) -> Iterator[StoredFile]:
+        """All files, at any depth, in no order of names; without the empty ones that stand for folders."""
+        try:
+            for entry in chain.from_iterable(self._store.list()):
+                if not entry["path"].endswith("/"):
+                    modified = round(entry["last_modified"].timestamp() * 1_000_000) * 1000
+                    yield StoredFile(entry["path"], entry["size"], modified, entry["e_tag"] or "")
+        except Exception as error:  # obstore's have no common class but this
+            raise StoreError(f"{self._url}: can't be listed: {_first_line(error)}") from error
+
+    def read_unchanged(self, key: str, etag: str, start: int, size: int) -> bytes:
+        """A piece of a file as it was when it was listed: `size` bytes from `start`.
+
+        Raises:
+            StoreError: it has changed, or is gone.
+        """
+        if not size:
+            return b""
+        options = {"range": (start, start + size), **({"if_match": etag} if etag else {})}
+        changed = importlib.import_module("obstore.exceptions").PreconditionError
+        try:
+            return self._asked(lambda: bytes(self._store.get(key, options=options).bytes()), key, but=changed)
+        except (FileNotFoundError, changed) as error:
+            what = "none" if isinstance(error, FileNotFoundError) else "another one"
+            raise StoreError(
+                f"{self._url}/{key}: expected the file as it was when it was listed, found {what}: put "
+                "the old one back; or choose another --out, to begin again with what is there now"
+            ) from error
 
     def _asked(self, request: Callable[[], T], key: str, but: type[Exception] = FileNotFoundError) -> T:
         """The answer to a request that does the same when it is made twice.

@@ -16,6 +16,7 @@ from partdistillation.runs.claims import by_one
 from partdistillation.runs.manifest import MANIFEST, load
 from partdistillation.runs.notes import read_note, write_note
 from partdistillation.runs.progress import followed_by
+from partdistillation.runs.remote import bring_inputs
 from partdistillation.runs.run_folder import save_settings
 from partdistillation.runs.store import contents_hash
 from partdistillation.runs.terminal import say
@@ -77,6 +78,7 @@ class StageLog(NamedTuple):
         A stage that has begun refuses other settings by itself. One that hasn't is remembered before it
         starts, so that it can be resumed without repeating the settings.
         """
+        bring_inputs(inputs)
         if not is_first_process():
             return work(inputs, recipe)
         out = make_folder(inputs.out)

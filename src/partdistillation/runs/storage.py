@@ -7,17 +7,15 @@ writes.
 """
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from partdistillation.errors import InputError, StoreError
+from partdistillation.errors import StoreError
 from partdistillation.runs.atomic import create_file, make_folder, remove_file, replace_file
+from partdistillation.urls import as_url, is_url
 
-_URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])", re.IGNORECASE)
-"""With one slash too: what `Path` makes of a URL."""
-_SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
+__all__ = ["FolderStorage", "Storage", "as_url", "is_url", "open_storage"]
 
 
 @runtime_checkable
@@ -53,31 +51,6 @@ class Storage(Protocol):
 
     def at(self, folder: str) -> "Storage":
         """What lies in a folder, which needn't be there."""
-
-
-def is_url(place: Path | str) -> bool:
-    """Whether this is a URL and not a path.
-
-    >>> is_url("s3://bucket/photos"), is_url(Path("s3://bucket/photos")), is_url("photos/s3")
-    (True, True, False)
-    """
-    return _URL.match(str(place)) is not None
-
-
-def as_url(place: Path | str) -> str:
-    """A URL as it is written, without a slash at its end.
-
-    >>> as_url(Path("s3://bucket/photos"))
-    's3://bucket/photos'
-
-    Raises:
-        InputError: it is of a kind that isn't known.
-    """
-    scheme, rest = str(place).split(":", maxsplit=1)
-    if scheme.lower() not in _SCHEMES:
-        kinds = ", ".join(f"{known}://" for known in _SCHEMES)
-        raise InputError(f"expected a path or a URL that begins with {kinds}; found {place}")
-    return f"{scheme.lower()}://{rest.strip('/')}"
 
 
 def open_storage(place: Path | str) -> Storage:

@@ -27,6 +27,7 @@ from partdistillation.studio.progress import (
 )
 from partdistillation.studio.rejected import rejected
 from partdistillation.studio.workspace import Workspace
+from partdistillation.urls import written
 
 _LINES = 12
 """Of the log, where it failed."""
@@ -120,7 +121,7 @@ def watched(out: Path, pace: Pace) -> dict[str, Any]:
         "why": command.why() if state == "failed" else "",
         "said": command.said()[-_LINES:] if state == "failed" else [],
         "firstLook": (out / FIRST_LOOK).is_file(),
-        "images": str(settings_of(out)[0].images or ""),
+        "images": written(settings_of(out)[0].images or ""),
         "report": (out / REPORT).is_file(),
     }
 
