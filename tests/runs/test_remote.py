@@ -187,9 +187,8 @@ def test_settings_remember_the_url(bucket: str, tmp_path: Path) -> None:
 def test_rows_of_another_run_are_copied(bucket: str, tmp_path: Path) -> None:
     rows = {"manifest.json": b"{}", "00000.parquet": b"rows"}
     url = put(f"{bucket}/run", {f"objects/{name}": data for name, data in rows.items()} | {"log.txt": b""})
-    for place in (url, url / "objects"):
-        here = bring(place, tmp_path)
-        assert {path.name: path.read_bytes() for path in here.iterdir()} == rows
+    for folder in (bring(url, tmp_path) / "objects", bring(url / "objects", tmp_path)):
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == rows
 
 
 @pytest.mark.parametrize(

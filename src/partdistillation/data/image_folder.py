@@ -184,8 +184,7 @@ class _Walk:
 
     def listed(self, listing: Listing) -> Iterator[str]:
         """As `files`, of a folder in a bucket; an archive that has a row lies beside its folder."""
-        mark = f"/{_MARK.as_posix()}"
-        runs = tuple(name.removesuffix(mark) for name in listing.within("") if name.endswith(mark))
+        runs = listing.folders_with(_MARK.as_posix())
         self.runs += map(_readable, runs)
         below = tuple(f"{run}/" for run in runs)
         for entry in listing:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from partdistillation.errors import InputError, StoreError
 from partdistillation.runs.object_storage import ObjectStorage
@@ -41,6 +42,7 @@ CONNECTIONS = 16
 """Requests that are made at a time."""
 _MOST_KEPT = 512 << 20
 """Bytes of photographs that are fetched ahead; of larger shards the rest is read as it is asked for."""
+_ROWS_AT_A_TIME = 10_000
 _GAP, _LONGEST = 1 << 20, 32 << 20
 """Bytes between two members that are read along with them, and of what is read by one request."""
 
@@ -123,7 +125,9 @@ class Listing:
         return len(self._names)
 
     def __iter__(self) -> Iterator[Entry]:
-        return map(self._entry, range(len(self)))
+        for start in range(0, len(self), _ROWS_AT_A_TIME):
+            columns = (column.slice(start, _ROWS_AT_A_TIME).to_pylist() for column in self._columns)
+            yield from map(Entry._make, zip(*columns, strict=True))
 
     def find(self, name: str) -> Place | None:
         """Where a file is; None if nowhere."""
@@ -137,6 +141,12 @@ class Listing:
         prefix = f"{folder}/" if folder else ""
         following = (self._names[place].as_py() for place in range(self._first_from(prefix), len(self)))
         return takewhile(lambda name: name.startswith(prefix), following)
+
+    def folders_with(self, file: str) -> list[str]:
+        """The folders, at any depth but the first, that hold a file of this relative name."""
+        ending = f"/{file}"
+        names = self._names.filter(pc.ends_with(self._names, ending)).to_pylist()
+        return [name.removesuffix(ending) for name in names]
 
     def _first_from(self, name: str) -> int:
         wanted = name.encode()

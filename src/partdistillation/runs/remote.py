@@ -68,7 +68,7 @@ def bring(place: Path, out: Path) -> Path:
     if not parent.endswith("/") and storage_at(parent).exists(name):
         if suffix_of(name):
             raise InputError(f"{url}: expected a folder, found an archive; give the folder that holds it")
-        create_file(make_folder(here.parent) / name, storage_at(parent).read(name) or b"")
+        _copy(parent, name, here)
         return here
     files = sorted(storage_at(url).files())
     if not files:
@@ -76,13 +76,21 @@ def bring(place: Path, out: Path) -> Path:
     if rows := _rows_of_run([file.key for file in files]):
         with new_folder(here) as folder:
             for key in rows:
-                create_file(folder / PurePosixPath(key).name, storage_at(url).read(key) or b"")
+                _copy(url, key, folder / key)
         return here
     listing = _listing(url, _entries(url, files))
     make_folder(here.parent)
     create_file(listings.file_of(here), listing)
     say(f"{url}: {len(files):,} files, listed once for this run", stderr=True)
     return here
+
+
+def _copy(url: str, key: str, path: Path) -> None:
+    data = storage_at(url).read(key)
+    if data is None:
+        raise InputError(f"{url}/{key}: expected a file, which was listed, found none; run the command again")
+    make_folder(path.parent)
+    create_file(path, data)
 
 
 @cache
@@ -99,7 +107,7 @@ def _is_there(place: Path, out: Path) -> bool:
 def _rows_of_run(keys: Sequence[str]) -> list[str]:
     """The files of the objects in a run, or in a stage; none where it is neither."""
     for prefix in ("objects/", ""):
-        rows = [key for key in keys if key.startswith(prefix) and PurePosixPath(key).suffix == ".parquet"]
+        rows = [key for key in keys if key.startswith(prefix) and key.endswith(".parquet")]
         if rows and f"{prefix}{MANIFEST}" in keys:
             return [*rows, f"{prefix}{MANIFEST}"]
     return []

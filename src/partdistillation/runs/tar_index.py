@@ -5,7 +5,7 @@ Links and names that lead outside aren't followed. A compressed archive has no s
 
 import tarfile
 from collections.abc import Mapping
-from io import BufferedReader
+from io import BufferedIOBase
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ class Member(NamedTuple):
     """What it says, where it is the `.cls` of a WebDataset: the class of what has its name."""
 
 
-def index(file: BufferedReader) -> Mapping[str, Member]:
+def index(file: BufferedIOBase) -> Mapping[str, Member]:
     """What is in an archive, folders aside, by name; of a name that comes twice the last, as after unpacking.
 
     Raises:
@@ -58,7 +58,7 @@ def suffix_of(name: str) -> str:
     return "" if name.rpartition("/")[2].startswith(".") else known
 
 
-def _require_end(file: BufferedReader, offset: int) -> None:
+def _require_end(file: BufferedIOBase, offset: int) -> None:
     """`tarfile` takes a damaged header for the end of the archive; the end is zeros, or that of the file."""
     file.seek(offset)
     if any(file.read(tarfile.BLOCKSIZE)):
@@ -89,7 +89,7 @@ def _leads_outside(name: str) -> bool:
     return name.startswith("/") or ".." in name.split("/") or "\0" in name
 
 
-def _complaint(file: BufferedReader, error: Exception) -> str:
+def _complaint(file: BufferedIOBase, error: Exception) -> str:
     file.seek(0)
     start = file.read(6)
     if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")):
