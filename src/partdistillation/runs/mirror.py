@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ _STAGE = "manifest.json"
 """In a folder of rows, which are brought here one by one."""
 _LAST = (_STAGE, "sha256.json", "training.json")
 """What says of a folder that it is whole: goes to the bucket after all else."""
+SECONDS_TO_SETTLE = 10.0
+"""Within which what was put into a bucket may not be seen there yet: until then this machine knows better."""
 _LEFT_THERE = ("checkpoints", "claims", "pictures", "report")
 """Folders that are brought here only when they are asked for."""
 
@@ -116,7 +119,7 @@ def mirrored(source: Path, path: Path) -> Iterator[None]:
         marks[key] = mirror.storage.upload(key, file)
     yield
     for key, mark in marks.items():
-        mirror.record(key, mark)
+        mirror.record(key, mark, put=True)
 
 
 def upload(path: Path) -> None:
@@ -162,6 +165,8 @@ class _Mirror:
 
     def bring(self, key: str, *, again: bool = False) -> bool:
         """Make a file what it is in the bucket; whether it is there."""
+        if not again and self._is_settling(key):
+            return True
         path = self.folder / key
         temporary = _temporary(self.root)
         try:
@@ -190,11 +195,13 @@ class _Mirror:
                 self.bring_all(key)
         self._drop_others(folder, {*files, *folders})
 
-    def record(self, key: str, mark: str) -> None:
-        """Remember the mark of a file that has just come or gone."""
+    def record(self, key: str, mark: str, *, put: bool = False) -> None:
+        """Remember the mark of a file that has just come here, or (`put`) was put into the bucket."""
         path = self._mark_file(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, mark)
+        if not put:
+            os.utime(path, (0, 0))
 
     def delete(self, key: str) -> None:
         """Remove a file or folder from the bucket."""
@@ -212,16 +219,23 @@ class _Mirror:
             key = _inside(folder, path.name.removesuffix(".mark"))
             if key.rpartition("/")[2] in names:
                 continue
-            if path.is_file() and not self.storage.exists(key):
+            if path.is_file() and not self._is_there(key):
                 self._drop(key)
-            elif path.is_dir() and not any(map(self.storage.exists, self._marked(path))):
+            elif path.is_dir() and not any(map(self._is_there, self._marked(path))):
                 shutil.rmtree(self.folder / key, ignore_errors=True)
                 shutil.rmtree(path, ignore_errors=True)
+
+    def _is_settling(self, key: str) -> bool:
+        mark, path = self._mark_file(key), self.folder / key
+        return path.exists() and mark.exists() and time.time() - mark.stat().st_mtime < SECONDS_TO_SETTLE
 
     def _drop(self, key: str) -> None:
         if (mark := self._mark_file(key)).exists():
             (self.folder / key).unlink(missing_ok=True)
             mark.unlink(missing_ok=True)
+
+    def _is_there(self, key: str) -> bool:
+        return self._is_settling(key) or self.storage.exists(key)
 
     def _marked(self, marks: Path) -> list[str]:
         files = [path.relative_to(self.root / _MARKS).as_posix() for path in marks.rglob("*.mark")]
