@@ -15,7 +15,6 @@ PACKAGE = "partdistillation"
 # A wing or module of the package's top may import from itself and from those above it.
 ORDER = (
     "errors",
-    "urls",
     "settings",
     "config",
     "recipes",

@@ -27,7 +27,7 @@ from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.runs.object_storage import ObjectStorage
 from partdistillation.runs.remote import bring
 from partdistillation.runs.run_folder import images_of
-from partdistillation.urls import as_url
+from partdistillation.settings import as_url
 
 
 @pytest.fixture(scope="module")

