@@ -1,5 +1,6 @@
 """What a run's folder gets in place of URLs: listings, copies of files, and errors before work starts."""
 
+import importlib.util
 import io
 import os
 import tarfile
@@ -15,8 +16,15 @@ from partdistillation.errors import ConfigError, InputError, StoreError
 from partdistillation.recipes import PAPER
 from partdistillation.runs import listings, remote
 from partdistillation.runs.archives import place_of, read_bytes
+from partdistillation.runs.mirror import open_mirror
 from partdistillation.runs.object_storage import ObjectStorage
 from partdistillation.runs.remote import bring, bring_inputs
+
+_spec = importlib.util.spec_from_file_location("faulty_store", Path(__file__).with_name("faulty_store.py"))
+assert _spec is not None
+assert _spec.loader is not None
+faulty_store = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(faulty_store)
 
 FILES = {
     "car/1.jpg": b"first",
@@ -121,27 +129,53 @@ def test_a_shard_is_fetched_with_few_requests(bucket: str, tmp_path: Path) -> No
     files = {"car.tar": packed({**members}), "bus/1.jpg": b"one", "bus/2.jpg": b"two"}
     here = bring(put(f"{bucket}/photos", files), tmp_path)
     names = [f"car/{name}" for name in members] + ["bus/1.jpg", "bus/2.jpg"]
-    with patch.object(ObjectStorage, "read_unchanged", autospec=True, side_effect=_asked) as asked:
-        listings.fetch(here / name for name in names)
-        assert asked.call_count == 3
-        assert [read_bytes(here / name) for name in names] == [*members.values(), b"one", b"two"]
-        assert asked.call_count == 3
-        listings.fetch([here / "bus/1.jpg"])
+    asked = patch.object(
+        ObjectStorage, "read_unchanged", autospec=True, side_effect=ObjectStorage.read_unchanged
+    )
+    with asked as requests:
+        with listings.fetched([*(here / name for name in names), tmp_path / "local.jpg", here / "gone.jpg"]):
+            assert requests.call_count == 3
+            assert [read_bytes(here / name) for name in names] == [*members.values(), b"one", b"two"]
+            assert requests.call_count == 3
         assert read_bytes(here / "car/007.jpg") == bytes([7]) * 1000
-        assert asked.call_count == 5
-        listings.fetch([tmp_path / "local.jpg"])
-        assert asked.call_count == 5
-
-
-_asked = ObjectStorage.read_unchanged
+        assert requests.call_count == 4
 
 
 def test_larger_shards_are_not_kept(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = bring(put(f"{bucket}/photos", {"1.jpg": b"12345", "2.jpg": b"12", "3.jpg": b"123"}), tmp_path)
+    here = bring(put(f"{bucket}/photos", {"1.jpg": b"12345", "2.jpg": b"12", "3.jpg": b"1"}), tmp_path)
     monkeypatch.setattr(listings, "_MOST_KEPT", 6)
-    listings.fetch(here / f"{number}.jpg" for number in (1, 2, 3))
-    assert sorted(name for _, name in listings._fetched) == ["1.jpg"]
-    assert read_bytes(here / "3.jpg") == b"123"
+    with listings.fetched(here / f"{number}.jpg" for number in (1, 2, 3)):
+        assert sorted(name for _, name in listings._fetched) == ["1.jpg", "3.jpg"]
+        assert read_bytes(here / "2.jpg") == b"12"
+    assert not listings._fetched
+
+
+def test_a_store_that_fails_is_asked_again(
+    bucket: str, s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"van.tar": ARCHIVE, **{f"car/{number:02}.jpg": bytes([number]) * 3000 for number in range(20)}}
+    images = put(f"{bucket}/photos", files)
+    with faulty_store.faulty(s3_server, share=0.3) as store:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", store.address)
+        here = bring(images, tmp_path)
+        with listings.fetched(image.path for image in scan(here).images):
+            assert read_bytes(here / "van/b/c.png") == b"member"
+        for name in files.keys() - {"van.tar"}:
+            assert read_bytes(here / name) == files[name]
+    assert len(store.happened) > 3
+
+
+def test_machines_that_share_a_run_in_a_bucket_list_once(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = put(f"{bucket}/photos", {"car/1.jpg": b"1"})
+    for host in ("first", "second"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / host))
+        inputs = Inputs(out=open_mirror(f"{bucket}/runs/mine"), images=images, engine="shared")
+        with patch.object(ObjectStorage, "files", autospec=True, side_effect=ObjectStorage.files) as asked:
+            bring_inputs(inputs)
+        assert asked.call_count == (host == "first")
+        assert read_bytes(inputs.need("images") / "car/1.jpg") == b"1"
 
 
 @pytest.mark.parametrize("name", ["photos/1.jpg", "photos/car.tar"])
@@ -158,8 +192,8 @@ def test_what_changed_since_it_was_listed_is_not_read(name: str, bucket: str, tm
     ):
         read_bytes(path)
     storage.delete(name)
-    with pytest.raises(StoreError, match="found none"):
-        listings.fetch([path])
+    with pytest.raises(StoreError, match="found none"), listings.fetched([path]):
+        pass
 
 
 def test_all_is_listed_once(bucket: str, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Run a stage's function over shards, here or on processes, and commit each as it is done."""
 
 import signal
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache, partial
 from itertools import chain
@@ -70,11 +70,11 @@ def _make_mapper(
 ) -> Callable[[Shard[ImageRef]], Iterable[R]]:
     reader, function = StageReader(source, read), make()
 
-    def work(shard: Shard[ImageRef]) -> Iterable[R]:
+    def work(shard: Shard[ImageRef]) -> Iterator[R]:
         rows = list(reader.read(shard.name))
-        if images is not None:
-            listings.fetch(images / row.file_name for row in rows if row.status == "ok")
-        return map(partial(mapped, row, function), rows)
+        usable = (source.file_name for source in rows if source.status == "ok")
+        with listings.fetched(() if images is None else map(images.joinpath, usable)):
+            yield from map(partial(mapped, row, function), rows)
 
     return work
 

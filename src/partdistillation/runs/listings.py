@@ -11,6 +11,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import takewhile
 from pathlib import Path
@@ -207,18 +208,26 @@ def _listed(folder: Path) -> tuple[Path, Listing, str] | None:
 
 
 _fetched: dict[tuple[str, str], bytes] = {}
-"""The photographs that were fetched last, by URL and name."""
+"""What was fetched ahead, by URL and name."""
 
 
-def fetch(paths: Iterable[Path]) -> None:
-    """Read files side by side, neighbours in an archive at once; they are kept until the next are.
+@contextmanager
+def fetched(paths: Iterable[Path]) -> Iterator[None]:
+    """Read files side by side, neighbours in an archive at once; within, they are in memory.
 
     Those that no listing holds are left for whoever needs them.
 
     Raises:
         StoreError: some can't be reached, or aren't those that were listed.
     """
-    _fetched.clear()
+    try:
+        _fetch(paths)
+        yield
+    finally:
+        _fetched.clear()
+
+
+def _fetch(paths: Iterable[Path]) -> None:
     room, wanted = _MOST_KEPT, dict[str, list[Entry]]()
     for path in paths:
         listed = _listed(path)

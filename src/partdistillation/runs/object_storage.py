@@ -6,7 +6,7 @@ Where the bucket is and who asks, obstore takes from the environment: `AWS_ACCES
 """
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import copy
 from datetime import timedelta
@@ -159,16 +159,15 @@ class ObjectStorage:
         except unchanged:
             return None
 
-    def files(self) -> Iterator[StoredFile]:
-        """All files, at any depth, in no order of names; without the empty ones that stand for folders."""
-        try:
-            for entry in chain.from_iterable(self._store.list(self._folder or None)):
-                key = entry["path"].removeprefix(f"{self._folder}/" if self._folder else "")
-                if not key.endswith("/"):
-                    modified = round(entry["last_modified"].timestamp() * 1_000_000) * 1000
-                    yield StoredFile(key, entry["size"], modified, entry["e_tag"] or "")
-        except Exception as error:  # obstore's have no common class but this
-            raise StoreError(f"{self._place('')}: can't be listed: {_first_line(error)}") from error
+    def files(self) -> list[StoredFile]:
+        """All files, at any depth; without the empty ones that stand for folders."""
+
+        def listed(folder: str) -> list[StoredFile]:
+            prefix = f"{folder}/" if folder else ""
+            entries = chain.from_iterable(self._store.list(folder or None))
+            return [_file(entry, prefix) for entry in entries if not entry["path"].endswith("/")]
+
+        return self._asked(listed, "")
 
     def read_unchanged(self, key: str, etag: str, start: int, size: int) -> bytes:
         """A piece of a file as it was when it was listed: `size` bytes from `start`.
@@ -213,6 +212,11 @@ class ObjectStorage:
                         "store answers again, run the same command again"
                     ) from error
         raise AssertionError  # the loop returns or raises
+
+
+def _file(entry: Mapping[str, Any], prefix: str) -> StoredFile:
+    modified = round(entry["last_modified"].timestamp() * 1_000_000) * 1000
+    return StoredFile(entry["path"].removeprefix(prefix), entry["size"], modified, entry["e_tag"] or "")
 
 
 def _joined(folder: str, name: str) -> str:

@@ -1,7 +1,7 @@
 """Stage 1: find the objects whose parts are learned (paper, section 4.1)."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -242,9 +242,10 @@ def _make_work(
     source = make()
 
     def work(shard: Shard[ImageInput]) -> list[ObjectRow]:
-        _fetch(shard, masks)
-        before = [_files(image, masks) for image in shard.inputs]  # or what changes meanwhile isn't noticed
-        rows = list(source(shard.inputs))
+        with listings.fetched(_paths(shard, masks)):
+            # Looked at before, or what changes meanwhile isn't noticed.
+            before = [_files(image, masks) for image in shard.inputs]
+            rows = list(source(shard.inputs))
         used = [files for files, row in zip(before, rows, strict=False) if row.status == "ok"]
         kinds: tuple[seen.Kind, ...] = ("photographs", "masks")
         seen.record(
@@ -255,12 +256,11 @@ def _make_work(
     return work
 
 
-def _fetch(shard: Shard[ImageInput], masks: Path | None) -> None:
-    """Get what is in a bucket of a shard's photographs and masks, all at once."""
-    files = [image.path for image in shard.inputs]
-    if masks is not None:
-        files += chain.from_iterable(mask_files(masks, image) for image in shard.inputs)
-    listings.fetch(files)
+def _paths(shard: Shard[ImageInput], masks: Path | None) -> Iterator[Path]:
+    """Of a shard's photographs and masks."""
+    for image in shard.inputs:
+        yield image.path
+        yield from () if masks is None else mask_files(masks, image)
 
 
 def _files(image: ImageInput, masks: Path | None) -> dict[seen.Kind, list[tuple[str, seen.Seen]]]:
