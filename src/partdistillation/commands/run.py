@@ -103,9 +103,9 @@ class PredictArguments(ProfiledArguments):
     model: Annotated[Path, Positional("MODEL")]
     """Folder of a part model, as in OUT/part_model, or a published one: owner/name, owner/name@revision."""
     images: Path
-    """Folder of photographs, or one photograph."""
+    """Folder of photographs, or one photograph; or its URL, as s3://bucket/photos."""
     objects: Path | None = None
-    """Object masks (COCO .json, or a folder of masks); without them the model finds the objects itself."""
+    """Object masks (COCO .json, a folder of masks, or a URL); without them the model finds the objects."""
     out: Path = Path("out/predictions")
     """Folder to write to."""
     device: Device = "auto"

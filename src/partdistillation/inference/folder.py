@@ -33,14 +33,15 @@ from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.labelling import plain_list
 from partdistillation.objects.masks import MaskedObjects, namesakes
 from partdistillation.objects.segmented import SegmentedObjects
-from partdistillation.runs.archives import SUFFIX
 from partdistillation.runs.atomic import make_folder
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow, PartRow
+from partdistillation.runs.remote import bring
 from partdistillation.runs.run_folder import OBJECTS
 from partdistillation.runs.shards import make_shards
 from partdistillation.runs.store import read_rows
+from partdistillation.runs.tar_index import SUFFIX
 from partdistillation.settings import at_home
 from partdistillation.stages.objects import Plan, shard_size, write
 
@@ -72,9 +73,9 @@ def predict(
 
     Args:
         model: the part model: a directory, or a published one's name.
-        images: a folder of photographs, or one photograph.
-        objects: object masks as COCO instances (.json) or a folder of masks; by default the instance
-            segmentation model in the part model's folder finds the objects.
+        images: a folder of photographs, or one photograph; or the URL of one of these.
+        objects: object masks as COCO instances (.json) or a folder of masks, or a URL; by default the
+            instance segmentation model in the part model's folder finds the objects.
         out: the folder to write to.
         device: where networks run.
         part_table: which part classes are joined, left out and how they are called; by default the model's,
@@ -90,8 +91,9 @@ def predict(
         InputError, ConfigError, CheckpointError: what is given can't be used.
         SettingsChanged, StoreError: `out` holds something else.
     """
-    images, out = at_home(images), at_home(out)
-    objects = None if objects is None else at_home(objects)
+    out = at_home(out)
+    images = bring(at_home(images), out)
+    objects = None if objects is None else bring(at_home(objects), out)
     part_table = None if part_table is None else at_home(part_table)
     choose_device(device)
     images_dir = images if is_folder(images) else images.parent
@@ -206,6 +208,7 @@ def _predictions(
         read=ObjectRow,
         row=PartRow,
         make=partial(_labeller, load, images_dir, min_score),
+        images=images_dir,
         workers=workers,
         settings={
             "min_ratio": MIN_RATIO,

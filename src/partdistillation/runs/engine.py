@@ -1,7 +1,7 @@
 """Run a stage's function over shards, here or on processes, and commit each as it is done."""
 
 import signal
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache, partial
 from itertools import chain
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from partdistillation.config import Engine
 from partdistillation.errors import PartDistillationError
-from partdistillation.runs import profiling
+from partdistillation.runs import listings, profiling
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.profiling import Costs, span
 from partdistillation.runs.progress import progress
@@ -38,6 +38,7 @@ def map_rows(
     make: Callable[[], Callable[[S], R]],
     settings: Mapping[str, Json],
     upstream: Sequence[Path] = (),
+    images: Path | None = None,
     workers: int = 0,
     engine: Engine = "processes",
     label: str,
@@ -45,7 +46,8 @@ def map_rows(
     """`run_shards` for a function from a row of the stage `source` to a row about the same image.
 
     `make` is called once a process: it loads what the function needs. The function is asked about images that
-    can be used; a rejected one stays rejected, for the same reason. `source` is upstream by itself.
+    can be used; a rejected one stays rejected, for the same reason. `source` is upstream by itself. Where the
+    function reads photographs, `images` is their folder: of those in a bucket a shard's are fetched together.
 
     Raises:
         As `run_shards`.
@@ -56,7 +58,7 @@ def map_rows(
         shards=StageReader(source, read).shards,
         settings=settings,
         upstream=[source, *upstream],
-        make_work=partial(_make_mapper, source, read, row, make),
+        make_work=partial(_make_mapper, source, read, row, make, images),
         workers=workers,
         engine=engine,
         label=label,
@@ -64,10 +66,17 @@ def map_rows(
 
 
 def _make_mapper(
-    source: Path, read: type[S], row: type[R], make: Callable[[], Callable[[S], R]]
+    source: Path, read: type[S], row: type[R], make: Callable[[], Callable[[S], R]], images: Path | None
 ) -> Callable[[Shard[ImageRef]], Iterable[R]]:
     reader, function = StageReader(source, read), make()
-    return lambda shard: map(partial(mapped, row, function), reader.read(shard.name))
+
+    def work(shard: Shard[ImageRef]) -> Iterator[R]:
+        rows = list(reader.read(shard.name))
+        usable = (source.file_name for source in rows if source.status == "ok")
+        with listings.fetched(() if images is None else map(images.joinpath, usable)):
+            yield from map(partial(mapped, row, function), rows)
+
+    return work
 
 
 def mapped(row: type[R], function: Callable[[S], R], source: S) -> R:

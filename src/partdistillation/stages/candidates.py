@@ -70,6 +70,7 @@ def collect(inputs: Inputs, recipe: Recipe, *, model_dir: Path, objects_dir: Pat
         read=ObjectRow,
         row=ProposalRow,
         make=partial(make_proposer, inputs.need("images"), model_dir, recipe, inputs.device),
+        images=inputs.need("images"),
         settings=collecting_settings(recipe),
         upstream=[model_dir, *collecting_files(recipe)],
         workers=inputs.workers,

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response
 
+from partdistillation.config import written
 from partdistillation.review.web import Empty
 from partdistillation.runs.notes import read_note
 from partdistillation.runs.run_folder import FIRST_LOOK, PART_CLASSES
@@ -120,7 +121,7 @@ def watched(out: Path, pace: Pace) -> dict[str, Any]:
         "why": command.why() if state == "failed" else "",
         "said": command.said()[-_LINES:] if state == "failed" else [],
         "firstLook": (out / FIRST_LOOK).is_file(),
-        "images": str(settings_of(out)[0].images or ""),
+        "images": written(settings_of(out)[0].images or ""),
         "report": (out / REPORT).is_file(),
     }
 
