@@ -154,7 +154,7 @@ def predict(arguments: PredictArguments) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class StatusArguments(Arguments):
-    out: Annotated[Path, Positional("OUT")]
+    place: Annotated[str, Positional("OUT")]
     """Folder of a run, or its URL."""
     watch: NonNegative = 12.0
     """Seconds to look for, at most: a worker that shares the run gives a sign of life every 10."""
@@ -167,7 +167,7 @@ def status(arguments: StatusArguments) -> None:
     from partdistillation.status.lines import lines
     from partdistillation.status.look import look
 
-    seen = look(str(arguments.out), arguments.watch)
+    seen = look(arguments.place, arguments.watch)
     say(json.dumps(seen.to_dict(), indent=1) if arguments.json else "\n".join(lines(seen)))
 
 

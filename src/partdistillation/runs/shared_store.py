@@ -15,11 +15,10 @@ from pathlib import Path
 
 from partdistillation.errors import PartDistillationError, SettingsChanged, StoreError
 from partdistillation.runs import manifest as manifests
-from partdistillation.runs.atomic import make_folder
 from partdistillation.runs.claims import FOLDER as CLAIMS
 from partdistillation.runs.claims import MAX_DEATHS, SECONDS_BETWEEN_LOOKS, Claims
 from partdistillation.runs.manifest import JOURNAL, MANIFEST, Manifest
-from partdistillation.runs.storage import FolderStorage, Storage
+from partdistillation.runs.storage import Storage, storage_of
 from partdistillation.runs.versions import versions
 
 
@@ -114,7 +113,7 @@ def open_shared_stage(folder: Path, wanted: Manifest) -> Iterator[SharedStageSto
         SettingsChanged: it was started with other settings, inputs, upstream contents or versions.
         StoreError: the folder can't be written, or holds shards without a manifest.
     """
-    storage = FolderStorage(make_folder(folder))
+    storage = storage_of(folder)
     names = storage.names("")
     if MANIFEST not in names and any(name.endswith(".parquet") for name in names):
         raise StoreError(

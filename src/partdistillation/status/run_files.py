@@ -11,7 +11,8 @@ from partdistillation.errors import StoreError
 from partdistillation.recipes import PAPER
 from partdistillation.runs import manifest as manifests
 from partdistillation.runs.manifest import JOURNAL, MANIFEST, Manifest
-from partdistillation.runs.storage import Storage, as_url, is_url, open_storage
+from partdistillation.runs.storage import Storage, open_storage
+from partdistillation.settings import as_url, at_home, is_url
 
 
 class RunFiles:
@@ -26,10 +27,10 @@ class RunFiles:
     """
 
     def __init__(self, out: Path | str, storage: Storage | None = None) -> None:
-        self.storage = storage or open_storage(out)
-        self.place = as_url(out) if is_url(out) else str(out)
-        self.folder = None if is_url(out) else Path(out)
+        self.folder = None if is_url(out) else at_home(Path(out))
         """On a disk of this machine, or one that it mounts."""
+        self.place = as_url(out) if self.folder is None else str(self.folder)
+        self.storage = storage or open_storage(self.place)
         self.names = cache(self.storage.names)
         """Of a folder's files."""
         self.manifest = cache(self._manifest)
