@@ -4,12 +4,12 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import get_args
 
 from partdistillation import pipeline
 from partdistillation.config import CONFIG_FILE, Inputs, ObjectFiles, Recipe
 from partdistillation.data.images import load_image_of
+from partdistillation.experiments.plan import in_words
 from partdistillation.experiments.probe import Probe, probe
 from partdistillation.models.devices import choose_device
 from partdistillation.objects.saliency_weights import DEFAULT as DEFAULT_NETWORK
@@ -118,15 +118,6 @@ def _finder(recipe: Recipe) -> str:
     if source == "salient":
         return f"what stands out ({model or DEFAULT_NETWORK}), of the class that its folder names"
     return "--objects" if source in get_args(ObjectFiles) else f"{source} ({model or recipe.encoder})"
-
-
-def in_words(seconds: float) -> str:
-    """A time as people say it: 40 s, 12 min, 3.5 h, 4 days."""
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{timedelta(seconds=seconds).days} days"
 
 
 def estimate(inputs: Inputs, recipe: Recipe) -> Estimate:

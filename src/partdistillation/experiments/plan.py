@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from partdistillation.config import Recipe, TrainingConfig
-from partdistillation.experiments.estimate import in_words
 from partdistillation.experiments.rates import Labelling, Rates
 from partdistillation.runs.run_folder import FEATURES, OBJECTS, PARTS, SEGMENTS
 
@@ -196,6 +196,15 @@ def lines(plan: Plan) -> Iterator[str]:
         yield f"Not counted, as there is no rate of it: {', '.join(plan.unknown)}."
     yield "Assumed:"
     yield from (f"- {assumption}" for assumption in plan.assumptions)
+
+
+def in_words(seconds: float) -> str:
+    """A time as people say it: 40 s, 12 min, 3.5 h, 4 days."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{timedelta(seconds=seconds).days} days"
 
 
 def _time(seconds: float) -> str:

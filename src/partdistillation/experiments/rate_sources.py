@@ -4,12 +4,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from partdistillation import pipeline
 from partdistillation.config import Device, Inputs, Recipe
 from partdistillation.errors import ConfigError
-from partdistillation.experiments.probe import probe
 from partdistillation.experiments.rates import Rates, rates_of_run, read_rates
-from partdistillation.part_shapes import write_coco
 from partdistillation.runs.terminal import say
 
 _DRAWN, _SIDE = 6, 512
@@ -42,13 +39,21 @@ def rates_from(
         return rates_of_run(str(run))
     if file is not None:
         return read_rates(file)
+    return _measured(recipe, photographs, objects, device)
+
+
+def _measured(recipe: Recipe, photographs: Path | None, objects: Path | None, device: Device) -> Rates:
+    """Here, on a few photographs or drawings."""
+    from partdistillation import pipeline  # PyTorch takes seconds
+    from partdistillation.experiments.probe import probe
+    from partdistillation.part_shapes import write_coco
+
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if photographs is None:
             say("Measuring on drawings, as --photographs, --run and --rates are missing ...", stderr=True)
             write_coco(folder, "plan", seed=0, count=_DRAWN, size=_SIDE)
             photographs, objects = folder / "plan", folder / "objects_plan.json"
-            recipe = replace(recipe, objects=replace(recipe.objects, source="annotations"))
         else:
             say("Trying each stage on a few photographs ...", stderr=True)
         inputs = Inputs(out=folder / "out", images=photographs, objects=objects, device=device)
@@ -56,4 +61,6 @@ def rates_from(
         pipeline.check(inputs, recipe)
         tried = probe(inputs, recipe)
     remarks = [tried.remark] if tried.remark else []
+    if recipe.objects.source == "annotations":
+        remarks.append("objects are read from a file of masks; a model that finds them takes longer")
     return replace(tried.rates, assumptions=(*tried.rates.assumptions, *remarks))
