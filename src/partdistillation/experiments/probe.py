@@ -24,7 +24,7 @@ from partdistillation.functional.clustering import cluster_features
 from partdistillation.functional.stability import cluster_stability
 from partdistillation.models.devices import choose_device
 from partdistillation.runs.profiling import Costs, profiled
-from partdistillation.runs.records import ObjectRow, Row, SegmentRow
+from partdistillation.runs.records import ObjectRow, ProposalRow, Row, SegmentRow
 from partdistillation.runs.run_folder import FEATURES, OBJECTS, PARTS, SEGMENTS
 from partdistillation.runs.shards import ImageRef, Shard
 from partdistillation.runs.store import encode_shard
@@ -106,10 +106,7 @@ def _trained(
     """With the stages that train, and the ranking between them with what was just trained."""
     with tempfile.TemporaryDirectory() as folder:
         step = _step(inputs, recipe, images, Path(folder))
-        propose = candidates.make_proposer(
-            inputs.need("images"), Path(folder, "model"), recipe, inputs.device
-        )
-        proposed, seconds, _ = _timed(propose, usable)
+        proposed, seconds = _proposed(inputs, recipe, Path(folder, "model"), usable, segmented)
     kept = sum(len(part.segments) for row in segmented for part in row.objects)
     each = kept / max(1, sum(len(row.objects) for row in segmented))
     features = [proposal.feature for row in proposed for found in row.objects for proposal in found.proposals]
@@ -135,6 +132,25 @@ def _trained(
         clustering=clustering,
         assumptions=("as many proposals of an object as segments",),
     )
+
+
+def _proposed(
+    inputs: Inputs,
+    recipe: Recipe,
+    model: Path,
+    usable: Sequence[ObjectRow],
+    segmented: Sequence[SegmentRow],
+) -> tuple[list[ProposalRow], float]:
+    """What may become parts, and the seconds of a photograph."""
+    images_dir = inputs.need("images")
+    if recipe.ranking.candidates == "segments":
+        of_segments = candidates.make_segment_proposer(images_dir, recipe, inputs.device)
+        pairs = [*zip(usable, segmented, strict=True)]
+        rows, seconds, _ = _timed(lambda pair: of_segments(*pair), pairs)
+    else:
+        propose = candidates.make_proposer(images_dir, model, recipe, inputs.device)
+        rows, seconds, _ = _timed(propose, usable)
+    return rows, seconds
 
 
 def _clustered(points: np.ndarray, recipe: Recipe) -> np.ndarray:
