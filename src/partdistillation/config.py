@@ -9,10 +9,10 @@ is put together of a class for each; a setting that doesn't count is marked wher
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from partdistillation.errors import ConfigError
 from partdistillation.settings import (
@@ -28,6 +28,7 @@ from partdistillation.settings import (
     Share,
     as_url,
     is_url,
+    parse_yaml,
     read_yaml,
     write_yaml,
 )
@@ -717,9 +718,21 @@ def from_yaml(path: Path, inputs: Inputs, recipe: Recipe) -> tuple[Inputs, Recip
         ConfigError: not YAML, an unknown name (with its section and the nearest known name), a value
             of the wrong type or out of range.
     """
-    values = read_yaml(path)
+    return _updated(read_yaml(path), str(path), inputs, recipe)
+
+
+def from_bytes(content: bytes, place: str, inputs: Inputs, recipe: Recipe) -> tuple[Inputs, Recipe]:
+    """As `from_yaml`, of a file's content; `place` names the file in errors.
+
+    Raises:
+        ConfigError: as `from_yaml`.
+    """
+    return _updated(parse_yaml(content, place), place, inputs, recipe)
+
+
+def _updated(values: Mapping[str, Any], place: str, inputs: Inputs, recipe: Recipe) -> tuple[Inputs, Recipe]:
     try:
         document = Document(inputs=inputs, **vars(recipe)).updated(values)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{place}: {error}") from error
     return document.inputs, document.part(Recipe)

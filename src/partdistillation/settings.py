@@ -185,19 +185,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ConfigError(f"{path}: expected at most {_MOST_BYTES} bytes of settings; is it a data set?")
-        content = _load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        return parse_yaml(path.read_bytes(), str(path))
+    except OSError as error:
         raise ConfigError(f"{path}: expected a YAML file that can be read: {error}") from error
+
+
+def parse_yaml(content: bytes, place: str) -> dict[str, Any]:
+    """The mapping that the content of a YAML file is; `place` names it in errors.
+
+    Raises:
+        ConfigError: as `read_yaml`.
+    """
+    try:
+        values = _load_yaml(content.decode())
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{place}: expected a YAML file that can be read: {error}") from error
     except RecursionError:
-        raise ConfigError(f"{path}: expected YAML, found brackets nested too deeply") from None
+        raise ConfigError(f"{place}: expected YAML, found brackets nested too deeply") from None
     except (yaml.YAMLError, ArithmeticError, ValueError, TypeError, KeyError, AttributeError) as error:
         # PyYAML turns what looks like a date or a number into one, and fails in many ways
-        raise ConfigError(f"{path}: expected YAML: {error}") from error
-    if content is None:
+        raise ConfigError(f"{place}: expected YAML: {error}") from error
+    if values is None:
         return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected settings as `name: value` lines, found {content!r:.60}")
-    return content
+    if not isinstance(values, dict):
+        raise ConfigError(f"{place}: expected settings as `name: value` lines, found {values!r:.60}")
+    return values
 
 
 def _load_yaml(text: str) -> Any:

@@ -1,19 +1,23 @@
 """The method's commands: all stages, each stage, the report, prediction."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from partdistillation.commands.arguments import (
+    Arguments,
     Command,
     Positional,
     ProfiledArguments,
+    SettingsArguments,
     StageArguments,
     TrainingArguments,
 )
 from partdistillation.config import Device
 from partdistillation.runs.terminal import say
-from partdistillation.settings import PositiveInt, Range, Share
+from partdistillation.settings import NonNegative, PositiveInt, Range, Settings, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +152,84 @@ def predict(arguments: PredictArguments) -> None:
     say(f"Look into {folder}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class StatusArguments(Arguments):
+    place: Annotated[str, Positional("OUT")]
+    """Folder of a run, or its URL."""
+    watch: NonNegative = 12.0
+    """Seconds to look for, at most: a worker that shares the run gives a sign of life every 10."""
+    json: bool = False
+    """Print it for other programs, as JSON."""
+
+
+def status(arguments: StatusArguments) -> None:
+    """How far a run is, who works at it, what went wrong; from any machine."""
+    from partdistillation.status.lines import lines
+    from partdistillation.status.look import look
+
+    seen = look(arguments.place, arguments.watch)
+    say(json.dumps(seen.to_dict(), indent=1) if arguments.json else "\n".join(lines(seen)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanArguments(SettingsArguments):
+    images: Annotated[float, Range(1)]
+    """How many photographs: 13e6."""
+    gpus: PositiveInt
+    """How many GPUs; without any, how many processes."""
+    price_per_hour: Annotated[float | None, Range(0)] = None
+    """Of one of them."""
+    objects_per_image: Annotated[float | None, Range(0)] = None
+    """Objects of a photograph; by default as many as where the rates come from."""
+    classes: Annotated[int | None, Range(1)] = None
+    """Object classes; by default as many as where the rates come from."""
+    run: Path | None = None
+    """Finished run: rates from what it remembers, and its settings where no others are named."""
+    rates: Path | None = None
+    """File of rates, as `plan --json` prints them or benchmarks/gpu.py writes them."""
+    photographs: Path | None = None
+    """Folder of photographs on which rates are measured here; without any of these three, on drawings."""
+    objects: Path | None = None
+    """Object masks of --photographs (COCO .json); without it, objects as `run` finds them."""
+    device: Device = "auto"
+    """Where rates are measured; auto takes a GPU if there is one."""
+    json: bool = False
+    """Print plan and rates for other programs, as JSON."""
+
+    @classmethod
+    def start(cls, values: Mapping[str, Any]) -> Mapping[str, Settings]:
+        if "run" in values and not {"recipe", "config"} & {*values}:
+            from partdistillation.status.run_files import RunFiles
+
+            return {"settings": RunFiles(values["run"]).settings()[1]}
+        return super().start(values)
+
+
+def plan(arguments: PlanArguments) -> None:
+    """What a large run will take: hours, storage, money by stage."""
+    from dataclasses import replace
+
+    from partdistillation.experiments.plan import Size, lines, plan
+    from partdistillation.experiments.rate_sources import rates_from
+
+    rates = rates_from(
+        arguments.settings,
+        run=arguments.run,
+        file=arguments.rates,
+        photographs=arguments.photographs,
+        objects=arguments.objects,
+        device=arguments.device,
+    )
+    if arguments.classes is not None:
+        rates = replace(rates, classes=arguments.classes)
+    size = Size(round(arguments.images), arguments.gpus, arguments.price_per_hour)
+    planned = plan(rates, arguments.settings, size, arguments.objects_per_image)
+    if arguments.json:
+        say(json.dumps({"plan": planned.to_dict(), "rates": rates.to_dict()}, indent=1))
+    else:
+        say("\n".join(lines(planned)))
+
+
 def settings(arguments: StageArguments) -> None:
     """List every setting of every stage: what it means and its value."""
     from partdistillation.commands.help import settings_help
@@ -170,5 +252,7 @@ COMMANDS = (
     Command("distill", DistillArguments, distill, ("images", "device"), ("distillation",)),
     Command("report", StageArguments, report, ("images",)),
     Command("predict", PredictArguments, predict),
+    Command("status", StatusArguments, status),
+    Command("plan", PlanArguments, plan, (), _STAGES_1_TO_5),
     Command("settings", StageArguments, settings),
 )
