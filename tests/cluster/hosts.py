@@ -92,9 +92,9 @@ class Host:
             _SET_UP,
             "sh",
             name,
-            disk,
+            str(disk),
         ]
-        self._door = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._door = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self._door.stdout is not None
         assert self._door.stdout.readline() == "ready\n", f"{name} couldn't be set up"
         self._init = _child(self._door)

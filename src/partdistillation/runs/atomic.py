@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -79,7 +80,8 @@ def replacing_file(path: Path) -> Iterator[Callable[[bytes], None]]:
     Raises:
         StoreError: as `replace_file`.
     """
-    temporary = _temporary(path)
+    # Of each host another one: the lock on it, which keeps processes apart, need not reach other hosts.
+    temporary = _temporary(path.with_name(f"{socket.gethostname()}.{path.name}"))
     with ExitStack() as opened:
         with explained(path):
             descriptor = opened.enter_context(_alone(temporary))
@@ -112,7 +114,9 @@ def create_file(path: Path, data: bytes) -> bool:
             _write_new(temporary, data)
             os.link(temporary, path)
         except FileExistsError:
-            return False
+            # Of a lost answer a network disk asks again, and is told of the link that it has just made.
+            if os.stat(temporary).st_nlink == 1:  # noqa: PTH116
+                return False
         except OSError as error:
             if error.errno in _WITHOUT_LINKS:
                 raise StoreError(

@@ -115,8 +115,8 @@ def open_shared_stage(folder: Path, wanted: Manifest) -> Iterator[SharedStageSto
         StoreError: the folder can't be written, or holds shards without a manifest.
     """
     storage = FolderStorage(make_folder(folder))
-    names = storage.names("")
-    if MANIFEST not in names and any(name.endswith(".parquet") for name in names):
+    rows = any(name.endswith(".parquet") for name in storage.names(""))
+    if rows and not storage.exists(MANIFEST):  # asked last: others may be beginning the stage
         raise StoreError(
             f"expected an empty folder or a stage's in {folder}, found rows and no manifest. "
             "Choose another --out, or delete the folder."
