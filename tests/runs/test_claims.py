@@ -139,12 +139,14 @@ def test_a_deadly_task_is_left(tmp_path: Path, clock: Clock) -> None:
 
 
 def test_a_stopped_holder_that_wakes_leaves_what_is_no_longer_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A training, say: it would replace its successor's files. Until then the successor waits for its end."""
     monkeypatch.setattr(Claims, "heartbeat", 0.02)
     monkeypatch.setattr(Claims, "patience", 0.3)
     monkeypatch.setattr("partdistillation.runs.claims.SECONDS_BETWEEN_LOOKS", 0.02)
+    said = tmp_path / "said"
+    monkeypatch.setattr("partdistillation.runs.claims.say", lambda text, **_: write_line(said, text))
     inputs = Inputs(out=tmp_path, engine="shared")
     context = multiprocessing.get_context("fork")
 
@@ -161,16 +163,21 @@ def test_a_stopped_holder_that_wakes_leaves_what_is_no_longer_its_own(
     os.kill(stopped.pid, signal.SIGSTOP)
     successor = context.Process(target=train, args=("second", 0))
     successor.start()
-    wait_for(tmp_path / "claims" / "model.2")
+    wait_for(said)
     assert not (tmp_path / "second").exists()
     os.kill(stopped.pid, signal.SIGCONT)
     for process in (stopped, successor):
         process.join(30)
     assert (stopped.exitcode, successor.exitcode) == (2, 0)
     assert list((tmp_path / "claims").iterdir()) == []
-    printed = capfd.readouterr().err
-    assert "model: another worker at it stands still, and is waited for" in printed
-    assert "model: another worker has taken over" in printed
+    waits, leaves = said.read_text().splitlines()
+    assert waits == "model: another worker at it stands still, and is waited for"
+    assert leaves.startswith("partdistill: model: another worker has taken over")
+
+
+def write_line(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(f"{text}\n")
 
 
 def wait_for(path: Path) -> None:

@@ -112,10 +112,7 @@ def create_file(path: Path, data: bytes) -> bool:
     with explained(path):
         try:
             _write_new(temporary, data)
-            os.link(temporary, path)
-        except FileExistsError:
-            # Of a lost answer a network disk asks again, and is told of the link that it has just made.
-            if os.stat(temporary).st_nlink == 1:  # noqa: PTH116
+            if not _linked(temporary, path):
                 return False
         except OSError as error:
             if error.errno in _WITHOUT_LINKS:
@@ -129,6 +126,17 @@ def create_file(path: Path, data: bytes) -> bool:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)  # noqa: PTH108
         sync_folder(path.parent)
+    return True
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        # Of a lost answer a network disk asks again, and is told of the link that it has just made.
+        return os.stat(temporary).st_nlink > 1  # noqa: PTH116
+    except FileNotFoundError:
+        return False  # whoever found everything there has removed it: see `remove_unlinked`
     return True
 
 
@@ -231,9 +239,25 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_temporary(folder: Path) -> None:
-    """Remove what killed runs left half-written. Only for the holder of the folder's lock."""
+    """Remove what killed runs left half-written. Only for the holder of the folder's lock, or where nobody
+    needs any more what is written there.
+    """
     for path in folder.glob(f".*{_TEMPORARY}"):
-        os.unlink(path)  # noqa: PTH108
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108
+
+
+def remove_unlinked(folder: Path) -> None:
+    """Remove what killed processes left of files that they created. Only where nothing is left to create: a
+    process that is at it all the same finds that it isn't the first.
+
+    Raises:
+        StoreError: some of it can't be removed.
+    """
+    with explained(folder):
+        for path in folder.glob(f".{'[0-9a-f]' * 32}{_TEMPORARY}"):
+            with suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from partdistillation.errors import PartDistillationError, SettingsChanged, StoreError
 from partdistillation.runs import manifest as manifests
-from partdistillation.runs.atomic import make_folder
+from partdistillation.runs.atomic import explained, make_folder, remove_temporary, remove_unlinked
 from partdistillation.runs.claims import FOLDER as CLAIMS
 from partdistillation.runs.claims import MAX_DEATHS, SECONDS_BETWEEN_LOOKS, Claims
 from partdistillation.runs.manifest import JOURNAL, MANIFEST, Manifest
@@ -88,6 +88,9 @@ class SharedStageStore:
         self._storage.delete(JOURNAL)  # of a process that began it alone
         for name in self._storage.names(CLAIMS):  # of workers that woke after the end
             self._storage.delete(f"{CLAIMS}/{name}")
+        remove_unlinked(self._place)
+        with explained(self._place / CLAIMS):
+            remove_temporary(self._place / CLAIMS)
 
     def _finished(self, index: int) -> manifests.Entry:
         if index in self._committed:
