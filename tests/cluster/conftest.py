@@ -1,10 +1,13 @@
-"""Hosts for the tests of this folder; where there can't be any, the tests are skipped and say so."""
+"""Hosts, and what one process writes. Where there can't be hosts the tests are skipped, and say so."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hosts
 import pytest
+import stages
 
 
 @pytest.fixture
@@ -13,6 +16,14 @@ def disk(tmp_path: Path) -> Path:
     folder = tmp_path / "disk"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """SHA-256 of the small stage's files, written by one process that shares nothing."""
+    out = tmp_path_factory.mktemp("alone") / "out"
+    subprocess.run([sys.executable, stages.WORKER, out, "processes", "--seconds", "0"], check=True)
+    return stages.contents(out)
 
 
 @pytest.fixture

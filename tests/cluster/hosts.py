@@ -8,11 +8,24 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+SFTP = Path("/usr/lib/openssh/sftp-server")
+_PORT = 2222
+_FILE_SERVER = f"""
+import socketserver
+import subprocess
+
+class Client(socketserver.BaseRequestHandler):
+    def handle(self):
+        subprocess.run(["{SFTP}"], stdin=self.request, stdout=self.request)
+
+socketserver.ThreadingTCPServer(("", {_PORT}), Client).serve_forever()
+"""
 NEEDED = ("unshare", "nsenter", "ip", "mount")
 SCRATCH = Path("/dev/shm")
 """Where a host may write what nobody else sees."""
@@ -40,6 +53,7 @@ class Process:
 
     def __init__(self, door: "subprocess.Popen[str]") -> None:
         self._door = door
+        self._ended: tuple[int, str] | None = None
 
     @cached_property
     def pid(self) -> int:
@@ -60,8 +74,10 @@ class Process:
 
     def end(self, seconds: float = 120) -> tuple[int, str]:
         """Wait for it: its exit code, negative for a signal, and what it said."""
-        output, _ = self._door.communicate(timeout=seconds)
-        return self._door.returncode, output
+        if self._ended is None:
+            output, _ = self._door.communicate(timeout=seconds)
+            self._ended = self._door.returncode, output
+        return self._ended
 
     def is_alive(self) -> bool:
         """Whether it hasn't ended."""
@@ -80,6 +96,7 @@ class Host:
 
     def __init__(self, name: str, disk: Path, *, ahead: int = 0, clock: Path | None = None) -> None:
         self.disk = disk
+        self._begun: list[Process] = []
         self._time_of_day = {"LD_PRELOAD": str(clock), "SECONDS_AHEAD": str(ahead)} if clock else {}
         command = ["unshare", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount"]
         command += [
@@ -97,20 +114,22 @@ class Host:
         self._door = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self._door.stdout is not None
         assert self._door.stdout.readline() == "ready\n", f"{name} couldn't be set up"
-        self._init = _child(self._door)
+        self.init = _child(self._door)
 
     def start(self, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Process:
         """Begin a process on it."""
         scratch = {name: str(SCRATCH) for name in ("TMPDIR", "HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR")}
-        return Process(
+        process = Process(
             subprocess.Popen(
-                ["nsenter", "--target", str(self._init), "--all", "--", *map(str, command)],
+                ["nsenter", "--target", str(self.init), "--all", "--", *map(str, command)],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
                 env={**os.environ, **scratch, **self._time_of_day, **(environment or {})},
             )
         )
+        self._begun.append(process)
+        return process
 
     def run(self, command: Sequence[str | Path]) -> str:
         """Run a command that succeeds; what it said."""
@@ -126,8 +145,27 @@ class Host:
     def kill(self) -> None:
         """Cut its power."""
         if self._door.poll() is None:
-            os.kill(self._init, signal.SIGKILL)
+            os.kill(self.init, signal.SIGKILL)
             self._door.communicate()
+        for process in self._begun:
+            process.end()
+
+
+def share_over_network(server: Host, folder: Path, clients: Sequence[Host]) -> None:
+    """Mount a folder of one host as the disk of others, over a cable to each: by sshfs, with its caches.
+
+    Locks of a client aren't known to the other ones.
+    """
+    server.start([sys.executable, "-c", _FILE_SERVER])
+    for number, client in enumerate(clients):
+        cable = ["type", "veth", "peer", "name", "eth0", "netns", str(client.init)]
+        subprocess.run(["ip", "link", "add", f"to{number}", "netns", str(server.init), *cable], check=True)
+        for host, place, end in (server, f"to{number}", 1), (client, "eth0", 2):
+            host.run(["ip", "address", "add", f"10.77.{number}.{end}/24", "dev", place])
+            host.run(["ip", "link", "set", place, "up"])
+        address = f"10.77.{number}.1:{folder}"
+        mount: list[str | Path] = ["sshfs", address, client.disk, "-o", f"directport={_PORT}"]
+        until(lambda mount=mount, client=client: client.start(mount).end()[0] == 0)  # type: ignore[misc]
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:

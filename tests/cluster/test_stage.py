@@ -1,65 +1,22 @@
 """A stage that several hosts write, some of which die, sleep, or have another time: as one process writes."""
 
-import hashlib
 import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hosts import SCRATCH, Host, Process, until
+from hosts import SCRATCH, Host, until
+from stages import WORKER, begin, claimed, contents, ends, holds
 
 from partdistillation.runs.store import verify
 
 pytestmark = pytest.mark.cluster
 
-WORKER = Path(__file__).with_name("worker.py")
 MakeHost = Callable[..., Host]
-
-
-def begin(host: Host, *options: str, out: Path | None = None, engine: str = "shared") -> Process:
-    return host.start([sys.executable, WORKER, out or host.disk / "out", engine, *options])
-
-
-def ends(workers: Sequence[Process]) -> list[int]:
-    """Exit codes; all that was said where one isn't 0 or a kill."""
-    ended = [worker.end() for worker in workers]
-    assert all(code in {0, -signal.SIGKILL} for code, _ in ended), ended
-    return [code for code, _ in ended]
-
-
-def contents(out: Path) -> dict[str, str]:
-    """SHA-256 by file, of all that a stage's readers see."""
-    files = [path for path in sorted(out.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def claimed(out: Path) -> dict[str, str]:
-    """Who holds a claim, by the claim's name."""
-    paths = (out / "claims").iterdir() if (out / "claims").is_dir() else ()
-    held = {}
-    for path in paths:
-        if not path.name.startswith("."):
-            try:
-                held[path.name] = path.read_text().splitlines()[0]
-            except FileNotFoundError:  # given back just now
-                continue
-    return held
-
-
-def holds(out: Path, host: str) -> bool:
-    return any(holder.startswith(f"{host},") for holder in claimed(out).values())
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What one process writes, that shares nothing."""
-    out = tmp_path_factory.mktemp("alone") / "out"
-    subprocess.run([sys.executable, WORKER, out, "processes", "--seconds", "0"], check=True)
-    return contents(out)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Labels a small stage: `python worker.py OUT ENGINE [--shards N] [--seconds S] [--setting K] [--workers W]`.
+"""Labels a small stage, or trains: `python worker.py OUT ENGINE`; its options are in `main`.
 
 Rows depend on the photograph alone, not on who makes them. Others' claims are taken over after a second.
 """
@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from partdistillation.config import Inputs
 from partdistillation.errors import PartDistillationError
 from partdistillation.runs import claims, shared_store
+from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.records import Object, ObjectRow
 from partdistillation.runs.shards import ImageRef, Shard
@@ -40,6 +42,17 @@ def shards(count: int) -> list[Shard[ImageRef]]:
     ]
 
 
+def train(out: Path) -> None:
+    """Forty steps, each of which goes on from the file of the one before, by one worker at a time."""
+    model, steps = out / "model", out / "steps"
+    with claims.by_one(Inputs(out=out, engine="shared"), "training", done=model.exists):
+        if not model.exists():
+            for step in range(int(steps.read_text()) if steps.exists() else 0, 40):
+                time.sleep(0.1)
+                replace_file(steps, str(step + 1).encode())
+            replace_file(model, steps.read_bytes())
+
+
 def be_quick() -> None:
     """Signs of life, and the wait for them, in fractions of what they are."""
     claims.Claims.patience, claims.Claims.heartbeat = 1.0, 0.1
@@ -56,9 +69,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.05, help="a shard")
     parser.add_argument("--setting", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--training", action="store_true", help="instead of the stage")
     args = parser.parse_args()
     be_quick()
     try:
+        if args.training:
+            train(args.out)
+            return
         run_shards(
             args.out,
             row=ObjectRow,

@@ -214,6 +214,22 @@ def test_a_link_whose_first_answer_was_lost_counts(
     assert [path.name for path in (tmp_path / "claims").iterdir()] == ["a.1"]
 
 
+def test_a_network_disk_has_another_word_for_a_name_that_is_there(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def link_by_sftp(old: Path, new: Path) -> None:
+        try:
+            link(old, new)
+        except FileExistsError:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM)) from None
+
+    monkeypatch.setattr("partdistillation.runs.atomic.os.link", link_by_sftp)
+    assert FolderStorage(tmp_path).create("claims/a.1", b"")
+    assert not FolderStorage(tmp_path).create("claims/a.1", b"")
+
+
 def test_a_disk_without_hard_links_is_refused(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

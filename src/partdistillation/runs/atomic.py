@@ -132,11 +132,13 @@ def create_file(path: Path, data: bytes) -> bool:
 def _linked(temporary: Path, path: Path) -> bool:
     try:
         os.link(temporary, path)
-    except FileExistsError:
-        # Of a lost answer a network disk asks again, and is told of the link that it has just made.
-        return os.stat(temporary).st_nlink > 1  # noqa: PTH116
     except FileNotFoundError:
         return False  # whoever found everything there has removed it: see `remove_unlinked`
+    except OSError:  # network disks have other words for a name that is there
+        if not path.exists():
+            raise
+        # Where an answer is lost they ask again, and are told of the link that they have just made.
+        return os.stat(temporary).st_nlink > 1  # noqa: PTH116
     return True
 
 
