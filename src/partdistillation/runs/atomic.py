@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -80,7 +81,8 @@ def replacing_file(path: Path) -> Iterator[Callable[[bytes], None]]:
     Raises:
         StoreError: as `replace_file`.
     """
-    temporary = _temporary(path)
+    # Of each host another one: the lock on it, which keeps processes apart, need not reach other hosts.
+    temporary = _temporary(path.with_name(f"{socket.gethostname()}.{path.name}"))
     with ExitStack() as opened:
         with explained(path):
             descriptor = opened.enter_context(_alone(temporary))
@@ -112,9 +114,8 @@ def create_file(path: Path, data: bytes) -> bool:
     with explained(path):
         try:
             _write_new(temporary, data)
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
+            if not _linked(temporary, path):
+                return False
         except OSError as error:
             if error.errno in _WITHOUT_LINKS:
                 raise StoreError(
@@ -127,6 +128,19 @@ def create_file(path: Path, data: bytes) -> bool:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)  # noqa: PTH108
         sync_folder(path.parent)
+    return True
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    try:
+        os.link(temporary, path)
+    except FileNotFoundError:
+        return False  # whoever found everything there has removed it: see `remove_unlinked`
+    except OSError:  # network disks have other words for a name that is there
+        if not path.exists():
+            raise
+        # Where an answer is lost they ask again, and are told of the link that they have just made.
+        return os.stat(temporary).st_nlink > 1  # noqa: PTH116
     return True
 
 
@@ -232,9 +246,25 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_temporary(folder: Path) -> None:
-    """Remove what killed runs left half-written. Only for the holder of the folder's lock."""
+    """Remove what killed runs left half-written. Only for the holder of the folder's lock, or where nobody
+    needs any more what is written there.
+    """
     for path in folder.glob(f".*{_TEMPORARY}"):
-        os.unlink(path)  # noqa: PTH108
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108
+
+
+def remove_unlinked(folder: Path) -> None:
+    """Remove what killed processes left of files that they created. Only where nothing is left to create: a
+    process that is at it all the same finds that it isn't the first.
+
+    Raises:
+        StoreError: some of it can't be removed.
+    """
+    with explained(folder):
+        for path in folder.glob(f".{'[0-9a-f]' * 32}{_TEMPORARY}"):
+            with suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from partdistillation.errors import PartDistillationError, SettingsChanged, StoreError
 from partdistillation.runs import manifest as manifests
+from partdistillation.runs.atomic import explained, remove_temporary, remove_unlinked
 from partdistillation.runs.claims import FOLDER as CLAIMS
 from partdistillation.runs.claims import MAX_DEATHS, SECONDS_BETWEEN_LOOKS, Claims
 from partdistillation.runs.manifest import JOURNAL, MANIFEST, Manifest
@@ -92,6 +93,9 @@ class SharedStageStore:
         self._storage.delete(JOURNAL)  # of a process that began it alone
         for name in self._storage.names(CLAIMS):  # of workers that woke after the end
             self._storage.delete(f"{CLAIMS}/{name}")
+        remove_unlinked(self._place)
+        with explained(self._place / CLAIMS):
+            remove_temporary(self._place / CLAIMS)
 
     def _finished(self, index: int) -> manifests.Entry:
         if index in self._committed:
@@ -117,8 +121,8 @@ def open_shared_stage(folder: Path, wanted: Manifest) -> Iterator[SharedStageSto
         StoreError: the folder can't be written, or holds shards without a manifest.
     """
     storage = storage_of(folder)
-    names = storage.names("")
-    if not storage.exists(MANIFEST) and any(name.endswith(".parquet") for name in names):
+    rows = any(name.endswith(".parquet") for name in storage.names(""))
+    if rows and not storage.exists(MANIFEST):  # asked last: others may be beginning the stage
         raise StoreError(
             f"expected an empty folder or a stage's in {folder}, found rows and no manifest. "
             "Choose another --out, or delete the folder."
