@@ -123,6 +123,8 @@ def _memory() -> str:
     if meminfo.is_file():
         kib = {line.split(":")[0]: int(line.split()[1]) for line in meminfo.read_text().splitlines()}
         return f"{kib['MemAvailable'] / 1024**2:.1f} of {kib['MemTotal'] / 1024**2:.1f} GiB free"
+    if not hasattr(os, "sysconf"):
+        return "not told by this system"
     return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / GIB:.1f} GiB"
 
 
