@@ -108,6 +108,8 @@ def _machine(out: Path) -> Iterator[tuple[str, str]]:
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         yield "device", f"{torch.cuda.get_device_name()}, {free / GIB:.0f} of {total / GIB:.0f} GiB free"
+    elif torch.backends.mps.is_available():
+        yield "device", "mps (Apple's GPU)"
     else:
         yield "device", "cpu (no CUDA device that this build of torch can use)"
     yield "threads", f"{torch.get_num_threads()} for torch, {os.cpu_count()} cores"
