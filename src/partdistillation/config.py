@@ -19,6 +19,7 @@ from partdistillation.settings import (
     BY_CONTENTS,
     INCIDENTAL,
     THROUGH_STEPS,
+    Form,
     NaturalInt,
     NonNegative,
     Positive,
@@ -35,7 +36,8 @@ from partdistillation.settings import (
 
 T = TypeVar("T", bound="TrainingConfig")
 Freeze = Literal["official", "pixel_level", "backbone", "none"]
-Device = Literal["auto", "cpu", "cuda"]
+Device = Annotated[str, Form(r"auto|cpu|cuda(:\d+)?|mps", ("auto", "cpu", "cuda", "cuda:N", "mps"))]
+"""`cuda` is the first GPU, or torchrun's share; `cuda:N` the one of that number, `mps` Apple's."""
 Engine = Literal["processes", "shared"]
 Format = Literal["coco", "yolo", "label-studio", "cvat", "fiftyone", "datasets", "masks"]
 """What `partdistill export` writes."""
@@ -110,7 +112,7 @@ class Inputs(Settings):
     val_parts: Path | None = None
     """Ground-truth parts (.json) of --val-images, on which baselines and experiments are scored."""
     device: Device = "auto"
-    """Where networks run; auto takes a GPU if there is one."""
+    """Where networks run; auto takes a GPU if there is one, NVIDIA's before Apple's (mps)."""
     workers: PositiveInt = 1
     """Processes that label images side by side; the result doesn't depend on it."""
     engine: Engine = "processes"

@@ -2,7 +2,7 @@
 
 A settings class is a frozen dataclass derived from `Settings`. Its field types say what is allowed:
 `int`, `float`, `bool`, `str`, a `Literal`, `tuple[int, ...]`, another settings class, or one of these
-with a range (`Annotated[float, Range(0, 1)]`). Values of the wrong type or out of range raise
+with a range (`Annotated[float, Range(0, 1)]`) or a form. Values of the wrong type or out of range raise
 ConfigError with the setting's dotted name, as it is written in a YAML file and on the command line.
 """
 
@@ -45,6 +45,14 @@ class Range:
             return f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
         low = f"above {self.low:g}, up" if self.open_low else f"from {self.low:g}"
         return f"{low} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Form:
+    """The texts that match `pattern`; `words` are how they are described."""
+
+    pattern: str
+    words: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -305,7 +313,9 @@ def check(name: str, hint: object, value: object) -> None:
     Raises:
         ConfigError: it isn't; the message begins with `name`.
     """
-    limits = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Range)]
+    extras = getattr(hint, "__metadata__", ())
+    limits = [extra for extra in extras if isinstance(extra, Range)]
+    forms = [extra for extra in extras if isinstance(extra, Form)]
     hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if not _is_a(hint, value):
         choices = map(str, get_args(hint)) if get_origin(hint) is Literal else ()
@@ -314,6 +324,11 @@ def check(name: str, hint: object, value: object) -> None:
     for limit in limits:
         if isinstance(value, int | float) and value not in limit:
             raise ConfigError(f"{name}: expected {_describe(hint)} {limit}, found {value!r}")
+    for form in forms:
+        if isinstance(value, str) and not re.fullmatch(form.pattern, value):
+            near = nearest(value, form.words)
+            expected = ", ".join(form.words)
+            raise ConfigError(f"{name}: expected one of {expected}, found {value!r}{near and '.'}{near}")
 
 
 def _is_a(hint: object, value: object) -> bool:

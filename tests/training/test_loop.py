@@ -402,18 +402,18 @@ class Faults:
         self.patch.setattr(place, name, replacement)
 
     def _faulty(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
             if self.ended:
                 raise ProcessEnds
             self.calls += 1
             if self.calls != self.fail_at:
                 # What is synced isn't this test's matter, and takes most of its time.
-                return None if function is os.fsync else function(*arguments)
+                return None if function is os.fsync else function(*arguments, **options)
             self.ended = self.way == "after"
             if function is save_file:
                 Path(arguments[1]).write_bytes(b"half of it")
             elif self.ended:
-                function(*arguments)
+                function(*arguments, **options)
             raise ProcessEnds if self.ended else OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         return call

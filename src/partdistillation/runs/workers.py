@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import parent_process
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
@@ -52,9 +53,15 @@ def _begun(parent: int) -> WorkerProcess:
 
 def _end_with(parent: int) -> None:
     """Wait for the end of the parent, whose place another process takes then; end at once, in any task."""
-    while os.getppid() == parent:
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
-    os.kill(os.getpid(), signal.SIGKILL)
+    if sys.platform == "win32":  # where none takes it
+        while (starter := parent_process()) is None:  # until this process has all that it needs
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        starter.join()
+        os.kill(os.getpid(), signal.SIGTERM)  # at once, as SIGKILL elsewhere
+    else:
+        while os.getppid() == parent:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class WorkerDiedError(PartDistillationError):

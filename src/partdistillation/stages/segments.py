@@ -127,6 +127,8 @@ def segment_objects(
     if len(kept):
         with span("encode"):
             maps = features(small)
+            if maps.device.type == "mps":
+                maps = maps.cpu()  # k-means compares in float64, which Apple's GPUs lack
         with span("group"):
             padded = features.padded(inside[kept]).to(maps.device)
             grouped = _group(maps, padded, config, [seeds[place] for place in kept.tolist()])
