@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from partdistillation.config import Device, ObjectsConfig
-from partdistillation.data.coco import CocoDataset, read_instances
+from partdistillation.data.coco_store import StoredCoco, take_apart
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput, load_image_of
 from partdistillation.data.paths import advice, is_file, is_folder
@@ -97,7 +97,7 @@ def predict(
     part_table = None if part_table is None else at_home(part_table)
     choose_device(device)
     images_dir = images if is_folder(images) else images.parent
-    dataset = read_instances(objects) if objects is not None and not is_folder(objects) else None
+    dataset = take_apart(objects, out / OBJECTS) if objects is not None and not is_folder(objects) else None
     inputs = (
         dataset.inputs(images) if dataset is not None and is_folder(images) else _photographs(images, out)
     )
@@ -121,7 +121,7 @@ def predict(
     shards = make_shards(plan.images, size=shard_size(len(plan.images)))
     write(out / OBJECTS, plan, shards, images_dir, workers)
     _predictions(segmenter, load, model, images_dir, out, min_score, workers)
-    ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images}
+    ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images()}
     write_classes(out, _with_categories(segmenter.catalog, dataset))
     labels = labels_of(out, ids=ids)
     coco.write_objects(out / "objects.json", labels.images, labels.catalog)
@@ -140,7 +140,7 @@ def _photographs(images: Path, out: Path) -> list[ImageInput]:
     return [ImageInput(images.name, images.name, images)]
 
 
-def _with_categories(catalog: Catalog, dataset: CocoDataset | None) -> Catalog:
+def _with_categories(catalog: Catalog, dataset: StoredCoco | None) -> Catalog:
     """The model's classes and then those of an annotation file that it doesn't know, which have no parts."""
     categories = () if dataset is None else (category.name for category in dataset.categories)
     return {**catalog, **{name: () for name in categories if name not in catalog}}
@@ -179,7 +179,7 @@ def _found_objects(
     return Plan(inputs, make, settings, () if source is None else source.files)
 
 
-def _given_objects(dataset: CocoDataset | None, objects: Path, inputs: list[ImageInput]) -> Plan:
+def _given_objects(dataset: StoredCoco | None, objects: Path, inputs: list[ImageInput]) -> Plan:
     if dataset is None:
         masks = partial(MaskedObjects, objects, None, 0.0, alike=namesakes(inputs))
         return Plan(inputs, masks, {"masks": objects.name}, masks=objects)

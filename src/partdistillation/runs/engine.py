@@ -95,6 +95,7 @@ def run_shards(
     workers: int = 0,
     engine: Engine = "processes",
     label: str,
+    unit: str = "photographs",
 ) -> Path:
     """Label every shard that isn't committed yet, and return `out`. Run again to resume.
 
@@ -118,7 +119,7 @@ def run_shards(
     ) as store:
         try:
             make = partial(_make_encoder, make_work, row, label, profiling.owner())
-            _label(store, shards, make, workers, label)
+            _label(store, shards, make, workers, label, unit)
         except WorkerDiedError as death:
             raise _death(death, shards, label) from None
         except TaskFailedError as failure:
@@ -141,13 +142,14 @@ def _label(
     make: Callable[[], Callable[[Shard[In]], tuple[bytes, Costs]]],
     workers: int,
     label: str,
+    unit: str,
 ) -> None:
     pending = store.pending()
     if not pending:
         return
     make_here = cache(make)
     total, left = (sum(len(shards[index].inputs) for index in some) for some in (range(len(shards)), pending))
-    with progress(label, total, done=total - left, unit="photographs") as advance:
+    with progress(label, total, done=total - left, unit=unit) as advance:
         while pending:
             mine = store.tasks(tuple(pending))
             first = next(mine, None)

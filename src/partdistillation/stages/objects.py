@@ -11,7 +11,7 @@ from typing import NamedTuple
 from partdistillation.classes.class_list import ClassList, read_class_list
 from partdistillation.config import LITE0, Device, Engine, Inputs, KeptObjectsConfig, ObjectsConfig, Recipe
 from partdistillation.data import foreign_formats
-from partdistillation.data.coco import CocoDataset, read_instances
+from partdistillation.data.coco_store import StoredCoco, database_of, take_apart
 from partdistillation.data.image_folder import FolderScan, scan
 from partdistillation.data.images import ImageInput, damage_allowed
 from partdistillation.data.paths import in_brackets, is_folder
@@ -24,6 +24,7 @@ from partdistillation.objects.labelling import open_vocabulary, plain_list
 from partdistillation.objects.masks import MaskedObjects, mask_files, namesakes, require_masks
 from partdistillation.objects.salient import NOTHING_SALIENT
 from partdistillation.runs import listings, seen, terminal
+from partdistillation.runs.claims import by_one
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.manifest import Json, canonical_hash
 from partdistillation.runs.records import ObjectRow
@@ -118,10 +119,17 @@ def _annotations(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Pla
     path = inputs.need("objects", in_brackets)
     if is_folder(path):
         raise ConfigError(f"--objects: expected a COCO .json file, found the folder {path}; {_instead(path)}")
-    dataset = read_instances(path)
+    dataset = _taken_apart(inputs, path)
     dataset.log_notes()
     make = partial(_annotated, dataset, config)
     return Plan(dataset.inputs(images_dir), make, _kept(config), [path])
+
+
+def _taken_apart(inputs: Inputs, path: Path) -> StoredCoco:
+    """The annotations, so that a process reads those of its images alone."""
+    folder = inputs.out / FOLDER
+    with by_one(inputs, "annotations", done=database_of(path, folder).exists):
+        return take_apart(path, folder)
 
 
 def _instead(folder: Path) -> str:
@@ -325,7 +333,7 @@ def require_unchanged(inputs: Inputs) -> None:
     seen.require_unchanged(inputs.out / FOLDER, seen.places(inputs.place("images"), inputs.place("objects")))
 
 
-def _annotated(dataset: CocoDataset, config: ObjectsConfig) -> ObjectSource:
+def _annotated(dataset: StoredCoco, config: ObjectsConfig) -> ObjectSource:
     return AnnotatedObjects(dataset, config.max_objects, config.min_area)
 
 
