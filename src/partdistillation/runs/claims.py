@@ -19,7 +19,7 @@ from uuid import uuid4
 from partdistillation.config import Inputs
 from partdistillation.errors import PartDistillationError
 from partdistillation.runs.atomic import make_folder
-from partdistillation.runs.storage import FolderStorage
+from partdistillation.runs.storage import FolderStorage, Storage
 
 FOLDER = "claims"
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -49,7 +49,7 @@ class Claims:
     patience = 60.0
     """Seconds without one after which another's claim may be taken over."""
 
-    def __init__(self, storage: FolderStorage, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
         self._storage, self._clock = storage, clock
         self.worker = f"{socket.gethostname()}, process {os.getpid()}, {uuid4().hex[:8]}"
         self._held: dict[str, str] = {}

@@ -19,14 +19,14 @@ from partdistillation.runs.atomic import make_folder
 from partdistillation.runs.claims import FOLDER as CLAIMS
 from partdistillation.runs.claims import MAX_DEATHS, SECONDS_BETWEEN_LOOKS, Claims
 from partdistillation.runs.manifest import JOURNAL, MANIFEST, Manifest
-from partdistillation.runs.storage import FolderStorage
+from partdistillation.runs.storage import FolderStorage, Storage
 from partdistillation.runs.versions import versions
 
 
 class SharedStageStore:
     """The writing side of one of several workers; see `store.StageStore`."""
 
-    def __init__(self, storage: FolderStorage, manifest: Manifest, claims: Claims, place: Path) -> None:
+    def __init__(self, storage: Storage, manifest: Manifest, claims: Claims, place: Path) -> None:
         self._storage, self._manifest, self._claims, self._place = storage, manifest, claims, place
         self._indexes = {entry.file: index for index, entry in enumerate(manifest.shards)}
         self._committed = {index: entry for index, entry in enumerate(manifest.shards) if entry.sha256}

@@ -1,18 +1,103 @@
-"""Files that many machines see: on a disk of this machine, or on a network file system that all mount.
+"""Files that many machines see: in a folder (of this machine's disk, or of a network file system that all
+mount), or in a bucket.
 
 No lock of one system is known to another, so nothing here needs any: a file appears whole, and of those that
-create it one alone succeeds, on every file system that has hard links.
+create it one alone succeeds, on every file system that has hard links and in every store that has conditional
+writes.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
+from partdistillation.errors import InputError, StoreError
 from partdistillation.runs.atomic import create_file, make_folder, remove_file, replace_file
+
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])", re.IGNORECASE)
+"""With one slash too: what `Path` makes of a URL."""
+_SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """Where files lie. Keys are relative paths with /.
+
+    Raises:
+        StoreError: in every method, where the storage can't be reached, read or written.
+    """
+
+    def read(self, key: str) -> bytes | None:
+        """A file's content; None where there is none."""
+
+    def read_range(self, key: str, start: int, size: int) -> bytes:
+        """A piece of a file that is there: `size` bytes from `start`, fewer where it ends before."""
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put a file there, whole, over what was there."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Put a file there, whole, if there is none; whether it is this one. Of many at once one succeeds."""
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such a file."""
+
+    def names(self, folder: str) -> list[str]:
+        """The names of a folder's files and folders, in order; none where there is no folder, none with a dot
+        in front.
+        """
+
+    def delete(self, key: str) -> None:
+        """Remove a file, if it is there."""
+
+    def at(self, folder: str) -> "Storage":
+        """What lies in a folder, which needn't be there."""
+
+
+def is_url(place: Path | str) -> bool:
+    """Whether this is a URL and not a path.
+
+    >>> is_url("s3://bucket/photos"), is_url(Path("s3://bucket/photos")), is_url("photos/s3")
+    (True, True, False)
+    """
+    return _URL.match(str(place)) is not None
+
+
+def as_url(place: Path | str) -> str:
+    """A URL as it is written, without a slash at its end.
+
+    >>> as_url(Path("s3://bucket/photos"))
+    's3://bucket/photos'
+
+    Raises:
+        InputError: it is of a kind that isn't known.
+    """
+    scheme, rest = str(place).split(":", maxsplit=1)
+    if scheme.lower() not in _SCHEMES:
+        kinds = ", ".join(f"{known}://" for known in _SCHEMES)
+        raise InputError(f"expected a path or a URL that begins with {kinds}; found {place}")
+    return f"{scheme.lower()}://{rest.strip('/')}"
+
+
+def open_storage(place: Path | str) -> Storage:
+    """The storage at a path, or at a URL (`s3://bucket/folder`), where it is asked once whether it answers.
+
+    Raises:
+        InputError: the URL is of a kind that isn't known, or what it names can't be reached: no such bucket,
+            no credentials; or the package for it isn't installed.
+    """
+    if not is_url(place):
+        return FolderStorage(Path(place))
+    from partdistillation.runs.object_storage import ObjectStorage
+
+    storage = ObjectStorage(as_url(place))
+    storage.check()
+    return storage
 
 
 class FolderStorage:
-    """A folder. Keys are relative paths with /.
+    """A folder.
 
     Raises:
         StoreError: in every method, where the folder can't be written.
@@ -25,8 +110,17 @@ class FolderStorage:
         """A file's content; None where there is none."""
         try:
             return (self._folder / key).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def read_range(self, key: str, start: int, size: int) -> bytes:
+        """A piece of a file that is there: `size` bytes from `start`, fewer where it ends before."""
+        try:
+            with (self._folder / key).open("rb") as file:
+                file.seek(start)
+                return file.read(size)
+        except OSError as error:
+            raise StoreError(f"can't read {self._folder / key}: {error.strerror or error}") from error
 
     def write(self, key: str, data: bytes) -> None:
         """Put a file there, whole, over what was there."""
@@ -38,15 +132,21 @@ class FolderStorage:
 
     def exists(self, key: str) -> bool:
         """Whether there is such a file."""
-        return (self._folder / key).exists()
+        return (self._folder / key).is_file()
 
     def names(self, folder: str) -> list[str]:
-        """The names of a folder's files, in order; none where there is no folder."""
+        """The names of a folder's files and folders, in order; none where there is no folder, none with a dot
+        in front.
+        """
         return sorted(_names(self._folder / folder))
 
     def delete(self, key: str) -> None:
         """Remove a file, if it is there."""
         remove_file(self._folder / key)
+
+    def at(self, folder: str) -> "FolderStorage":
+        """What lies in a folder, which needn't be there."""
+        return FolderStorage(self._folder / folder)
 
     def _made(self, key: str) -> Path:
         path = self._folder / key
