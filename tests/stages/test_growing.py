@@ -20,6 +20,7 @@ from partdistillation.inference import PartSegmenter, Result
 from partdistillation.inference.exports import export
 from partdistillation.inference.onnx_export import export_onnx
 from partdistillation.inference.onnx_segmenter import OnnxPartSegmenter
+from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import read_info
 from partdistillation.part_shapes import PartShapes
 from partdistillation.publishing.push import Publication, write_publication
@@ -42,15 +43,26 @@ def contents(folder: Path) -> Files:
 
 @pytest.fixture(scope="module")
 def base(drawings: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that knows the old classes alone."""
-    out = tmp_path_factory.mktemp("base")
+    """A run that knows the old classes alone; its proposal model has random weights."""
+    folder = tmp_path_factory.mktemp("base")
     content = json.loads((drawings / "objects_train.json").read_bytes())
     ids = {category["id"] for category in content["categories"] if category["name"] in OLD}
     content["annotations"] = [entry for entry in content["annotations"] if entry["category_id"] in ids]
-    (out / "old.json").write_text(json.dumps(content))
-    inputs = Inputs(out=out / "run", images=drawings / "train", objects=out / "old.json", device="cpu")
-    pipeline.run(inputs, tiny_recipe)
+    (folder / "old.json").write_text(json.dumps(content))
+    paths = {"images": drawings / "train", "objects": folder / "old.json"}
+    inputs = Inputs(out=folder / "run", device="cpu", **paths)
+    stage0 = PartMask2Former.from_pretrained(tiny_recipe.encoder)
+    stage0.with_head(["part"], seed=0).save_pretrained(inputs.out / "proposal_model")
+    pipeline.objects(inputs, tiny_recipe)
+    pipeline.rank(inputs, tiny_recipe)
+    pipeline.distill(inputs, tiny_recipe)
     return inputs.out
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its pictures, which take longer than all the rest."""
+    monkeypatch.setattr(pipeline, "report", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +169,7 @@ def test_every_way_takes_the_grown_model(grown: Path, drawings: Path, tmp_path: 
     assert OnnxPartSegmenter.from_pretrained(tmp_path / "onnx").class_names == (*OLD, *NEW)
 
 
+@pytest.mark.usefixtures("no_report")
 def test_again_nothing_is_done_again_and_other_settings_are_refused(
     base: Path, grown: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,6 +181,7 @@ def test_again_nothing_is_done_again_and_other_settings_are_refused(
     assert "trained with other settings" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_stopped_one_goes_on_to_the_same_bytes(
     base: Path, grown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,10 +193,10 @@ def test_a_stopped_one_goes_on_to_the_same_bytes(
         save_checkpoint(*arguments, **more)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "save_checkpoint", stopped)
-    assert main(command) == 130
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_checkpoint", stopped)
+        assert main(command) == 130
     assert list((tmp_path / "run/checkpoints").rglob("step-*1.safetensors"))
-    monkeypatch.undo()
     assert main(command) == 0
     weights = "part_model/model.safetensors"
     assert (tmp_path / "run" / weights).read_bytes() == (grown / weights).read_bytes()
@@ -208,6 +222,7 @@ def more(drawings: Path, tmp_path: Path) -> Callable[[str], Inputs]:
     return make
 
 
+@pytest.mark.usefixtures("no_report")
 def test_what_was_grown_can_be_grown_and_retrained_names_stay(
     grown: Path, tiny_recipe: Recipe, more: Callable[[str], Inputs], tmp_path: Path
 ) -> None:
