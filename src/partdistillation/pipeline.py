@@ -154,7 +154,7 @@ def grow(inputs: Inputs, recipe: Recipe, model: Path) -> Path:
         InputError: the model isn't a run's, or has some of the classes; or as `run`.
     """
     base = growing.read_base(model, inputs.out)
-    recipe = base.fitted(with_source(inputs, recipe))
+    recipe = with_source(inputs, base.fitted(inputs, recipe))
     check(inputs, recipe)
     growing.require_new(base, inputs, recipe)
     STAGES.run(objects_stage.STAGE, partial(objects_stage.run, known=base.info.class_names), inputs, recipe)

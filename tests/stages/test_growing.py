@@ -164,9 +164,31 @@ def test_every_way_takes_the_grown_model(grown: Path, drawings: Path, tmp_path: 
     }
     export(grown, "coco", tmp_path / "coco")
     write_publication(Publication(grown / "part_model", "me/parts", "mit"), tmp_path / "card")
+    assert "the object classes that it was grown by" in (tmp_path / "card/README.md").read_text()
     assert PartSegmenter.from_pretrained(tmp_path / "card").class_names == (*OLD, *NEW)
+
+
+def test_the_old_settings_are_fitted_to_the_new_photographs(base: Path, tiny_recipe: Recipe) -> None:
+    model = growing.read_base(base / "part_model", base / "new")
+    salient = tiny_recipe.updated({"objects": {"source": "salient"}, "ranking": {"num_parts": 8}})
+    fitted = model.fitted(Inputs(objects=Path("new.json")), salient)
+    assert (fitted.objects.source, fitted.ranking.num_parts) == ("annotations", 3)
+    assert model.fitted(Inputs(), salient).objects.source == "salient"
+    fewer = tiny_recipe.updated({"ranking": {"num_parts": 2}})
+    assert model.fitted(Inputs(), fewer) == fewer
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")  # sizes are symbols in an exporter
+def test_without_pytorch_too(grown: Path, tmp_path: Path) -> None:
     export_onnx(grown / "part_model", tmp_path / "onnx")
-    assert OnnxPartSegmenter.from_pretrained(tmp_path / "onnx").class_names == (*OLD, *NEW)
+    scene = PartShapes(seed=3, size=64)[1]
+    objects = [(scene.objects[0].mask, category) for category in ("car", "truck")]
+    theirs = PartSegmenter.from_pretrained(grown / "part_model", device="cpu")
+    ours = OnnxPartSegmenter.from_pretrained(tmp_path / "onnx")
+    expected, actual = (one(scene.image, objects, min_score=0.0) for one in (theirs, ours))
+    for other, shape in zip(expected.objects, actual.objects, strict=True):
+        assert [part.part for part in shape.parts] == [part.part for part in other.parts]
 
 
 @pytest.mark.usefixtures("no_report")

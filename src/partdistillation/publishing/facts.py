@@ -13,7 +13,9 @@ from partdistillation.errors import InputError
 from partdistillation.evaluation.scores import TITLES
 from partdistillation.models.sources import BUILTIN
 from partdistillation.recipes import PAPER
+from partdistillation.runs.digests import TRAINING
 from partdistillation.runs.manifest import load
+from partdistillation.runs.notes import read_note
 from partdistillation.runs.run_folder import OBJECTS
 from partdistillation.runs.store import contents_hash
 
@@ -65,6 +67,8 @@ class Facts:
     measured: tuple[Measured, ...] = ()
     salient: bool = False
     """Whether the objects are what stands out in a photograph, one in each."""
+    grown: bool = False
+    """Whether only the newest object classes were learned in this run."""
 
 
 def read_facts(model: Path, run: Path | None, evaluations: Sequence[Path] = ()) -> Facts:
@@ -88,7 +92,8 @@ def read_facts(model: Path, run: Path | None, evaluations: Sequence[Path] = ()) 
     if inputs.images is not None:
         shards = load(run / OBJECTS).shards
         data = Data(inputs.images.name, sum(shard.rows for shard in shards))
-    return Facts(tuple(_bases(recipe)), data, measured, recipe.objects.source == "salient")
+    grown = "grown" in read_note(model / TRAINING)
+    return Facts(tuple(_bases(recipe)), data, measured, recipe.objects.source == "salient", grown)
 
 
 def _bases(recipe: Recipe) -> Iterator[Base]:

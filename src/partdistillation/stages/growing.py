@@ -9,8 +9,9 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
-from partdistillation.config import Inputs, Recipe
+from partdistillation.config import Inputs, ObjectFiles, Recipe
 from partdistillation.data.examples import LabelledImages
 from partdistillation.data.image_folder import scan
 from partdistillation.errors import ConfigError, InputError, SettingsChanged
@@ -57,8 +58,14 @@ class Base:
         """The model that both the old and the new parts are proposed by."""
         return self.run / PROPOSAL_MODEL
 
-    def fitted(self, recipe: Recipe) -> Recipe:
-        """The recipe with no more part classes an object class than the model has rows for."""
+    def fitted(self, inputs: Inputs, recipe: Recipe) -> Recipe:
+        """The old run's recipe for the new photographs.
+
+        Objects that are given count, even where that run found its own. And there are no more part classes an
+        object class than the model has rows for.
+        """
+        if inputs.objects is not None and recipe.objects.source not in get_args(ObjectFiles):
+            recipe = replace(recipe, objects=replace(recipe.objects, source="annotations"))
         most = self.info.num_parts
         if recipe.ranking.num_parts <= most:
             return recipe
