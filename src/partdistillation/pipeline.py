@@ -1,6 +1,7 @@
 """The method in order: from images and object masks to a part model (paper, section 4)."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -18,7 +19,7 @@ from partdistillation.runs.part_table import read_part_table
 from partdistillation.runs.remote import bring_inputs
 from partdistillation.runs.stage_log import StageLog, is_first_process, seconds
 from partdistillation.runs.terminal import say
-from partdistillation.stages import distillation, ranking, retraining
+from partdistillation.stages import distillation, growing, ranking, retraining
 from partdistillation.stages import objects as objects_stage
 from partdistillation.stages import pretrain as pretrain_stage
 from partdistillation.stages import proposals as proposals_stage
@@ -148,3 +149,28 @@ def retrain(inputs: Inputs, recipe: Recipe, part_table: Path) -> Path:
         InputError: the table can't be read or used.
     """
     return retraining.run(inputs, recipe, read_part_table(part_table))
+
+
+def grow(inputs: Inputs, recipe: Recipe, model: Path) -> Path:
+    """Write `out/part_model`, a part model with more object classes, those of `inputs.images`; return it.
+
+    The folder `out` is a run of the new photographs alone. The old model isn't touched, and all that it says
+    of its own classes the new one says too.
+
+    Raises:
+        InputError: the model isn't a run's, or has some of the classes; or as `run`.
+    """
+    base = growing.read_base(model, inputs.out)
+    recipe = with_source(inputs, base.fitted(inputs, recipe))
+    check(inputs, recipe)
+    growing.require_new(base, inputs, recipe)
+    STAGES.run(objects_stage.STAGE, partial(objects_stage.run, known=base.info.class_names), inputs, recipe)
+    show_objects(inputs)
+    objects_stage.require_usable(inputs.out / objects_stage.FOLDER)
+    growing.take_proposal_model(base, inputs)
+    if recipe.ranking.candidates == "segments":
+        segments(inputs, recipe)
+    rank(inputs, recipe)
+    grown = STAGES.run(distillation.STAGE, partial(growing.run, base=base), inputs, recipe)
+    report(inputs, recipe)
+    return grown

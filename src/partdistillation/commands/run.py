@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from partdistillation import config
 from partdistillation.commands.arguments import (
     Arguments,
     Command,
@@ -14,8 +15,10 @@ from partdistillation.commands.arguments import (
     SettingsArguments,
     StageArguments,
     TrainingArguments,
+    Written,
 )
-from partdistillation.config import Device
+from partdistillation.config import Device, Inputs
+from partdistillation.recipes import PAPER
 from partdistillation.runs.terminal import say
 from partdistillation.settings import NonNegative, PositiveInt, Range, Settings, Share
 
@@ -93,6 +96,37 @@ def distill(arguments: DistillArguments) -> None:
         pipeline.distill(arguments.inputs, arguments.settings)
     else:
         pipeline.retrain(arguments.inputs, arguments.settings, arguments.parts_table)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrowArguments(TrainingArguments):
+    model: Annotated[Path, Positional("MODEL")]
+    """Part model to grow, in its run's folder: OUT/part_model. It isn't changed."""
+    recipe: Annotated[str | None, Written("NAME")] = None
+    """Settings to start from, instead of those of the model's run: small, one_gpu, paper, released_1k,
+    released_21k, contrastive_manual, demo."""
+
+    @classmethod
+    def start(cls, values: Mapping[str, Any]) -> Mapping[str, Settings]:
+        """What has begun remembers itself; else the settings, not the inputs, are the model's run's."""
+        from partdistillation.runs.run_folder import run_of
+
+        start = super().start(values)
+        out = values.get("inputs", {}).get("out", Inputs().out)
+        begun = (out / config.CONFIG_FILE).is_file()
+        run = None if "model" not in values else run_of(values["model"])
+        if begun or run is None or values.keys() & {"recipe", "config"}:
+            return start
+        _, settings = config.from_yaml(run / config.CONFIG_FILE, Inputs(), PAPER)
+        return {**start, "settings": settings}
+
+
+def grow(arguments: GrowArguments) -> None:
+    """Add object classes to a part model; the old ones stay exactly as they are."""
+    from partdistillation import pipeline
+
+    model = pipeline.grow(arguments.inputs, arguments.settings, arguments.model)
+    say(f"Wrote {model}")
 
 
 def report(arguments: StageArguments) -> None:
@@ -250,6 +284,7 @@ COMMANDS = (
     Command("proposals", TrainingArguments, proposals, ("images", "device"), ("encoder", "proposals")),
     Command("rank", StageArguments, rank, _LABELLING, ("ranking",)),
     Command("distill", DistillArguments, distill, ("images", "device"), ("distillation",)),
+    Command("grow", GrowArguments, grow, _OBJECTS, ("objects", "ranking", "distillation")),
     Command("report", StageArguments, report, ("images",)),
     Command("predict", PredictArguments, predict),
     Command("status", StatusArguments, status),

@@ -72,6 +72,13 @@ def find_stage(folder: Path, names: Sequence[str]) -> Path | None:
     return None
 
 
+def run_of(model: Path) -> Path | None:
+    """The run that a part model's folder lies in: the run's own model, or one trained again on its parts."""
+    model = model.absolute()
+    run = model.parents[1] if model.parent.name == RETRAINED else model.parent
+    return run if model.name == PART_MODEL and (run / config.CONFIG_FILE).is_file() else None
+
+
 def images_of(run: Path, images: Path | None) -> Path:
     """The folder of photographs: as given, or as `remembered_images`.
 

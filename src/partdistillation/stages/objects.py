@@ -1,7 +1,7 @@
 """Stage 1: find the objects whose parts are learned (paper, section 4.1)."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -22,6 +22,7 @@ from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.copied import CopiedObjects
 from partdistillation.objects.labelling import open_vocabulary, plain_list
 from partdistillation.objects.masks import MaskedObjects, mask_files, namesakes, require_masks
+from partdistillation.objects.new_classes import NewClasses
 from partdistillation.objects.salient import NOTHING_SALIENT
 from partdistillation.runs import listings, seen, terminal
 from partdistillation.runs.claims import by_one
@@ -54,10 +55,16 @@ class Plan(NamedTuple):
     """Folder of masks that the objects are read from, if there is one."""
 
 
-def run(inputs: Inputs, recipe: Recipe) -> Path:
-    """Write `out/objects`: a row an image, with its objects, of a model's the best (and people)."""
+def run(inputs: Inputs, recipe: Recipe, *, known: Collection[str] = ()) -> Path:
+    """Write `out/objects`: a row an image, with its objects, of a model's the best (and people).
+
+    Objects of the classes that are `known`, because a model has learned them already, are left out.
+    """
     plan = plan_of(inputs, recipe)
     images_dir = inputs.need("images")
+    if known:
+        make = partial(_of_new_classes, plan.make, frozenset(known))
+        plan = plan._replace(make=make, settings={**plan.settings, "known": sorted(known)})
     by = _category if all(image.category for image in plan.images) else None
     shards = make_shards(plan.images, size=shard_size(len(plan.images)), by=by)
     return write(inputs.out / FOLDER, plan, shards, images_dir, inputs.workers, inputs.engine)
@@ -345,6 +352,10 @@ def _tolerant(make: Callable[[], ObjectSource]) -> ObjectSource:
             return list(source(images))
 
     return tolerant
+
+
+def _of_new_classes(make: Callable[[], ObjectSource], known: frozenset[str]) -> ObjectSource:
+    return NewClasses(make(), known)
 
 
 def _same(source: ObjectSource) -> ObjectSource:
