@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
 
@@ -101,33 +102,30 @@ def _require_same_software(ray: ModuleType) -> None:
     answers = {machine: _asked(ray, node) for machine, node in nodes.items()}
     for machine, answer in answers.items():
         try:
-            there = ray.get(answer, timeout=_SECONDS_TO_BEGIN)
+            require_same(machine, {name: _version(ray, answer[name]) for name in answer})
         except ray.exceptions.RayError as error:
             raise ConfigError(
                 f"--engine ray: expected {machine}, of the cluster, to say what is installed there, found: "
                 f"{str(error).splitlines()[0]}"
             ) from error
-        require_same(machine, there)
 
 
-def _asked(ray: ModuleType, node: str) -> Any:
-    names = tuple(versions())
-
-    def installed() -> dict[str, str]:  # goes there as it stands here: the package itself may be missing
-        from importlib.metadata import PackageNotFoundError, version
-
-        there = {}
-        for name in names:
-            try:
-                there[name] = version(name)
-            except PackageNotFoundError:
-                there[name] = "not installed"
-        return there
-
+def _asked(ray: ModuleType, node: str) -> dict[str, Any]:
+    """A machine's answers, by package. It is asked by Python's own function: ours may be missing there."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    place = NodeAffinitySchedulingStrategy(node, soft=False)
-    return ray.remote(num_cpus=0, scheduling_strategy=place)(installed).remote()
+    ask = ray.remote(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))(
+        version
+    )
+    return {name: ask.remote(name) for name in versions()}
+
+
+def _version(ray: ModuleType, answer: Any) -> str:
+    try:
+        there: str = ray.get(answer, timeout=_SECONDS_TO_BEGIN)
+    except PackageNotFoundError:
+        return "not installed"
+    return there
 
 
 def require_same(machine: str, there: Mapping[str, str]) -> None:
