@@ -38,7 +38,7 @@ T = TypeVar("T", bound="TrainingConfig")
 Freeze = Literal["official", "pixel_level", "backbone", "none"]
 Device = Annotated[str, Form(r"auto|cpu|cuda(:\d+)?|mps", ("auto", "cpu", "cuda", "cuda:N", "mps"))]
 """`cuda` is the first GPU, or torchrun's share; `cuda:N` the one of that number, `mps` Apple's."""
-Engine = Literal["processes", "shared"]
+Engine = Literal["processes", "shared", "ray"]
 Format = Literal["coco", "yolo", "label-studio", "cvat", "fiftyone", "datasets", "masks"]
 """What `partdistill export` writes."""
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
@@ -90,6 +90,20 @@ def stand_in(place: Path, out: Path) -> Path:
 
 
 @dataclass(frozen=True)
+class RayCluster:
+    """A cluster whose actors label."""
+
+    address: str = ""
+    """Of its head, as `ray.init` takes it; empty: a Ray of this command's own, on this machine."""
+    gpus: bool = True
+    """Whether an actor takes a GPU, where the cluster has any."""
+
+
+Driver = Engine | RayCluster
+"""An engine, with what it needs to know."""
+
+
+@dataclass(frozen=True)
 class Inputs(Settings):
     """What a run reads and where it writes: everything that isn't part of the recipe."""
 
@@ -116,10 +130,15 @@ class Inputs(Settings):
     workers: PositiveInt = 1
     """Processes that label images side by side; the result doesn't depend on it."""
     engine: Engine = "processes"
-    """Who labels: this command's processes, or (shared) all commands that were started with this --out."""
+    """Who labels: this command's processes; (shared) all commands that were started with this --out; (ray)
+    actors of a Ray cluster."""
+    ray_address: str = ""
+    """With --engine ray: the cluster's head, HOST:PORT or auto; without it a Ray on this machine."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.ray_address and self.engine != "ray":
+            raise ConfigError(f"--ray-address is for --engine ray: found --engine {self.engine}")
         if (self.val_images is None) != (self.val_objects is None):
             present, missing = ("val-images", "val-objects")[:: -1 if self.val_images is None else 1]
             raise ConfigError(f"--{present} is given without --{missing}: mask AP needs both")
@@ -141,6 +160,13 @@ class Inputs(Settings):
         """Where an input is read from: as given, or what stands in `out` for a URL (`runs/remote.py`)."""
         path: Path | None = getattr(self, name)
         return None if path is None else stand_in(path, self.out)
+
+    @property
+    def driver(self) -> Driver:
+        """Who labels."""
+        if self.engine != "ray":
+            return self.engine
+        return RayCluster(self.ray_address, gpus=self.device != "cpu")
 
     def need(self, name: InputName, cause: Callable[[Path], str] = lambda _: "") -> Path:
         """The path given for `name`; `cause` says what is likely wrong with one that isn't there.

@@ -16,6 +16,7 @@ from partdistillation.objects.salient import SalientObjects
 from partdistillation.report import run as run_report
 from partdistillation.report.objects_found import show_objects
 from partdistillation.runs.part_table import read_part_table
+from partdistillation.runs.ray_cluster import connected
 from partdistillation.runs.remote import bring_inputs
 from partdistillation.runs.stage_log import StageLog, is_first_process, seconds
 from partdistillation.runs.terminal import say
@@ -77,11 +78,12 @@ def check(inputs: Inputs, recipe: Recipe) -> None:
     """Make sure that a run can begin: what is the user's first, then what may have to be fetched.
 
     Raises:
-        ConfigError, InputError, CheckpointError: images, objects, device or encoder can't be used.
+        ConfigError, InputError, CheckpointError: images, objects, device, encoder or Ray can't be used.
     """
     bring_inputs(inputs)
     inputs.need("images", in_brackets)
     choose_device(inputs.device)
+    connected(inputs.driver, inputs.workers)
     source = resolve(recipe.encoder)
     if recipe.objects.source in get_args(ObjectFiles):
         path = inputs.need("objects", in_brackets)

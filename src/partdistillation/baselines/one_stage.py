@@ -95,7 +95,7 @@ def collect(inputs: Inputs, recipe: Recipe, folder: Path) -> Path:
         settings=_settings(recipe),
         upstream=encoder_files(recipe.encoder, recipe.segments),
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label=f"{NAME}: pixels",
     )
 
@@ -209,7 +209,7 @@ def label(inputs: Inputs, recipe: Recipe, folder: Path, classes_dir: Path | None
         settings=_settings(recipe),
         upstream=[classes_dir, *encoder_files(recipe.encoder, recipe.segments)],
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label=f"{NAME}: parts",
     )
 

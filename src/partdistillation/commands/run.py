@@ -17,7 +17,7 @@ from partdistillation.commands.arguments import (
     TrainingArguments,
     Written,
 )
-from partdistillation.config import Device, Inputs
+from partdistillation.config import Device, Engine, Inputs
 from partdistillation.recipes import PAPER
 from partdistillation.runs.terminal import say
 from partdistillation.settings import NonNegative, PositiveInt, Range, Settings, Share
@@ -160,6 +160,11 @@ class PredictArguments(ProfiledArguments):
     """Largest IoU of two objects that it finds, of any class: over it, the better is kept; 1 keeps all."""
     workers: PositiveInt = 1
     """Processes that work side by side; what they find doesn't depend on it."""
+    engine: Engine = "processes"
+    """Who works: this command's processes; (shared) all commands that were started with this --out; (ray)
+    actors of a Ray cluster."""
+    ray_address: str = ""
+    """With --engine ray: the cluster's head, HOST:PORT or auto; without it a Ray on this machine."""
 
     @property
     def folder(self) -> Path:
@@ -170,6 +175,7 @@ def predict(arguments: PredictArguments) -> None:
     """Find the parts in new photographs with a part model."""
     from partdistillation import inference
 
+    who = Inputs(engine=arguments.engine, ray_address=arguments.ray_address, device=arguments.device)
     folder = inference.predict(
         arguments.model,
         arguments.images,
@@ -182,6 +188,7 @@ def predict(arguments: PredictArguments) -> None:
         min_object_score=arguments.min_object_score,
         max_overlap=arguments.max_overlap,
         workers=arguments.workers,
+        engine=who.driver,
     )
     say(f"Look into {folder}")
 
@@ -271,7 +278,7 @@ def settings(arguments: StageArguments) -> None:
     say(settings_help(arguments.settings))
 
 
-_LABELLING = ("images", "device", "workers")
+_LABELLING = ("images", "device", "workers", "engine", "ray_address")
 _OBJECTS = (*_LABELLING, "objects")
 _STAGES_1_TO_5 = ("encoder", "objects", "segments", "proposals", "ranking", "distillation")
 _VALIDATED = ("images", "objects", "val_images", "val_objects", "device")

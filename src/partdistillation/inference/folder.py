@@ -6,7 +6,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from partdistillation.config import Device, ObjectsConfig
+from partdistillation.config import Device, Driver, Inputs, ObjectsConfig, RayCluster
 from partdistillation.data.coco_store import StoredCoco, take_apart
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput, load_image_of
@@ -34,8 +34,10 @@ from partdistillation.objects.labelling import plain_list
 from partdistillation.objects.masks import MaskedObjects, namesakes
 from partdistillation.objects.segmented import SegmentedObjects
 from partdistillation.runs.atomic import make_folder
+from partdistillation.runs.claims import by_one
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
+from partdistillation.runs.ray_cluster import connected
 from partdistillation.runs.records import ObjectRow, PartRow
 from partdistillation.runs.remote import bring
 from partdistillation.runs.run_folder import OBJECTS
@@ -45,6 +47,8 @@ from partdistillation.runs.tar_index import SUFFIX
 from partdistillation.settings import at_home
 from partdistillation.stages.objects import Plan, shard_size, write
 
+_LAST = "predictions.json"
+"""What is written last."""
 PICTURES = "pictures"
 MAX_PICTURES = 50
 
@@ -65,6 +69,7 @@ def predict(
     min_object_score: float = MIN_OBJECT_SCORE,
     max_overlap: float = MAX_OVERLAP,
     workers: int = 1,
+    engine: Driver = "processes",
 ) -> Path:
     """Find the parts in a folder of photographs, or in one. Run again with the same arguments to resume.
 
@@ -86,6 +91,8 @@ def predict(
         min_object_score: the least score of an object that is found.
         max_overlap: the largest IoU of two objects that it finds, whatever their classes.
         workers: processes that work side by side; what they find doesn't depend on it.
+        engine: whose they are: this call's, a Ray cluster's (actors), or ("shared") those of all calls with
+            the same `out`.
 
     Raises:
         InputError, ConfigError, CheckpointError: what is given can't be used.
@@ -96,6 +103,8 @@ def predict(
     objects = None if objects is None else bring(at_home(objects), out)
     part_table = None if part_table is None else at_home(part_table)
     choose_device(device)
+    driver = connected(engine, workers)
+    shared, is_done = driver == "shared", partial(_is_new, out / _LAST, _state(out / _LAST))
     images_dir = images if is_folder(images) else images.parent
     dataset = take_apart(objects, out / OBJECTS) if objects is not None and not is_folder(objects) else None
     inputs = (
@@ -110,7 +119,7 @@ def predict(
         part_table=part_table,
     )
     segmenter = load()
-    if workers <= 1:  # one is enough for both stages
+    if workers <= 1 and not isinstance(driver, RayCluster):  # one is enough for both stages
         load = partial(_same, segmenter)
     if objects is None:
         config = ObjectsConfig(max_objects=MAX_OBJECTS, min_score=min_object_score, max_overlap=max_overlap)
@@ -119,15 +128,30 @@ def predict(
     else:
         plan = _given_objects(dataset, objects, inputs)
     shards = make_shards(plan.images, size=shard_size(len(plan.images)))
-    write(out / OBJECTS, plan, shards, images_dir, workers)
-    _predictions(segmenter, load, model, images_dir, out, min_score, workers)
+    write(out / OBJECTS, plan, shards, images_dir, workers, driver)
+    _predictions(segmenter, load, model, images_dir, out, min_score, workers, driver)
     ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images()}
-    write_classes(out, _with_categories(segmenter.catalog, dataset))
-    labels = labels_of(out, ids=ids)
-    coco.write_objects(out / "objects.json", labels.images, labels.catalog)
-    coco.write_parts(out / "predictions.json", labels.images, labels.catalog)
-    _draw(images_dir, out, segmenter.part_name)
+    with by_one(Inputs(out=out, engine="shared" if shared else "processes"), "results", done=is_done):
+        if not (shared and is_done()):
+            write_classes(out, _with_categories(segmenter.catalog, dataset))
+            labels = labels_of(out, ids=ids)
+            coco.write_objects(out / "objects.json", labels.images, labels.catalog)
+            _draw(images_dir, out, segmenter.part_name)
+            coco.write_parts(out / _LAST, labels.images, labels.catalog)
     return out
+
+
+def _is_new(path: Path, before: tuple[int, int] | None) -> bool:
+    return _state(path) != before
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What is another when a file has been written anew."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _photographs(images: Path, out: Path) -> list[ImageInput]:
@@ -201,6 +225,7 @@ def _predictions(
     out: Path,
     min_score: float,
     workers: int,
+    driver: Driver,
 ) -> None:
     map_rows(
         out / PREDICTIONS,
@@ -210,6 +235,7 @@ def _predictions(
         make=partial(_labeller, load, images_dir, min_score),
         images=images_dir,
         workers=workers,
+        engine=driver,
         settings={
             "min_ratio": MIN_RATIO,
             "min_score": min_score,

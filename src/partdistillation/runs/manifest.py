@@ -88,7 +88,7 @@ def plan(
 def _planned(shard: Shard[Input], base: str) -> Entry:
     inputs = [_without_paths(asdict(item)) for item in shard.inputs]  # type: ignore[call-overload]
     fingerprint = canonical_hash({"stage": base, "shard": shard.name, "inputs": inputs})
-    return Entry(shard.name, f"{shard.name}.parquet", len(inputs), fingerprint)
+    return Entry(shard.name, shard.file, len(inputs), fingerprint)
 
 
 def _without_paths(fields: dict[str, Any]) -> dict[str, Any]:

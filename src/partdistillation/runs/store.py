@@ -67,9 +67,16 @@ class StageStore:
         Raises:
             StoreError: the disk is full, or the folder can't be written. Earlier shards are kept.
         """
-        digest = hashlib.sha256(data).hexdigest()
-        entry = replace(self._manifest.shards[index], sha256=digest, size=len(data))
-        replace_file(self._folder / entry.file, data)
+        replace_file(self._folder / self._manifest.shards[index].file, data)
+        self.record(index, hashlib.sha256(data).hexdigest(), len(data))
+
+    def record(self, index: int, sha256: str, size: int) -> None:
+        """Note that a shard, of this hash and of so many bytes, was stored in the folder.
+
+        Raises:
+            StoreError: the disk is full, or the folder can't be written.
+        """
+        entry = replace(self._manifest.shards[index], sha256=sha256, size=size)
         manifests.record(self._folder, entry)
         self._committed[index] = entry
 

@@ -74,7 +74,7 @@ def collect(inputs: Inputs, recipe: Recipe, *, model_dir: Path, objects_dir: Pat
         settings=collecting_settings(recipe),
         upstream=[model_dir, *collecting_files(recipe)],
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label="ranking: features",
     )
 
@@ -89,7 +89,7 @@ def collect_segments(inputs: Inputs, recipe: Recipe, *, objects_dir: Path, segme
         upstream=[objects_dir, segments_dir, *collecting_files(recipe)],
         make_work=partial(_make_segment_work, inputs, recipe, objects_dir, segments_dir),
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label="ranking: features",
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from partdistillation.classes.class_list import ClassList, read_class_list
-from partdistillation.config import LITE0, Device, Engine, Inputs, KeptObjectsConfig, ObjectsConfig, Recipe
+from partdistillation.config import LITE0, Device, Driver, Inputs, KeptObjectsConfig, ObjectsConfig, Recipe
 from partdistillation.data import foreign_formats
 from partdistillation.data.coco_store import StoredCoco, database_of, take_apart
 from partdistillation.data.image_folder import FolderScan, scan
@@ -67,7 +67,7 @@ def run(inputs: Inputs, recipe: Recipe, *, known: Collection[str] = ()) -> Path:
         plan = plan._replace(make=make, settings={**plan.settings, "known": sorted(known)})
     by = _category if all(image.category for image in plan.images) else None
     shards = make_shards(plan.images, size=shard_size(len(plan.images)), by=by)
-    return write(inputs.out / FOLDER, plan, shards, images_dir, inputs.workers, inputs.engine)
+    return write(inputs.out / FOLDER, plan, shards, images_dir, inputs.workers, inputs.driver)
 
 
 def plan_of(inputs: Inputs, recipe: Recipe) -> Plan:
@@ -89,7 +89,7 @@ def write(
     shards: Sequence[Shard[ImageInput]],
     images_dir: Path,
     workers: int = 0,
-    engine: Engine = "processes",
+    engine: Driver = "processes",
 ) -> Path:
     """Write the rows of a plan's images, and say in the log how many can't be used."""
     run_shards(

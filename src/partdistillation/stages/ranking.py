@@ -147,7 +147,7 @@ def label(inputs: Inputs, config: LabellingConfig) -> Path:
         settings=config.part(LabellingConfig).fingerprint(),
         upstream=[classes_dir],
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label="ranking: parts",
     )
 

@@ -56,7 +56,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         settings=recipe.segments.fingerprint() | encoder_settings(recipe.encoder, recipe.segments),
         upstream=encoder_files(recipe.encoder, recipe.segments),
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label="segments",
     )
 
