@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from typing import TypeVar
 
 import numpy as np
@@ -132,7 +133,7 @@ def read(folder: Path) -> Centroids:
 
 class _StoredCentroids(Mapping[str, Float[np.ndarray, "part dim"]]):
     def __init__(self, path: Path) -> None:
-        self._file = safe_open(path, framework="numpy")
+        self._file: Any = safe_open(path, framework="numpy")  # has no types
         self._keys = {name_of(key): key for key in sorted(self._file.keys())}
 
     def __getitem__(self, name: str) -> Float[np.ndarray, "part dim"]:
