@@ -178,7 +178,7 @@ def test_a_stage_that_others_are_just_beginning_is_joined(
             return [name for name in super().names(folder) if name != "manifest.json"]
 
     _begin_three(tmp_path / "out", shared=True)
-    monkeypatch.setattr(shared_store, "FolderStorage", Late)
+    monkeypatch.setattr(shared_store, "storage_of", Late)
     label(tmp_path / "out")
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 
