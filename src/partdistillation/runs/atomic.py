@@ -17,6 +17,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from partdistillation.errors import StoreError
+from partdistillation.runs.mirror import forget, mirrored
 
 _TEMPORARY = ".tmp"
 _WITHOUT_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
@@ -89,7 +90,8 @@ def replacing_file(path: Path) -> Iterator[Callable[[bytes], None]]:
             yield partial(_write_to, path, descriptor)
             with explained(path):
                 os.fsync(descriptor)
-                _rename(descriptor, temporary, path)
+                with mirrored(temporary, path):
+                    _rename(descriptor, temporary, path)
         except BaseException:
             # Gives a full disk its space back. What a killed run leaves is removed at the next start.
             with suppress(OSError):
@@ -173,7 +175,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         with explained(folder):
-            os.replace(temporary, folder)  # noqa: PTH105
+            with mirrored(temporary, folder):
+                os.replace(temporary, folder)  # noqa: PTH105
             sync_folder(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -215,6 +218,7 @@ def remove_file(path: Path) -> None:
     Raises:
         StoreError: the folder can't be written.
     """
+    forget(path)
     with explained(path):
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108
@@ -227,6 +231,7 @@ def remove_folder(folder: Path) -> None:
     Raises:
         StoreError: some of it can't be removed.
     """
+    forget(folder)
     with explained(folder), suppress(FileNotFoundError):
         shutil.rmtree(folder)
 
