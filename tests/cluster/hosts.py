@@ -37,8 +37,9 @@ mount --bind "$2" "$2"
 mount -o remount,bind,ro /
 mount -t tmpfs scratch /dev/shm
 echo ready
-exec sleep infinity
+exec cat
 """
+"""It ends with what is written to it: when the tests do, however they end."""
 
 
 def missing() -> str:
@@ -111,7 +112,9 @@ class Host:
             name,
             str(disk),
         ]
-        self._door = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self._door = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         assert self._door.stdout is not None
         assert self._door.stdout.readline() == "ready\n", f"{name} couldn't be set up"
         self.init = _child(self._door)

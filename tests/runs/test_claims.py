@@ -100,6 +100,7 @@ def test_a_claim_that_its_successor_removed_does_not_come_back(tmp_path: Path, c
     stopped.heartbeat = 0.01
     assert stopped.take("a")
     claims(tmp_path, clock).release("a")
+    clock.now = 61
     with stopped:
         assert lost.wait(30)
         assert list((tmp_path / "claims").iterdir()) == []

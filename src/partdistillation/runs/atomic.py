@@ -98,7 +98,7 @@ def replacing_file(path: Path) -> Iterator[Callable[[bytes], None]]:
                 if _WINDOWS:
                     opened.close()
                 with mirrored(temporary, path):
-                    os.replace(temporary, path)  # noqa: PTH105 (through this module's `os`)
+                    _rename(descriptor, temporary, path)
         except BaseException:
             # Gives a full disk its space back. What a killed run leaves is removed at the next start.
             if _WINDOWS:
@@ -340,6 +340,15 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116
     except FileNotFoundError:
         return False
+
+
+def _rename(descriptor: int, temporary: Path, path: Path) -> None:
+    try:
+        os.replace(temporary, path)  # noqa: PTH105 (through this module's `os`)
+    except FileNotFoundError:
+        # Of a lost answer a network disk asks again, and is told that the old name isn't there any more.
+        if not _is_at(descriptor, path):
+            raise
 
 
 def _write_to(path: Path, descriptor: int, data: bytes) -> None:

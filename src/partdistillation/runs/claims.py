@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from partdistillation.config import Inputs
 from partdistillation.errors import PartDistillationError, StoreError
-from partdistillation.runs.atomic import locked
+from partdistillation.runs.atomic import locked, make_folder
 from partdistillation.runs.mirror import refresh_folder
 from partdistillation.runs.storage import Storage, storage_of
 from partdistillation.runs.terminal import say
@@ -69,6 +69,7 @@ class Claims:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._beats = 0
+        self._signed = clock()
 
     def __enter__(self) -> "Claims":
         self._thread.start()
@@ -115,6 +116,7 @@ class Claims:
             return False
         with self._lock:
             self._held[task] = key
+            self._signed = self._clock()
         return True
 
     def _is_stale(self, key: str) -> bool:
@@ -141,18 +143,25 @@ class Claims:
     def _beat(self) -> None:
         while not self._end.wait(self.heartbeat):
             with self._lock:
+                stood_still = self._clock() - self._signed > self.patience / 2
                 for task, key in tuple(self._held.items()):
                     with suppress(PartDistillationError, OSError):  # the disk may be back in time
-                        if self._is_lost(task, key):
+                        if self._is_lost(task, key, stood_still):
                             del self._held[task]
                             self._when_lost(task)
                         else:
                             self._storage.write(key, self._sign())
+                            self._signed = self._clock()
 
-    def _is_lost(self, task: str, key: str) -> bool:
-        """Whether another has taken over: its claim is there, or it is done and has removed both."""
+    def _is_lost(self, task: str, key: str, stood_still: bool) -> bool:
+        """Whether another has taken over: its claim is there, or it is done and has removed both.
+
+        Only long after it was written a claim that isn't seen is gone: some stores show files late.
+        """
         number = int(key.rpartition(".")[2])
-        return not self._storage.exists(key) or any(later > number for later in self._numbers(task))
+        if any(later > number for later in self._numbers(task)):
+            return True
+        return stood_still and not self._storage.exists(key)
 
 
 @contextmanager
@@ -188,7 +197,7 @@ def by_one(inputs: Inputs, task: str, *, done: Callable[[], bool]) -> Iterator[N
 
 def _lock(stack: ExitStack, out: Path, task: str) -> None:
     """Wait for a holder of before that is stopped, where locks reach it: it can't be told to stop writing."""
-    lock = partial(locked, out, name=f".{task}.lock")
+    lock = partial(locked, make_folder(out), name=f".{task}.lock")
     try:
         stack.enter_context(lock())
     except StoreError:
