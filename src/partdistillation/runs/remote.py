@@ -78,9 +78,7 @@ def bring(place: Path, out: Path) -> Path:
             for key in rows:
                 _copy(url, key, folder / key)
         return here
-    listing = _listing(url, _entries(url, files))
-    make_folder(here.parent)
-    replace_file(listings.file_of(here), listing)
+    write_listing(listings.file_of(here), url, _entries(url, files))
     say(f"{url}: {len(files):,} files, listed once for this run", stderr=True)
     return here
 
@@ -177,8 +175,12 @@ class _StoredArchive(io.RawIOBase):
         return len(data)
 
 
-def _listing(url: str, entries: Iterable[Entry]) -> bytes:
-    """The file that `listings.Listing` reads."""
+def write_listing(path: Path, url: str, entries: Iterable[Entry]) -> None:
+    """Write the file that `listings.Listing` reads.
+
+    Raises:
+        StoreError: it can't be written.
+    """
     schema = SCHEMA.with_metadata({listings.URL: url})
     rows = iter(entries)
     batches = []
@@ -188,4 +190,5 @@ def _listing(url: str, entries: Iterable[Entry]) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
         writer.write_table(table)
-    return bytes(sink.getvalue())
+    make_folder(path.parent)
+    replace_file(path, bytes(sink.getvalue()))
