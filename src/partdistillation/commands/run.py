@@ -19,6 +19,7 @@ from partdistillation.commands.arguments import (
 )
 from partdistillation.config import Device, Engine, Inputs
 from partdistillation.recipes import PAPER
+from partdistillation.runs.mirror import original
 from partdistillation.runs.terminal import say
 from partdistillation.settings import NonNegative, PositiveInt, Range, Settings, Share
 
@@ -190,7 +191,7 @@ def predict(arguments: PredictArguments) -> None:
         workers=arguments.workers,
         engine=who.driver,
     )
-    say(f"Look into {folder}")
+    say(original(f"Look into {folder}"))
 
 
 @dataclass(frozen=True, kw_only=True)
