@@ -119,6 +119,18 @@ def test_a_run_that_several_share(tmp_path: Path, make_shards: MakeShards) -> No
     assert "objects, shard s-00002: 3 workers died, or were stopped, at it; nobody tries it again" in said
 
 
+def test_what_predict_writes(tmp_path: Path, make_shards: MakeShards) -> None:
+    make_shards(tmp_path / "objects", shards=2, done=2)
+    make_shards(tmp_path / "predictions", shards=2, done=1)
+    status = look(str(tmp_path), 0.0)
+    assert [(stage.stage.name, stage.state) for stage in status.stages] == [
+        ("objects", "done"),
+        ("predictions", "begun"),
+    ]
+    make_shards(tmp_path / "predictions", shards=2, done=2)
+    assert look(str(tmp_path), 0.0).state == "finished"
+
+
 @pytest.mark.parametrize("damage", ["objects/manifest.json", "config.yaml", "metrics.jsonl", "seconds.json"])
 def test_damaged_files_are_named(tmp_path: Path, make_shards: MakeShards, damage: str) -> None:
     make_shards(tmp_path / "objects", shards=2, done=1)

@@ -23,11 +23,18 @@ from partdistillation.runs.stage_log import SECONDS
 from partdistillation.runs.store import read_rows
 from partdistillation.status.metrics import metrics_of
 from partdistillation.status.run_files import RunFiles
-from partdistillation.status.stages import rows_of
+from partdistillation.status.stages import Rows, rows_of
 
 OF_AN_OBJECT = ("group", "refine", "encode masks")
 """Steps of the segments stage (`runs.profiling`) that are done for every object; others for a photograph."""
 TRAININGS = ("proposals", "distillation")
+_LABELS = {
+    OBJECTS: "objects",
+    SEGMENTS: "segments",
+    FEATURES: "ranking: features",
+    PARTS[0]: "ranking: parts",
+}
+"""What steps that label are called in a profile, by the folders that they write."""
 _MODELS = {"proposals": PROPOSAL_MODEL, "distillation": PART_MODEL}
 _DESCRIPTION = f"{PART_CLASSES}/part_classes.json"
 
@@ -143,43 +150,20 @@ def rates_of_run(out: str) -> Rates:
             f"{files.place}: expected the folder of a run on a disk of this machine; copy it, or give rates "
             "as a file (--rates)"
         )
-    seconds = {name: value for name, value in files.note(SECONDS).items() if isinstance(value, int | float)}
-    rows = {name: rows_of(files, name) for name in (OBJECTS, SEGMENTS, FEATURES, PARTS[0])}
-    photographs = {
-        name: there.done for name, there in rows.items() if there is not None and not there.pending
-    }
-    missing = sorted({*TRAININGS, "objects", "segments", "ranking"} - {*seconds}) + sorted(
-        {*rows} - {*photographs}
-    )
-    if missing:
-        raise InputError(
-            f"{out}: expected a finished run, which says how long each stage took; it says nothing of "
-            f"{', '.join(missing)}. Let it finish, or measure with --photographs"
-        )
-    profile = files.note(profiling.FILE)
-    ranking = _ranking(files.folder, seconds["ranking"])
-    spent = {
-        name: _profiled(profile, label) or measured
-        for name, label, measured in (
-            (OBJECTS, "objects", seconds["objects"]),
-            (SEGMENTS, "segments", seconds["segments"]),
-            (FEATURES, "ranking: features", ranking[FEATURES]),
-            (PARTS[0], "ranking: parts", ranking[PARTS[0]]),
-        )
-    }
+    seconds, rows = _finished(files)
+    profile, ranking = files.note(profiling.FILE), _ranking(files.folder, seconds["ranking"])
     classes = files.note(_DESCRIPTION).get("classes", {})
     objects, proposals = _objects(files.folder), sum(entry.get("proposals", 0) for entry in classes.values())
+    each = objects / rows[OBJECTS].done
+    spent = {OBJECTS: seconds["objects"], SEGMENTS: seconds["segments"], **ranking}
     labelling = {
-        name: Labelling(
-            spent[name] / count,
-            bytes=sum(shard.size for shard in there.committed) / count if (there := rows[name]) else 0.0,
-        )
-        for name, count in photographs.items()
+        name: _labelling(_profiled(profile, _LABELS[name]) or spent[name], there)
+        for name, there in rows.items()
     }
-    labelling[SEGMENTS] = _by_object(labelling[SEGMENTS], profile, objects / photographs[OBJECTS])
+    labelling[SEGMENTS] = _by_object(labelling[SEGMENTS], profile, each)
     return Rates(
         source=f"the run {files.place}",
-        objects=objects / photographs[OBJECTS],
+        objects=each,
         proposals=proposals / objects if objects else 0.0,
         classes=len(classes),
         labelling=labelling,
@@ -189,11 +173,38 @@ def rates_of_run(out: str) -> Rates:
         },
         clustering=ranking[PART_CLASSES] / proposals if proposals else None,
         assumptions=(
-            "a worker is as fast as what that run was done with: its whole machine, or, in stages with a "
-            "profile (--profile), each of its processes",
+            "a worker is as fast as all that the run was done with together, machines and processes; in "
+            "stages with a profile (--profile), as each of its processes",
             "each of its stages was done by one command, without a stop",
         ),
     )
+
+
+def _finished(files: RunFiles) -> tuple[dict[str, float], dict[str, Rows]]:
+    """How long stages took, and the rows that they have written.
+
+    Raises:
+        InputError: some haven't ended.
+    """
+    seconds = {name: value for name, value in files.note(SECONDS).items() if isinstance(value, int | float)}
+    rows = {
+        name: there
+        for name in _LABELS
+        if (there := rows_of(files, name)) is not None and there.done == there.total
+    }
+    missing = [name for name in ("objects", "segments", "ranking", *TRAININGS) if name not in seconds]
+    missing += [f"{name}/" for name in _LABELS if name not in rows]
+    if missing:
+        raise InputError(
+            f"{files.place}: expected a finished run, which says how long each stage took; it says nothing "
+            f"of {', '.join(missing)}. Let it finish, or measure with --photographs"
+        )
+    return seconds, rows
+
+
+def _labelling(seconds: float, rows: Rows) -> Labelling:
+    """Of a photograph, from those of all."""
+    return Labelling(seconds / rows.done, bytes=sum(shard.size for shard in rows.committed) / rows.done)
 
 
 def _objects(run: Path) -> int:

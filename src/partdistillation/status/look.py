@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from partdistillation.errors import InputError, PartDistillationError, StoreError
@@ -12,7 +13,7 @@ from partdistillation.status.pace import Pace
 from partdistillation.status.progress import MOST_SHARDS, Progress, left_in_all, progress
 from partdistillation.status.rejected import Rejected, rejected
 from partdistillation.status.run_files import RunFiles
-from partdistillation.status.stages import STAGES, rows_of
+from partdistillation.status.stages import Stage, rows_of, stages_of
 from partdistillation.status.workers import Deadly, Watch, Worker
 
 State = Literal["nothing there", "going on", "quiet", "finished"]
@@ -99,7 +100,7 @@ def look(out: str, seconds: float, wait: Callable[[float], None] = time.sleep) -
     watch, pace = Watch(files), Pace()
     watch.look()
     before = progress(files, going_on=True, pace=pace)
-    here = files.folder is not None and any(is_held(files.folder / f".{stage.name}.lock") for stage in STAGES)
+    here = files.folder is not None and _is_held_here(files.folder, stages_of(files))
     if _state(before, going_on=False) == "quiet":
         while watch.seconds < seconds and not (watch.is_enough and (here or watch.workers())):
             wait(min(_BETWEEN, max(0.0, seconds - watch.seconds)))
@@ -109,7 +110,8 @@ def look(out: str, seconds: float, wait: Callable[[float], None] = time.sleep) -
     workers = tuple(watch.workers())
     goes_on = here or _counts(before) != _counts(after) or any(worker.sign is not None for worker in workers)
     if goes_on:
-        stages = [_with_rate(*pair, looked) for pair in zip(before, after, strict=True)]
+        earlier = {stage.stage: stage for stage in before}
+        stages = [_with_rate(earlier.get(stage.stage, stage), stage, looked) for stage in after]
     else:
         stages = progress(files, going_on=False, pace=pace)
     return Status(
@@ -124,6 +126,12 @@ def look(out: str, seconds: float, wait: Callable[[float], None] = time.sleep) -
         rejected=rejected(files, most_shards=MOST_SHARDS),
         problems=tuple(_problems(files)),
     )
+
+
+def _is_held_here(out: Path, stages: Sequence[Stage]) -> bool:
+    """Whether a command of this machine is at a run, or at one of its folders."""
+    places = (path for stage in stages for path in (f".{stage.name}.lock", f"{stage.folders[0]}/.lock"))
+    return any(is_held(out / place) for place in places)
 
 
 def _with_rate(before: Progress, after: Progress, seconds: float) -> Progress:
@@ -151,7 +159,7 @@ def _problems(files: RunFiles) -> Iterator[str]:
         files.settings()
     except PartDistillationError as error:
         yield str(error)
-    for folder in (folder for stage in STAGES for folder in stage.row_folders):
+    for folder in (folder for stage in stages_of(files) for folder in stage.row_folders):
         try:
             rows = rows_of(files, folder)
         except StoreError as error:

@@ -16,7 +16,7 @@ from partdistillation.status.metrics import METRICS, metrics_of
 from partdistillation.status.pace import Pace
 from partdistillation.status.rejected import rejected
 from partdistillation.status.run_files import RunFiles
-from partdistillation.status.stages import STAGES, Rows, Stage, is_done, rows_of
+from partdistillation.status.stages import Rows, Stage, is_done, rows_of, stages_of
 
 StageState = Literal["waiting", "going on", "begun", "done"]
 MOST_SHARDS = 256
@@ -55,7 +55,7 @@ def progress(
         pace.forget(files.place)
     expected, spent, current, photographs = files.note(EXPECTED), files.note(SECONDS), True, 0
     stages = list[Progress]()
-    for stage in STAGES:
+    for stage in stages_of(files):
         done, total = _counts(files, stage)
         if stage.unit == "photographs":
             photographs = total = total or photographs

@@ -46,6 +46,11 @@ STAGES = (
     Stage("ranking", "Sort proposals into part classes", (FEATURES, PART_CLASSES, PARTS[0]), "photographs"),
     Stage("distillation", "Learn the parts", (PART_MODEL,), "steps"),
 )
+PREDICTING = (
+    STAGES[0],
+    Stage("predictions", "Find the parts", (PARTS[1],), "photographs"),
+)
+"""Of `partdistill predict`."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,11 @@ class Rows:
     @property
     def total(self) -> int:
         return self.done + sum(shard.rows for shard in (*self.pending, *self.missing))
+
+
+def stages_of(files: RunFiles) -> tuple[Stage, ...]:
+    """Those of a run; or of `predict`, where that has begun to write there."""
+    return PREDICTING if PARTS[1] in files.names("") else STAGES
 
 
 def rows_of(files: RunFiles, folder: str) -> Rows | None:

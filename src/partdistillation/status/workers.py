@@ -13,9 +13,9 @@ from typing import NamedTuple
 from partdistillation.runs.claims import FOLDER as CLAIMS
 from partdistillation.runs.claims import MAX_DEATHS, Claims
 from partdistillation.status.run_files import RunFiles
-from partdistillation.status.stages import STAGES
+from partdistillation.status.stages import PREDICTING, STAGES
 
-_FOLDERS = ("", *(folder for stage in STAGES for folder in stage.row_folders))
+_FOLDERS = ("", *dict.fromkeys(folder for stage in (*STAGES, *PREDICTING) for folder in stage.row_folders))
 """Where there may be claims: beside the stages for what can't be divided, in each for its shards."""
 
 
