@@ -38,6 +38,7 @@ T = TypeVar("T", bound="TrainingConfig")
 Freeze = Literal["official", "pixel_level", "backbone", "none"]
 Device = Annotated[str, Form(r"auto|cpu|cuda(:\d+)?|mps", ("auto", "cpu", "cuda", "cuda:N", "mps"))]
 """`cuda` is the first GPU, or torchrun's share; `cuda:N` the one of that number, `mps` Apple's."""
+Precision = Literal["float32", "bfloat16"]
 Engine = Literal["processes", "shared", "ray"]
 Format = Literal["coco", "yolo", "label-studio", "cvat", "fiftyone", "datasets", "masks"]
 """What `partdistill export` writes."""
@@ -231,6 +232,10 @@ class TrainingConfig(Settings):
     """Take fewer steps, but 100, where images are few: each is seen at most so often; 0: no limit."""
     batch_size: PositiveInt = 128
     """Images a step, over all processes."""
+    accumulation: Annotated[PositiveInt, INCIDENTAL] = 1
+    """Parts in which a process takes its images of a step, one after the other, to save memory."""
+    precision: Precision = "float32"
+    """What networks compute in while they learn; weights, losses and matcher stay in float32."""
     learning_rate: Positive = 1e-4
     """AdamW's learning rate after the warm-up."""
     weight_decay: NonNegative = 0.05

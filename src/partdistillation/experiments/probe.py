@@ -170,7 +170,7 @@ def _resized(step: Training, recipe: Recipe) -> Training:
 def _step(inputs: Inputs, recipe: Recipe, images: Sequence[LabelledImage], folder: Path) -> Training:
     """A step of stage 3; its model, hardly trained, is left in `folder`."""
     batch = min(recipe.proposals.batch_size, _LARGEST_BATCH)
-    config = replace(recipe.proposals, steps=_STEPS, batch_size=batch)
+    config = replace(recipe.proposals, steps=_STEPS, batch_size=batch, accumulation=1)
     device = choose_device(inputs.device)
     model = proposals.proposal_model(recipe, config).to(device)
     objective, starts = SetPrediction(model, config, device), list[float]()
