@@ -28,7 +28,7 @@ from partdistillation.runs.part_table import ClassParts, PartTable, read_part_ta
 from partdistillation.runs.records import ObjectRow, PartRow
 from partdistillation.runs.store import read_rows
 from partdistillation.stages import growing, retraining
-from partdistillation.training import loop
+from partdistillation.training import checkpoints, loop
 
 OLD, NEW = ("axe", "car", "person", "tree"), ("bird", "horse", "truck")
 
@@ -49,8 +49,8 @@ def base(drawings: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathF
     ids = {category["id"] for category in content["categories"] if category["name"] in OLD}
     content["annotations"] = [entry for entry in content["annotations"] if entry["category_id"] in ids]
     (folder / "old.json").write_text(json.dumps(content))
-    paths = {"images": drawings / "train", "objects": folder / "old.json"}
-    inputs = Inputs(out=folder / "run", device="cpu", **paths)
+    images, objects = drawings / "train", folder / "old.json"
+    inputs = Inputs(out=folder / "run", images=images, objects=objects, device="cpu")
     stage0 = PartMask2Former.from_pretrained(tiny_recipe.encoder)
     stage0.with_head(["part"], seed=0).save_pretrained(inputs.out / "proposal_model")
     pipeline.objects(inputs, tiny_recipe)
@@ -110,8 +110,8 @@ def test_old_classes_are_segmented_as_before_alone_and_beside_new_ones(base: Pat
     given = [[(drawn.mask, drawn.category) for drawn in scene.objects] for scene in scenes]
     known = [[(mask, category) for mask, category in objects if category in OLD] for objects in given]
     assert any(0 < len(old) < len(everything) for old, everything in zip(known, given, strict=True))
-    loose = {"min_score": 0.0, "min_ratio": 0.0}
-    mixed, alone = after(images, given, **loose), before(images, known, **loose)
+    mixed = after(images, given, min_score=0.0, min_ratio=0.0)
+    alone = before(images, known, min_score=0.0, min_ratio=0.0)
     parts = [part for result in alone for part in described(result, OLD)]
     assert parts
     assert parts == [part for result in mixed for part in described(result, OLD)]
@@ -209,7 +209,7 @@ def test_a_stopped_one_goes_on_to_the_same_bytes(
 ) -> None:
     command = ["grow", str(base / "part_model"), "--config", str(grown / "config.yaml"), "--device", "cpu"]
     command += ["--out", str(tmp_path / "run")]
-    save_checkpoint = loop.save_checkpoint
+    save_checkpoint = checkpoints.save_checkpoint
 
     def stopped(*arguments: object, **more: object) -> None:
         save_checkpoint(*arguments, **more)  # type: ignore[arg-type]
@@ -238,8 +238,8 @@ def more(drawings: Path, tmp_path: Path) -> Callable[[str], Inputs]:
         box = {"segmentation": [[8, 8, 56, 8, 56, 56, 8, 56]], "bbox": [8, 8, 48, 48], "area": 2304}
         content["annotations"] = [{"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, **box}]
         (tmp_path / "more.json").write_text(json.dumps(content))
-        paths = {"images": tmp_path / "more", "objects": tmp_path / "more.json"}
-        return Inputs(out=tmp_path / "out", device="cpu", **paths)
+        images, objects = tmp_path / "more", tmp_path / "more.json"
+        return Inputs(out=tmp_path / "out", images=images, objects=objects, device="cpu")
 
     return make
 
