@@ -10,6 +10,7 @@ from partdistillation.runs import mirror
 from partdistillation.runs.atomic import new_folder, remove_file, remove_folder, replace_file
 from partdistillation.runs.mirror import (
     fetch,
+    fetch_all,
     is_mirrored,
     mirrored,
     open_mirror,
@@ -79,6 +80,14 @@ def test_rows_and_checkpoints_come_when_they_are_asked_for(on: Host, storage: St
     assert fetch(folder / "parts/car-00000.parquet").read_bytes() == b"{}"
     refresh_folder(folder / "checkpoints/proposals")
     assert (folder / "checkpoints/proposals/step.safetensors").exists()
+
+
+def test_many_files_at_once(on: Host, storage: Storage) -> None:
+    for number in range(40):
+        storage.write(f"parts/{number}.parquet", b"%d" % number)
+    paths = [on("a") / f"parts/{number}.parquet" for number in range(40)]
+    fetch_all(paths)
+    assert [path.read_bytes() for path in paths] == [b"%d" % number for number in range(40)]
 
 
 def test_a_damaged_file_comes_again(on: Host, storage: Storage) -> None:

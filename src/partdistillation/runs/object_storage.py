@@ -207,9 +207,10 @@ class ObjectStorage:
                 raise
             except Exception as error:  # obstore's have no common class but this
                 if attempt == _ATTEMPTS or _is_refusal(error):
+                    remedy = "set the permissions" if _is_refusal(error) else "when the store answers again"
                     raise StoreError(
-                        f"{self._place(key)}: {_first_line(error)}. What is done so far is kept: when the "
-                        "store answers again, run the same command again"
+                        f"{self._place(key)}: {_first_line(error)}. What is done so far is kept: {remedy}, "
+                        "run the same command again"
                     ) from error
         raise AssertionError  # the loop returns or raises
 
