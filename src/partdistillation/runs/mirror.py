@@ -255,10 +255,11 @@ def _mirror_of(path: Path) -> _Mirror | None:
     path, home = path.absolute(), _home()
     if not path.is_relative_to(home):
         return None
-    root, *inside = path.relative_to(home).parts
-    if not inside or inside[0] == _MARKS or any(part.startswith(".") for part in inside[1:]):
+    name, *inside = path.relative_to(home).parts
+    mirror = _open(home / name)
+    if not mirror or inside[:1] != [mirror.folder.name] or any(part.startswith(".") for part in inside[1:]):
         return None
-    return _open(home / root)
+    return mirror
 
 
 def _open(root: Path) -> _Mirror | None:

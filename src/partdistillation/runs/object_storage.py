@@ -187,7 +187,8 @@ def _open(url: str, retries: dict[str, Any]) -> Any:
         return store.from_url(url, retry_config=retries)
     except Exception as error:
         raise InputError(
-            f"expected a URL such as s3://bucket/folder, found {url}: {_first_line(error)}"
+            f"{url} can't be opened: {_first_line(error)}: check the URL, and the credentials in the "
+            "environment"
         ) from error
 
 
