@@ -8,7 +8,7 @@ shard of which three workers died is named by those who are left; then, as the m
 deleted and the same command is started again.
 
 Prints a line every hundred kills, and at the end: kills, stages, rows lost and doubled, files that differ.
-Exit code 1 where there are any. Stages are in memory: a kill, unlike a power cut, loses nothing that is written.
+Exit code 1 where there are any. Stages are in memory: a kill, unlike a power cut, loses nothing written.
 
     python benchmarks/cluster_kills.py --kills 2000
 """

@@ -37,6 +37,7 @@ ORDER = (
     "evaluation",
     "review",
     "report",
+    "status",
     "publishing",
     "pipeline",
     "experiments",
@@ -115,6 +116,14 @@ def test_the_top_of_the_package_is_a_hall() -> None:
     assert len(top) <= 8, top
     wings = [path.name for path in (SOURCE / PACKAGE).iterdir() if (path / "__init__.py").exists()]
     assert {*wings, *(Path(name).stem for name in top)} == {*ORDER, "__init__"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_what_one_system_alone_has_is_imported_late(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tops = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+    packages = {name.split(".")[0] for name in imported_names(tops)}
+    assert packages.isdisjoint({"fcntl", "grp", "msvcrt", "pwd", "resource", "termios", "winreg"})
 
 
 def test_functional_and_kernels_import_nothing_but_errors_and_themselves() -> None:

@@ -2,7 +2,7 @@
 
 A settings class is a frozen dataclass derived from `Settings`. Its field types say what is allowed:
 `int`, `float`, `bool`, `str`, a `Literal`, `tuple[int, ...]`, another settings class, or one of these
-with a range (`Annotated[float, Range(0, 1)]`). Values of the wrong type or out of range raise
+with a range (`Annotated[float, Range(0, 1)]`) or a form. Values of the wrong type or out of range raise
 ConfigError with the setting's dotted name, as it is written in a YAML file and on the command line.
 """
 
@@ -45,6 +45,14 @@ class Range:
             return f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
         low = f"above {self.low:g}, up" if self.open_low else f"from {self.low:g}"
         return f"{low} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Form:
+    """The texts that match `pattern`; `words` are how they are described."""
+
+    pattern: str
+    words: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -186,19 +194,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ConfigError(f"{path}: expected at most {_MOST_BYTES} bytes of settings; is it a data set?")
-        content = _load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        return parse_yaml(path.read_bytes(), str(path))
+    except OSError as error:
         raise ConfigError(f"{path}: expected a YAML file that can be read: {error}") from error
+
+
+def parse_yaml(content: bytes, place: str) -> dict[str, Any]:
+    """The mapping that the content of a YAML file is; `place` names it in errors.
+
+    Raises:
+        ConfigError: as `read_yaml`.
+    """
+    try:
+        values = _load_yaml(content.decode())
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{place}: expected a YAML file that can be read: {error}") from error
     except RecursionError:
-        raise ConfigError(f"{path}: expected YAML, found brackets nested too deeply") from None
+        raise ConfigError(f"{place}: expected YAML, found brackets nested too deeply") from None
     except (yaml.YAMLError, ArithmeticError, ValueError, TypeError, KeyError, AttributeError) as error:
         # PyYAML turns what looks like a date or a number into one, and fails in many ways
-        raise ConfigError(f"{path}: expected YAML: {error}") from error
-    if content is None:
+        raise ConfigError(f"{place}: expected YAML: {error}") from error
+    if values is None:
         return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected settings as `name: value` lines, found {content!r:.60}")
-    return content
+    if not isinstance(values, dict):
+        raise ConfigError(f"{place}: expected settings as `name: value` lines, found {values!r:.60}")
+    return values
 
 
 def _load_yaml(text: str) -> Any:
@@ -294,7 +314,9 @@ def check(name: str, hint: object, value: object) -> None:
     Raises:
         ConfigError: it isn't; the message begins with `name`.
     """
-    limits = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Range)]
+    extras = getattr(hint, "__metadata__", ())
+    limits = [extra for extra in extras if isinstance(extra, Range)]
+    forms = [extra for extra in extras if isinstance(extra, Form)]
     hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if not _is_a(hint, value):
         choices = map(str, get_args(hint)) if get_origin(hint) is Literal else ()
@@ -303,6 +325,11 @@ def check(name: str, hint: object, value: object) -> None:
     for limit in limits:
         if isinstance(value, int | float) and value not in limit:
             raise ConfigError(f"{name}: expected {_describe(hint)} {limit}, found {value!r}")
+    for form in forms:
+        if isinstance(value, str) and not re.fullmatch(form.pattern, value):
+            near = nearest(value, form.words)
+            expected = ", ".join(form.words)
+            raise ConfigError(f"{name}: expected one of {expected}, found {value!r}{near and '.'}{near}")
 
 
 def _is_a(hint: object, value: object) -> bool:

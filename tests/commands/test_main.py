@@ -201,3 +201,27 @@ def test_output_may_be_cut_short() -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("run --images x --device cuda:7", "--device: expected 8 GPUs"),
+        ("predict m --images x --device mps", "--device: expected a Mac"),
+        ("evaluate-objects m --images x --objects o.json --device cuda", "--device: expected 1 GPUs"),
+        ("demo --device nvidia", "--device: expected one of auto, cpu, cuda, cuda:N, mps, found 'nvidia'"),
+    ],
+)
+def test_a_device_that_is_not_there_is_said_before_anything_else(
+    line: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(line.split()) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -34,7 +34,7 @@ WRONG = [
     ("run --proposals.flip 2", "--proposals.flip: expected a number from 0 to 1, found 2.0"),
     ("run --proposals.scale_min 3", "proposals.scale_min: expected at most scale_max (1.4), found 3.0"),
     ("run --workers 0", "--workers: expected an integer at least 1, found 0"),
-    ("run --device gpu", "--device: expected one of auto, cpu, cuda, found 'gpu'"),
+    ("run --device gpu", "--device: expected one of auto, cpu, cuda, cuda:N, mps, found 'gpu'"),
     ("run --proposals.freeze ofical", "--proposals.freeze: expected one of official, pixel_level, backbone,"
      " none, found 'ofical'. Did you mean 'official'?"),
     ("run --segments.crf.enabled flase", "--segments.crf.enabled: expected true or false, found 'flase'"),

@@ -47,7 +47,8 @@ def random_output(
 
 def uniform_points(targets: list[Targets], count: int = 64, *, importance: bool = False) -> Points:
     generator = torch.Generator().manual_seed(2)
-    return matching.draw_points(targets, count, layers=2, generator=generator, importance_sampling=importance)
+    counts = [len(t.labels) for t in targets]
+    return matching.draw_points(counts, count, layers=2, generator=generator, importance_sampling=importance)
 
 
 @pytest.mark.parametrize("importance", [False, True])
@@ -55,8 +56,9 @@ def test_whole_loss_agrees_with_transformers(importance: bool, monkeypatch: pyte
     """Given the same random numbers. Its class weights are those of the config, in its own loss."""
     targets = random_targets([3, 1])
     embeddings, features, logits = random_output(layers=1)
+    counts = [len(t.labels) for t in targets]
     points = matching.draw_points(
-        targets, 64, layers=1, generator=torch.Generator().manual_seed(0), importance_sampling=importance
+        counts, 64, layers=1, generator=torch.Generator().manual_seed(0), importance_sampling=importance
     )
     draws = [one[None] for one in points.shared]
     if points.importance is None:
@@ -186,6 +188,25 @@ def test_the_number_of_masks_divides_once() -> None:
     )
     torch.testing.assert_close(loss.terms["mask"], 2 * halved.terms["mask"])
     torch.testing.assert_close(loss.terms["classification"], halved.terms["classification"])
+
+
+def test_parts_of_a_batch_sum_up_to_it() -> None:
+    targets = random_targets([3, 2])
+    embeddings, features, logits = random_output()
+    points = uniform_points(targets)
+    queries = embeddings.shape[2]
+    weight = 5 + 0.1 * (2 * queries - 5)  # five matched, the others are of no object
+    whole = criterion(embeddings, features, logits, targets, points)
+    parts = [
+        criterion(
+            embeddings[:, part], features[part], logits[part], targets[part], Points(points.shared[part]),
+            num_masks=5.0, query_weight=weight,
+        )
+        for part in (slice(0, 1), slice(1, 2))
+    ]  # fmt: skip
+    torch.testing.assert_close(parts[0].total + parts[1].total, whole.total)
+    for name, term in whole.terms.items():
+        torch.testing.assert_close(parts[0].terms[name] + parts[1].terms[name], term)
 
 
 def test_divergence_is_reported() -> None:

@@ -1,5 +1,6 @@
 """Random points, and the assignment of queries to targets."""
 
+from collections.abc import Sequence
 from itertools import permutations
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partdistillation.functional.matching import Points, Targets, assign, draw_points
+from partdistillation.functional.matching import Points, assign, draw_points
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 1000))
@@ -26,15 +27,25 @@ def test_the_assignment_is_the_cheapest(queries: int, count: int, seed: int) -> 
 
 
 def test_points_are_a_function_of_the_generator() -> None:
-    labels = [torch.zeros(count, dtype=torch.int64) for count in (1, 2)]
-    targets = [Targets(torch.zeros(len(one), 4, 4, dtype=torch.bool), one, one) for one in labels]
-
     def draw() -> Points:
         generator = torch.Generator().manual_seed(2)
-        return draw_points(targets, 40, layers=2, generator=generator, importance_sampling=True)
+        return draw_points((1, 2), 40, layers=2, generator=generator, importance_sampling=True)
 
     first, second = draw(), draw()
     torch.testing.assert_close(first, second)
     assert first.importance is not None
     assert first.importance.candidates.shape == (2, 3, 120, 2)
     assert first.importance.uniform.shape == (2, 3, 10, 2)
+
+
+def test_an_images_points_do_not_depend_on_who_draws_the_others() -> None:
+    def draw(own: Sequence[int] | None) -> Points:
+        generator = torch.Generator().manual_seed(2)
+        return draw_points((1, 2, 0, 3), 40, own=own, layers=2, generator=generator, importance_sampling=True)
+
+    whole, part = draw(None), draw([3, 1])
+    assert whole.importance is not None
+    assert part.importance is not None
+    assert torch.equal(part.shared, whole.shared[[3, 1]])
+    assert torch.equal(part.importance.candidates, whole.importance.candidates[:, [3, 4, 5, 1, 2]])
+    assert torch.equal(part.importance.uniform, whole.importance.uniform[:, [3, 4, 5, 1, 2]])

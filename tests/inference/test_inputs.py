@@ -193,5 +193,5 @@ def test_another_default_type_of_torch_changes_nothing(part_model: PartMask2Form
 @pytest.mark.parametrize("device", ["mps", "gpu", "cuda:7", "", None])
 def test_unknown_devices(part_model: PartMask2Former, tmp_path: Path, device: Any) -> None:
     part_model.save_pretrained(tmp_path / "model")
-    with pytest.raises(ConfigError, match="expected one of auto, cpu, cuda, found"):
+    with pytest.raises(ConfigError, match="expected one of auto, cpu, cuda, cuda:N, mps, found"):
         PartSegmenter.from_pretrained(tmp_path / "model", device=device)

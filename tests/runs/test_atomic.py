@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,42 @@ def test_files_in_pieces_are_whole_or_as_they_were(tmp_path: Path) -> None:
         write(next(iter(())))
     assert path.read_bytes() == b"one, two"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_where_an_open_file_cannot_be_renamed_it_is_closed_before(
+    stops: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where neither can it be removed, nor a folder be opened."""
+    monkeypatch.setattr(atomic, "_WINDOWS", True)
+
+    def closed_before(call: Callable[..., None]) -> Callable[..., None]:
+        def checked(path: Path, *others: Path) -> None:
+            links = [descriptor for descriptor in Path("/proc/self/fd").iterdir() if descriptor.exists()]
+            assert path not in [descriptor.resolve() for descriptor in links]
+            call(path, *others)
+
+        return checked
+
+    monkeypatch.setattr(os, "replace", closed_before(os.replace))
+    monkeypatch.setattr(os, "unlink", closed_before(os.unlink))
+    monkeypatch.setattr(atomic, "_sync", lambda *_: pytest.fail("a folder was opened"))
+    with suppress(KeyboardInterrupt), replacing_file(tmp_path / "a.json") as write:
+        write(b"1")
+        if stops:
+            raise KeyboardInterrupt
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == ([] if stops else [b"1"])
+
+
+def test_a_disk_without_locks_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object, **__: object) -> bool:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(atomic, "lock_descriptor", no_locks)
+    with pytest.raises(StoreError, match=r"can't write to .*: No locks available"), locked(tmp_path):
+        raise AssertionError("it isn't entered")
+    replace_file(tmp_path / "a.json", b"1")  # needs none but where two write at once
+    assert (tmp_path / "a.json").read_bytes() == b"1"
 
 
 def test_new_folders_are_whole_or_absent(tmp_path: Path) -> None:

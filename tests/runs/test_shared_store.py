@@ -173,13 +173,12 @@ def test_a_stage_that_others_are_just_beginning_is_joined(
     """The manifest and a shard appear while the folder is listed, the manifest too late to be seen."""
     label(tmp_path / "alone", shared=False)
 
-    listed = FolderStorage.names
-
-    def names_without_manifest(self: FolderStorage, folder: str) -> list[str]:
-        return [name for name in listed(self, folder) if name != "manifest.json"]
+    class Late(FolderStorage):
+        def names(self, folder: str) -> list[str]:
+            return [name for name in super().names(folder) if name != "manifest.json"]
 
     _begin_three(tmp_path / "out", shared=True)
-    monkeypatch.setattr(FolderStorage, "names", names_without_manifest)
+    monkeypatch.setattr(shared_store, "storage_of", Late)
     label(tmp_path / "out")
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 

@@ -7,11 +7,10 @@ from transformers import Mask2FormerConfig, ResNetConfig
 
 from partdistillation.config import TrainingConfig
 from partdistillation.data.examples import Example
-from partdistillation.functional.matching import Targets
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import ModelInfo
 from partdistillation.runs.profiling import profiled
-from partdistillation.training.objective import SetPrediction, mean_target_count
+from partdistillation.training.objective import SetPrediction
 from partdistillation.training.optim import Optimizer
 
 CPU = torch.device("cpu")
@@ -90,11 +89,42 @@ def test_chance_comes_from_the_generator_alone() -> None:
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_targets_are_counted_over_the_batch() -> None:
-    counts = [torch.zeros(count, dtype=torch.int64) for count in (3, 2)]
-    targets = [Targets(torch.zeros(len(labels), 4, 4, dtype=torch.bool), labels, labels) for labels in counts]
-    assert mean_target_count(targets, CPU) == 5
-    assert mean_target_count([], CPU) == 1
+@pytest.mark.parametrize("num_parts", [0, 2])
+@pytest.mark.parametrize("importance", [False, True])
+@pytest.mark.parametrize("parts", [2, 3])
+def test_parts_of_a_batch_sum_up_to_it(num_parts: int, importance: bool, parts: int) -> None:
+    """Loss, logged terms and gradients, those of a part head's rows too."""
+    batch = [*BATCH[num_parts], example(8, (1,)), example(1, (0,))]  # 8 targets, 6 queries
+    model = network(num_parts).eval()
+    objective = SetPrediction(model, PLAIN.updated({"importance_sampling": importance}), CPU)
+    logged, gradients = [], []
+    for count in (1, parts):
+        model.zero_grad()
+        sums: dict[str, float] = {"loss": 0.0}
+        for loss, numbers in objective.in_parts(batch, generator(), count):
+            torch.autograd.backward(loss)
+            for name, value in {"loss": loss, **numbers}.items():
+                sums[name] = sums.get(name, 0.0) + value.item()
+        logged.append(sums)
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+    assert logged[1] == pytest.approx(logged[0], rel=1e-5)
+    for whole, summed in zip(*gradients, strict=True):
+        torch.testing.assert_close(summed.to_dense(), whole.to_dense(), rtol=1e-4, atol=1e-6)
+
+
+def test_bfloat16_is_near_float32_and_leaves_losses_and_weights_in_it() -> None:
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        model = network(2)
+        loss, numbers = SetPrediction(model, PLAIN.updated({"precision": precision}), CPU)(
+            BATCH[2], generator()
+        )
+        torch.autograd.backward(loss)
+        assert {value.dtype for value in (loss, *numbers.values())} == {torch.float32}
+        assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
+        losses[precision] = loss.item()
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.03)
 
 
 def test_its_steps_are_profiled() -> None:

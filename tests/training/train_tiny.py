@@ -3,8 +3,9 @@
     python train_tiny.py once KIND FOLDER           train (torchrun starts several of these)
     python train_tiny.py kill KIND KILLS FOLDER     kill -9 at random moments; prints how many files differ
     python train_tiny.py together KIND FOLDER       two processes: straight, stopped and gone on with
+    python train_tiny.py worlds KIND FOLDER         1, 2 and 4 processes, the batch whole and in parts
 
-The last two fork, so that nothing heavy is imported twice.
+The last three fork, so that nothing heavy is imported twice.
 """
 
 import json
@@ -14,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -31,9 +32,11 @@ from partdistillation.data.examples import Example
 from partdistillation.errors import InputError
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import ModelInfo
-from partdistillation.training.loop import Objective, Run, processes, train
+from partdistillation.training.loop import Divisible, Objective, Run, processes, train
 from partdistillation.training.objective import SetPrediction
 
+WORLDS = ((1, 1), (1, 2), (1, 4), (2, 1), (2, 2), (4, 1))
+"""Numbers of processes, and of parts in which each takes its images of a step."""
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(
@@ -125,6 +128,12 @@ class StopsAfter:
         self.left -= 1
         return self.objective(examples, generator)
 
+    def in_parts(
+        self, examples: Sequence[Example], generator: torch.Generator, parts: int
+    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor | float]]]:
+        assert isinstance(self.objective, Divisible)
+        return self.objective.in_parts(examples, generator, parts)
+
 
 def train_tiny(
     out: Path, kind: str, *, stop_after: int = -1, samples: RandomMasks | None = None, **settings: Any
@@ -158,10 +167,10 @@ def differing(out: Path, reference: Path) -> list[str]:
 # ---------------------------------------------------------------------- the program
 
 
-def once(kind: str, out: Path, stop_after: int = -1) -> None:
+def once(kind: str, out: Path, stop_after: int = -1, **settings: Any) -> None:
     """Train, and leave this process's parameters in `out.parent`."""
     with processes(CPU):
-        model = train_tiny(out, kind, stop_after=stop_after, batch_size=4, points=2048, class_weight=0.0)
+        model = train_tiny(out, kind, stop_after=stop_after, batch_size=4, **settings)
     parameters = {name: value.detach().contiguous() for name, value in model.named_parameters()}
     save_file(parameters, out.parent / f"{out.name}-{os.environ.get('RANK', '0')}.safetensors")
 
@@ -205,13 +214,25 @@ def kill(kind: str, kills: int, folder: Path) -> dict[str, Any]:
     return {"differ": differ + differing(out, folder / "straight"), "killed": killed}
 
 
+def at_once(count: int, function: Callable[[], object]) -> list[int]:
+    """Call the function in so many processes, as torchrun would start them; their exit codes."""
+    with socket.create_server(("localhost", 0)) as server:
+        address = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(server.getsockname()[1])}
+    ranks = [{**address, "RANK": str(rank), "WORLD_SIZE": str(count)} for rank in range(count)]
+    return [wait(child) for child in [fork(function, environment) for environment in ranks]]
+
+
+def worlds(kind: str, folder: Path) -> list[int]:
+    return [
+        code
+        for count, parts in WORLDS
+        for code in at_once(count, partial(once, kind, folder / f"{count}-{parts}", accumulation=parts))
+    ]
+
+
 def together(kind: str, folder: Path) -> dict[str, Any]:
     def both(name: str, stop_after: int = -1) -> list[int]:
-        with socket.create_server(("localhost", 0)) as server:
-            address = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(server.getsockname()[1])}
-        environments = [{**address, "RANK": str(rank), "WORLD_SIZE": "2"} for rank in range(2)]
-        children = [fork(lambda: once(kind, folder / name, stop_after), one) for one in environments]
-        return [wait(child) for child in children]
+        return at_once(2, lambda: once(kind, folder / name, stop_after))
 
     assert wait(fork(lambda: once(kind, folder / "alone"))) == 0
     codes = [both("straight"), both("stopped", 1), both("stopped", 2), both("stopped")]
@@ -227,3 +248,5 @@ if __name__ == "__main__":
             print(json.dumps(kill(kind, int(kills), Path(folder))))
         case ["together", kind, folder]:
             print(json.dumps(together(kind, Path(folder))))
+        case ["worlds", kind, folder]:
+            print(json.dumps(worlds(kind, Path(folder))))

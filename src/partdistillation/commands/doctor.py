@@ -108,6 +108,8 @@ def _machine(out: Path) -> Iterator[tuple[str, str]]:
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         yield "device", f"{torch.cuda.get_device_name()}, {free / GIB:.0f} of {total / GIB:.0f} GiB free"
+    elif torch.backends.mps.is_available():
+        yield "device", "mps (Apple's GPU)"
     else:
         yield "device", "cpu (no CUDA device that this build of torch can use)"
     yield "threads", f"{torch.get_num_threads()} for torch, {os.cpu_count()} cores"
@@ -123,6 +125,8 @@ def _memory() -> str:
     if meminfo.is_file():
         kib = {line.split(":")[0]: int(line.split()[1]) for line in meminfo.read_text().splitlines()}
         return f"{kib['MemAvailable'] / 1024**2:.1f} of {kib['MemTotal'] / 1024**2:.1f} GiB free"
+    if not hasattr(os, "sysconf"):
+        return "not told by this system"
     return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / GIB:.1f} GiB"
 
 

@@ -12,7 +12,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from partdistillation.commands.arguments import Command, Positional, Written
-from partdistillation.settings import Settings
+from partdistillation.settings import Form, Settings
 
 _METAVARS: Mapping[object, str] = {
     int: "INT",
@@ -64,6 +64,9 @@ class Flag:
     @property
     def choices(self) -> tuple[str, ...]:
         """The words that it may be."""
+        extras = getattr(self.hint, "__metadata__", ())
+        if form := next((extra for extra in extras if isinstance(extra, Form)), None):
+            return form.words
         kind = plain(self.words[0])
         return tuple(map(str, get_args(kind))) if get_origin(kind) is Literal else ()
 

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from partdistillation.commands import data, doctor, experiments, figures, judge, results, run, studio
-from partdistillation.commands.arguments import Arguments, Command, ProfiledArguments, TrainingArguments
+from partdistillation.commands.arguments import (
+    Arguments,
+    Command,
+    ProfiledArguments,
+    StageArguments,
+    TrainingArguments,
+)
 from partdistillation.commands.help import command_help, overview
 from partdistillation.commands.parsing import parse, read
 from partdistillation.errors import ConfigError, PartDistillationError
@@ -79,8 +85,19 @@ def _dispatch(args: Sequence[str]) -> None:
 def _run(words: Sequence[str]) -> None:
     command, args = _named(words)
     arguments = parse(command, args)
+    _require_device(arguments)
     with _profile(arguments), _watched(arguments):
         command.function(arguments)
+
+
+def _require_device(arguments: Arguments) -> None:
+    """Say at once that a device isn't there; what is always there needs no look, nor torch."""
+    inputs = arguments.inputs if isinstance(arguments, StageArguments) else arguments
+    device = getattr(inputs, "device", "auto")
+    if device not in ("auto", "cpu"):
+        from partdistillation.models.devices import choose_device
+
+        choose_device(device)
 
 
 def _help(words: Sequence[str]) -> None:

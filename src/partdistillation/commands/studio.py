@@ -1,10 +1,12 @@
 """The studio: all of it in a browser."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from partdistillation.commands.arguments import Arguments, Command, Positional
+from partdistillation.errors import ConfigError
 from partdistillation.settings import Range
 
 
@@ -28,6 +30,10 @@ class StudioArguments(Arguments):
 
 def studio(arguments: StudioArguments) -> None:
     """All of it in the browser: start, watch, look, name, try, judge."""
+    if sys.platform == "win32":  # its runs are processes that are found again, and stopped, as POSIX has it
+        raise ConfigError(
+            "studio: expected Linux or macOS, found Windows; run it in WSL, or use `partdistill run`"
+        )
     from partdistillation.studio.serve import serve
 
     serve(

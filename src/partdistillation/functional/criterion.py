@@ -34,12 +34,14 @@ def criterion(
     weights: LossWeights = PAPER_WEIGHTS,
     *,
     num_masks: float | None = None,
+    query_weight: float | None = None,
     matcher: Callable[..., Sequence[Match]] = match,
 ) -> Losses:
     """Match every layer's queries with the targets, and compare the pairs.
 
-    `num_masks` divides the mask terms: the mean number of targets a process, at least 1; by default this
-    batch's. `matcher` takes and gives what `match` does. Images may have no target, one, or more than there
+    `num_masks` divides the mask terms, `query_weight` the classification's: by default this batch's number of
+    targets, at least 1, and the weight of its queries; else those of a larger batch that this is a part of.
+    `matcher` takes and gives what `match` does. Images may have no target, one, or more than there
     are queries.
     Raises PartDistillationError where a prediction isn't finite.
     """
@@ -48,14 +50,14 @@ def criterion(
         sample_masks(t.masks, p).to(features) for t, p in zip(targets, points.shared, strict=True)
     ]
     matches = matcher(mask_embeddings, features, class_logits, targets, point_targets, weights)
-    classification = classification_loss(class_logits, targets, matches, weights.no_object)
+    classification = classification_loss(class_logits, targets, matches, weights.no_object, query_weight)
     if points.importance is None:
         compared = _compare_shared(mask_embeddings, features, point_targets, matches)
     else:
         compared = _compare_importance(
             mask_embeddings, mask_features, targets, matches, points.importance, points.shared.shape[1]
         )
-    divisor = max(sum(len(t.labels) for t in targets) if num_masks is None else num_masks, 1.0)
+    divisor = max(sum(len(t.labels) for t in targets), 1) if num_masks is None else num_masks
     terms = {"classification": classification}
     total = weights.classification * classification
     for name in MASK_TERMS:
@@ -69,11 +71,13 @@ def classification_loss(
     targets: Sequence[Targets],
     matches: Sequence[Match],
     no_object_weight: float,
+    query_weight: float | None = None,
 ) -> Float[Tensor, " layer"]:
     """Weighted mean cross-entropy over all queries of all images.
 
     A matched query has its target's class, among the classes of the target's group. An unmatched one has
-    "no object", with weight `no_object_weight`, as the mean over the image's groups.
+    "no object", with weight `no_object_weight`, as the mean over the image's groups. `query_weight` is the
+    sum of the weights, if more queries than these are meant.
     """
     terms, weights = [], []
     for logits, target, pairs in zip(class_logits, targets, matches, strict=True):
@@ -91,7 +95,8 @@ def classification_loss(
         weights.append(weight.sum(dim=-1))
     if not terms:
         return class_logits[0].sum(dim=(1, 2, 3))  # zeros, that keep the graph connected
-    return torch.stack(terms).sum(dim=0) / torch.stack(weights).sum(dim=0)
+    total = torch.stack(terms).sum(dim=0)
+    return total / (torch.stack(weights).sum(dim=0) if query_weight is None else query_weight)
 
 
 def _compare_shared(

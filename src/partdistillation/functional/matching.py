@@ -12,6 +12,7 @@ image to image.
 
 from collections.abc import Sequence
 from functools import reduce
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -60,9 +61,10 @@ class Match(NamedTuple):
 
 
 def draw_points(
-    targets: Sequence[Targets],
+    counts: Sequence[int],
     num_points: int,
     *,
+    own: Sequence[int] | None = None,
     layers: int,
     generator: torch.Generator,
     importance_sampling: bool,
@@ -73,18 +75,26 @@ def draw_points(
 
     Uniform (the paper: the borders of segments are noise), or with candidates for importance sampling
     (Mask2Former): `oversample` times as many, of which the uncertain ones fill `importance` of the points.
+
+    `counts` are the targets of the batch's images. `own` are the places of those whose points are returned,
+    in this order, by default all: an image's points don't depend on who draws the others'.
     """
+    chosen = range(len(counts)) if own is None else own
+    starts = [*accumulate(counts, initial=0)]
+    targets = [target for image in chosen for target in range(starts[image], starts[image + 1])]
 
-    def draw(*shape: int) -> Tensor:
-        return torch.rand(*shape, 2, generator=generator, device=generator.device)
+    def draw(kept: Sequence[int], *shape: int) -> Tensor:
+        drawn = torch.rand(*shape, 2, generator=generator, device=generator.device)
+        return drawn if own is None else drawn[list(kept)]
 
-    shared = draw(len(targets), num_points)
+    shared = draw(chosen, len(counts), num_points)
     if not importance_sampling:
         return Points(shared)
-    count = sum(len(t.labels) for t in targets)
-    rest = num_points - int(importance * num_points)
-    candidates = draw(layers, count, int(num_points * oversample))
-    return Points(shared, ImportancePoints(candidates, draw(layers, count, rest)))
+    sizes = int(num_points * oversample), num_points - int(importance * num_points)
+    candidates, uniform = (
+        torch.stack([draw(targets, starts[-1], size) for _ in range(layers)]) for size in sizes
+    )
+    return Points(shared, ImportancePoints(candidates, uniform))
 
 
 @torch.no_grad()

@@ -78,7 +78,7 @@ class PartSegmenter(BasePartSegmenter[View]):
             revision: a branch, a tag or a commit hash of a published one; by default the newest commit.
             objects_model: the instance segmentation model, for images whose objects aren't given: by default
                 the folder `objects_model` in the part model's; loaded when first needed.
-            device: "auto", "cpu" or "cuda".
+            device: "auto", "cpu", "cuda", "cuda:N" or "mps".
             part_names: names of part classes by object class, in their order; by default "part 0", "part 1".
             part_table: joins part classes, leaves some out and names them; one, or its file: by default the
                 file `part_table.json` in the part model's folder, if it is there.
@@ -133,7 +133,7 @@ class PartSegmenter(BasePartSegmenter[View]):
                 f"predict`), or a part model's folder with {OBJECTS_MODEL}"
             )
         finder: Mask2FormerObjects | NamedSalientObjects
-        device: Device = "cpu" if self.device.type == "cpu" else "cuda"
+        device = str(self.device)
         if isinstance(model, PartMask2Former):
             finder = Mask2FormerObjects(model, MIN_OBJECT_SCORE)
         elif (Path(model) / MEANS).is_file():

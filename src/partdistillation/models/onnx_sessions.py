@@ -14,7 +14,8 @@ def open_session(path: Path, device: Device = "auto", *, extra: str, threads: in
 
     Args:
         path: the file.
-        device: a GPU is taken where onnxruntime has it, unless this is "cpu".
+        device: a GPU (the first, or that of `cuda:N`) is taken where onnxruntime has it, unless this is "cpu"
+            or "mps".
         extra: of this project's extras, the one that brings onnxruntime for this.
         threads: how many an operation may take; 0: as many as there are cores.
 
@@ -28,10 +29,10 @@ def open_session(path: Path, device: Device = "auto", *, extra: str, threads: in
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors: they are raised
-    gpu = device != "cpu" and _GPU in onnxruntime.get_available_providers()
+    providers: list[Any] = [_CPU]
+    if device not in ("cpu", "mps") and _GPU in onnxruntime.get_available_providers():
+        providers.insert(0, (_GPU, {"device_id": int(device.partition(":")[2] or 0)}))
     try:
-        return onnxruntime.InferenceSession(
-            path, sess_options=options, providers=[_GPU, _CPU] if gpu else [_CPU]
-        )
+        return onnxruntime.InferenceSession(path, sess_options=options, providers=providers)
     except Exception as error:  # onnxruntime has several of its own
         raise CheckpointError(f"{path}: expected an ONNX file that can be run: {error}") from error

@@ -5,16 +5,18 @@ them fail, or be the last one before the power goes.
 """
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
+
+from filelock import lock_descriptor
 
 from partdistillation.errors import StoreError
 from partdistillation.runs.mirror import forget, mirrored
@@ -23,6 +25,9 @@ _TEMPORARY = ".tmp"
 _WITHOUT_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 """What disks say that have no hard links."""
 _LONGEST_NAME = 240
+_WINDOWS = sys.platform == "win32"
+"""There an open file can't be renamed, a folder not be synced, and a file is text unless opened as bytes."""
+_AS_BYTES = getattr(os, "O_BINARY", 0)
 
 
 @contextmanager
@@ -90,10 +95,14 @@ def replacing_file(path: Path) -> Iterator[Callable[[bytes], None]]:
             yield partial(_write_to, path, descriptor)
             with explained(path):
                 os.fsync(descriptor)
+                if _WINDOWS:
+                    opened.close()
                 with mirrored(temporary, path):
                     _rename(descriptor, temporary, path)
         except BaseException:
             # Gives a full disk its space back. What a killed run leaves is removed at the next start.
+            if _WINDOWS:
+                opened.close()
             with suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108
             raise
@@ -145,7 +154,7 @@ def _linked(temporary: Path, path: Path) -> bool:
 
 
 def _write_new(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _AS_BYTES, 0o644)
     try:
         _write(descriptor, data)
         os.fsync(descriptor)
@@ -189,7 +198,7 @@ def append_line(path: Path, line: bytes) -> None:
         StoreError: the disk is full, or the file can't be written.
     """
     with explained(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _AS_BYTES, 0o644)
         try:
             _write(descriptor, line + b"\n")
             os.fsync(descriptor)
@@ -205,7 +214,7 @@ def appending(path: Path) -> Iterator[int]:
         StoreError: the file can't be written.
     """
     with explained(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _AS_BYTES, 0o644)
     try:
         yield descriptor
     finally:
@@ -237,8 +246,18 @@ def remove_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the folder's names (new, renamed, removed) survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Make the folder's names (new, renamed, removed) survive a power loss; on Windows, whose disks do so."""
+    if not _WINDOWS:
+        _sync(folder, os.O_RDONLY)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content, that somebody else wrote, survive a power loss."""
+    _sync(path, os.O_RDWR if _WINDOWS else os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:
@@ -268,27 +287,25 @@ def remove_unlinked(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, *, name: str = ".lock", wait: bool = False, shared: bool = False) -> Iterator[None]:
+def locked(folder: Path, *, name: str = ".lock", wait: bool = False) -> Iterator[None]:
     """Hold a folder for this process alone. The system lets go of it when the process ends, however it ends.
 
-    `name` is the file that is held: with another name, what the name stands for is held. With `shared` others
-    that share it may hold it too.
+    `name` is the file that is held: with another name, what the name stands for is held.
 
     Raises:
         StoreError: another process holds it (with `wait` there is no such error, only its end is waited for),
-            or the folder can't be written.
+            or the folder can't be written, or is on a disk without locks.
     """
     with explained(folder):
         descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-            fcntl.flock(descriptor, kind | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
+        with explained(folder):
+            free = lock_descriptor(descriptor, blocking=wait)
+        if not free:
             raise StoreError(
                 f"{folder} is in use: expected to be the only process that writes to it, found another one. "
                 "Wait for it to end, or choose another --out."
-            ) from None
+            )
         yield
     finally:
         os.close(descriptor)
@@ -306,16 +323,15 @@ def _temporary(path: Path) -> Path:
 def _alone(path: Path) -> Iterator[int]:
     """Open an empty file to write to, as the only process that does."""
     while True:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
-        try:
+        with ExitStack() as opened:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | _AS_BYTES, 0o644)
+            opened.callback(os.close, descriptor)
             with suppress(OSError):  # some network disks have no locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                lock_descriptor(descriptor)
             if _is_at(descriptor, path):
                 os.ftruncate(descriptor, 0)
                 yield descriptor
                 return
-        finally:
-            os.close(descriptor)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -6,12 +6,13 @@ Where the bucket is and who asks, obstore takes from the environment: `AWS_ACCES
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import copy
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from partdistillation.errors import InputError, StoreError, to_install
 
@@ -25,6 +26,18 @@ _ATTEMPTS = 3
 """Of what obstore itself doesn't ask again, such as a write whose answer was lost."""
 _OF_A_MACHINE = ("169.254.169.254", "/latest/api/token", "computeMetadata", "/metadata/identity")
 """Where obstore looks last for credentials: the addresses at which a cloud's own machines are told theirs."""
+
+
+class StoredFile(NamedTuple):
+    """A file in a bucket."""
+
+    key: str
+    size: int
+    """In bytes."""
+    modified: int
+    """When it was written, in nanoseconds since 1970."""
+    etag: str
+    """What tells states of it apart."""
 
 
 def open_bucket(url: str) -> "ObjectStorage":
@@ -146,6 +159,37 @@ class ObjectStorage:
         except unchanged:
             return None
 
+    def files(self) -> list[StoredFile]:
+        """All files, at any depth; without the empty ones that stand for folders."""
+
+        def listed(folder: str) -> list[StoredFile]:
+            prefix = f"{folder}/" if folder else ""
+            entries = chain.from_iterable(self._store.list(folder or None))
+            return [_file(entry, prefix) for entry in entries if not entry["path"].endswith("/")]
+
+        return self._asked(listed, "")
+
+    def read_unchanged(self, key: str, etag: str, start: int, size: int) -> bytes:
+        """A piece of a file as it was when it was listed: `size` bytes from `start`.
+
+        Raises:
+            StoreError: it has changed, or is gone.
+        """
+        if not size:
+            return b""
+        options = {"range": (start, start + size), **({"if_match": etag} if etag else {})}
+        changed = importlib.import_module("obstore.exceptions").PreconditionError
+        try:
+            return self._asked(
+                lambda path: bytes(self._store.get(path, options=options).bytes()), key, but=changed
+            )
+        except (FileNotFoundError, changed) as error:
+            what = "none" if isinstance(error, FileNotFoundError) else "another one"
+            raise StoreError(
+                f"{self._place(key)}: expected the file as it was when it was listed, found {what}: put the "
+                "old one back; or choose another --out, to begin again with what is there now"
+            ) from error
+
     def _place(self, key: str) -> str:
         return _joined(self._url, _joined(self._folder, key))
 
@@ -168,6 +212,11 @@ class ObjectStorage:
                         "store answers again, run the same command again"
                     ) from error
         raise AssertionError  # the loop returns or raises
+
+
+def _file(entry: Mapping[str, Any], prefix: str) -> StoredFile:
+    modified = round(entry["last_modified"].timestamp() * 1_000_000) * 1000
+    return StoredFile(entry["path"].removeprefix(prefix), entry["size"], modified, entry["e_tag"] or "")
 
 
 def _joined(folder: str, name: str) -> str:

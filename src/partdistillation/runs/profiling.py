@@ -5,7 +5,6 @@ lie in one another, in the order in which they are entered; those of a name in t
 """
 
 import os
-import resource
 import sys
 import threading
 import time
@@ -252,12 +251,16 @@ def merge(costs: Mapping[Place, Cost]) -> None:
 
 
 def _peak_memory() -> float:
-    """MiB that this process held at most since the last call; where that isn't told, since its start."""
+    """MiB held at most since the last call; or, where that is not told, since the start, or 0."""
     with suppress(OSError, ValueError):  # Linux
         status = Path("/proc/self/status").read_text()
         Path("/proc/self/clear_refs").write_text("5")  # forget the peak
         (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) / 1024
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (_MIB if sys.platform == "darwin" else 1024)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from partdistillation.errors import InputError, StoreError
+from partdistillation.runs import listings, terminal
 from partdistillation.runs import manifest as manifests
-from partdistillation.runs import terminal
 from partdistillation.runs.archives import place_of
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.digests import file_digest
@@ -40,7 +40,9 @@ def places(images: Path | None, masks: Path | None) -> dict[Kind, Callable[[str]
     """From names to files, for folders that are there."""
     folders: dict[Kind, Path | None] = {"photographs": images, "masks": masks}
     return {
-        kind: folder.joinpath for kind, folder in folders.items() if folder is not None and folder.is_dir()
+        kind: folder.joinpath
+        for kind, folder in folders.items()
+        if folder is not None and (folder.is_dir() or listings.is_folder(folder))
     }
 
 
@@ -60,7 +62,7 @@ def look(path: Path) -> Seen | None:
 def _status(path: Path) -> tuple[int, int, bool]:
     """Size in bytes, time of change (an archive's of its members) in nanoseconds, whether it is a file."""
     if not path.exists() and (place := place_of(path)):
-        return place.member.size, place.archive.stat().st_mtime_ns, True
+        return place.size, place.modified, True
     status = path.stat()
     return status.st_size, status.st_mtime_ns, stat.S_ISREG(status.st_mode)
 

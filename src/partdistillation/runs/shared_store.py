@@ -77,12 +77,15 @@ class SharedStageStore:
         Raises:
             StoreError: the disk is full, or the folder can't be written.
         """
-        entry = self._manifest.shards[index]
-        if self._storage.create(entry.file, data):
-            digest = hashlib.sha256(data).hexdigest()
-            self._committed[index] = replace(entry, sha256=digest, size=len(data))
+        if self._storage.create(self._manifest.shards[index].file, data):
+            self.record(index, hashlib.sha256(data).hexdigest(), len(data))
         self._there.add(index)
-        self._claims.release(entry.name)
+        self._claims.release(self._name(index))
+
+    def record(self, index: int, sha256: str, size: int) -> None:
+        """Note that a shard, of this hash and of so many bytes, was stored."""
+        self._committed[index] = replace(self._manifest.shards[index], sha256=sha256, size=size)
+        self._there.add(index)
 
     def finish(self) -> None:
         """Write the manifest of all shards: the same, whoever does it."""

@@ -17,6 +17,7 @@ from partdistillation.runs.manifest import MANIFEST, load
 from partdistillation.runs.mirror import original, refresh, refresh_folder
 from partdistillation.runs.notes import read_note, write_note
 from partdistillation.runs.progress import followed_by
+from partdistillation.runs.remote import bring_inputs
 from partdistillation.runs.run_folder import save_settings
 from partdistillation.runs.store import contents_hash
 from partdistillation.runs.terminal import say
@@ -79,6 +80,7 @@ class StageLog(NamedTuple):
         starts, so that it can be resumed without repeating the settings.
         """
         refresh_folder(inputs.out)
+        bring_inputs(inputs)
         if not is_first_process():
             return work(inputs, recipe)
         out = make_folder(inputs.out)

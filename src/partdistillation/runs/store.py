@@ -35,6 +35,7 @@ from partdistillation.runs.mirror import fetch, is_mirrored, refresh, refresh_fo
 from partdistillation.runs.records import R, Row, from_table, to_table
 from partdistillation.runs.shards import ImageRef, Input, Shard
 from partdistillation.runs.shared_store import SharedStageStore, open_shared_stage
+from partdistillation.runs.sharing import require_unshared, sharing
 from partdistillation.runs.versions import gone_on
 from partdistillation.settings import at_home
 
@@ -66,9 +67,16 @@ class StageStore:
         Raises:
             StoreError: the disk is full, or the folder can't be written. Earlier shards are kept.
         """
-        digest = hashlib.sha256(data).hexdigest()
-        entry = replace(self._manifest.shards[index], sha256=digest, size=len(data))
-        replace_file(self._folder / entry.file, data)
+        replace_file(self._folder / self._manifest.shards[index].file, data)
+        self.record(index, hashlib.sha256(data).hexdigest(), len(data))
+
+    def record(self, index: int, sha256: str, size: int) -> None:
+        """Note that a shard, of this hash and of so many bytes, was stored in the folder.
+
+        Raises:
+            StoreError: the disk is full, or the folder can't be written.
+        """
+        entry = replace(self._manifest.shards[index], sha256=sha256, size=size)
         manifests.record(self._folder, entry)
         self._committed[index] = entry
 
@@ -100,7 +108,7 @@ def open_stage(
     wanted = manifests.plan(row, shards, settings, _upstream_hashes(upstream))
     with ExitStack() as stack:
         if engine == "shared" or is_mirrored(folder):  # no lock of this machine is known to others
-            stack.enter_context(locked(make_folder(folder), shared=True))
+            stack.enter_context(sharing(make_folder(folder)))
             yield stack.enter_context(open_shared_stage(folder, wanted))
             return
         with explained(folder):
@@ -108,14 +116,15 @@ def open_stage(
                 make_folder(folder)
                 sync_folder(folder.parent)
             stack.enter_context(locked(folder))
-            _require_unshared(folder)
+            require_unshared(folder)
+            _require_unclaimed(folder)
             remove_temporary(folder)
             manifest = _resumed(folder, wanted)
             manifests.save(folder, manifest)
         yield StageStore(folder, manifest)
 
 
-def _require_unshared(folder: Path) -> None:
+def _require_unclaimed(folder: Path) -> None:
     claims = folder / CLAIMS
     if claims.is_dir() and any(claims.iterdir()):
         raise StoreError(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import parent_process
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
@@ -25,8 +26,10 @@ from partdistillation.errors import PartDistillationError
 T = TypeVar("T")
 U = TypeVar("U")
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
+"""Variables that tell libraries, when they are loaded, to compute on one thread."""
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -52,9 +55,15 @@ def _begun(parent: int) -> WorkerProcess:
 
 def _end_with(parent: int) -> None:
     """Wait for the end of the parent, whose place another process takes then; end at once, in any task."""
-    while os.getppid() == parent:
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
-    os.kill(os.getpid(), signal.SIGKILL)
+    if sys.platform == "win32":  # where none takes it
+        while (starter := parent_process()) is None:  # until this process has all that it needs
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        starter.join()
+        os.kill(os.getpid(), signal.SIGTERM)  # at once, as SIGKILL elsewhere
+    else:
+        while os.getppid() == parent:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class WorkerDiedError(PartDistillationError):
@@ -139,8 +148,8 @@ def one_thread() -> Iterator[None]:
 @contextmanager
 def _one_thread_variables() -> Iterator[None]:
     """A process started within is told before it loads any library."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
     try:
         yield
     finally:
@@ -199,14 +208,14 @@ def _serve(connection: "Connection[Any, Any]", make: Callable[[], Callable[[Any]
             work = work or make()
             reply: tuple[Any, Exception | None] = (work(task), None)
         except Exception as error:  # it is the parent's to raise
-            reply = (None, _portable(error))
+            reply = (None, portable(error))
         try:
             connection.send(reply)
         except ConnectionError:
             return
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """The exception, with its traceback as a note: a pipe carries no traceback, and not every exception."""
     text = "".join(traceback.format_exception(error))
     try:

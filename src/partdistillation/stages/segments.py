@@ -52,10 +52,11 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         read=ObjectRow,
         row=SegmentRow,
         make=partial(make_segmenter, inputs.need("images"), recipe, inputs.device),
+        images=inputs.need("images"),
         settings=recipe.segments.fingerprint() | encoder_settings(recipe.encoder, recipe.segments),
         upstream=encoder_files(recipe.encoder, recipe.segments),
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label="segments",
     )
 
@@ -126,6 +127,8 @@ def segment_objects(
     if len(kept):
         with span("encode"):
             maps = features(small)
+            if maps.device.type == "mps":
+                maps = maps.cpu()  # k-means compares in float64, which Apple's GPUs lack
         with span("group"):
             padded = features.padded(inside[kept]).to(maps.device)
             grouped = _group(maps, padded, config, [seeds[place] for place in kept.tolist()])

@@ -8,6 +8,7 @@ name, and is removed when the run goes on.
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from partdistillation.runs.atomic import (
     make_folder,
     remove_temporary,
     replace_file,
+    sync_file,
     sync_folder,
 )
 from partdistillation.runs.digests import (
@@ -144,7 +146,7 @@ def save_checkpoint(run: Run, done: int, model: nn.Module, optimizer: Optimizer,
     with _explained(run):
         try:
             save_file(tensors, temporary)
-            _sync(temporary)
+            sync_file(temporary)
             # First the SHA-256: one of a file that isn't there yet harms nothing.
             digests = _digests(run) | {path.name: file_digest(temporary)}
             write_digests(run.checkpoints, digests, made_with=_versions(run))
@@ -203,7 +205,7 @@ def finish(run: Run, save: Callable[[Path], None]) -> None:
                 write_digests(folder)
             require_whole(folder)
         for path in finished.rglob("*"):
-            _sync(path)
+            (sync_folder if path.is_dir() else sync_file)(path)
         upload(run.out / METRICS)
         with mirrored(finished, run.model_dir):
             os.replace(finished, run.model_dir)  # noqa: PTH105 (as atomic.py does)
@@ -214,7 +216,7 @@ def remove_checkpoints(run: Run) -> None:
     """Remove what a finished model needs no more. Only for the holder of the run's files."""
     forget(run.checkpoints)
     with _explained(run), suppress(FileNotFoundError):  # another process that found it trained was quicker
-        shutil.rmtree(run.checkpoints)
+        shutil.rmtree(run.checkpoints, ignore_errors=sys.platform == "win32")  # its lock is held: it stays
 
 
 def log(run: Run, step: int, numbers: Mapping[str, float]) -> None:
@@ -299,10 +301,6 @@ def _versions(run: Run) -> dict[str, str]:
 
 def _with_prefix(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _sync(path: Path) -> None:
-    sync_folder(path)  # a file is synced like a folder
 
 
 def _dump(values: Mapping[str, Json]) -> bytes:

@@ -46,7 +46,9 @@ class LazyRows:
         self._slots = torch.full((rows,), -1, dtype=torch.int64, device=device)  # where a row's moments are
         self._used = 0
         self._mean = self._square = self.parameter.detach()[:0].clone()
-        self._rates = torch.zeros(0, dtype=torch.float64, device=device)  # of all steps, if they are replayed
+        # Of all steps, if they are replayed. Apple's GPUs lack float64.
+        precise = torch.float32 if device.type == "mps" else torch.float64
+        self._rates = torch.zeros(0, dtype=precise, device=device)
 
     def state(self) -> dict[str, Tensor]:
         """What a resumed run needs. Moments: a row for each that has any, in the table's order."""
@@ -106,7 +108,7 @@ class LazyRows:
             self.catch_up(rows)
             self._rates = torch.cat([self._rates, self._rates.new_tensor([learning_rate])])
         self._steps[rows] += 1
-        steps, slots = self._steps[rows, None].double(), self._slots_of(rows)
+        steps, slots = self._steps[rows, None].to(self._rates), self._slots_of(rows)
         first, second = BETAS
         mean = self._mean[slots].lerp(gradients, 1 - first)
         square = self._square[slots].mul(second).addcmul(gradients, gradients, value=1 - second)
@@ -136,13 +138,13 @@ class LazyRows:
         for ago in range(1, min(int(missed.max()) if len(rows) else 0, REPLAYED) + 1):
             step = (start + ago).clamp(max=len(self._rates))
             rate = self._rates[step - 1] * (ago <= missed)  # a rate of 0 changes nothing
-            momentum = rate * BETAS[0] ** ago / (1 - BETAS[0] ** step.double())
-            scale = BETAS[1] ** (ago / 2) / (1 - BETAS[1] ** step.double()).sqrt()
+            momentum = rate * BETAS[0] ** ago / (1 - BETAS[0] ** step.to(rate))
+            scale = BETAS[1] ** (ago / 2) / (1 - BETAS[1] ** step.to(rate)).sqrt()
             update = mean * momentum.to(mean) / (root * scale.to(root) + EPSILON)
             weights = weights * (1 - rate * self._weight_decay).to(weights) - update
         self.parameter[rows] = weights
-        self._mean[slots] = mean * (BETAS[0] ** missed.double()).to(mean)
-        self._square[slots] *= (BETAS[1] ** missed.double()).to(mean)
+        self._mean[slots] = mean * (BETAS[0] ** missed.to(self._rates)).to(mean)
+        self._square[slots] *= (BETAS[1] ** missed.to(self._rates)).to(mean)
         self._steps[rows] += missed[:, 0].clamp(max=REPLAYED)
 
     def _decay(self, rows: Tensor) -> None:

@@ -5,7 +5,9 @@ images are seen, how they are augmented, which points are drawn and what dropout
 (seed, step, position in the batch). A run that goes on from a checkpoint therefore ends with the same bytes
 as one that was never stopped (on a CPU, with the same numbers of threads and processes).
 
-Under torchrun every process takes its share of the batch, gradients are averaged, and process 0 writes.
+Under torchrun every process takes its share of the batch, gradients are averaged, and process 0 writes. A
+share may be taken in parts, one after the other (`accumulation`). With set prediction neither changes the
+loss but by rounding, as long as the network draws nothing and normalises nothing by the batch.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -79,11 +81,23 @@ class Samples(Protocol[E_co]):
 
 @runtime_checkable
 class Objective(Protocol[E_contra]):
-    """Loss of a batch and the numbers to log. `generator` is seeded for the step, on the model's device."""
+    """Loss of a batch and the numbers to log, of this process's share of it.
+
+    `generator` is seeded for the step, the same in every process, and on the model's device.
+    """
 
     def __call__(
         self, examples: Sequence[E_contra], generator: torch.Generator, /
     ) -> tuple[Tensor, Mapping[str, Tensor | float]]: ...
+
+
+@runtime_checkable
+class Divisible(Protocol[E_contra]):
+    """An objective that can be taken in parts, whose losses and numbers sum up to the batch's."""
+
+    def in_parts(
+        self, examples: Sequence[E_contra], generator: torch.Generator, parts: int, /
+    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor | float]]]: ...
 
 
 def train(
@@ -112,6 +126,16 @@ def train(
         raise ConfigError(
             f"{config.section}.batch_size: expected a multiple of the {world()} processes that share it, "
             f"found {config.batch_size}"
+        )
+    if config.accumulation > config.batch_size // world():
+        raise ConfigError(
+            f"{config.section}.accumulation: expected at most the {config.batch_size // world()} images that "
+            f"a process has of a batch, found {config.accumulation}"
+        )
+    if config.accumulation > 1 and not isinstance(objective, Divisible):
+        raise ConfigError(
+            f"{config.section}.accumulation: expected 1, as {run.name} can't be taken in parts, found "
+            f"{config.accumulation}"
         )
     with opened(run) if rank() == 0 else nullcontext(0) as done:
         start = agree(done, device)
@@ -165,23 +189,36 @@ class _Loop(Generic[E]):
                 advance(note=f"loss {numbers['loss']:.3f}")
 
     def _step(self, step: int, examples: Sequence[E]) -> dict[str, float]:
-        seed = _step_seed(self.config.seed, step)
-        torch.manual_seed(seed)  # what the network itself draws: dropout, stochastic depth
+        # What the network itself draws: dropout, stochastic depth.
+        torch.manual_seed(_step_seed(self.config.seed, step, rank()))
         factor = learning_rate_factor(
             self.config.schedule, step, steps=self.config.steps, warmup_steps=self.config.warmup_steps
         )
         try:
-            loss, numbers = self.objective(examples, torch.Generator(self.device).manual_seed(seed))
             self.optimizer.zero_grad()
-            with span("backward"):
-                torch.autograd.backward(loss)
-                average_gradients(self.model)
+            logged: dict[str, Tensor | float] = {}
+            for loss, numbers in self._parts(step, examples):
+                with span("backward"):
+                    torch.autograd.backward(loss)
+                for name, value in {"loss": loss.detach(), **numbers}.items():
+                    logged[name] = logged.get(name, 0.0) + value
             with span("optimizer"):
+                average_gradients(self.model)
                 norm = self.optimizer.step(factor)
         except PartDistillationError as error:
             raise type(error)(f"{self.run.name}, step {step}: {error}") from error
-        logged = {"loss": loss, **numbers, "gradient_norm": norm}
+        logged["gradient_norm"] = norm
         return {name: torch.as_tensor(value).item() for name, value in logged.items()}
+
+    def _parts(
+        self, step: int, examples: Sequence[E]
+    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor | float]]]:
+        """The objective's loss in as many parts as are wanted; a part's memory is free before the next."""
+        generator = torch.Generator(self.device).manual_seed(_step_seed(self.config.seed, step))
+        if self.config.accumulation > 1 and isinstance(self.objective, Divisible):
+            yield from self.objective.in_parts(examples, generator, self.config.accumulation)
+        else:
+            yield self.objective(examples, generator)
 
     def _record(self, step: int, numbers: Mapping[str, float]) -> None:
         config, done, writes = self.config, step + 1, rank() == 0
@@ -218,9 +255,9 @@ def _own_chance(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _step_seed(seed: int, step: int) -> int:
-    """Seed of one step's points and dropout, another one in every process."""
-    return int(np.random.SeedSequence([seed, step, rank()]).generate_state(1, np.uint64)[0])
+def _step_seed(seed: int, step: int, process: int = 0) -> int:
+    """Seed of one step's chance: of what all processes share, or of one process's own."""
+    return int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0])
 
 
 def sample_index(seed: int, position: int, count: int) -> int:

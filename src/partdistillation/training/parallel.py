@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 from partdistillation.training.optim import LAZY_PARAMETERS
 
@@ -52,6 +52,18 @@ def wait_for_all() -> None:
     """Return when every process has come here."""
     if _joined():
         distributed.barrier()
+
+
+def gather_batch(rows: Tensor) -> Tensor:
+    """A row for each image of the whole batch, in its order, of a row for each image of this process's share.
+
+    Image i of process r is the batch's image number i * processes + r.
+    """
+    if not _joined():
+        return rows
+    shares = [torch.empty_like(rows) for _ in range(world())]
+    distributed.all_gather(shares, rows)
+    return torch.stack(shares, dim=1).flatten(0, 1)
 
 
 def average_numbers(numbers: Mapping[str, float], device: torch.device) -> dict[str, float]:
