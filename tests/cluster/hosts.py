@@ -11,11 +11,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
+import partdistillation
+
+PACKAGE = Path(partdistillation.__file__).parents[1]
+"""Where hosts import it from too: they begin in another folder."""
 SFTP = Path("/usr/lib/openssh/sftp-server")
-_PORT = 2222
+_FILES_PORT, _BUCKET_PORT = 2222, 5000
 _FILE_SERVER = f"""
 import socketserver
 import subprocess
@@ -24,7 +28,16 @@ class Client(socketserver.BaseRequestHandler):
     def handle(self):
         subprocess.run(["{SFTP}"], stdin=self.request, stdout=self.request)
 
-socketserver.ThreadingTCPServer(("", {_PORT}), Client).serve_forever()
+socketserver.ThreadingTCPServer(("", {_FILES_PORT}), Client).serve_forever()
+"""
+_BUCKET_SERVER = f"""
+import logging
+import time
+from moto.server import ThreadedMotoServer
+
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+ThreadedMotoServer(ip_address="0.0.0.0", port={_BUCKET_PORT}, verbose=False).start()
+time.sleep(10**6)
 """
 NEEDED = ("unshare", "nsenter", "ip", "mount")
 SCRATCH = Path("/dev/shm")
@@ -128,7 +141,13 @@ class Host:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                env={**os.environ, **scratch, **self._time_of_day, **(environment or {})},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(PACKAGE),
+                    **scratch,
+                    **self._time_of_day,
+                    **(environment or {}),
+                },
             )
         )
         self._begun.append(process)
@@ -154,21 +173,40 @@ class Host:
             process.end()
 
 
-def share_over_network(server: Host, folder: Path, clients: Sequence[Host]) -> None:
-    """Mount a folder of one host as the disk of others, over a cable to each: by sshfs, with its caches.
-
-    Locks of a client aren't known to the other ones.
-    """
-    server.start([sys.executable, "-c", _FILE_SERVER])
+def connect(server: Host, clients: Sequence[Host]) -> list[str]:
+    """Lay a cable from a host to each of others; the addresses under which it is known to each of them."""
     for number, client in enumerate(clients):
         cable = ["type", "veth", "peer", "name", "eth0", "netns", str(client.init)]
         subprocess.run(["ip", "link", "add", f"to{number}", "netns", str(server.init), *cable], check=True)
         for host, place, end in (server, f"to{number}", 1), (client, "eth0", 2):
             host.run(["ip", "address", "add", f"10.77.{number}.{end}/24", "dev", place])
             host.run(["ip", "link", "set", place, "up"])
-        address = f"10.77.{number}.1:{folder}"
-        mount: list[str | Path] = ["sshfs", address, client.disk, "-o", f"directport={_PORT}"]
-        until(lambda mount=mount, client=client: client.start(mount).end()[0] == 0)  # type: ignore[misc]
+    return [f"10.77.{number}.1" for number in range(len(clients))]
+
+
+def share_over_network(server: Host, folder: Path, clients: Sequence[Host]) -> None:
+    """Mount a folder of one host as the disk of others, by sshfs with its caches.
+
+    Locks of a client aren't known to the other ones.
+    """
+    server.start([sys.executable, "-c", _FILE_SERVER])
+    for address, client in zip(connect(server, clients), clients, strict=True):
+        mount = ["sshfs", f"{address}:{folder}", str(client.disk), "-o", f"directport={_FILES_PORT}"]
+        until(partial(_succeeds, client, mount))
+
+
+def serve_bucket(server: Host, clients: Sequence[Host]) -> list[dict[str, str]]:
+    """Have a host serve a bucket called `bucket`, by moto; for each of the others the environment to reach it."""
+    server.start([sys.executable, "-c", _BUCKET_SERVER])
+    addresses = [f"http://{address}:{_BUCKET_PORT}" for address in connect(server, clients)]
+    script = f"import urllib.request as r; r.urlopen(r.Request('{addresses[0]}/bucket', method='PUT'))"
+    until(partial(_succeeds, server, [sys.executable, "-c", script]))
+    keys = {"AWS_ACCESS_KEY_ID": "anyone", "AWS_SECRET_ACCESS_KEY": "anything", "AWS_REGION": "us-east-1"}
+    return [{"AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": "true", **keys} for address in addresses]
+
+
+def _succeeds(host: Host, command: Sequence[str]) -> bool:
+    return host.start(command).end()[0] == 0
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hosts import Host, Process
@@ -11,9 +11,10 @@ from hosts import Host, Process
 WORKER = Path(__file__).with_name("worker.py")
 
 
-def begin(host: Host, *options: str) -> Process:
-    """A worker at the stage in the folder `out` of the host's disk."""
-    return host.start([sys.executable, WORKER, host.disk / "out", "shared", *options])
+def begin(host: Host, *options: str, out: str = "", environment: Mapping[str, str] | None = None) -> Process:
+    """A worker at a stage: in the folder `out` of the host's disk, or at a URL."""
+    command = [sys.executable, str(WORKER), out or str(host.disk / "out"), "shared", *options]
+    return host.start(command, environment)
 
 
 def ends(workers: Sequence[Process]) -> list[int]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hosts import SCRATCH, Host, until
+from hosts import PACKAGE, SCRATCH, Host, until
 from stages import WORKER, begin, claimed, contents, ends, holds
 
 from partdistillation.runs.store import verify
@@ -159,7 +159,7 @@ def test_another_version_is_refused(
     going = begin(alpha)
     until(lambda: holds(disk / "out", "alpha"))
     command = [sys.executable, str(WORKER), str(disk / "out"), "shared"]
-    code, message = beta.start(command, {"PYTHONPATH": f"{tmp_path / 'newer'}"}).end()
+    code, message = beta.start(command, {"PYTHONPATH": f"{tmp_path / 'newer'}:{PACKAGE}"}).end()
     assert (code, "is now 9.0" in message) == (1, True), message
     assert ends([going]) == [0]
     assert contents(disk / "out") == alone

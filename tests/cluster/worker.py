@@ -16,8 +16,10 @@ from partdistillation.errors import PartDistillationError
 from partdistillation.runs import claims, shared_store
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.engine import run_shards
+from partdistillation.runs.mirror import open_mirror
 from partdistillation.runs.records import Object, ObjectRow
 from partdistillation.runs.shards import ImageRef, Shard
+from partdistillation.settings import is_url
 
 
 def label(seconds: float, shard: Shard[ImageRef]) -> Iterator[ObjectRow]:
@@ -63,7 +65,7 @@ def be_quick() -> None:
 def main() -> None:
     """Label; an error of the user's is one line and exit code 2."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", help="a folder; or the URL of one in a bucket")
     parser.add_argument("engine", choices=["processes", "shared"])
     parser.add_argument("--shards", type=int, default=24)
     parser.add_argument("--seconds", type=float, default=0.05, help="a shard")
@@ -73,11 +75,12 @@ def main() -> None:
     args = parser.parse_args()
     be_quick()
     try:
+        out = open_mirror(args.out) if is_url(args.out) else Path(args.out)
         if args.training:
-            train(args.out)
+            train(out)
             return
         run_shards(
-            args.out,
+            out,
             row=ObjectRow,
             shards=shards(args.shards),
             settings={"setting": args.setting},

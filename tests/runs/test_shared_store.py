@@ -4,8 +4,9 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.shards import ImageRef, Shard
 from partdistillation.runs.storage import FolderStorage
 from partdistillation.runs.store import open_stage, verify
+from partdistillation.runs.workers import WorkerDiedError
 
 SHARDS = [Shard(f"s-{i}", (ImageRef(f"{i}"),)) for i in range(12)]
 
@@ -33,14 +35,14 @@ def rows(shard: Shard[ImageRef]) -> list[ObjectRow]:
     return [ObjectRow(item.image_id, f"{item.image_id}.png", 4, 4, "ok", "", ()) for item in shard.inputs]
 
 
-def label(out: Path, *, shared: bool = True, settings: int = 0, wait: float = 0.0) -> None:
+def label(out: Path, *, shared: bool = True, settings: int = 0, wait: float = 0.0, workers: int = 0) -> None:
     def work(shard: Shard[ImageRef]) -> list[ObjectRow]:
         time.sleep(wait)
         return rows(shard)
 
     run_shards(
         out, row=ObjectRow, shards=SHARDS, settings={"k": settings}, make_work=lambda: work,
-        engine="shared" if shared else "processes", label="objects",
+        engine="shared" if shared else "processes", label="objects", workers=workers,
     )  # fmt: skip
 
 
@@ -101,6 +103,25 @@ def test_a_shard_of_which_workers_die_is_named_and_the_others_are_done(tmp_path:
     with pytest.raises(PartDistillationError, match=r"3 workers died.*s-3"):
         label(out)
     assert len(list(out.glob("*.parquet"))) == len(SHARDS) - 1
+
+
+def test_a_shard_that_kills_a_worker_process_counts_a_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that started the process is alive to give its other claims back."""
+
+    def die(
+        make: object, tasks: Iterable[tuple[int, Shard[ImageRef]]], workers: int
+    ) -> Generator[tuple[int, object], None, None]:
+        (index, _), _ = islice(tasks, 2)
+        yield from ()
+        raise WorkerDiedError(index, -signal.SIGKILL)
+
+    monkeypatch.setattr("partdistillation.runs.engine.map_on_processes", die)
+    with pytest.raises(PartDistillationError, match="SIGKILL") as death:
+        label(tmp_path, workers=2)
+    (claim,) = (tmp_path / "claims").iterdir()
+    assert claim.name.removesuffix(".1") in str(death.value)
 
 
 def test_other_settings_or_versions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,11 @@ class Claims:
             for number in sorted(self._numbers(task)):  # the one that counts last
                 self._storage.delete(_key(task, number))
 
+    def abandon(self, task: str) -> None:
+        """Give no more signs of life for a task, as if this worker had died of it."""
+        with self._lock:
+            self._held.pop(task, None)
+
     def deaths(self, task: str) -> int:
         """How many holders of a task seem to have died, as far as this worker has watched."""
         latest = self._latest(task)

@@ -141,6 +141,7 @@ def run_shards(
             make = partial(_make_encoder, make_work, row, label, profiling.owner())
             _label(store, shards, _driven_by(driver, shards, make, out), workers, label, unit)
         except WorkerDiedError as death:
+            store.died_at(death.task)
             raise _death(death, shards, label) from None
         except DeadlyTasksError as deaths:
             raise _deaths(deaths, shards, label) from None

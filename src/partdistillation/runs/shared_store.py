@@ -73,6 +73,10 @@ class SharedStageStore:
         """Wait a little for the others."""
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
+    def died_at(self, index: int) -> None:
+        """Note that a worker process died at a shard: it counts as one of those that die of it."""
+        self._claims.abandon(self._name(index))
+
     def commit(self, index: int, data: bytes) -> None:
         """Store a shard, unless another worker has, by whom this one was thought dead.
 

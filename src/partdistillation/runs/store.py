@@ -61,6 +61,9 @@ class StageStore:
     def rest(self) -> None:
         """Wait for others: there are none."""
 
+    def died_at(self, index: int) -> None:
+        """Note that a worker process died at a shard: there are no others to tell."""
+
     def commit(self, index: int, data: bytes) -> None:
         """Store a shard, made by `encode_shard`. When this returns, it is there for good.
 
