@@ -36,5 +36,5 @@ def run(place: str) -> int:
 
 if __name__ == "__main__":
     claims.Claims.patience, claims.Claims.heartbeat = 4.0, 0.5
-    claims.SECONDS_BETWEEN_LOOKS = shared_store.SECONDS_BETWEEN_LOOKS = 0.2
+    vars(claims)["SECONDS_BETWEEN_LOOKS"] = vars(shared_store)["SECONDS_BETWEEN_LOOKS"] = 0.2
     print(run(sys.argv[1]))

@@ -1,8 +1,8 @@
 """A store on loopback that fails as those far away do: a proxy before a good one, whose faults are drawn.
 
 Its faults: an error 500 before or after the request was done, a connection that is lost before the request,
-after it or within the answer, an answer that takes its time, and a file that isn't seen for a while after it was
-put there (by key, and in lists).
+after it or within the answer, an answer that takes its time, and a file that isn't seen for a while after it
+was put there (by key, and in lists).
 """
 
 import random

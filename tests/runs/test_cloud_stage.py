@@ -55,8 +55,8 @@ def alone(tmp_path: Path) -> dict[str, bytes | None]:
 
 
 def share(bucket: str, folder: Path, *, workers: int = 3, killed: int = 1) -> None:
-    """Let workers on hosts of their own share a run, and kill some of them when a shard is there."""
-    processes = [start(f"{bucket}/runs/mine", folder / f"host-{number}") for number in range(workers)]
+    """Let workers on two hosts share a run, and kill some of them when a few shards are there."""
+    processes = [start(f"{bucket}/runs/mine", folder / f"host-{number % 2}") for number in range(workers)]
     storage, end = open_storage(f"{bucket}/runs/mine"), time.monotonic() + 100
     while len(storage.names("objects")) < 3 and time.monotonic() < end:
         time.sleep(0.02)

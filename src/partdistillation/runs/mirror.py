@@ -14,7 +14,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +30,8 @@ _STAGE = "manifest.json"
 """In a folder of rows, which are brought here one by one."""
 _LAST = (_STAGE, "sha256.json", "training.json")
 """What says of a folder that it is whole: goes to the bucket after all else."""
+AT_ONCE = 16
+"""Requests that are made at the same time, where there are many."""
 SECONDS_TO_SETTLE = 10.0
 """Within which what was put into a bucket may not be seen there yet: until then this machine knows better."""
 _LEFT_THERE = ("checkpoints", "claims", "pictures", "report")
@@ -75,6 +78,17 @@ def fetch(path: Path, *, again: bool = False) -> Path:
     if (mirror := _mirror_of(path)) and (again or not path.exists()):
         mirror.bring(mirror.key(path), again=again)
     return path
+
+
+def fetch_all(paths: Sequence[Path]) -> None:
+    """Bring files here that aren't here, many at once: each takes the time of a request, however small it is.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    if paths and is_mirrored(paths[0]):
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            list(threads.map(fetch, paths))
 
 
 def refresh(path: Path) -> Path:
@@ -255,10 +269,11 @@ def _mirror_of(path: Path) -> _Mirror | None:
     path, home = path.absolute(), _home()
     if not path.is_relative_to(home):
         return None
-    root, *inside = path.relative_to(home).parts
-    if not inside or inside[0] == _MARKS or any(part.startswith(".") for part in inside[1:]):
+    name, *inside = path.relative_to(home).parts
+    mirror = _open(home / name)
+    if not mirror or inside[:1] != [mirror.folder.name] or any(part.startswith(".") for part in inside[1:]):
         return None
-    return _open(home / root)
+    return mirror
 
 
 def _open(root: Path) -> _Mirror | None:

@@ -9,6 +9,7 @@ import hashlib
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from partdistillation.runs import manifest as manifests
 from partdistillation.runs.claims import FOLDER as CLAIMS
 from partdistillation.runs.claims import MAX_DEATHS, SECONDS_BETWEEN_LOOKS, Claims
 from partdistillation.runs.manifest import JOURNAL, MANIFEST, Manifest
+from partdistillation.runs.mirror import AT_ONCE
 from partdistillation.runs.storage import Storage, storage_of
 from partdistillation.runs.versions import versions
 
@@ -85,7 +87,8 @@ class SharedStageStore:
 
     def finish(self) -> None:
         """Write the manifest of all shards: the same, whoever does it."""
-        shards = tuple(self._finished(index) for index in range(len(self._manifest.shards)))
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            shards = tuple(threads.map(self._finished, range(len(self._manifest.shards))))
         data = replace(self._manifest, shards=shards).dump()
         self._storage.write(MANIFEST, data)
         _seen(self._storage, MANIFEST, data)
