@@ -18,6 +18,7 @@ _CLASSES, _LOOKED_UP = 21_000, 2_000
 
 
 def entries(count: int) -> Iterator[Entry]:
+    """Rows of photographs in archives."""
     for number in range(count):
         folder = f"n{number % _CLASSES:08d}"
         name = f"{folder}/{folder}_{number}.JPEG"
@@ -25,6 +26,7 @@ def entries(count: int) -> Iterator[Entry]:
 
 
 def main() -> None:
+    """Print what it costs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photographs", type=int, default=1_000_000)
     count = parser.parse_args().photographs
@@ -35,7 +37,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
         print(
-            f"written: {seconds / count * 1e6:.1f} us and {path.stat().st_size / count:.0f} bytes a photograph"
+            f"written: {seconds / count * 1e6:.1f} us a photograph, {path.stat().st_size / count:.0f} bytes"
         )
         print(f"memory: {memory} MB at most")
         listing = Listing(path)

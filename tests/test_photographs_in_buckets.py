@@ -111,6 +111,18 @@ def test_stages_have_the_bytes_of_a_local_copy(
         pipeline.segments(again, tiny_recipe)
 
 
+@pytest.mark.slow
+def test_a_whole_run_has_the_bytes_of_one_on_a_local_copy(
+    copy: Path, url: Path, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    for name, root in (("local", copy), ("remote", url)):
+        inputs = Inputs(out=tmp_path / name, images=root / "photos", objects=root / "objects.json")
+        pipeline.run(inputs, tiny_recipe)
+    for stage in ("objects", "segments", "features", "part_classes", "parts", "part_model", "proposal_model"):
+        assert files_of(tmp_path / "remote" / stage) == files_of(tmp_path / "local" / stage), stage
+    assert files_of(tmp_path / "remote/report").keys() == files_of(tmp_path / "local/report").keys()
+
+
 def test_masks_and_other_runs(copy: Path, url: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
     masks = replace(tiny_recipe, objects=replace(tiny_recipe.objects, source="masks"))
     for name, root in (("local", copy), ("remote", url)):
