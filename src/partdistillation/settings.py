@@ -151,10 +151,11 @@ def as_url(place: Path | str) -> str:
         InputError: it is of a kind that isn't known.
     """
     scheme, rest = str(place).split(":", maxsplit=1)
+    url = f"{scheme.lower()}://{rest.strip('/')}"
     if scheme.lower() not in _SCHEMES:
         kinds = ", ".join(f"{known}://" for known in _SCHEMES)
-        raise InputError(f"expected a path or a URL that begins with {kinds}; found {place}")
-    return f"{scheme.lower()}://{rest.strip('/')}"
+        raise InputError(f"expected a path, or a URL that begins with {kinds}; found {url}")
+    return url
 
 
 def left_out(hint: object) -> LeftOut | None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from partdistillation.runs import mirror
 from partdistillation.runs.atomic import new_folder, remove_file, remove_folder, replace_file
 from partdistillation.runs.mirror import (
     fetch,
+    fetch_all,
     is_mirrored,
     mirrored,
     open_mirror,
@@ -17,6 +19,7 @@ from partdistillation.runs.mirror import (
     refresh_folder,
     storage_at,
 )
+from partdistillation.runs.object_storage import ObjectStorage
 from partdistillation.runs.storage import Storage, open_storage
 
 Host = Callable[[str], Path]
@@ -51,10 +54,14 @@ def test_what_one_host_writes_another_reads(on: Host, storage: Storage) -> None:
     assert there != here
 
 
-def test_what_changes_there_changes_here_when_it_is_asked_for(on: Host, storage: Storage) -> None:
+def test_what_changes_there_changes_here_when_it_is_asked_for(
+    on: Host, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = on("a") / "note.json"
     replace_file(path, b"1")
     storage.write("note.json", b"2")
+    assert refresh(path).read_bytes() == b"1"  # a store may not show yet what was put there last
+    monkeypatch.setattr(mirror, "SECONDS_TO_SETTLE", 0.0)
     assert path.read_bytes() == b"1"
     assert refresh(path).read_bytes() == b"2"
     storage.delete("note.json")
@@ -75,6 +82,14 @@ def test_rows_and_checkpoints_come_when_they_are_asked_for(on: Host, storage: St
     assert (folder / "checkpoints/proposals/step.safetensors").exists()
 
 
+def test_many_files_at_once(on: Host, storage: Storage) -> None:
+    for number in range(40):
+        storage.write(f"parts/{number}.parquet", b"%d" % number)
+    paths = [on("a") / f"parts/{number}.parquet" for number in range(40)]
+    fetch_all(paths)
+    assert [path.read_bytes() for path in paths] == [b"%d" % number for number in range(40)]
+
+
 def test_a_damaged_file_comes_again(on: Host, storage: Storage) -> None:
     storage.write("a.parquet", b"rows")
     path = fetch(on("a") / "a.parquet")
@@ -87,9 +102,13 @@ def test_a_folder_goes_as_a_whole_what_says_so_last(
     on: Host, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put: list[str] = []
-    kind = type(storage)
-    upload = kind.upload  # type: ignore[attr-defined]
-    monkeypatch.setattr(kind, "upload", lambda self, key, file: put.append(key) or upload(self, key, file))
+    upload = ObjectStorage.upload
+
+    def recording(self: ObjectStorage, key: str, file: Path) -> str:
+        put.append(key)
+        return upload(self, key, file)
+
+    monkeypatch.setattr(ObjectStorage, "upload", recording)
     folder = on("a")
     with new_folder(folder / "model") as place:
         for name in ("training.json", "weights.safetensors", "sha256.json", "a.json"):
@@ -103,7 +122,7 @@ def test_a_folder_goes_as_a_whole_what_says_so_last(
 def test_the_run_itself_may_be_a_new_folder(on: Host, storage: Storage) -> None:
     folder = on("a")
     with new_folder(folder) as place:
-        (place / "coco.json").write_bytes(b"1")
+        replace_file(place / "coco.json", b"1")
     assert storage.names("") == ["coco.json"]
     assert (folder / "coco.json").exists()
 
@@ -119,7 +138,8 @@ def test_removed_here_is_removed_there(on: Host, storage: Storage) -> None:
     assert storage.names("") == []
 
 
-def test_removed_there_is_removed_here(on: Host, storage: Storage) -> None:
+def test_removed_there_is_removed_here(on: Host, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "SECONDS_TO_SETTLE", 0.0)
     folder = on("a")
     for name in ("a.json", "checkpoints/b/c.json"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -137,13 +157,16 @@ def test_a_list_that_is_late_removes_nothing(
     (folder / "b").mkdir()
     for name in ("a.json", "b/c.json"):
         replace_file(folder / name, b"1")
-    monkeypatch.setattr(type(storage), "entries", lambda *_: ({}, []))
+    monkeypatch.setattr(mirror, "SECONDS_TO_SETTLE", 0.0)
+    monkeypatch.setattr(ObjectStorage, "entries", lambda *_: ({}, []))
     refresh_folder(folder)
     assert (folder / "a.json").exists()
     assert (folder / "b/c.json").exists()
 
 
-def test_killed_before_it_took_its_place_a_file_comes_from_the_bucket(on: Host, storage: Storage) -> None:
+def test_killed_before_it_took_its_place_a_file_comes_from_the_bucket(
+    on: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = on("a") / "note.json"
     replace_file(path, b"1")
     new = path.with_name(".note.json.tmp")
@@ -151,6 +174,7 @@ def test_killed_before_it_took_its_place_a_file_comes_from_the_bucket(on: Host, 
     with pytest.raises(KeyboardInterrupt), mirrored(new, path):
         raise KeyboardInterrupt
     assert path.read_bytes() == b"1"
+    monkeypatch.setattr(mirror, "SECONDS_TO_SETTLE", 0.0)
     assert refresh(path).read_bytes() == b"2"
 
 

@@ -16,6 +16,7 @@ from partdistillation.commands.arguments import (
     TrainingArguments,
 )
 from partdistillation.config import Device
+from partdistillation.runs.mirror import original
 from partdistillation.runs.terminal import say
 from partdistillation.settings import NonNegative, PositiveInt, Range, Settings, Share
 
@@ -149,7 +150,7 @@ def predict(arguments: PredictArguments) -> None:
         max_overlap=arguments.max_overlap,
         workers=arguments.workers,
     )
-    say(f"Look into {folder}")
+    say(original(f"Look into {folder}"))
 
 
 @dataclass(frozen=True, kw_only=True)

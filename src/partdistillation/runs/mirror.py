@@ -13,7 +13,9 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +30,10 @@ _STAGE = "manifest.json"
 """In a folder of rows, which are brought here one by one."""
 _LAST = (_STAGE, "sha256.json", "training.json")
 """What says of a folder that it is whole: goes to the bucket after all else."""
+AT_ONCE = 16
+"""Requests that are made at the same time, where there are many."""
+SECONDS_TO_SETTLE = 10.0
+"""Within which what was put into a bucket may not be seen there yet: until then this machine knows better."""
 _LEFT_THERE = ("checkpoints", "claims", "pictures", "report")
 """Folders that are brought here only when they are asked for."""
 
@@ -74,6 +80,17 @@ def fetch(path: Path, *, again: bool = False) -> Path:
     return path
 
 
+def fetch_all(paths: Sequence[Path]) -> None:
+    """Bring files here that aren't here, many at once: each takes the time of a request, however small it is.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    if paths and is_mirrored(paths[0]):
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            list(threads.map(fetch, paths))
+
+
 def refresh(path: Path) -> Path:
     """Make a file what it is in the bucket; the path itself.
 
@@ -116,7 +133,7 @@ def mirrored(source: Path, path: Path) -> Iterator[None]:
         marks[key] = mirror.storage.upload(key, file)
     yield
     for key, mark in marks.items():
-        mirror.record(key, mark)
+        mirror.record(key, mark, put=True)
 
 
 def upload(path: Path) -> None:
@@ -162,6 +179,8 @@ class _Mirror:
 
     def bring(self, key: str, *, again: bool = False) -> bool:
         """Make a file what it is in the bucket; whether it is there."""
+        if not again and self._is_settling(key):
+            return True
         path = self.folder / key
         temporary = _temporary(self.root)
         try:
@@ -190,11 +209,13 @@ class _Mirror:
                 self.bring_all(key)
         self._drop_others(folder, {*files, *folders})
 
-    def record(self, key: str, mark: str) -> None:
-        """Remember the mark of a file that has just come or gone."""
+    def record(self, key: str, mark: str, *, put: bool = False) -> None:
+        """Remember the mark of a file that has just come here, or (`put`) was put into the bucket."""
         path = self._mark_file(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, mark)
+        if not put:
+            os.utime(path, (0, 0))
 
     def delete(self, key: str) -> None:
         """Remove a file or folder from the bucket."""
@@ -212,16 +233,23 @@ class _Mirror:
             key = _inside(folder, path.name.removesuffix(".mark"))
             if key.rpartition("/")[2] in names:
                 continue
-            if path.is_file() and not self.storage.exists(key):
+            if path.is_file() and not self._is_there(key):
                 self._drop(key)
-            elif path.is_dir() and not any(map(self.storage.exists, self._marked(path))):
+            elif path.is_dir() and not any(map(self._is_there, self._marked(path))):
                 shutil.rmtree(self.folder / key, ignore_errors=True)
                 shutil.rmtree(path, ignore_errors=True)
+
+    def _is_settling(self, key: str) -> bool:
+        mark, path = self._mark_file(key), self.folder / key
+        return path.exists() and mark.exists() and time.time() - mark.stat().st_mtime < SECONDS_TO_SETTLE
 
     def _drop(self, key: str) -> None:
         if (mark := self._mark_file(key)).exists():
             (self.folder / key).unlink(missing_ok=True)
             mark.unlink(missing_ok=True)
+
+    def _is_there(self, key: str) -> bool:
+        return self._is_settling(key) or self.storage.exists(key)
 
     def _marked(self, marks: Path) -> list[str]:
         files = [path.relative_to(self.root / _MARKS).as_posix() for path in marks.rglob("*.mark")]
@@ -241,10 +269,11 @@ def _mirror_of(path: Path) -> _Mirror | None:
     path, home = path.absolute(), _home()
     if not path.is_relative_to(home):
         return None
-    root, *inside = path.relative_to(home).parts
-    if not inside or inside[0] == _MARKS or any(part.startswith(".") for part in inside[1:]):
+    name, *inside = path.relative_to(home).parts
+    mirror = _open(home / name)
+    if not mirror or inside[:1] != [mirror.folder.name] or any(part.startswith(".") for part in inside[1:]):
         return None
-    return _open(home / root)
+    return mirror
 
 
 def _open(root: Path) -> _Mirror | None:

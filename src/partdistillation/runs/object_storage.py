@@ -163,9 +163,10 @@ class ObjectStorage:
                 raise
             except Exception as error:  # obstore's have no common class but this
                 if attempt == _ATTEMPTS or _is_refusal(error):
+                    remedy = "set the permissions" if _is_refusal(error) else "when the store answers again"
                     raise StoreError(
-                        f"{self._place(key)}: {_first_line(error)}. What is done so far is kept: when the "
-                        "store answers again, run the same command again"
+                        f"{self._place(key)}: {_first_line(error)}. What is done so far is kept: {remedy}, "
+                        "run the same command again"
                     ) from error
         raise AssertionError  # the loop returns or raises
 
@@ -187,7 +188,8 @@ def _open(url: str, retries: dict[str, Any]) -> Any:
         return store.from_url(url, retry_config=retries)
     except Exception as error:
         raise InputError(
-            f"expected a URL such as s3://bucket/folder, found {url}: {_first_line(error)}"
+            f"{url} can't be opened: {_first_line(error)}: check the URL, and the credentials in the "
+            "environment"
         ) from error
 
 

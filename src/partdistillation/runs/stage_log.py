@@ -14,7 +14,7 @@ from partdistillation.errors import CheckpointError, StoreError
 from partdistillation.runs.atomic import locked, make_folder
 from partdistillation.runs.claims import by_one
 from partdistillation.runs.manifest import MANIFEST, load
-from partdistillation.runs.mirror import refresh, refresh_folder
+from partdistillation.runs.mirror import original, refresh, refresh_folder
 from partdistillation.runs.notes import read_note, write_note
 from partdistillation.runs.progress import followed_by
 from partdistillation.runs.run_folder import save_settings
@@ -94,7 +94,7 @@ class StageLog(NamedTuple):
             elif before is not None:
                 photographs = stage.photographs(out)
                 what = f"{photographs[0]:,} photographs" if photographs else f"{out / stage.folders[-1]}"
-                say(f"{stage.name}: done before, {what}", stderr=True)
+                say(original(f"{stage.name}: done before, {what}"), stderr=True)
             return made
 
     def _turn(self, stage: Stage, inputs: Inputs) -> AbstractContextManager[None]:

@@ -31,7 +31,7 @@ from partdistillation.runs.atomic import (
 from partdistillation.runs.claims import FOLDER as CLAIMS
 from partdistillation.runs.digests import file_digest, model_files, recorded, require_whole
 from partdistillation.runs.manifest import Entry, Json, Manifest
-from partdistillation.runs.mirror import fetch, is_mirrored, refresh, refresh_folder
+from partdistillation.runs.mirror import fetch, fetch_all, is_mirrored, refresh, refresh_folder
 from partdistillation.runs.records import R, Row, from_table, to_table
 from partdistillation.runs.shards import ImageRef, Input, Shard
 from partdistillation.runs.shared_store import SharedStageStore, open_shared_stage
@@ -320,6 +320,10 @@ class _StageShards(Sequence[Shard[ImageRef]]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __iter__(self) -> Iterator[Shard[ImageRef]]:
+        fetch_all([self._folder / entry.file for entry in self._entries])
+        return map(self.__getitem__, range(len(self)))
 
     @overload
     def __getitem__(self, index: int) -> Shard[ImageRef]: ...

@@ -36,7 +36,7 @@ from partdistillation.runs.digests import (
     write_digests,
 )
 from partdistillation.runs.manifest import Json, differences
-from partdistillation.runs.mirror import fetch, forget, mirrored, refresh_folder, upload
+from partdistillation.runs.mirror import forget, mirrored, refresh_folder, upload
 from partdistillation.runs.versions import gone_on
 from partdistillation.training.optim import Optimizer
 
@@ -166,7 +166,8 @@ def load_checkpoint(run: Run, done: int, model: nn.Module, optimizer: Optimizer)
     Raises:
         CheckpointError: the file is damaged, or of another network.
     """
-    path = fetch(_file(run, done))
+    refresh_folder(run.checkpoints)  # of a process on another machine than the one that has opened the run
+    path = _file(run, done)
     try:
         _check_digest(run, path)
         tensors = load_file(path)
