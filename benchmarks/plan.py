@@ -60,7 +60,7 @@ def main() -> None:
     )
     parser.add_argument("--photographs", type=Path, help="folder of class folders; without it drawings")
     parser.add_argument("--recipe", default="demo")
-    parser.add_argument("--count", type=int, default=120)
+    parser.add_argument("--count", type=int, default=240)
     parser.add_argument("--steps", type=int, default=60, help="of each training")
     arguments = parser.parse_args()
     recipe = recipe_named(arguments.recipe)

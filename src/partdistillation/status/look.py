@@ -87,7 +87,13 @@ class Status:
         }
 
 
-def look(out: str, seconds: float, wait: Callable[[float], None] = time.sleep) -> Status:
+def look(
+    out: str,
+    seconds: float,
+    *,
+    wait: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Status:
     """Look at a run, for at most so many seconds: until all who hold claims have given a sign of life.
 
     Raises:
@@ -97,7 +103,7 @@ def look(out: str, seconds: float, wait: Callable[[float], None] = time.sleep) -
     files = RunFiles(out)
     if files.folder is not None and not files.folder.is_dir():
         raise InputError(f"expected the folder of a run (--out of `partdistill run`) at {out}, found none")
-    watch, pace = Watch(files), Pace()
+    watch, pace = Watch(files, clock), Pace()
     watch.look()
     before = progress(files, going_on=True, pace=pace)
     here = files.folder is not None and _is_held_here(files.folder, stages_of(files))
