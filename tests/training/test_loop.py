@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -525,10 +526,53 @@ def test_processes_and_parts_change_nothing_but_rounding(kind: str, tmp_path: Pa
                 torch.testing.assert_close(others[key], value, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
-def test_torchrun(tmp_path: Path) -> None:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run([*torchrun, PROGRAM, "once", "parts", tmp_path / "out"], check=True, timeout=250)
-    first, second = (load_file(tmp_path / f"out-{rank}.safetensors") for rank in range(2))
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
+
+
+@pytest.fixture(scope="module")
+def by_torchrun(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What two processes of torchrun leave."""
+    folder = tmp_path_factory.mktemp("torchrun")
+    subprocess.run(
+        [*TORCHRUN, "--standalone", "--nproc-per-node=2", PROGRAM, "once", "parts", folder / "out"],
+        check=True,
+        timeout=250,
+    )
+    first, second = (load_file(folder / f"out-{rank}.safetensors") for rank in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert (tmp_path / "out/model/model.safetensors").exists()
+    return contents(folder / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_torchrun_starts_again_from_the_last_checkpoint(
+    rank: str, by_torchrun: dict[str, bytes], tmp_path: Path
+) -> None:
+    options = ["--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    subprocess.run([*TORCHRUN, *options, PROGRAM, "dies", rank, "killed", tmp_path], check=True, timeout=250)
+    assert contents(tmp_path / "out") == by_torchrun
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_ends_all_with_its_message(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [*TORCHRUN, "--standalone", "--nproc-per-node=2", PROGRAM, "dies", "1", "fails", tmp_path],
+        capture_output=True, text=True, check=False, timeout=250,
+    )  # fmt: skip
+    assert ended.returncode
+    assert "partdistill: image 1 is gone" in ended.stderr
+    assert not (tmp_path / "out/model").exists()
+    assert (tmp_path / "out/checkpoints/parts/step-00000002.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_two_hosts_leave_what_two_processes_leave(by_torchrun: dict[str, bytes], tmp_path: Path) -> None:
+    """Two of torchrun's agents that meet at a port, as on two machines."""
+    with socket.create_server(("localhost", 0)) as server:
+        meeting = f"localhost:{server.getsockname()[1]}"
+    options = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint={meeting}"]
+    hosts = [
+        subprocess.Popen([*TORCHRUN, *options, PROGRAM, "once", "parts", tmp_path / "out"]) for _ in range(2)
+    ]
+    assert [host.wait(timeout=250) for host in hosts] == [0, 0]
+    assert contents(tmp_path / "out") == by_torchrun

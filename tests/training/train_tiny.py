@@ -1,6 +1,7 @@
 """Tiny networks that learn random masks, for the tests of training, and a program that runs processes.
 
     python train_tiny.py once KIND FOLDER           train (torchrun starts several of these)
+    python train_tiny.py dies RANK HOW FOLDER       the same, but this process dies in the middle
     python train_tiny.py kill KIND KILLS FOLDER     kill -9 at random moments; prints how many files differ
     python train_tiny.py together KIND FOLDER       two processes: straight, stopped and gone on with
     python train_tiny.py worlds KIND FOLDER         1, 2 and 4 processes, the batch whole and in parts
@@ -29,7 +30,7 @@ from transformers import Mask2FormerConfig, ResNetConfig, SwinConfig
 
 from partdistillation.config import PretrainConfig, TrainingConfig
 from partdistillation.data.examples import Example
-from partdistillation.errors import InputError
+from partdistillation.errors import InputError, PartDistillationError
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import ModelInfo
 from partdistillation.training.loop import Divisible, Objective, Run, processes, train
@@ -175,6 +176,19 @@ def once(kind: str, out: Path, stop_after: int = -1, **settings: Any) -> None:
     save_file(parameters, out.parent / f"{out.name}-{os.environ.get('RANK', '0')}.safetensors")
 
 
+def dies(rank: str, how: str, folder: Path) -> None:
+    """Train, but when two steps are done, the first time, that process is killed, or fails."""
+    last = 2 if os.environ["RANK"] == rank and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" else -1
+    try:
+        once("parts", folder / "out", last)
+    except KeyboardInterrupt:
+        if how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        sys.exit("partdistill: image 1 is gone")
+    except PartDistillationError as error:
+        sys.exit(f"partdistill: {error}")
+
+
 def fork(function: Callable[[], object], environment: Mapping[str, str] = {}) -> int:
     """Call the function in a child process; its id."""
     child = os.fork()
@@ -244,6 +258,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["once", kind, folder]:
             once(kind, Path(folder))
+        case ["dies", rank, how, folder]:
+            dies(rank, how, Path(folder))
         case ["kill", kind, kills, folder]:
             print(json.dumps(kill(kind, int(kills), Path(folder))))
         case ["together", kind, folder]:

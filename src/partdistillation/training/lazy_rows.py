@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, distributed, nn
 
 from partdistillation.errors import CheckpointError
+from partdistillation.training.parallel import together, world
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -95,9 +96,10 @@ class LazyRows:
         else:
             gradient = self.parameter.grad.coalesce()
             rows, values = gradient.indices()[0], gradient.values()
-        if distributed.is_available() and distributed.is_initialized():
+        if world() == 1:
+            return rows, values
+        with together():
             return _mean_over_processes(rows, values)
-        return rows, values
 
     @torch.no_grad()
     def update(
@@ -176,18 +178,17 @@ def _grown(table: Tensor, rows: int) -> Tensor:
 
 def _mean_over_processes(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """Mean of a gradient by rows; each process may have touched other rows, or none."""
-    world = distributed.get_world_size()
-    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world)]
+    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world())]
     distributed.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
     longest = max(int(count) for count in counts)
     padded = rows.new_zeros(longest), values.new_zeros(longest, values.shape[1])
     padded[0][: len(rows)], padded[1][: len(rows)] = rows, values
     gathered = []
     for mine in padded:
-        all_of_them = [torch.empty_like(mine) for _ in range(world)]
+        all_of_them = [torch.empty_like(mine) for _ in range(world())]
         distributed.all_gather(all_of_them, mine)
         # the padding must go: a row with a gradient of 0 would count as touched
         gathered.append(torch.cat([theirs[: int(n)] for theirs, n in zip(all_of_them, counts, strict=True)]))
     touched, place = torch.unique(gathered[0], return_inverse=True)
     summed = values.new_zeros(len(touched), values.shape[1]).index_add_(0, place, gathered[1])
-    return touched, summed / world
+    return touched, summed / world()

@@ -40,7 +40,7 @@ from partdistillation.training.checkpoints import (
     remove_checkpoints,
     save_checkpoint,
 )
-from partdistillation.training.optim import Optimizer, learning_rate_factor
+from partdistillation.training.optim import LAZY_PARAMETERS, Optimizer, learning_rate_factor
 from partdistillation.training.parallel import (
     agree,
     average_gradients,
@@ -203,7 +203,7 @@ class _Loop(Generic[E]):
                 for name, value in {"loss": loss.detach(), **numbers}.items():
                     logged[name] = logged.get(name, 0.0) + value
             with span("optimizer"):
-                average_gradients(self.model)
+                average_gradients(self.model, LAZY_PARAMETERS)
                 norm = self.optimizer.step(factor)
         except PartDistillationError as error:
             raise type(error)(f"{self.run.name}, step {step}: {error}") from error

@@ -1,13 +1,13 @@
 """The processes of one training run, which torchrun starts: who is who, and what they say to each other."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, distributed, nn
 
-from partdistillation.training.optim import LAZY_PARAMETERS
+from partdistillation.errors import PartDistillationError
 
 
 def world() -> int:
@@ -39,19 +39,38 @@ def processes(device: torch.device) -> Iterator[None]:
     distributed.destroy_process_group()
 
 
+@contextmanager
+def together() -> Iterator[None]:
+    """Around what processes say to each other: an error there is the end of one of them.
+
+    Raises:
+        PartDistillationError: in place of what the library says of the connection.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        raise PartDistillationError(
+            f"process {rank()} of {world()}: another process of this training has ended; its message says "
+            "why, or the system stopped it (memory?). Start them again to go on from the last checkpoint "
+            f"[{str(error).splitlines()[0]}]"
+        ) from error
+
+
 def agree(number: int, device: torch.device) -> int:
     """Process 0's number, in every process, once all of them are here."""
     if not _joined():
         return number
     message = torch.tensor(number, device=device)
-    distributed.broadcast(message, src=0)
-    return int(message)
+    with together():
+        distributed.broadcast(message, src=0)
+        return int(message)
 
 
 def wait_for_all() -> None:
     """Return when every process has come here."""
     if _joined():
-        distributed.barrier()
+        with together():
+            distributed.barrier()
 
 
 def gather_batch(rows: Tensor) -> Tensor:
@@ -62,7 +81,8 @@ def gather_batch(rows: Tensor) -> Tensor:
     if not _joined():
         return rows
     shares = [torch.empty_like(rows) for _ in range(world())]
-    distributed.all_gather(shares, rows)
+    with together():
+        distributed.all_gather(shares, rows)
     return torch.stack(shares, dim=1).flatten(0, 1)
 
 
@@ -71,12 +91,13 @@ def average_numbers(numbers: Mapping[str, float], device: torch.device) -> dict[
     if not _joined():
         return dict(numbers)
     message = torch.tensor(list(numbers.values()), device=device)
-    distributed.all_reduce(message)
+    with together():
+        distributed.all_reduce(message)
     return dict(zip(numbers, (message / world()).tolist(), strict=True))
 
 
-def average_gradients(model: nn.Module) -> None:
-    """Mean of the dense gradients over the processes, in one message; `Optimizer` sees to the sparse ones.
+def average_gradients(model: nn.Module, sparse: Collection[str]) -> None:
+    """Mean of the dense gradients over the processes, in one message; `Optimizer` sees to the `sparse` ones.
 
     A gradient that is missing here (a part of the network that these images didn't use) counts as zero. One
     that is missing everywhere stays missing, so that the optimizer leaves the parameter alone, as it does in
@@ -84,13 +105,12 @@ def average_gradients(model: nn.Module) -> None:
     """
     if not _joined():
         return
-    parameters = [
-        p for name, p in model.named_parameters() if p.requires_grad and name not in LAZY_PARAMETERS
-    ]
+    parameters = [p for name, p in model.named_parameters() if p.requires_grad and name not in sparse]
     flat = [p.new_zeros(p.numel()) if p.grad is None else p.grad.reshape(-1) for p in parameters]
     present = flat[0].new_tensor([p.grad is not None for p in parameters])
     message = torch.cat([*flat, present])
-    distributed.all_reduce(message)
+    with together():
+        distributed.all_reduce(message)
     *sums, present = torch.split(message, [*(p.numel() for p in parameters), len(parameters)])
     for parameter, summed, count in zip(parameters, sums, present.tolist(), strict=True):
         if count:
