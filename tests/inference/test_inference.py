@@ -299,6 +299,7 @@ def test_predict_may_be_shared(model_dir: Path, photos: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_predict_makes_the_same_on_all_engines(model_dir: Path, photos: Path, tmp_path: Path) -> None:
     def start(out: str, engine: str) -> "subprocess.Popen[bytes]":
         command = [
