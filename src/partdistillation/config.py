@@ -79,7 +79,7 @@ class Inputs(Settings):
     section: ClassVar[str] = "inputs"
 
     out: Path = Path("out")
-    """Folder of the run; every stage writes its own folder in it."""
+    """Folder of the run, or its URL (s3://bucket/folder); every stage writes its own folder in it."""
     images: Path | None = None
     """Folder of photographs, best with one sub-folder an object class."""
     objects: Path | None = None

@@ -8,6 +8,7 @@ ConfigError with the setting's dotted name, as it is written in a YAML file and 
 
 import difflib
 import math
+import re
 import types
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,9 +19,13 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 
 import yaml
 
-from partdistillation.errors import ConfigError
+from partdistillation.errors import ConfigError, InputError
 
 S = TypeVar("S", bound="Settings")
+
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])", re.IGNORECASE)
+"""With one slash too: what `Path` makes of a URL."""
+_SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,32 @@ def at_home(path: Path) -> Path:
         return path.expanduser()
     except RuntimeError:
         return path
+
+
+def is_url(place: Path | str) -> bool:
+    """Whether this is a URL and not a path.
+
+    >>> is_url("s3://bucket/photos"), is_url(Path("s3://bucket/photos")), is_url("photos/s3")
+    (True, True, False)
+    """
+    return _URL.match(str(place)) is not None
+
+
+def as_url(place: Path | str) -> str:
+    """A URL as it is written, without a slash at its end.
+
+    >>> as_url(Path("s3://bucket/photos"))
+    's3://bucket/photos'
+
+    Raises:
+        InputError: it is of a kind that isn't known.
+    """
+    scheme, rest = str(place).split(":", maxsplit=1)
+    url = f"{scheme.lower()}://{rest.strip('/')}"
+    if scheme.lower() not in _SCHEMES:
+        kinds = ", ".join(f"{known}://" for known in _SCHEMES)
+        raise InputError(f"expected a path, or a URL that begins with {kinds}; found {url}")
+    return url
 
 
 def left_out(hint: object) -> LeftOut | None:

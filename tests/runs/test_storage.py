@@ -89,7 +89,7 @@ def test_urls() -> None:
     paths: list[Path | str] = ["photos", "/a/b", "a:b", Path("~/x"), "C:/photos", "s3://", "s3:"]
     assert not any(is_url(path) for path in paths)
     assert as_url(Path("s3://bucket/x/")) == as_url("s3://bucket/x/") == "s3://bucket/x"
-    with pytest.raises(InputError, match=r"expected a path or a URL that begins with s3://.*ftp://host"):
+    with pytest.raises(InputError, match=r"expected a path, or a URL that begins with s3://.*ftp://host"):
         open_storage("ftp://host/x")
 
 
@@ -104,6 +104,12 @@ def test_no_credentials(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")  # where no machine of a cloud's answers
     with pytest.raises(InputError, match="found no credentials: set those of your store"):
+        open_storage(bucket)
+
+
+def test_half_of_the_credentials(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(InputError, match="Missing AccessKeyId: check the URL, and the credentials"):
         open_storage(bucket)
 
 

@@ -12,6 +12,7 @@ from partdistillation.commands.arguments import (
     TrainingArguments,
 )
 from partdistillation.config import Device, Engine, Inputs
+from partdistillation.runs.mirror import original
 from partdistillation.runs.terminal import say
 from partdistillation.settings import PositiveInt, Range, Share
 
@@ -152,7 +153,7 @@ def predict(arguments: PredictArguments) -> None:
         workers=arguments.workers,
         engine=who.driver,
     )
-    say(f"Look into {folder}")
+    say(original(f"Look into {folder}"))
 
 
 def settings(arguments: StageArguments) -> None:

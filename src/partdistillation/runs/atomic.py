@@ -16,6 +16,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from partdistillation.errors import StoreError
+from partdistillation.runs.mirror import forget, mirrored
 
 _TEMPORARY = ".tmp"
 _WITHOUT_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
@@ -87,7 +88,8 @@ def replacing_file(path: Path) -> Iterator[Callable[[bytes], None]]:
             yield partial(_write_to, path, descriptor)
             with explained(path):
                 os.fsync(descriptor)
-                os.replace(temporary, path)  # noqa: PTH105 (through this module's `os`)
+                with mirrored(temporary, path):
+                    os.replace(temporary, path)  # noqa: PTH105 (through this module's `os`)
         except BaseException:
             # Gives a full disk its space back. What a killed run leaves is removed at the next start.
             with suppress(OSError):
@@ -159,7 +161,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         with explained(folder):
-            os.replace(temporary, folder)  # noqa: PTH105
+            with mirrored(temporary, folder):
+                os.replace(temporary, folder)  # noqa: PTH105
             sync_folder(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -201,6 +204,7 @@ def remove_file(path: Path) -> None:
     Raises:
         StoreError: the folder can't be written.
     """
+    forget(path)
     with explained(path):
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108
@@ -213,6 +217,7 @@ def remove_folder(folder: Path) -> None:
     Raises:
         StoreError: some of it can't be removed.
     """
+    forget(folder)
     with explained(folder), suppress(FileNotFoundError):
         shutil.rmtree(folder)
 

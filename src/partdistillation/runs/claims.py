@@ -18,8 +18,8 @@ from uuid import uuid4
 
 from partdistillation.config import Inputs
 from partdistillation.errors import PartDistillationError
-from partdistillation.runs.atomic import make_folder
-from partdistillation.runs.storage import FolderStorage, Storage
+from partdistillation.runs.mirror import refresh_folder
+from partdistillation.runs.storage import Storage, storage_of
 
 FOLDER = "claims"
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -147,8 +147,13 @@ def by_one(inputs: Inputs, task: str, *, done: Callable[[], bool]) -> Iterator[N
     if inputs.engine != "shared":
         yield
         return
-    with Claims(FolderStorage(make_folder(inputs.out))) as claims:
-        while not done() and not claims.take(task):
+    with Claims(storage_of(inputs.out)) as claims:
+
+        def is_done() -> bool:
+            refresh_folder(inputs.out)
+            return done()
+
+        while not is_done() and not claims.take(task):
             if claims.deaths(task) >= MAX_DEATHS:
                 raise PartDistillationError(
                     f"{task}: {MAX_DEATHS} workers died, or were stopped, one after the other at it. Look at "

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from partdistillation.errors import SettingsChanged, StoreError
 from partdistillation.runs.atomic import append_line, remove_file, replace_file
+from partdistillation.runs.mirror import refresh
 from partdistillation.runs.records import Row, parquet_schema
 from partdistillation.runs.shards import Input, Shard
 from partdistillation.runs.versions import versions
@@ -100,7 +101,7 @@ def load(folder: Path) -> Manifest:
     Raises:
         StoreError: it is missing, damaged, or of another format version.
     """
-    path = folder / MANIFEST
+    path = refresh(folder / MANIFEST)
     try:
         fields = json.loads(path.read_bytes())
         if fields["format"] == FORMAT_VERSION:

@@ -8,7 +8,9 @@ Where the bucket is and who asks, obstore takes from the environment: `AWS_ACCES
 import importlib
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 from partdistillation.errors import InputError, StoreError, to_install
@@ -25,6 +27,17 @@ _OF_A_MACHINE = ("169.254.169.254", "/latest/api/token", "computeMetadata", "/me
 """Where obstore looks last for credentials: the addresses at which a cloud's own machines are told theirs."""
 
 
+def open_bucket(url: str) -> "ObjectStorage":
+    """The storage at a URL, which is asked once whether it answers.
+
+    Raises:
+        InputError: it doesn't: no such bucket, no credentials, no server; or obstore isn't installed.
+    """
+    storage = ObjectStorage(url)
+    storage.check()
+    return storage
+
+
 class ObjectStorage:
     """What lies under a URL such as `s3://bucket/folder`.
 
@@ -34,7 +47,7 @@ class ObjectStorage:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._url, self._folder = url, ""
         self._store = _open(url, _PATIENT)
 
     def check(self) -> None:
@@ -52,20 +65,20 @@ class ObjectStorage:
     def read(self, key: str) -> bytes | None:
         """A file's content; None where there is none."""
         try:
-            return self._asked(lambda: bytes(self._store.get(key).bytes()), key)
+            return self._asked(lambda path: bytes(self._store.get(path).bytes()), key)
         except FileNotFoundError:
             return None
 
     def read_range(self, key: str, start: int, size: int) -> bytes:
         """A piece of a file that is there: `size` bytes from `start`, fewer where it ends before."""
         try:
-            return self._asked(lambda: bytes(self._store.get_range(key, start=start, length=size)), key)
+            return self._asked(lambda path: bytes(self._store.get_range(path, start=start, length=size)), key)
         except FileNotFoundError as error:
-            raise StoreError(f"expected a file at {self._url}/{key}, found none") from error
+            raise StoreError(f"expected a file at {self._place(key)}, found none") from error
 
     def write(self, key: str, data: bytes) -> None:
         """Put a file there, whole, over what was there."""
-        self._asked(lambda: self._store.put(key, data), key)
+        self._asked(lambda path: self._store.put(path, data), key)
 
     def create(self, key: str, data: bytes) -> bool:
         """Put a file there, whole, if there is none; whether it is this one. Of many at once one succeeds.
@@ -74,7 +87,7 @@ class ObjectStorage:
         """
         exists_already = importlib.import_module("obstore.exceptions").AlreadyExistsError
         try:
-            self._asked(lambda: self._store.put(key, data, mode="create"), key, but=exists_already)
+            self._asked(lambda path: self._store.put(path, data, mode="create"), key, but=exists_already)
         except exists_already:
             return self.read(key) == data
         return True
@@ -82,31 +95,62 @@ class ObjectStorage:
     def exists(self, key: str) -> bool:
         """Whether there is such a file."""
         try:
-            self._asked(lambda: self._store.head(key), key)
+            self._asked(self._store.head, key)
         except FileNotFoundError:
             return False
         return True
 
     def names(self, folder: str) -> list[str]:
-        """The names of a folder's files and folders, in order; none where there is no folder, none with a dot
-        in front.
-        """
-        listed = self._asked(lambda: self._store.list_with_delimiter(folder or None), folder)
-        paths = [*listed["common_prefixes"], *(entry["path"] for entry in listed["objects"])]
-        names = {path.rpartition("/")[2] for path in paths}
-        return sorted(name for name in names if not name.startswith("."))
+        """Names of a folder's files and folders, in order, without hidden ones; none where it isn't there."""
+        files, folders = self.entries(folder)
+        return sorted(name for name in {*files, *folders} if not name.startswith("."))
 
     def delete(self, key: str) -> None:
         """Remove a file, if it is there."""
         with suppress(FileNotFoundError):
-            self._asked(lambda: self._store.delete(key), key)
+            self._asked(self._store.delete, key)
 
     def at(self, folder: str) -> "ObjectStorage":
         """What lies in a folder, which needn't be there."""
-        return ObjectStorage(f"{self._url}/{folder}") if folder else self
+        inside = copy(self)
+        inside._folder = _joined(self._folder, folder)
+        return inside
 
-    def _asked(self, request: Callable[[], T], key: str, but: type[Exception] = FileNotFoundError) -> T:
-        """The answer to a request that does the same when it is made twice.
+    def entries(self, folder: str) -> tuple[dict[str, str], list[str]]:
+        """Of one level: files, each with its mark (ETag, another for another content), and folders' names."""
+        listed = self._asked(lambda path: self._store.list_with_delimiter(path or None), folder)
+        files = {_last(entry["path"]): entry["e_tag"] or "" for entry in listed["objects"]}
+        return files, [_last(path) for path in listed["common_prefixes"]]
+
+    def upload(self, key: str, file: Path) -> str:
+        """Put a file of this disk there, whole; its mark."""
+        return self._asked(lambda path: self._store.put(path, file), key)["e_tag"] or ""
+
+    def download(self, key: str, file: Path, unless: str = "") -> str | None:
+        """Write a file to this disk, unless it has that mark still; its mark, None where nothing was written.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        unchanged = importlib.import_module("obstore.exceptions").NotModifiedError
+        options = {"if_none_match": unless} if unless else {}
+
+        def get(path: str) -> str:
+            answer = self._store.get(path, options=options)
+            with file.open("wb") as writing:
+                writing.writelines(answer.stream())
+            return answer.meta["e_tag"] or ""
+
+        try:
+            return self._asked(get, key, but=unchanged)
+        except unchanged:
+            return None
+
+    def _place(self, key: str) -> str:
+        return _joined(self._url, _joined(self._folder, key))
+
+    def _asked(self, request: Callable[[str], T], key: str, *, but: type[Exception] = FileNotFoundError) -> T:
+        """The answer to a request about a file, one that does the same when it is made twice.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -114,17 +158,25 @@ class ObjectStorage:
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return request()
+                return request(_joined(self._folder, key))
             except (FileNotFoundError, but):
                 raise
             except Exception as error:  # obstore's have no common class but this
                 if attempt == _ATTEMPTS or _is_refusal(error):
-                    place = f"{self._url}/{key}"
+                    remedy = "set the permissions" if _is_refusal(error) else "when the store answers again"
                     raise StoreError(
-                        f"{place}: {_first_line(error)}. What is done so far is kept: when the store answers "
-                        "again, run the same command again"
+                        f"{self._place(key)}: {_first_line(error)}. What is done so far is kept: {remedy}, "
+                        "run the same command again"
                     ) from error
         raise AssertionError  # the loop returns or raises
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder and name else folder or name
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _open(url: str, retries: dict[str, Any]) -> Any:
@@ -136,7 +188,8 @@ def _open(url: str, retries: dict[str, Any]) -> Any:
         return store.from_url(url, retry_config=retries)
     except Exception as error:
         raise InputError(
-            f"expected a URL such as s3://bucket/folder, found {url}: {_first_line(error)}"
+            f"{url} can't be opened: {_first_line(error)}: check the URL, and the credentials in the "
+            "environment"
         ) from error
 
 

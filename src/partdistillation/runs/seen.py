@@ -18,6 +18,7 @@ from partdistillation.runs import terminal
 from partdistillation.runs.archives import place_of
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.digests import file_digest
+from partdistillation.runs.mirror import fetch
 
 _SUFFIX = ".files.json"
 _LISTED = 5
@@ -115,6 +116,8 @@ def changes(
     Raises:
         StoreError: what stage 1 wrote is damaged.
     """
+    if not places and not absent:
+        return
     records = _records(folder)
     if absent and is_recorded(folder):
         lost = (path for path in records if not path.is_file())
@@ -150,7 +153,7 @@ def _records(folder: Path) -> list[Path]:
 
 def _read(path: Path) -> dict[Kind, list[tuple[str, Seen]]]:
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(fetch(path).read_bytes())
         return {
             kind: [(name, Seen(*seen)) for name, seen in values.get(kind, {}).items()]
             for kind in ("photographs", "masks")

@@ -7,17 +7,16 @@ writes.
 """
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from partdistillation.errors import InputError, StoreError
+from partdistillation.errors import StoreError
 from partdistillation.runs.atomic import create_file, make_folder, remove_file, replace_file
-
-_URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])", re.IGNORECASE)
-"""With one slash too: what `Path` makes of a URL."""
-_SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
+from partdistillation.runs.mirror import storage_at
+from partdistillation.runs.object_storage import open_bucket
+from partdistillation.settings import as_url as as_url
+from partdistillation.settings import is_url as is_url
 
 
 @runtime_checkable
@@ -44,9 +43,7 @@ class Storage(Protocol):
         """Whether there is such a file."""
 
     def names(self, folder: str) -> list[str]:
-        """The names of a folder's files and folders, in order; none where there is no folder, none with a dot
-        in front.
-        """
+        """Names of a folder's files and folders, in order, without hidden ones; none where it isn't there."""
 
     def delete(self, key: str) -> None:
         """Remove a file, if it is there."""
@@ -55,45 +52,19 @@ class Storage(Protocol):
         """What lies in a folder, which needn't be there."""
 
 
-def is_url(place: Path | str) -> bool:
-    """Whether this is a URL and not a path.
-
-    >>> is_url("s3://bucket/photos"), is_url(Path("s3://bucket/photos")), is_url("photos/s3")
-    (True, True, False)
-    """
-    return _URL.match(str(place)) is not None
-
-
-def as_url(place: Path | str) -> str:
-    """A URL as it is written, without a slash at its end.
-
-    >>> as_url(Path("s3://bucket/photos"))
-    's3://bucket/photos'
-
-    Raises:
-        InputError: it is of a kind that isn't known.
-    """
-    scheme, rest = str(place).split(":", maxsplit=1)
-    if scheme.lower() not in _SCHEMES:
-        kinds = ", ".join(f"{known}://" for known in _SCHEMES)
-        raise InputError(f"expected a path or a URL that begins with {kinds}; found {place}")
-    return f"{scheme.lower()}://{rest.strip('/')}"
-
-
 def open_storage(place: Path | str) -> Storage:
-    """The storage at a path, or at a URL (`s3://bucket/folder`), where it is asked once whether it answers.
+    """The storage at a path or a URL (`s3://bucket/folder`), which is asked once whether it answers.
 
     Raises:
         InputError: the URL is of a kind that isn't known, or what it names can't be reached: no such bucket,
             no credentials; or the package for it isn't installed.
     """
-    if not is_url(place):
-        return FolderStorage(Path(place))
-    from partdistillation.runs.object_storage import ObjectStorage
+    return open_bucket(as_url(place)) if is_url(place) else FolderStorage(Path(place))
 
-    storage = ObjectStorage(as_url(place))
-    storage.check()
-    return storage
+
+def storage_of(folder: Path) -> Storage:
+    """What the workers of a run share of a folder: the folder itself, or what it mirrors of a bucket."""
+    return storage_at(folder) or FolderStorage(make_folder(folder))
 
 
 class FolderStorage:
@@ -135,9 +106,7 @@ class FolderStorage:
         return (self._folder / key).is_file()
 
     def names(self, folder: str) -> list[str]:
-        """The names of a folder's files and folders, in order; none where there is no folder, none with a dot
-        in front.
-        """
+        """Names of a folder's files and folders, in order, without hidden ones; none where it isn't there."""
         return sorted(_names(self._folder / folder))
 
     def delete(self, key: str) -> None:
