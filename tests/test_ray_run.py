@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from partdistillation import config
 from partdistillation.config import Inputs, RayCluster, Recipe
 from partdistillation.errors import ConfigError
 from partdistillation.runs import ray_cluster
+from partdistillation.runs.ray_actors import map_on_actors
 from partdistillation.runs.store import contents_hash
 
 _MADE = ("objects", "segments", "features", "parts", "proposal_model", "part_model")
@@ -26,7 +28,7 @@ def cluster() -> Iterator[Any]:
     nodes = utilities.Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
-    nodes.add_node(num_cpus=1)
+    nodes.add_node(num_cpus=1, num_gpus=1)  # as Ray counts: nothing looks for one
     yield nodes
     nodes.shutdown()
 
@@ -55,7 +57,9 @@ def test_a_run_on_a_cluster_makes_what_one_machine_makes_though_a_node_dies(
         return (tmp_path / "messages.txt").read_text()
 
     assert start("alone").wait() == 0, messages()
-    run = start("out", "--engine", "ray", "--ray-address", cluster.address, "--workers", "2")
+    run = start(
+        "out", "--device", "cpu", "--engine", "ray", "--ray-address", cluster.address, "--workers", "2"
+    )
     end = time.monotonic() + 600
     while not list((tmp_path / "out" / "segments").glob("*.parquet")):
         assert run.poll() is None, messages()
@@ -79,3 +83,18 @@ def test_a_cluster_with_other_software_is_refused(cluster: Any, monkeypatch: pyt
     ):
         ray_cluster.connect(RayCluster(cluster.address), 1)
     assert not ray.is_initialized()
+
+
+@pytest.mark.slow
+def test_an_actor_has_a_gpu_where_there_are_some(cluster: Any) -> None:
+    def seen(place: RayCluster) -> list[str | None]:
+        make = partial(partial, os.getenv)
+        answers = map_on_actors(make, lambda _: "CUDA_VISIBLE_DEVICES", range(3), 2, place)
+        return [answer for _, answer in answers]
+
+    place = RayCluster(cluster.address)
+    try:
+        assert seen(place) == ["0", "0", "0"]
+        assert not any(seen(replace(place, gpus=False)))
+    finally:
+        sys.modules["ray"].shutdown()

@@ -15,6 +15,7 @@ from partdistillation.errors import PartDistillationError, StoreError
 from partdistillation.runs import listings, profiling
 from partdistillation.runs.claims import MAX_DEATHS
 from partdistillation.runs.manifest import MANIFEST, Json
+from partdistillation.runs.mirror import open_mirror, url_of
 from partdistillation.runs.profiling import Costs, span
 from partdistillation.runs.progress import progress
 from partdistillation.runs.ray_actors import DeadlyTasksError, map_on_actors
@@ -22,7 +23,7 @@ from partdistillation.runs.ray_cluster import connected
 from partdistillation.runs.records import R, Row
 from partdistillation.runs.shards import ImageRef, In, Shard
 from partdistillation.runs.shared_store import SharedStageStore
-from partdistillation.runs.storage import FolderStorage, Storage
+from partdistillation.runs.storage import storage_of
 from partdistillation.runs.store import StageReader, StageStore, encode_shard, open_stage
 from partdistillation.runs.workers import (
     TaskFailedError,
@@ -204,9 +205,8 @@ def _driven_by(
     out: Path,
 ) -> _Labelled:
     if isinstance(driver, RayCluster):
-        return partial(
-            _on_actors, driver, shards, partial(_make_storer, make, FolderStorage(out.absolute()), out)
-        )
+        store = partial(_make_storer, make, out.absolute(), url_of(out))
+        return partial(_on_actors, driver, shards, store)
     return partial(_on_processes, shards, make, cache(make))
 
 
@@ -232,15 +232,17 @@ def _on_processes(
 
 
 def _make_storer(
-    make: Callable[[], Callable[[Shard[In]], tuple[bytes, Costs]]], storage: Storage, out: Path
+    make: Callable[[], Callable[[Shard[In]], tuple[bytes, Costs]]], out: Path, url: str | None
 ) -> Callable[[Shard[In]], tuple[_Stored, Costs]]:
-    """An actor's function: it stores the rows itself."""
-    if not storage.exists(MANIFEST):
+    """An actor's function: it stores the rows itself. `url` is the run's, if it is in a bucket."""
+    if url is not None:
+        open_mirror(url)
+    if not (out / MANIFEST).is_file():
         raise StoreError(
             f"{socket.gethostname()}, of the Ray cluster: expected to see {out / MANIFEST} there too, found "
-            "none: choose an --out that all machines see"
+            "none: choose an --out that all machines see, or a URL and the same home folder on all of them"
         )
-    encode = make()
+    storage, encode = storage_of(out), make()
 
     def store(shard: Shard[In]) -> tuple[_Stored, Costs]:
         data, costs = encode(shard)

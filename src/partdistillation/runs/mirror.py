@@ -61,6 +61,12 @@ def is_mirrored(path: Path) -> bool:
     return _mirror_of(path) is not None
 
 
+def url_of(path: Path) -> str | None:
+    """The URL of the run of whose mirror a file or folder is; None outside mirrors."""
+    mirror = _mirror_of(path)
+    return mirror.url if mirror else None
+
+
 def storage_at(folder: Path) -> ObjectStorage | None:
     """Where a mirror's folder truly is; None outside mirrors."""
     mirror = _mirror_of(folder)

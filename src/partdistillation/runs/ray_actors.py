@@ -22,7 +22,7 @@ from partdistillation.runs.workers import ONE_THREAD, TaskFailedError, portable
 T = TypeVar("T")
 U = TypeVar("U")
 
-_SECONDS_WITHOUT_ROOM = 30.0
+_SECONDS_TO_BEGIN = 60.0
 
 _log = terminal.logger(__name__)
 
@@ -129,10 +129,12 @@ class _Pool(Generic[T, U]):
 
     def results(self) -> Generator[tuple[int, U], None, None]:
         """The values, as they are done."""
+        patience: float | None = _SECONDS_TO_BEGIN
         while self._at_work() or self._again or not self._all_given:
-            ready, _ = self._ray.wait(list(self._asked), timeout=_SECONDS_WITHOUT_ROOM)
+            ready, _ = self._ray.wait(list(self._asked), timeout=patience)
             if not ready and not self._at_work():
-                _log.warning("waiting for room in the Ray cluster: %s", self._room())
+                _log.warning("no worker of the Ray cluster is ready yet; of what it has %s", self._room())
+                patience = None
             for answer in ready:
                 actor, key = self._asked.pop(answer)
                 try:

@@ -85,13 +85,17 @@ class SharedStageStore:
         """
         if self._storage.create(self._manifest.shards[index].file, data):
             self.record(index, hashlib.sha256(data).hexdigest(), len(data))
-        self._there.add(index)
-        self._claims.release(self._name(index))
+        else:
+            self._close(index)
 
     def record(self, index: int, sha256: str, size: int) -> None:
         """Note that a shard, of this hash and of so many bytes, was stored."""
         self._committed[index] = replace(self._manifest.shards[index], sha256=sha256, size=size)
+        self._close(index)
+
+    def _close(self, index: int) -> None:
         self._there.add(index)
+        self._claims.release(self._name(index))
 
     def finish(self) -> None:
         """Write the manifest of all shards: the same, whoever does it."""
