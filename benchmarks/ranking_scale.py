@@ -3,9 +3,9 @@
     python benchmarks/ranking_scale.py [--classes 20] [--proposals 2857] [--width 256] [--workers 1]
 
 Generated features around eight centres a class, four proposals an image, images in random order, so that
-every shard has every class. 2,857 proposals are what one of 21,000 classes has of 60 million. A proposal takes
-about 1.2 KB of disk (at width 256; its feature, and while they are clustered a second time): the defaults
-70 MB and a minute, 100 classes of 100,000 proposals 12 GB and hours.
+every shard has every class. 2,857 proposals are what one of 21,000 classes has of 60 million. A proposal
+takes about 1.2 KB of disk (at width 256; its feature, and while they are clustered a second time): the
+defaults 70 MB and a minute, 100 classes of 100,000 proposals 12 GB and hours.
 """
 
 import argparse
@@ -74,8 +74,8 @@ def main() -> None:
     print(
         f"\nProjected to {CLASSES:,} classes: the same rate a proposal, which holds where classes are about "
         f"as large ({PROPOSALS // CLASSES:,}). Features {PROPOSALS * 2 * size.width / 1e9:.0f} GB, once more "
-        f"while they are clustered; centroids {CLASSES * CENTRES * 4 * size.width / 1e6:.0f} MB. Peaks are of "
-        "the process that commands, without its workers."
+        f"while they are clustered; centroids {CLASSES * CENTRES * 4 * size.width / 1e6:.0f} MB. Peaks are "
+        "of the process that commands, without its workers."
     )
 
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partdistillation.data import coco_store
-from partdistillation.data.coco import read_instances
-from partdistillation.data.coco_store import StoredCoco, check, take_apart
+from partdistillation.data.coco import read_instances, read_parts
+from partdistillation.data.coco_store import StoredCoco, check, read_stored_parts, take_apart
 from partdistillation.data.images import ImageInput
 from partdistillation.errors import InputError, StoreError
 
@@ -23,7 +23,10 @@ NAMES = st.sampled_from(["a.jpg", "b.jpg", "c\\d.jpg", "../e.jpg", "", 5])
 IMAGES = st.fixed_dictionaries(
     {"id": IDS}, optional={"file_name": NAMES, "width": st.integers(0, 9), "height": st.just(6)}
 )
-CATEGORIES = st.fixed_dictionaries({"id": IDS, "name": st.sampled_from(["cat", "dog", " "])})
+CATEGORIES = st.fixed_dictionaries(
+    {"id": IDS, "name": st.sampled_from(["cat", "dog", " "])},
+    optional={"supercategory": st.sampled_from(["animal", "none", ""])},
+)
 ANNOTATIONS = st.none() | st.fixed_dictionaries(
     {"image_id": IDS, "category_id": IDS},
     optional={
@@ -61,13 +64,29 @@ def require_the_same(path: Path, folder: Path) -> None:
     stored = pickle.loads(pickle.dumps(take_apart(path, folder)))
     assert tuple(stored.images()) == whole.images
     assert stored.categories == whole.categories
-    assert stored.count_notes() == whole.notes
+    assert stored.notes == whole.notes
     assert stored.inputs(path.parent) == whole.inputs(path.parent)
     for image in whole.images:
         assert repr(stored.annotations_of(image)) == repr(whole.annotations_of(image))
-        for name in (image.file_name, "a.jpg"):
+        for name in (image.file_name, "a.jpg"):  # its own, and perhaps another's
             wanted = ImageInput(str(image.id), name, Path(name))
             assert stored.find(wanted) == whole.find(wanted)
+
+
+def require_the_same_parts(path: Path, folder: Path, object_class: str) -> None:
+    refused = message(lambda: read_parts(path, object_class))
+    assert message(lambda: read_stored_parts(path, folder, object_class)) == refused
+    if not refused:
+        whole, stored = read_parts(path, object_class), read_stored_parts(path, folder, object_class)
+        assert stored.images == whole.images
+        assert stored.categories == whole.categories
+        assert stored.used == whole.used
+        assert stored.orphans == whole.orphans
+        assert repr(dict(stored.annotations)) == repr(
+            {image: whole.annotations[image] for image in stored.annotations}
+        )
+        assert stored.annotations.keys() == whole.annotations.keys()
+        assert dict(stored.unusable) == dict(whole.unusable)
 
 
 @settings(deadline=None, max_examples=60)
@@ -92,6 +111,8 @@ def test_it_says_what_the_file_says(
         else {**lists, "annotations": annotations, "info": {"images": 1}}
     )
     require_the_same(written(folder, document), folder / "out")
+    for object_class in ("", "cat"):
+        require_the_same_parts(folder / "objects.json", folder / "parts", object_class)
 
 
 @pytest.mark.parametrize(

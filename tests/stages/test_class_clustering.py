@@ -1,13 +1,12 @@
 """Features are sorted by object class through files, and each class is clustered for itself."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from partdistillation.config import Inputs
+from partdistillation.config import Engine, Inputs
 from partdistillation.errors import StoreError
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.records import ObjectProposals, Proposal, ProposalRow
@@ -77,11 +76,11 @@ def run(stage: Path, inputs: Inputs, cluster: class_clustering.Cluster = all_of_
 @pytest.mark.parametrize("together", [1, 3, 100])
 @pytest.mark.parametrize("engine", ["processes", "shared"])
 def test_a_class_has_its_features_in_the_order_of_the_images(
-    stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int, engine: str
+    stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int, engine: Engine
 ) -> None:
     monkeypatch.setattr(class_clustering, "SORTED_TOGETHER", together)
     monkeypatch.setattr(class_clustering, "CLUSTERED_TOGETHER", together)
-    inputs = replace(Inputs(out=tmp_path), engine=engine)
+    inputs = Inputs(out=tmp_path, engine=engine)
     found = run(stage, inputs)
     assert {name: of_class.centroids[:, 0].tolist() for name, of_class in found.items()} == {
         "ant": [0, 3, 6, 9, 12],

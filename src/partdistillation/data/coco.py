@@ -142,13 +142,19 @@ def read_parts(path: Path, object_class: str = "") -> CocoDataset:
     Raises InputError as `read_instances`, and where a category of annotations has no supercategory.
     """
     dataset = read_instances(path)
-    if object_class:
-        return _of_class(dataset, object_class)
+    return _of_class(dataset, object_class) if object_class else with_parts_alone(dataset)
+
+
+def with_parts_alone(dataset: CocoDataset) -> CocoDataset:
+    """Without the categories that are no parts.
+
+    Raises InputError where a category of annotations has no supercategory.
+    """
     categories = tuple(category for category in dataset.categories if _is_part(category, dataset))
     for category in categories:
         if not category.supercategory:
             raise InputError(
-                f"{path}: expected every part category to name its object class as `supercategory`, "
+                f"{dataset.path}: expected every part category to name its object class as `supercategory`, "
                 f"found none on {category.name!r}; where all parts are of one object class, name it with "
                 "--parts-class; or is this an instances file?"
             )

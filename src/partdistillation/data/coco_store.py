@@ -8,9 +8,9 @@ import json
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import groupby
 from operator import itemgetter
@@ -21,12 +21,14 @@ from partdistillation.data.coco import (
     Annotations,
     CocoAnnotation,
     CocoCategory,
+    CocoDataset,
     CocoImage,
     inputs_of,
     notes_on,
     read_annotations,
     read_document,
     read_instances,
+    with_parts_alone,
 )
 from partdistillation.data.coco_entries import id_key, read_category, read_image
 from partdistillation.data.coco_stream import LISTS, Entry, entries
@@ -61,12 +63,22 @@ class StoredCoco:
     path: Path
     """The COCO file itself, by which it is called."""
     database: Path
+    object_class: str = ""
+    """Of all categories, if it isn't empty: what `read_parts` calls so."""
 
     @cached_property
     def categories(self) -> tuple[CocoCategory, ...]:
         """In the file's order."""
         rows = self._rows("SELECT fields FROM categories ORDER BY place")
-        return tuple(CocoCategory(*json.loads(fields)) for (fields,) in rows)
+        categories = (CocoCategory(*json.loads(fields)) for (fields,) in rows)
+        if not self.object_class:
+            return tuple(categories)
+        return tuple(replace(category, supercategory=self.object_class) for category in categories)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the file isn't used."""
+        return tuple(note for (note,) in self._rows("SELECT note FROM notes ORDER BY rowid"))
 
     def images(self) -> Iterator[CocoImage]:
         """In the file's order."""
@@ -79,15 +91,19 @@ class StoredCoco:
 
     def log_notes(self) -> None:
         """Say in the log what of the file isn't used."""
-        for (note,) in self._rows("SELECT note FROM notes ORDER BY rowid"):
+        for note in self.notes:
             _log.warning("%s: %s", self.path, note)
 
     def find(self, image: ImageInput) -> CocoImage | None:
         """The entry of an image: by its id where the file name agrees, else by its file name."""
-        entry = self._image("key = ?", image.image_id)
+        entry = self.image(image.image_id)
         if entry is not None and entry.file_name == image.file_name:
             return entry
         return self._image("file_name = ? AND file_name != ''", image.file_name)
+
+    def image(self, key: str) -> CocoImage | None:
+        """The entry of an image by its id, as a string."""
+        return self._image("key = ?", key)
 
     def annotations_of(self, image: CocoImage) -> tuple[tuple[CocoAnnotation, ...], tuple[str, ...]]:
         """The annotations of an image, in the file's order, and why others were left out."""
@@ -100,14 +116,19 @@ class StoredCoco:
     def _categories(self) -> dict[str, CocoCategory]:
         return {str(category.id): category for category in self.categories}
 
-    def count_notes(self) -> tuple[str, ...]:
-        """What of the file isn't used, which is looked at once."""
-        (orphans,) = next(
+    @property
+    def orphans(self) -> int:
+        """How many annotations belong to no entry of `images`."""
+        (count,) = next(
             self._rows(
                 "SELECT count(*) FROM annotations "
                 "WHERE image IS NULL OR image NOT IN (SELECT key FROM images)"
             )
         )
+        return int(count)
+
+    def count_notes(self) -> tuple[str, ...]:
+        """`notes`, for the one place that writes them."""
         crowds = repeated = 0
         rows = self._rows(
             "SELECT images.fields, annotations.place, entry FROM annotations "
@@ -117,7 +138,7 @@ class StoredCoco:
             image = CocoImage(*json.loads(fields))
             read = self._read(image, ((place, text) for _, place, text in of_image))
             crowds, repeated = crowds + read.crowds, repeated + read.repeated
-        return notes_on(orphans, crowds, repeated)
+        return notes_on(self.orphans, crowds, repeated)
 
     def _read(self, image: CocoImage, rows: Iterable[tuple[int, str]]) -> Annotations:
         placed = ((place, json.loads(text)) for place, text in rows)
@@ -158,6 +179,41 @@ def take_apart(path: Path, folder: Path) -> StoredCoco:
                 while piece := file.read(_COPIED):
                     write(piece)
     return stored
+
+
+def read_stored_parts(path: Path, folder: Path, object_class: str = "") -> CocoDataset:
+    """As `coco.read_parts`, but an image's annotations are read from `folder` when they are asked for."""
+    stored = replace(take_apart(path, folder), object_class=object_class)
+    dataset = CocoDataset(
+        path=stored.path,
+        images=tuple(stored.images()),
+        categories=stored.categories,
+        annotations=_ByImage(stored, 0),
+        unusable=_ByImage(stored, 1),
+        notes=stored.notes,
+        orphans=stored.orphans,
+    )
+    return dataset if object_class else with_parts_alone(dataset)
+
+
+class _ByImage(Mapping[str, Any]):
+    """What `StoredCoco.annotations_of` says first or second, of the images of which it says anything."""
+
+    def __init__(self, stored: StoredCoco, place: int) -> None:
+        self._stored, self._place = stored, place
+
+    def __getitem__(self, key: str) -> Any:
+        image = self._stored.image(key)
+        values = () if image is None else self._stored.annotations_of(image)[self._place]
+        if not values:
+            raise KeyError(key)
+        return values
+
+    def __iter__(self) -> Iterator[str]:
+        return (str(image.id) for image in self._stored.images() if str(image.id) in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def database_of(path: Path, folder: Path) -> Path:
