@@ -1,7 +1,7 @@
 """What a stage in a bucket costs: empty shards, by workers on machines (mirrors) of their own.
 
-Prints seconds and milliseconds a shard; the rows are compared with those of a run on a disk. Without --url the
-bucket is one of moto's S3 server in this process: then the figures are moto's and not a store's.
+Prints seconds and milliseconds a shard; the rows are compared with those of a run on a disk. Without --url
+the bucket is one of moto's S3 server in this process: then the figures are moto's and not a store's.
 
     python benchmarks/bucket_stages.py --shards 500
     python benchmarks/bucket_stages.py --shards 10000 --url s3://bucket/benchmark
