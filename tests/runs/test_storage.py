@@ -76,6 +76,11 @@ def test_a_storage_goes_to_another_process(storage: Storage) -> None:
     assert pickle.loads(pickle.dumps(storage)).read("a") == b"1"
 
 
+def test_a_name_that_a_store_cannot_have(bucket: str) -> None:
+    with pytest.raises(StoreError, match="give it a name that a store can have"):
+        open_storage(bucket).write("a\tb", b"")
+
+
 def test_urls() -> None:
     urls: list[Path | str] = [
         "s3://bucket/x",
