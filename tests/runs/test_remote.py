@@ -2,7 +2,6 @@
 
 import importlib.util
 import io
-import os
 import tarfile
 from pathlib import Path
 from unittest.mock import patch
@@ -255,17 +254,14 @@ def test_an_archive_is_no_folder(bucket: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "environment", "message"),
+    ("url", "message"),
     [
-        ("s3://no-such-bucket-here/photos", {}, "expected a bucket named no-such-bucket-here, found none"),
-        ("https://example.org/photos", {}, "expected a path or a URL that begins with s3://"),
-        ("ftp://host/photos", {}, "expected a path or a URL that begins with s3://"),
+        ("s3://no-such-bucket-here/photos", "expected a bucket named no-such-bucket-here, found none"),
+        ("https://example.org/photos", "a URL that begins with s3://, .*; found https://example.org/photos"),
     ],
 )
-def test_unreachable_places(
-    url: str, environment: dict[str, str], message: str, bucket: str, tmp_path: Path
-) -> None:
-    with patch.dict(os.environ, environment), pytest.raises(InputError, match=message):
+def test_unreachable_places(url: str, message: str, bucket: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
         bring_inputs(Inputs(out=tmp_path / "run", images=Path(url)))
     assert not (tmp_path / "run").exists()
 
