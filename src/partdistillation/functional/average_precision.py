@@ -14,6 +14,7 @@ from partdistillation.kernels import counting
 RECALLS: Float64[np.ndarray, " recall"] = np.linspace(0.0, 1.0, 101)
 MAX_DETECTIONS = 100
 """Of an image and category, best scores first."""
+_REPLICATES_AT_ONCE = 50
 
 
 def match_detections(
@@ -58,6 +59,14 @@ def average_precisions(
         starts,
         images[order],
         np.ascontiguousarray(weights),
-        weights[:, labelled].astype(np.int64) @ positives[labelled],
+        _drawn(weights[:, labelled], positives[labelled]),
         RECALLS,
     )
+
+
+def _drawn(
+    weights: UInt8[np.ndarray, "replicate image"], positives: Int64[np.ndarray, " image"]
+) -> Int64[np.ndarray, " replicate"]:
+    """The positives of each replicate, some at a time: as int64 the weights are 8 KB an image."""
+    few = np.array_split(weights, max(1, len(weights) // _REPLICATES_AT_ONCE))
+    return np.concatenate([rows.astype(np.int64) @ positives for rows in few])
