@@ -2,6 +2,7 @@
 
     python benchmarks/gpu.py
     python benchmarks/gpu.py --device cpu --small
+    python benchmarks/gpu.py --rates rates.json   # for `partdistill plan --rates`
 
 Needs nothing but the repository: Swin-L with random weights, drawings as photographs, 640 x 640, one object
 an image. `--small` is a trial on any machine: few blocks, small images, two of everything. Times are wall
@@ -9,10 +10,12 @@ time, after a call to warm up, from the same profile as `partdistill ... --profi
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,7 @@ from transformers import Mask2FormerConfig
 
 from partdistillation.config import SegmentsConfig, TrainingConfig
 from partdistillation.data.examples import Example
+from partdistillation.experiments.rates import Labelling, Rates, Training
 from partdistillation.models.encoder import Encoder
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import ModelInfo
@@ -62,14 +66,25 @@ class Measured:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.lines: list[tuple[str, str, str]] = []
+        self.labelling: dict[str, Labelling] = {}
+        self.training: dict[str, Training] = {}
 
     def say(self, what: str, value: str, wanted: str = "") -> None:
         self.lines.append((what, value, wanted))
 
+    @property
+    def name(self) -> str:
+        """Of the device."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
+
+    def rates(self, size: Size) -> Rates:
+        """What `partdistill plan` can make use of: nothing is known here of stages 1 and 4."""
+        source = f"benchmarks/gpu.py on {self.name}: Swin-L, {size.image} pixels, one object"
+        return Rates(source, 1.0, float(SegmentsConfig().k), 1, self.labelling, self.training)
+
     def __str__(self) -> str:
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
         rows = "\n".join(f"| {what} | {value} | {wanted} |" for what, value, wanted in self.lines)
-        return f"| | {name} | wanted |\n|---|---|---|\n{rows}"
+        return f"| | {self.name} | wanted |\n|---|---|---|\n{rows}"
 
 
 def profile_of(call: Callable[[int], object], repeats: int) -> Profile:
@@ -115,6 +130,8 @@ def measure_segments(size: Size, report: Measured) -> None:
     profile = profile_of(label, size.repeats)
     report.say("segments stage, images/s", f"{1 / seconds(profile, 'stage'):.1f}", ">= 200")
     report.say("encoder, an image at a time, images/s", f"{1 / seconds(profile, 'stage', 'encode'):.1f}")
+    of_an_object = sum(seconds(profile, "stage", step) for step in ("group", "refine"))
+    report.labelling["segments"] = Labelling(seconds(profile, "stage") - of_an_object, of_an_object)
     whole = seconds(profile_of(encode, size.repeats))
     report.say(f"encoder, batches of {size.batch}, images/s", f"{size.batch / whole:.1f}")
     report.say("k-means and assignment, ms an image", f"{1e3 * seconds(profile, 'stage', 'group'):.1f}")
@@ -135,6 +152,9 @@ def measure_training(size: Size, report: Measured) -> None:
         profile = profile_of(training_step(size, parts, report.device), size.repeats)
         what = f"training, stage {stage}, {size.batch} images a step, steps/s"
         report.say(what, f"{1 / seconds(profile):.2f}")
+        update = seconds(profile, "optimizer")
+        stage_name = "distillation" if parts else "proposals"
+        report.training[stage_name] = Training(update, (seconds(profile) - update) / size.batch)
         steps = ("forward", "loss", "backward", "optimizer")
         shares = (f"{name} {1e3 * seconds(profile, name):.0f}" for name in steps)
         hungarian = 1e3 * seconds(profile, "loss", "matcher", "Hungarian")
@@ -204,6 +224,7 @@ def main() -> None:
     )
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--small", action="store_true", help="a trial: few blocks, small images")
+    parser.add_argument("--rates", type=Path, help="write them for `partdistill plan --rates`, as JSON")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("expected a GPU, PyTorch sees none; `--device cpu --small` tries the script out")
@@ -211,6 +232,8 @@ def main() -> None:
     start = time.perf_counter()
     for measure in (measure_segments, measure_training, measure_head):
         measure(size, report)
+    if arguments.rates:
+        arguments.rates.write_text(json.dumps(report.rates(size).to_dict(), indent=1) + "\n")
     took = f"{time.perf_counter() - start:.0f} s"
     print(f"{machine()}; {size.image} x {size.image} pixels; took {took}\n\n{report}")
 

@@ -1,6 +1,7 @@
-"""What sharing a stage costs: empty shards, by one process alone and by several that share the folder.
+"""What dividing a stage costs: empty shards, by one process alone, by several that share the folder, by Ray.
 
-Prints seconds and milliseconds a shard; the folders' contents are compared.
+Prints seconds and milliseconds a shard; the folders' contents are compared. Ray is there before its time
+begins; its actors aren't.
 
     python benchmarks/shared_stages.py --shards 10000
 """
@@ -11,8 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from partdistillation.config import Engine
+from partdistillation.config import Engine, RayCluster
 from partdistillation.runs.engine import run_shards
+from partdistillation.runs.ray_cluster import connect
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.shards import ImageRef, Shard
 from partdistillation.runs.store import stage_hash
@@ -23,16 +25,28 @@ def rows(shard: Shard[ImageRef]) -> list[ObjectRow]:
     return [ObjectRow(item.image_id, f"{item.image_id}.png", 4, 4, "ok", "", ()) for item in shard.inputs]
 
 
-def label(out: Path, count: int, engine: Engine) -> None:
-    """All shards, in this process."""
+def label(out: Path, count: int, engine: Engine, workers: int = 0) -> None:
+    """All shards, by this process, or by actors of its own Ray."""
     shards = [Shard(f"s-{number:06d}", (ImageRef(str(number)),)) for number in range(count)]
     run_shards(
-        out, row=ObjectRow, shards=shards, settings={}, make_work=lambda: rows, engine=engine, label="objects"
+        out,
+        row=ObjectRow,
+        shards=shards,
+        settings={},
+        make_work=lambda: rows,
+        workers=workers,
+        engine=engine,
+        label="objects",
     )
 
 
 def measured(out: Path, count: int, engine: Engine, workers: int) -> float:
-    """Seconds, with so many processes at it."""
+    """Seconds, with so many processes, or actors, at it."""
+    if engine == "ray":
+        connect(RayCluster(), workers)
+        start = time.perf_counter()
+        label(out, count, engine, workers)
+        return time.perf_counter() - start
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=label, args=(out, count, engine)) for _ in range(workers)]
     start = time.perf_counter()
@@ -54,6 +68,7 @@ def main() -> None:
     ways: list[tuple[str, Engine, int]] = [
         ("alone", "processes", 1),
         *((f"{workers} sharing", "shared", workers) for workers in (1, 2, 4)),
+        *((f"{workers} of Ray", "ray", workers) for workers in (1, 2)),
     ]
     with tempfile.TemporaryDirectory() as scratch:
         hashes = set()

@@ -17,6 +17,7 @@ import yaml
 
 import partdistillation
 from partdistillation.commands import main as cli
+from partdistillation.commands import parsing
 from partdistillation.config import Document, Inputs
 from partdistillation.recipes import PAPER
 
@@ -78,6 +79,7 @@ def commands(page: Path) -> Iterator[str]:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_parse(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(parsing, "open_mirror", lambda _: tmp_path / "mirror")
     ran: list[str] = []
     for name, known in cli.COMMANDS.items():
         monkeypatch.setitem(cli.COMMANDS, name, known._replace(function=partial(_note, ran, name)))

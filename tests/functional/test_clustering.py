@@ -95,7 +95,7 @@ def test_a_stream_is_clustered_nearly_as_well_as_all_of_it(
             alive -= 1
 
     found = cluster_stream(pieces, k=8, restarts=3, seed=1)
-    sample = clustering._sampled(iter([points]), len(points), seed=1)
+    sample = clustering.sampled(iter([points]), len(points), seed=1)
     assert len(sample) == 300
     everything = KMeans(8, n_init=3, random_state=1).fit(points.astype(np.float32)).inertia_
     of_sample = inertia(points, cluster_features(sample, k=8, restarts=3, seed=1))

@@ -4,6 +4,8 @@ import itertools
 import json
 import logging
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -286,6 +288,39 @@ def test_predict_finds_objects_and_resumes(model_dir: Path, photos: Path, tmp_pa
     assert contents(out) == before
     with pytest.raises(SettingsChanged):
         predict(model_dir, photos, objects_json(tmp_path / "objects.json"), out=out, device="cpu")
+
+
+def test_predict_may_be_shared(model_dir: Path, photos: Path, tmp_path: Path) -> None:
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    predict(model_dir, photos, out=alone, device="cpu")
+    for _ in range(2):  # the second finds all done
+        predict(model_dir, photos, out=out, device="cpu", engine="shared")
+        assert contents(out) == contents(alone)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_predict_makes_the_same_on_all_engines(model_dir: Path, photos: Path, tmp_path: Path) -> None:
+    def start(out: str, engine: str) -> "subprocess.Popen[bytes]":
+        command = [
+            sys.executable,
+            "-m",
+            "partdistillation",
+            "predict",
+            str(model_dir),
+            "--images",
+            str(photos),
+        ]
+        return subprocess.Popen(
+            [*command, "--out", str(tmp_path / out), "--engine", engine, "--device", "cpu"]
+        )
+
+    pytest.importorskip("ray")
+    ways = (("alone", "processes"), ("shared", "shared"), ("shared", "shared"), ("ray", "ray"))
+    assert [process.wait() for process in [start(*way) for way in ways]] == [0, 0, 0, 0]
+    alone = contents(tmp_path / "alone")
+    assert contents(tmp_path / "shared") == alone
+    assert contents(tmp_path / "ray") == alone
 
 
 def test_predict_with_another_model_for_objects(model_dir: Path, photos: Path, tmp_path: Path) -> None:

@@ -72,6 +72,16 @@ def test_linear_layers_come_back(linear: nn.Linear) -> None:
         assert torch.equal(again[1], bias)
 
 
+def test_another_heads_rows_come_after_the_own_ones(linear: nn.Linear) -> None:
+    head = PartHead.from_linear(linear.weight.detach(), linear.bias.detach(), 3)
+    other = PartHead(8, 2, 3)
+    grown = head.extended(other)
+    assert torch.equal(grown.rows, torch.cat([head.rows, other.rows]))
+    assert torch.equal(grown.no_object, head.no_object)
+    queries = torch.randn(1, 5, 8)
+    assert torch.equal(grown(queries, torch.tensor([3])), head(queries, torch.tensor([3])))
+
+
 def test_class_head_is_a_linear_layer(linear: nn.Linear) -> None:
     head = ClassHead.from_linear(linear.weight.detach(), linear.bias.detach())
     assert head.num_classes == 12

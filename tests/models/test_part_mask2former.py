@@ -170,6 +170,22 @@ def test_class_logits_of_parts_come_in_groups(small_network: PartMask2Former) ->
         network.class_logits(output)
 
 
+def test_other_object_classes_share_the_weights_and_learn_their_rows_alone(
+    small_network: PartMask2Former,
+) -> None:
+    old = small_network.with_head(["cat", "dog"], num_parts=3, seed=1).eval()
+    new = old.with_classes(["owl"], seed=2).train()
+    assert [name for name, value in new.named_parameters() if value.requires_grad] == ["class_predictor.rows"]
+    assert not new.model.pixel_level_module.training
+    both = old.extended(new)
+    assert both.info.class_names == ("cat", "dog", "owl")
+    assert both.model is old.model
+    again = old.extended(old.with_classes(["owl"], seed=2))
+    assert torch.equal(both.class_predictor.rows, again.class_predictor.rows)  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="expected a part model"):
+        small_network.with_classes(["owl"], seed=2)
+
+
 def test_unsupported_variants_are_refused(small_network: PartMask2Former) -> None:
     config = copy.deepcopy(small_network.model.config)
     config.pre_norm = True

@@ -11,7 +11,7 @@ from partdistillation.errors import InputError
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import ModelInfo
 from partdistillation.publishing.card import Card
-from partdistillation.publishing.facts import ZOO, Facts, Measured, base, read_facts, run_of
+from partdistillation.publishing.facts import ZOO, Facts, Measured, base, read_facts
 from partdistillation.runs.store import contents_hash
 
 
@@ -32,14 +32,6 @@ def test_base_models(name: str, called: str | None, license_start: str, publishe
     assert model.name == (called or name.partition("@")[0])
     assert model.license.startswith(license_start)
     assert model.published is published
-
-
-def test_the_run_of_a_model(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").touch()
-    assert run_of(tmp_path / "part_model") == tmp_path
-    assert run_of(tmp_path / "retrained/part_model") == tmp_path
-    assert run_of(tmp_path / "supervised") is None  # taught by other parts than the run's
-    assert run_of(tmp_path / "elsewhere/part_model") is None
 
 
 def evaluation(model: str) -> dict[str, Any]:

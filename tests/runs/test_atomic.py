@@ -161,3 +161,27 @@ def test_the_current_folder_and_files_are_no_new_folders(
     for folder, message in ((Path(), "the current one"), (tmp_path / "a.txt", "found a file")):
         with pytest.raises(StoreError, match=message), new_folder(folder):
             raise AssertionError("it isn't entered")
+
+
+def test_a_new_name_whose_answer_was_lost_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on NFS: the request is repeated and refused, since it was granted."""
+
+    def replace_twice(old: Path, new: Path) -> None:
+        old.rename(new)
+        old.rename(new)
+
+    monkeypatch.setattr("partdistillation.runs.atomic.os.replace", replace_twice)
+    atomic.replace_file(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_a_new_name_that_another_file_has_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(old: Path, new: Path) -> None:
+        old.unlink()
+        old.rename(new)
+
+    (tmp_path / "a").write_bytes(b"old")
+    monkeypatch.setattr("partdistillation.runs.atomic.os.replace", lose)
+    with pytest.raises(StoreError, match="No such file"):
+        atomic.replace_file(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"old"

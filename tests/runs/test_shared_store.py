@@ -4,18 +4,21 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from partdistillation.errors import PartDistillationError, SettingsChanged, StoreError
-from partdistillation.runs import claims, shared_store, store, versions
+from partdistillation.runs import atomic, claims, shared_store, store, versions
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.shards import ImageRef, Shard
+from partdistillation.runs.storage import FolderStorage
 from partdistillation.runs.store import open_stage, verify
+from partdistillation.runs.workers import WorkerDiedError
 
 SHARDS = [Shard(f"s-{i}", (ImageRef(f"{i}"),)) for i in range(12)]
 
@@ -32,14 +35,14 @@ def rows(shard: Shard[ImageRef]) -> list[ObjectRow]:
     return [ObjectRow(item.image_id, f"{item.image_id}.png", 4, 4, "ok", "", ()) for item in shard.inputs]
 
 
-def label(out: Path, *, shared: bool = True, settings: int = 0, wait: float = 0.0) -> None:
+def label(out: Path, *, shared: bool = True, settings: int = 0, wait: float = 0.0, workers: int = 0) -> None:
     def work(shard: Shard[ImageRef]) -> list[ObjectRow]:
         time.sleep(wait)
         return rows(shard)
 
     run_shards(
         out, row=ObjectRow, shards=SHARDS, settings={"k": settings}, make_work=lambda: work,
-        engine="shared" if shared else "processes", label="objects",
+        engine="shared" if shared else "processes", label="objects", workers=workers,
     )  # fmt: skip
 
 
@@ -102,6 +105,25 @@ def test_a_shard_of_which_workers_die_is_named_and_the_others_are_done(tmp_path:
     assert len(list(out.glob("*.parquet"))) == len(SHARDS) - 1
 
 
+def test_a_shard_that_kills_a_worker_process_counts_a_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that started the process is alive to give its other claims back."""
+
+    def die(
+        make: object, tasks: Iterable[tuple[int, Shard[ImageRef]]], workers: int
+    ) -> Generator[tuple[int, object], None, None]:
+        (index, _), _ = islice(tasks, 2)
+        yield from ()
+        raise WorkerDiedError(index, -signal.SIGKILL)
+
+    monkeypatch.setattr("partdistillation.runs.engine.map_on_processes", die)
+    with pytest.raises(PartDistillationError, match="SIGKILL") as death:
+        label(tmp_path, workers=2)
+    (claim,) = (tmp_path / "claims").iterdir()
+    assert claim.name.removesuffix(".1") in str(death.value)
+
+
 def test_other_settings_or_versions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     label(tmp_path / "out")
     with pytest.raises(SettingsChanged, match="k: was 0, is now 1"):
@@ -139,6 +161,47 @@ def test_alone_is_refused_while_others_share(tmp_path: Path) -> None:
     (tmp_path / "claims" / "s-1.1").write_text("dead")
     with pytest.raises(StoreError, match="--engine shared"):
         label(tmp_path, shared=False)
+
+
+def test_what_killed_workers_left_half_written_is_removed_at_the_end(tmp_path: Path) -> None:
+    left = [tmp_path / f".{'0' * 32}.tmp", tmp_path / "claims" / f".{'1' * 32}.tmp"]
+    (tmp_path / "claims").mkdir()
+    for path in left:
+        path.write_bytes(b"half")
+    label(tmp_path)
+    assert not any(path.exists() for path in left)
+    assert verify(tmp_path) == []
+
+
+def test_a_worker_whose_half_written_shard_is_removed_is_not_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def link_late(old: Path, new: Path) -> None:
+        atomic.remove_unlinked(tmp_path)
+        link(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("partdistillation.runs.atomic.os.link", link_late)
+        assert not atomic.create_file(tmp_path / "s-0.parquet", b"late")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stage_that_others_are_just_beginning_is_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifest and a shard appear while the folder is listed, the manifest too late to be seen."""
+    label(tmp_path / "alone", shared=False)
+
+    class Late(FolderStorage):
+        def names(self, folder: str) -> list[str]:
+            return [name for name in super().names(folder) if name != "manifest.json"]
+
+    _begin_three(tmp_path / "out", shared=True)
+    monkeypatch.setattr(shared_store, "storage_of", Late)
+    label(tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 
 
 def test_a_late_worker_keeps_what_is_committed(tmp_path: Path) -> None:

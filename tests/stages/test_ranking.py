@@ -14,6 +14,7 @@ import torch
 from partdistillation.config import Inputs, RankingConfig, Recipe
 from partdistillation.data.images import load_image
 from partdistillation.errors import ConfigError, SettingsChanged, StoreError
+from partdistillation.functional import clustering
 from partdistillation.functional.masks import decode, encode
 from partdistillation.models.encoder import Encoder
 from partdistillation.runs.records import (
@@ -25,7 +26,7 @@ from partdistillation.runs.records import (
     SegmentRow,
 )
 from partdistillation.runs.store import read_rows
-from partdistillation.stages import candidates, class_features, objects, part_classes, ranking, segments
+from partdistillation.stages import candidates, class_clustering, objects, part_classes, ranking, segments
 
 RLE = encode(np.ones((2, 3), np.bool_))
 CONFIG = RankingConfig(num_parts=2)
@@ -84,11 +85,34 @@ def test_part_classes_do_not_depend_on_how_many_features_are_in_memory(
     folder = ranking.find_part_classes(clusters, CONFIG)
     expected = {path.name: path.read_bytes() for path in folder.iterdir()}
     shutil.rmtree(folder)
-    (folder / ".features").mkdir(parents=True)
-    (folder / ".features" / "0.npy").write_bytes(b"left by a killed run")
-    monkeypatch.setattr(class_features, "IN_MEMORY", 1)
+    (folder / "by_class-0123").mkdir(parents=True)
+    (folder / "by_class-0123" / "batch-00000.f16").write_bytes(b"left by a killed run with other settings")
+    monkeypatch.setattr(class_clustering, "CLUSTERED_TOGETHER", 1)
     ranking.find_part_classes(clusters, CONFIG)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected
+    folder = ranking.find_part_classes(replace(clusters, out=_copied(clusters), engine="shared"), CONFIG)
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == expected
+    assert not [*folder.rglob("*.f16")]
+
+
+def _copied(inputs: Inputs) -> Path:
+    out = inputs.out / "shared"
+    shutil.copytree(inputs.out / candidates.FEATURES, out / candidates.FEATURES)
+    return out
+
+
+def test_a_very_large_class_is_clustered_as_a_stream(
+    three_and_nine: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blobs are found whichever way."""
+    config = replace(CONFIG, num_parts=9)
+    at_once = part_classes.read(ranking.find_part_classes(three_and_nine, config))["dog"]
+    shutil.rmtree(three_and_nine.out / ranking.PART_CLASSES)
+    monkeypatch.setattr(ranking, "AT_ONCE", 20)
+    monkeypatch.setattr(clustering, "SAMPLE", 100)
+    streamed = part_classes.read(ranking.find_part_classes(three_and_nine, config))["dog"]
+    nearest = np.linalg.norm(at_once[:, None] - streamed[None], axis=2).min(axis=1)
+    assert nearest.max() < 0.02
 
 
 def _blobs(count: int, images: int = 20) -> list[Proposal]:

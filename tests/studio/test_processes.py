@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from partdistillation.errors import StoreError
-from partdistillation.runs.atomic import locked
 from partdistillation.runs.notes import write_note
 from partdistillation.studio import processes
-from partdistillation.studio.processes import LOG, NOTE, Command, is_held, started
+from partdistillation.studio.processes import LOG, NOTE, Command, started
 
 
 def wait_for(holds: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -125,15 +124,6 @@ def test_without_proc_ps_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert started(os.getpid())
     assert started(os.getpid()) == started(os.getpid())
     assert started(2**22 + 1) == ""
-    assert not is_held(tmp_path / ".lock")
-
-
-@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="needs the system's list of locks")
-def test_a_lock_that_is_held_is_seen_without_asking_for_it(tmp_path: Path) -> None:
-    with locked(tmp_path):
-        assert is_held(tmp_path / ".lock")
-    assert not is_held(tmp_path / ".lock")
-    assert not is_held(tmp_path / "none")
 
 
 def test_what_a_terminal_obeys_is_written_out(command: Command) -> None:

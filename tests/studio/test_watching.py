@@ -11,28 +11,23 @@ from starlette.testclient import TestClient
 
 from partdistillation.runs.atomic import locked
 from partdistillation.runs.notes import write_note
-from partdistillation.runs.records import ObjectRow
-from partdistillation.studio.losses import charts, steps_done
+from partdistillation.status.metrics import metrics_of
+from partdistillation.status.pace import Pace
+from partdistillation.status.progress import left_in_all
+from partdistillation.status.run_files import RunFiles
+from partdistillation.status.stages import REPORT
+from partdistillation.studio.losses import charts
 from partdistillation.studio.processes import LOG, NOTE
-from partdistillation.studio.progress import REPORT, STAGES, Pace, left_in_all, progress, state_of
-from partdistillation.studio.rejected import rejected, usable
+from partdistillation.studio.progress import progress, state_of
 from partdistillation.studio.watching import arguments_of
 
-from .conftest import HOSTILE, MakeRun, WriteStage
+from .conftest import HOSTILE, MakeRun
 
 
 def said(out: Path, text: str, **note: object) -> None:
     """Leave what a process that has ended would have left."""
     write_note(out / "studio" / NOTE, {"pid": 4_000_000, "started": "then", "log": 0, "argv": [], **note})
     (out / "studio" / LOG).write_text(text)
-
-
-def test_stages_are_those_of_the_pipeline() -> None:
-    from partdistillation.pipeline import STAGES as PIPELINE
-
-    assert [(stage.name, stage.folders) for stage in STAGES] == [
-        (stage.name, stage.folders) for stage in PIPELINE.stages[1:]
-    ]
 
 
 # ---------------------------------------------------------------------- states
@@ -123,43 +118,25 @@ def test_how_far_a_run_is(make_run: MakeRun) -> None:
     assert stages["proposals"].left == 75.0  # three quarters of what was expected
     assert stages["distillation"].state == "waiting"
     assert left_in_all(list(stages.values())) == 75.0 + 9.0 * 0 + 60.0  # its candidates are there already
-    assert steps_done(out, "proposals") == 21
+    assert _steps(out, "proposals") == 21
 
 
-def test_a_pace_is_what_was_seen() -> None:
-    pace, out = Pace(), Path("run")
-    assert pace.a_second(out, "objects", 5, 100.0) is None
-    assert pace.a_second(out, "objects", 10, 110.0) is None
-    assert pace.a_second(out, "objects", 20, 120.0) == 1.0
-    assert pace.a_second(out, "objects", 30, 130.0) == 1.0
-    assert pace.a_second(out, "objects", 30, 139.0) == 1.0  # as usual between two
-    assert pace.a_second(out, "objects", 30, 160.0) == pytest.approx(0.5)  # nothing comes any more
-    assert pace.a_second(out, "objects", 3, 170.0) is None  # begun anew
-    pace.forget(out)
-    assert pace.a_second(out, "objects", 40, 180.0) is None
+def _steps(out: Path, training: str) -> int:
+    return metrics_of(RunFiles(out)).steps.get(training, 0)
 
 
 def test_losses_are_read_on_from_where_they_were(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"stage": "proposals", "step": 0, "mask": 1.0}\n')
-    assert steps_done(tmp_path, "proposals") == 1
+    assert _steps(tmp_path, "proposals") == 1
     with path.open("a") as file:
         file.write('{"stage": "proposals", "step": 20, "mask": 0.5}\nnot JSON\n[]\n{"stage": "x"}\n')
-    assert steps_done(tmp_path, "proposals") == 21
+    assert _steps(tmp_path, "proposals") == 21
     (chart,) = charts(tmp_path)
     assert [line.label for line in chart.lines] == ["mask"]
     path.write_text('{"stage": "proposals", "step": 3, "mask": 1.0}\n')
-    assert steps_done(tmp_path, "proposals") == 4
+    assert _steps(tmp_path, "proposals") == 4
     assert charts(tmp_path / "none") == []
-
-
-def test_rejected_photographs_are_counted_by_why(tmp_path: Path, write_stage: WriteStage) -> None:
-    rows = [ObjectRow(str(i), f"{i}.jpg", 0, 0, "rejected", f"expected 3, found {i}", ()) for i in range(3)]
-    rows.append(ObjectRow("9", "9.jpg", 0, 0, "rejected", "another", ()))
-    write_stage(tmp_path / "objects", rows)
-    assert usable(tmp_path) == 0
-    assert rejected(tmp_path) == (4, [("such as: expected 3, found 0", 3), ("another", 1)])
-    assert rejected(tmp_path / "none") == (0, [])
 
 
 # ---------------------------------------------------------------------- what is shown

@@ -30,7 +30,9 @@ from partdistillation.errors import (
     StoreError,
 )
 from partdistillation.runs import atomic, versions
+from partdistillation.runs.mirror import open_mirror
 from partdistillation.runs.profiling import profiled
+from partdistillation.runs.storage import open_storage
 from partdistillation.training import checkpoints, loop
 from partdistillation.training.loop import Run, is_trained, sample_index, train
 
@@ -239,6 +241,22 @@ def test_other_stages_lines_stay_and_torn_ones_go(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------- what it refuses
+
+
+def test_another_host_goes_on_from_a_checkpoint_in_a_bucket(
+    bucket: str, tmp_path: Path, reference: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mirror_on(host: str) -> Path:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / host))
+        return open_mirror(f"{bucket}/run")
+
+    with pytest.raises(StopError):
+        fit(mirror_on("a"), objective=Stops(3, StopError()))
+    line = Line()
+    fit(mirror_on("b"), objective=line)
+    assert len(line.seen) == 3 * CONFIG.batch_size  # from step 2, of which there was a checkpoint
+    assert contents(mirror_on("c")) == reference
+    assert open_storage(bucket).names("run") == ["line_model", "metrics.jsonl"]
 
 
 def test_changed_settings_are_named(tmp_path: Path) -> None:

@@ -73,6 +73,18 @@ def test_what_is_frozen_stays() -> None:
     torch.testing.assert_close(dict(frozen.state_dict()), before, rtol=0, atol=0)
 
 
+def test_part_rows_alone_can_learn() -> None:
+    network = Network()
+    network.model.requires_grad_(False)
+    network.class_predictor.no_object.requires_grad_(False)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimizer = Optimizer(network, learning_rate=0.1, exact_rows=True)
+    train(network, optimizer, [[0], [2, 0]])
+    optimizer.load_state_tensors(optimizer.state_tensors())
+    changed = [name for name, value in network.state_dict().items() if not torch.equal(value, before[name])]
+    assert changed == ["class_predictor.rows"]
+
+
 def test_rows_touched_at_every_step_are_updated_as_by_dense_adamw() -> None:
     ours, theirs = Network(), Network()
     optimizer = Optimizer(ours, learning_rate=0.01, backbone_multiplier=1.0, clip_norm=0.1)

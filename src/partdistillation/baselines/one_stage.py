@@ -4,8 +4,7 @@ Pixel features of all objects of a class over the whole data set are clustered t
 pixel is its part class. Then the same self-training as in stage 5, from stage 0's network.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float16, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -28,9 +27,9 @@ from partdistillation.models.devices import choose_device
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow, Row
-from partdistillation.runs.store import read_rows, stage_hash
+from partdistillation.runs.store import stage_hash
 from partdistillation.stages import distillation, objects, part_classes
-from partdistillation.stages.class_features import sorted_by_class
+from partdistillation.stages.class_clustering import Clusters, Pieces
 from partdistillation.stages.pixel_features import (
     FeatureMap,
     PixelFeatures,
@@ -48,7 +47,6 @@ With Swin-L's 1,152 channels they take 72 KiB on disk.
 """
 PIXELS = "pixels"
 PARTS = "parts"
-_SCRATCH = ".features"
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     """Write `out/baselines/one_stage`: its pixels, part classes, parts and part model."""
     folder = inputs.out / FOLDER / NAME
     collect(inputs, recipe, folder)
-    find_part_classes(recipe, folder)
+    find_part_classes(inputs, recipe, folder)
     lesson = replace(
         distillation.lesson(inputs, recipe),
         name=NAME,
@@ -93,10 +91,11 @@ def collect(inputs: Inputs, recipe: Recipe, folder: Path) -> Path:
         read=ObjectRow,
         row=PixelRow,
         make=partial(_make_collector, inputs.need("images"), recipe, inputs.device),
+        images=inputs.need("images"),
         settings=_settings(recipe),
         upstream=encoder_files(recipe.encoder, recipe.segments),
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label=f"{NAME}: pixels",
     )
 
@@ -157,7 +156,7 @@ def _pixels(features: FeatureMap, mask: Tensor, category: str, seed: int) -> Obj
 # ---------------------------------------------------------------------- part classes
 
 
-def find_part_classes(recipe: Recipe, folder: Path) -> Path:
+def find_part_classes(inputs: Inputs, recipe: Recipe, folder: Path) -> Path:
     """Write `folder/part_classes`: the centroids of each object class's pixels, and how many there were.
 
     Raises:
@@ -165,30 +164,29 @@ def find_part_classes(recipe: Recipe, folder: Path) -> Path:
     """
     classes_dir, pixels_dir = folder / part_classes.FOLDER, folder / PIXELS
     config = recipe.ranking.part(KMeansConfig)
-    origin: part_classes.Origin = {"settings": config.fingerprint(), "pixels": stage_hash(pixels_dir)}
-    if part_classes.are_found(classes_dir, origin, also_delete=PARTS):
-        return classes_dir
-    counts: Counter[str] = Counter()
-    with sorted_by_class(classes_dir / _SCRATCH) as features:
-        for row in read_rows(pixels_dir, PixelRow):
-            for pixels in row.objects:
-                features.add(pixels.category, pixels.features.reshape(pixels.count, -1))
-                counts[pixels.category] += pixels.count
-        centroids = {
-            category: cluster_stream(
-                partial(features.pieces, category),
-                k=config.num_parts,
-                restarts=config.restarts,
-                seed=config.seed,
-            )
-            for category in features.categories()
-        }
-    classes: dict[str, Json] = {
-        category: {"pixels": counts[category], "part_classes": len(centres)}
-        for category, centres in centroids.items()
-    }
-    part_classes.write(classes_dir, centroids, origin, classes)
+    part_classes.find(
+        classes_dir,
+        inputs,
+        source=pixels_dir,
+        read=PixelRow,
+        features=_features,
+        cluster=partial(_clusters, config=config),
+        origin={"settings": config.fingerprint(), "pixels": stage_hash(pixels_dir)},
+        also_delete=PARTS,
+        label=NAME,
+    )
     return classes_dir
+
+
+def _features(row: PixelRow) -> Iterator[tuple[str, Float16[np.ndarray, "n dim"]]]:
+    for pixels in row.objects:
+        if pixels.count:
+            yield pixels.category, pixels.features.reshape(pixels.count, -1)
+
+
+def _clusters(count: int, pieces: Pieces, config: KMeansConfig) -> Clusters:
+    centroids = cluster_stream(pieces, k=config.num_parts, restarts=config.restarts, seed=config.seed)
+    return Clusters(centroids, {"pixels": count, "part_classes": len(centroids)})
 
 
 # ---------------------------------------------------------------------- parts
@@ -207,10 +205,11 @@ def label(inputs: Inputs, recipe: Recipe, folder: Path, classes_dir: Path | None
         read=ObjectRow,
         row=PartRow,
         make=partial(_make_labeller, inputs.need("images"), classes_dir, recipe, inputs.device),
+        images=inputs.need("images"),
         settings=_settings(recipe),
         upstream=[classes_dir, *encoder_files(recipe.encoder, recipe.segments)],
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label=f"{NAME}: parts",
     )
 
@@ -222,7 +221,7 @@ def _make_labeller(
         part_row,
         images_dir=images_dir,
         features=make_features(recipe.encoder, recipe.segments, choose_device(device)),
-        centroids={name: torch.from_numpy(c) for name, c in part_classes.read(classes_dir).items()},
+        centroids=part_classes.read(classes_dir),
         config=recipe.segments,
     )
 
@@ -231,7 +230,7 @@ def part_row(
     row: ObjectRow,
     images_dir: Path,
     features: PixelFeatures,
-    centroids: Mapping[str, Tensor],
+    centroids: part_classes.Centroids,
     config: PixelsConfig,
 ) -> PartRow:
     """The parts of one image's objects: its pixels by their nearest centroid."""
@@ -242,9 +241,8 @@ def part_row(
         if instance.category not in centroids:  # of other images' classes
             labelled.append(ObjectParts(instance.object_id, instance.category, ()))
             continue
-        labels = assign_to_centroids(
-            field.features, mask, centroids[instance.category].to(mask.device), metric=config.metric
-        )
+        own = torch.from_numpy(centroids[instance.category]).to(mask.device)
+        labels = assign_to_centroids(field.features, mask, own, metric=config.metric)
         labelled.append(_parts(instance, row, labels[:height, :width].cpu().numpy()))
     return row.to(PartRow, labelled)
 

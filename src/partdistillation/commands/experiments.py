@@ -154,6 +154,7 @@ def _baseline(name: Baseline, arguments: TrainingArguments) -> None:
 
 
 _OBJECTS = ("images", "objects", "device", "workers")
+_LABELLED = (*_OBJECTS, "engine", "ray_address")
 _PARTS = (*_OBJECTS, "parts", "parts_class")
 _HELD_OUT = (*_PARTS, "val_images", "val_objects", "val_parts")
 _SUPERVISED = ("encoder", "supervised")
@@ -166,6 +167,6 @@ COMMANDS = (
     Command("few-shot", FewShotArguments, few_shot, _HELD_OUT, ("finetune",)),
     Command("baseline supervised", TrainingArguments, supervised, _PARTS, _SUPERVISED),
     Command("baseline supervised-agnostic", TrainingArguments, supervised_agnostic, _PARTS, _SUPERVISED),
-    Command("baseline one-stage", TrainingArguments, one_stage, _OBJECTS, _ONE_STAGE),
-    Command("baseline contrastive", TrainingArguments, contrastive, _OBJECTS, ("encoder", "contrastive")),
+    Command("baseline one-stage", TrainingArguments, one_stage, _LABELLED, _ONE_STAGE),
+    Command("baseline contrastive", TrainingArguments, contrastive, _LABELLED, ("encoder", "contrastive")),
 )

@@ -17,6 +17,7 @@ from partdistillation.commands.arguments import (
 from partdistillation.commands.help import command_help, overview
 from partdistillation.commands.parsing import parse, read
 from partdistillation.errors import ConfigError, PartDistillationError
+from partdistillation.runs.mirror import original
 from partdistillation.runs.terminal import say
 from partdistillation.settings import nearest
 
@@ -41,7 +42,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except PartDistillationError as error:
         if "--debug" in args:
             say(traceback.format_exc(), end="", stderr=True)
-        say(f"partdistill: {error}", stderr=True)
+        say(f"partdistill: {original(str(error))}", stderr=True)
         return 2
     except BrokenPipeError:  # as in `partdistill run --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,7 +1,7 @@
 """From a command line to a command's arguments; what can't be used is a ConfigError, worded as any other."""
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING
 from itertools import repeat
@@ -11,7 +11,11 @@ from typing import Any
 from partdistillation.commands.arguments import Arguments, Command
 from partdistillation.commands.flags import Flag, flags, is_own, plain
 from partdistillation.errors import ConfigError
-from partdistillation.settings import at_home, check, nearest
+from partdistillation.runs.mirror import is_mirrored, open_mirror
+from partdistillation.settings import as_url, at_home, check, is_url, nearest
+
+_OF_RUNS = {"out", "folder", "run", "runs", "model", "part_model", "predictions", "reviewed", "others"}
+"""What may be a URL, and is a folder of files that this software wrote, or will."""
 
 
 def parse(command: Command, args: Sequence[str]) -> Arguments:
@@ -47,13 +51,22 @@ def read(command: Command, args: Sequence[str]) -> tuple[dict[str, Any], list[st
     except argparse.ArgumentError as error:
         flag = next(flag for flag in known.values() if flag.name == error.argument_name)
         raise ConfigError(_misfit(flag)) from error
+    values = _values(words, known)
+    inputs = values.get("inputs", {})
+    mirrored = "out" in inputs and is_mirrored(inputs["out"])  # then others may be at it, on other machines
+    if mirrored and inputs.setdefault("engine", "shared") == "processes":
+        raise ConfigError("--engine: expected none with a URL for --out, found processes: leave it out")
+    return values, rest
+
+
+def _values(words: argparse.Namespace, known: Mapping[str, Flag]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for place, texts in vars(words).items():
         section = values
         for name in known[place].place[:-1]:
             section = section.setdefault(name, {})
         section[known[place].place[-1]] = _value(known[place], texts)
-    return values, rest
+    return values
 
 
 def _misfit(flag: Flag) -> str:
@@ -108,8 +121,17 @@ def _value(flag: Flag, texts: str | list[str] | bool) -> object:
         return texts
     words = texts if isinstance(texts, list) else [texts]
     kinds = repeat(flag.words[0]) if flag.nargs == "*" else flag.words
-    values = tuple(_word(flag.name, kind, word) for kind, word in zip(kinds, words, strict=False))
+    values = tuple(
+        _here(flag, _word(flag.name, kind, word)) for kind, word in zip(kinds, words, strict=False)
+    )
     return values if len(flag.words) > 1 else values[0]
+
+
+def _here(flag: Flag, value: object) -> object:
+    """The value; of the URL of a run or model, or of what is to be one, the folder that mirrors it."""
+    if isinstance(value, Path) and flag.place[-1] in _OF_RUNS and is_url(value):
+        return open_mirror(as_url(value))
+    return value
 
 
 def _word(name: str, hint: object, word: str) -> object:

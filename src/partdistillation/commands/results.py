@@ -6,6 +6,7 @@ from typing import Annotated
 
 from partdistillation.commands.arguments import Arguments, Command, Positional, Written
 from partdistillation.config import Format
+from partdistillation.runs.mirror import original
 from partdistillation.runs.terminal import say
 from partdistillation.settings import Share
 
@@ -44,7 +45,7 @@ def export(arguments: ExportArguments) -> None:
         copy_images=arguments.copy_images,
         decode=arguments.decode,
     )
-    say(f"Wrote {arguments.out}: {written}")
+    say(original(f"Wrote {arguments.out}: {written}"))
 
 
 @dataclass(frozen=True, kw_only=True)

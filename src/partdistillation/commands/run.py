@@ -1,19 +1,27 @@
 """The method's commands: all stages, each stage, the report, prediction."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+from partdistillation import config
 from partdistillation.commands.arguments import (
+    Arguments,
     Command,
     Positional,
     ProfiledArguments,
+    SettingsArguments,
     StageArguments,
     TrainingArguments,
+    Written,
 )
-from partdistillation.config import Device
+from partdistillation.config import Device, Engine, Inputs
+from partdistillation.recipes import PAPER
+from partdistillation.runs.mirror import original
 from partdistillation.runs.terminal import say
-from partdistillation.settings import PositiveInt, Range, Share
+from partdistillation.settings import NonNegative, PositiveInt, Range, Settings, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +99,37 @@ def distill(arguments: DistillArguments) -> None:
         pipeline.retrain(arguments.inputs, arguments.settings, arguments.parts_table)
 
 
+@dataclass(frozen=True, kw_only=True)
+class GrowArguments(TrainingArguments):
+    model: Annotated[Path, Positional("MODEL")]
+    """Part model to grow, in its run's folder: OUT/part_model. It isn't changed."""
+    recipe: Annotated[str | None, Written("NAME")] = None
+    """Settings to start from, instead of those of the model's run: small, one_gpu, paper, released_1k,
+    released_21k, contrastive_manual, demo."""
+
+    @classmethod
+    def start(cls, values: Mapping[str, Any]) -> Mapping[str, Settings]:
+        """What has begun remembers itself; else the settings, not the inputs, are the model's run's."""
+        from partdistillation.runs.run_folder import run_of
+
+        start = super().start(values)
+        out = values.get("inputs", {}).get("out", Inputs().out)
+        begun = (out / config.CONFIG_FILE).is_file()
+        run = None if "model" not in values else run_of(values["model"])
+        if begun or run is None or values.keys() & {"recipe", "config"}:
+            return start
+        _, settings = config.from_yaml(run / config.CONFIG_FILE, Inputs(), PAPER)
+        return {**start, "settings": settings}
+
+
+def grow(arguments: GrowArguments) -> None:
+    """Add object classes to a part model; the old ones stay exactly as they are."""
+    from partdistillation import pipeline
+
+    model = pipeline.grow(arguments.inputs, arguments.settings, arguments.model)
+    say(f"Wrote {model}")
+
+
 def report(arguments: StageArguments) -> None:
     """Write OUT/report/index.html: what ran, tables, curves and pictures."""
     from partdistillation import pipeline
@@ -103,9 +142,9 @@ class PredictArguments(ProfiledArguments):
     model: Annotated[Path, Positional("MODEL")]
     """Folder of a part model, as in OUT/part_model, or a published one: owner/name, owner/name@revision."""
     images: Path
-    """Folder of photographs, or one photograph."""
+    """Folder of photographs, or one photograph; or its URL, as s3://bucket/photos."""
     objects: Path | None = None
-    """Object masks (COCO .json, or a folder of masks); without them the model finds the objects itself."""
+    """Object masks (COCO .json, a folder of masks, or a URL); without them the model finds the objects."""
     out: Path = Path("out/predictions")
     """Folder to write to."""
     device: Device = "auto"
@@ -122,6 +161,11 @@ class PredictArguments(ProfiledArguments):
     """Largest IoU of two objects that it finds, of any class: over it, the better is kept; 1 keeps all."""
     workers: PositiveInt = 1
     """Processes that work side by side; what they find doesn't depend on it."""
+    engine: Engine = "processes"
+    """Who works: this command's processes; (shared) all commands that were started with this --out; (ray)
+    actors of a Ray cluster."""
+    ray_address: str = ""
+    """With --engine ray: the cluster's head, HOST:PORT or auto; without it a Ray on this machine."""
 
     @property
     def folder(self) -> Path:
@@ -132,6 +176,7 @@ def predict(arguments: PredictArguments) -> None:
     """Find the parts in new photographs with a part model."""
     from partdistillation import inference
 
+    who = Inputs(engine=arguments.engine, ray_address=arguments.ray_address, device=arguments.device)
     folder = inference.predict(
         arguments.model,
         arguments.images,
@@ -144,8 +189,87 @@ def predict(arguments: PredictArguments) -> None:
         min_object_score=arguments.min_object_score,
         max_overlap=arguments.max_overlap,
         workers=arguments.workers,
+        engine=who.driver,
     )
-    say(f"Look into {folder}")
+    say(original(f"Look into {folder}"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusArguments(Arguments):
+    place: Annotated[str, Positional("OUT")]
+    """Folder of a run, or its URL."""
+    watch: NonNegative = 12.0
+    """Seconds to look for, at most: a worker that shares the run gives a sign of life every 10."""
+    json: bool = False
+    """Print it for other programs, as JSON."""
+
+
+def status(arguments: StatusArguments) -> None:
+    """How far a run is, who works at it, what went wrong; from any machine."""
+    from partdistillation.status.lines import lines
+    from partdistillation.status.look import look
+
+    seen = look(arguments.place, arguments.watch)
+    say(json.dumps(seen.to_dict(), indent=1) if arguments.json else "\n".join(lines(seen)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanArguments(SettingsArguments):
+    images: Annotated[float, Range(1)]
+    """How many photographs: 13e6."""
+    gpus: PositiveInt
+    """How many GPUs; without any, how many processes."""
+    price_per_hour: Annotated[float | None, Range(0)] = None
+    """Of one of them."""
+    objects_per_image: Annotated[float | None, Range(0)] = None
+    """Objects of a photograph; by default as many as where the rates come from."""
+    classes: Annotated[int | None, Range(1)] = None
+    """Object classes; by default as many as where the rates come from."""
+    run: Path | None = None
+    """Finished run: rates from what it remembers, and its settings where no others are named."""
+    rates: Path | None = None
+    """File of rates, as `plan --json` prints them or benchmarks/gpu.py writes them."""
+    photographs: Path | None = None
+    """Folder of photographs on which rates are measured here; without any of these three, on drawings."""
+    objects: Path | None = None
+    """Object masks of --photographs (COCO .json); without it, objects as `run` finds them."""
+    device: Device = "auto"
+    """Where rates are measured; auto takes a GPU if there is one."""
+    json: bool = False
+    """Print plan and rates for other programs, as JSON."""
+
+    @classmethod
+    def start(cls, values: Mapping[str, Any]) -> Mapping[str, Settings]:
+        if "run" in values and not {"recipe", "config"} & {*values}:
+            from partdistillation.status.run_files import RunFiles
+
+            return {"settings": RunFiles(values["run"]).settings()[1]}
+        return super().start(values)
+
+
+def plan(arguments: PlanArguments) -> None:
+    """What a large run will take: hours, storage, money by stage."""
+    from dataclasses import replace
+
+    from partdistillation.experiments.plan import Size, lines, plan
+    from partdistillation.experiments.rate_sources import rates_from
+
+    rates = rates_from(
+        arguments.settings,
+        run=arguments.run,
+        file=arguments.rates,
+        photographs=arguments.photographs,
+        objects=arguments.objects,
+        device=arguments.device,
+    )
+    if arguments.classes is not None:
+        rates = replace(rates, classes=arguments.classes)
+    size = Size(round(arguments.images), arguments.gpus, arguments.price_per_hour)
+    planned = plan(rates, arguments.settings, size, arguments.objects_per_image)
+    if arguments.json:
+        say(json.dumps({"plan": planned.to_dict(), "rates": rates.to_dict()}, indent=1))
+    else:
+        say("\n".join(lines(planned)))
 
 
 def settings(arguments: StageArguments) -> None:
@@ -155,7 +279,7 @@ def settings(arguments: StageArguments) -> None:
     say(settings_help(arguments.settings))
 
 
-_LABELLING = ("images", "device", "workers")
+_LABELLING = ("images", "device", "workers", "engine", "ray_address")
 _OBJECTS = (*_LABELLING, "objects")
 _STAGES_1_TO_5 = ("encoder", "objects", "segments", "proposals", "ranking", "distillation")
 _VALIDATED = ("images", "objects", "val_images", "val_objects", "device")
@@ -168,7 +292,10 @@ COMMANDS = (
     Command("proposals", TrainingArguments, proposals, ("images", "device"), ("encoder", "proposals")),
     Command("rank", StageArguments, rank, _LABELLING, ("ranking",)),
     Command("distill", DistillArguments, distill, ("images", "device"), ("distillation",)),
+    Command("grow", GrowArguments, grow, _OBJECTS, ("objects", "ranking", "distillation")),
     Command("report", StageArguments, report, ("images",)),
     Command("predict", PredictArguments, predict),
+    Command("status", StatusArguments, status),
+    Command("plan", PlanArguments, plan, (), _STAGES_1_TO_5),
     Command("settings", StageArguments, settings),
 )

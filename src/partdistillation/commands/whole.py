@@ -79,8 +79,10 @@ def _sources(out: Path, *, deep: bool) -> Iterator[Check]:
         return
     try:
         remembered = out / config.CONFIG_FILE
-        inputs = config.from_yaml(remembered, Inputs(), PAPER)[0] if remembered.is_file() else Inputs()
-        places = seen.places(inputs.images, inputs.objects)
+        inputs = Inputs(out=out)
+        if remembered.is_file():
+            inputs, _ = config.from_yaml(remembered, inputs, PAPER)
+        places = seen.places(inputs.place("images"), inputs.place("objects"))
         if "photographs" not in places:
             yield Check("photographs", remark="not checked: their folder isn't known, or isn't there")
             return

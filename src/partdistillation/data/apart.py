@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Num
 
 from partdistillation.data.decoding import Wanted, decode
-from partdistillation.errors import InputError, PartDistillationError
+from partdistillation.errors import InputError, PartDistillationError, StoreError
 from partdistillation.runs.archives import read_bytes
 
 MEMORY = 1100 << 20
@@ -51,6 +51,7 @@ def decode_apart(path: Path, wanted: Wanted, *, strict: bool, pixels: int) -> Nu
 
     Raises:
         InputError: as there; and it takes more time or memory, or crashes the decoder.
+        StoreError: it is in a bucket that can't be reached.
         PartDistillationError: no process can be started.
     """
     seconds = _SECONDS + pixels // _PIXELS_A_SECOND
@@ -110,6 +111,8 @@ def _received(pipe: IO[bytes] | None) -> Num[np.ndarray, "..."] | str | None:
         head = json.loads(pipe.readline())
     except ValueError:
         return None
+    if "unreached" in head:
+        raise StoreError(head["unreached"])
     if "error" in head:
         return str(head["error"])
     array: np.ndarray = np.empty(head["shape"], head["dtype"])
@@ -143,8 +146,9 @@ def _serve(path: Path, wanted: Wanted, strict: bool, limits: _Limits, pipe: IO[b
     """Decode, and send what comes of it: a line of JSON, then the array's bytes."""
     array: Any = None
     try:
+        data = read_bytes(path)  # before: threads that talk to a bucket take address space
         _limit(limits)
-        array = decode(read_bytes(path), path, wanted, strict=strict)
+        array = decode(data, path, wanted, strict=strict)
         head = {"shape": array.shape, "dtype": array.dtype.str}
     except MemoryError:
         most = f"{limits.memory >> 20} MB"
@@ -152,6 +156,8 @@ def _serve(path: Path, wanted: Wanted, strict: bool, limits: _Limits, pipe: IO[b
         head = {"error": f"{path}: {reason}; shrink it, or save it in another format"}
     except InputError as error:
         head = {"error": str(error)}
+    except StoreError as error:
+        head = {"unreached": str(error)}
     pipe.write(json.dumps(head).encode() + b"\n")
     if array is not None:
         pipe.write(memoryview(array).cast("B"))

@@ -11,11 +11,11 @@ its categories for every region.
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from partdistillation.data import foreign_formats
 from partdistillation.data.coco_entries import (
@@ -28,6 +28,7 @@ from partdistillation.data.coco_entries import (
     read_category,
     read_image,
 )
+from partdistillation.data.coco_stream import LISTS
 from partdistillation.data.images import ImageInput
 from partdistillation.data.paths import advice, is_folder
 from partdistillation.errors import InputError
@@ -35,8 +36,6 @@ from partdistillation.runs import terminal
 from partdistillation.settings import at_home
 
 __all__ = ["CocoAnnotation", "CocoCategory", "CocoDataset", "CocoImage", "Id", "read_instances", "read_parts"]
-
-_LISTS = ("images", "annotations", "categories")
 
 _log = terminal.logger(__name__)
 
@@ -71,6 +70,10 @@ class CocoDataset:
         """The annotations of an image, in the file's order."""
         return self.annotations.get(str(image_id), ())
 
+    def annotations_of(self, image: CocoImage) -> tuple[tuple[CocoAnnotation, ...], tuple[str, ...]]:
+        """The annotations of an image, and why others were left out."""
+        return self.of(image.id), self.unusable.get(str(image.id), ())
+
     def find(self, image: ImageInput) -> CocoImage | None:
         """The entry of an image: by its id where the file name agrees, else by its file name."""
         entry = self._by_id.get(image.image_id)
@@ -91,12 +94,17 @@ class CocoDataset:
 
         Raises InputError where `images_dir` isn't a directory.
         """
-        if not is_folder(images_dir):
-            raise InputError(f"{images_dir}: expected the directory of the images that {self.path} names")
-        return [
-            ImageInput(str(image.id), image.file_name, images_dir / image.file_name, problem=image.problem)
-            for image in self.images
-        ]
+        return inputs_of(self.images, images_dir, self.path)
+
+
+def inputs_of(images: Iterable[CocoImage], images_dir: Path, path: Path) -> list[ImageInput]:
+    """One input an entry of `images`, which the file at `path` has."""
+    if not is_folder(images_dir):
+        raise InputError(f"{images_dir}: expected the directory of the images that {path} names")
+    return [
+        ImageInput(str(image.id), image.file_name, images_dir / image.file_name, problem=image.problem)
+        for image in images
+    ]
 
 
 def read_instances(path: Path) -> CocoDataset:
@@ -105,7 +113,7 @@ def read_instances(path: Path) -> CocoDataset:
     Raises InputError, with the file's path, where it can't be used as a whole.
     """
     path = at_home(path)
-    document = _document(path)
+    document = read_document(path)
     try:
         categories = _unique(
             "categories", [read_category(e, i) for i, e in enumerate(document["categories"])]
@@ -113,11 +121,15 @@ def read_instances(path: Path) -> CocoDataset:
         images = _unique("images", [read_image(e, i) for i, e in enumerate(document["images"])])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    read = read_annotations(enumerate(document["annotations"]), images, categories)
     return CocoDataset(
         path,
         tuple(images.values()),
         tuple(categories.values()),
-        *_annotations(document["annotations"], images, categories),
+        read.usable,
+        read.unusable,
+        notes_on(read.orphans, read.crowds, read.repeated),
+        read.orphans,
     )
 
 
@@ -130,13 +142,19 @@ def read_parts(path: Path, object_class: str = "") -> CocoDataset:
     Raises InputError as `read_instances`, and where a category of annotations has no supercategory.
     """
     dataset = read_instances(path)
-    if object_class:
-        return _of_class(dataset, object_class)
+    return _of_class(dataset, object_class) if object_class else with_parts_alone(dataset)
+
+
+def with_parts_alone(dataset: CocoDataset) -> CocoDataset:
+    """Without the categories that are no parts.
+
+    Raises InputError where a category of annotations has no supercategory.
+    """
     categories = tuple(category for category in dataset.categories if _is_part(category, dataset))
     for category in categories:
         if not category.supercategory:
             raise InputError(
-                f"{path}: expected every part category to name its object class as `supercategory`, "
+                f"{dataset.path}: expected every part category to name its object class as `supercategory`, "
                 f"found none on {category.name!r}; where all parts are of one object class, name it with "
                 "--parts-class; or is this an instances file?"
             )
@@ -163,8 +181,12 @@ def _of_class(dataset: CocoDataset, object_class: str) -> CocoDataset:
 _Entry = TypeVar("_Entry", CocoImage, CocoCategory)
 
 
-def _document(path: Path) -> dict[str, list[object]]:
-    """The JSON with its three lists."""
+def read_document(path: Path) -> dict[str, list[object]]:
+    """The JSON with its three lists.
+
+    Raises:
+        InputError: it is something else.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -181,11 +203,11 @@ def _document(path: Path) -> dict[str, list[object]]:
     if not isinstance(document, dict):
         kind = type(document).__name__
         raise InputError(f"{path}: expected a JSON object with `images`, found a {kind}{known}")
-    for key in _LISTS:
+    for key in LISTS:
         if not isinstance(document.get(key), list):
             kind = type(document[key]).__name__ if key in document else "nothing"
             raise InputError(f"{path}: expected a list `{key}` as in COCO instances, found {kind}{known}")
-    return {key: document[key] for key in _LISTS}
+    return {key: document[key] for key in LISTS}
 
 
 def _ending(known: str) -> str:
@@ -204,15 +226,27 @@ def _unique(key: str, entries: Sequence[_Entry]) -> dict[str, _Entry]:
     return by_id
 
 
-def _annotations(
-    entries: Sequence[object], images: Mapping[str, CocoImage], categories: Mapping[str, CocoCategory]
-) -> tuple[dict[str, tuple[CocoAnnotation, ...]], dict[str, tuple[str, ...]], tuple[str, ...], int]:
-    """Annotations and reasons of the unusable ones by image; notes on the others; how many have no image."""
+class Annotations(NamedTuple):
+    """What annotations come to, by `str(image id)`; `unusable` says why some were left out."""
+
+    usable: dict[str, tuple[CocoAnnotation, ...]]
+    unusable: dict[str, tuple[str, ...]]
+    orphans: int
+    crowds: int
+    repeated: int
+
+
+def read_annotations(
+    entries: Iterable[tuple[int, object]],
+    images: Mapping[str, CocoImage],
+    categories: Mapping[str, CocoCategory],
+) -> Annotations:
+    """Annotations of these images; each entry with its place in the file."""
     usable: dict[str, list[CocoAnnotation]] = defaultdict(list)
     unusable: dict[str, list[str]] = defaultdict(list)
     orphans = crowds = repeated = 0
     first: dict[tuple[Id, Id], object] = {}
-    for index, entry in enumerate(entries):
+    for index, entry in entries:
         if not isinstance(entry, dict) or (image := images.get(id_key(entry.get("image_id")))) is None:
             orphans += 1
             continue
@@ -230,15 +264,17 @@ def _annotations(
         else:
             usable[str(image.id)].append(annotation)
             crowds += annotation.crowd
-    return (
+    return Annotations(
         {key: tuple(values) for key, values in usable.items()},
         {key: tuple(reasons) for key, reasons in unusable.items()},
-        _notes(orphans, crowds, repeated),
         orphans,
+        crowds,
+        repeated,
     )
 
 
-def _notes(orphans: int, crowds: int, repeated: int) -> tuple[str, ...]:
+def notes_on(orphans: int, crowds: int, repeated: int) -> tuple[str, ...]:
+    """What a user should know of a file, by how many annotations of these kinds it has."""
     notes = {
         f"{orphans} annotations belong to no entry of `images`; they are ignored": orphans,
         f"{crowds} crowd regions (iscrowd = 1) are no objects; they are skipped": crowds,

@@ -12,7 +12,10 @@ from pathlib import Path
 from partdistillation.data.images import ImageInput
 from partdistillation.data.paths import is_file, is_folder
 from partdistillation.errors import InputError
-from partdistillation.runs import archives, terminal
+from partdistillation.runs import listings, terminal
+from partdistillation.runs.archives import members
+from partdistillation.runs.listings import Entry, Listing
+from partdistillation.runs.tar_index import COMPRESSED_ARCHIVE, SUFFIX, Member, suffix_of
 
 EXTENSIONS = frozenset(
     [
@@ -67,8 +70,6 @@ UNREAD = frozenset(
 _MARK = Path("objects", "manifest.json")
 """What stage 1 leaves in the folder of a run, and `predict` in its own."""
 _NAMED = 5
-_LONGEST_CLASS = 200
-"""Bytes of a class name in a WebDataset."""
 
 _log = terminal.logger(__name__)
 
@@ -118,7 +119,7 @@ def scan(images_dir: Path, out: Path | None = None) -> FolderScan:
     damaged or compressed.
     """
     if not is_folder(images_dir):
-        packed = images_dir.suffix == archives.SUFFIX and is_file(images_dir)
+        packed = images_dir.suffix == SUFFIX and is_file(images_dir)
         what = "an archive; give the folder that holds it" if packed else "no directory; check the path"
         raise InputError(f"{images_dir}: expected a directory of images, found {what}")
     if out is not None and out.resolve() == images_dir.resolve():
@@ -127,7 +128,8 @@ def scan(images_dir: Path, out: Path | None = None) -> FolderScan:
             "there: choose another --out"
         )
     walk = _Walk(images_dir, out)
-    names = list(walk.files())
+    listing = listings.of(images_dir)
+    names = list(walk.files() if listing is None else walk.listed(listing))
     chosen = [name for name in names if _kind(name) in EXTENSIONS | UNREAD]
     found = FolderScan(
         tuple(walk.input(name) for name in sorted(chosen)),
@@ -137,13 +139,13 @@ def scan(images_dir: Path, out: Path | None = None) -> FolderScan:
         tuple(sorted(walk.unpacked)),
     )
     if all(_kind(name) in UNREAD for name in chosen):
-        raise InputError(_without_images(images_dir, names, found))
+        raise InputError(_without_images(images_dir if listing is None else listing.url, names, found))
     for note in found.notes():
-        _log.warning("%s: %s", images_dir, note)
+        _log.warning("%s: %s", images_dir if listing is None else listing.url, note)
     return found
 
 
-def _without_images(images_dir: Path, names: list[str], found: FolderScan) -> str:
+def _without_images(images_dir: Path | str, names: list[str], found: FolderScan) -> str:
     kinds = f" ({_counted(Counter(map(_kind, names)))})" if names else ""
     unreadable = f" and folders that can't be read: {_listed(found.unreadable)}" if found.unreadable else ""
     return (
@@ -172,27 +174,42 @@ class _Walk:
                 name for name in subfolders if not _leads_back(here / name) and not self._is_run(here / name)
             ]
             for name in files:
-                suffix = next(filter(name.endswith, (archives.SUFFIX, *archives.COMPRESSED)), None)
-                if suffix is None or name.startswith("."):
+                suffix = suffix_of(name)
+                if not suffix:
                     yield (here / name).relative_to(self.root).as_posix()
                 elif is_folder(here / name.removesuffix(suffix)):
                     self.unpacked.append(_readable((here / name).relative_to(self.root).as_posix()))
                 else:
                     yield from self._members(here / name)
 
+    def listed(self, listing: Listing) -> Iterator[str]:
+        """As `files`, of a folder in a bucket; an archive that has a row lies beside its folder."""
+        runs = listing.folders_with(_MARK.as_posix())
+        self.runs += map(_readable, runs)
+        below = tuple(f"{run}/" for run in runs)
+        for entry in listing:
+            if entry.name.startswith(below):
+                continue
+            if suffix_of(entry.name) and not entry.archive:
+                self.unpacked.append(_readable(entry.name))
+            else:
+                yield self._noted(entry.name, entry)
+
     def _members(self, archive: Path) -> Iterator[str]:
         """The names of what is in an archive, as if it were unpacked."""
-        if archive.suffix != archives.SUFFIX:
-            raise InputError(f"{archive}: {archives.COMPRESSED_ARCHIVE}")
+        if archive.suffix != SUFFIX:
+            raise InputError(f"{archive}: {COMPRESSED_ARCHIVE}")
         folder = archive.with_suffix("").relative_to(self.root).as_posix()
-        for name, member in archives.members(archive).items():
-            path = f"{folder}/{name}"
-            if member.problem:
-                self.problems[path] = member.problem
-            elif path.endswith(".cls"):
-                text = archives.Place(archive, member).read()[:_LONGEST_CLASS]
-                self.classes[_key(path)] = text.decode("utf-8", "replace").strip()
-            yield path
+        for name, member in members(archive).items():
+            yield self._noted(f"{folder}/{name}", member)
+
+    def _noted(self, name: str, file: Member | Entry) -> str:
+        """The name, after a look at what is known of the file besides."""
+        if file.problem:
+            self.problems[name] = file.problem
+        elif file.category:
+            self.classes[_key(name)] = file.category
+        return name
 
     def input(self, name: str) -> ImageInput:
         """The image of that name."""

@@ -129,7 +129,7 @@ def _content(path: Path) -> bytes:
         raise InputError(f"{path}: expected an image file, found {missing}")
     try:
         place = place_of(path)
-        size = place.member.size if place else path.stat().st_size
+        size = place.size if place else path.stat().st_size
         if size > MAX_BYTES:
             raise InputError(
                 f"{path}: expected a file of at most {MAX_BYTES >> 20} MB, found {size >> 20} MB; shrink it"

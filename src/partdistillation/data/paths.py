@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from partdistillation.runs import listings
 from partdistillation.runs.archives import place_of
 
 LONGEST_NAME = 255
@@ -21,7 +22,7 @@ _LEVELS = 6
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file that can be got at, or a member of an archive; a refused path is none."""
+    """Whether there is a file that can be got at, in an archive or a listing too; a refused path is none."""
     try:
         return path.is_file() or place_of(path) is not None
     except (OSError, ValueError):
@@ -29,9 +30,9 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder that can be got at."""
+    """Whether there is a folder that can be got at, on a disk or in a listing; one in an archive is none."""
     try:
-        return path.is_dir()
+        return path.is_dir() or listings.is_folder(path)
     except (OSError, ValueError):
         return False
 
@@ -52,7 +53,7 @@ def absence(path: Path) -> str:
         if path.exists():
             return "a pipe or a device; put a file in its place"
         if place := place_of(path):
-            return place.member.problem
+            return place.problem
     except (OSError, ValueError) as error:
         return f"{refusal(path, error)}; {_remedy(path)}"
     return f"no such file; {advice(path)}"

@@ -33,6 +33,7 @@ from partdistillation.datasets.published_coco import (
 )
 from partdistillation.errors import InputError
 from partdistillation.runs.progress import followed
+from partdistillation.runs.remote import bring_inputs
 
 _SAMPLED = 1_000
 _GET_IMAGES = "put them below images/, or name them in the file as they are named on disk"
@@ -78,6 +79,7 @@ def require_labels(inputs: Inputs) -> None:
             used or point to no image, images aren't in the folder, a part's object class isn't among the
             objects' classes, or an image is of another size than a file says.
     """
+    bring_inputs(inputs)
     images = inputs.need("images")
     objects = inputs.objects and inputs.need("objects")
     objects_file = read_instances(objects) if objects and objects.is_file() else None

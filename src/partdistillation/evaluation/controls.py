@@ -28,6 +28,7 @@ from partdistillation.runs.engine import map_rows, mapped, run_shards
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.part_table import PartTable
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, SegmentRow
+from partdistillation.runs.remote import bring_inputs
 from partdistillation.runs.shards import ImageRef, Shard
 from partdistillation.runs.store import StageReader, read_rows
 from partdistillation.stages import candidates, objects, ranking, segments
@@ -72,6 +73,7 @@ class Validation:
         Objects that a file has are read as annotations, wherever those come from that were learned from.
         """
         recipe = self.recipe
+        bring_inputs(self.inputs)
         if self.inputs.need("objects").is_file():
             recipe = replace(recipe, objects=replace(recipe.objects, source="annotations"))
         objects.run(replace(self.inputs, workers=1), recipe)
@@ -318,6 +320,7 @@ def _label(
         read=ObjectRow,
         row=row,
         make=partial(_make_labeller, validation.class_map, make),
+        images=validation.inputs.need("images"),
         settings={**settings, **({"class_map": names} if names else {})},
         upstream=[model, *files],
         workers=workers,

@@ -22,6 +22,7 @@ from partdistillation.models.sources import pinned, resolve
 from partdistillation.objects.mask2former import TOP, inference_size, load_instance_model
 from partdistillation.runs import terminal
 from partdistillation.runs.progress import progress
+from partdistillation.runs.remote import bring
 from partdistillation.runs.store import contents_hash
 
 NAME = "mask_ap"
@@ -54,8 +55,8 @@ def evaluate(
 
     Args:
         model: as for `measure`.
-        images: the photographs' folder.
-        objects: their COCO instances (.json).
+        images: the photographs' folder, or its URL.
+        objects: their COCO instances (.json), or their URL.
         out: folder to write to.
         device: where the network runs.
         again: measure whatever is in `out`.
@@ -63,6 +64,7 @@ def evaluate(
     Raises:
         CheckpointError, InputError: as `measure`; or `objects` can't be read.
     """
+    images, objects = bring(images, out), bring(objects, out)
     files = resolve(str(model)).files
     measured = {
         "model": contents_hash(files[0]) if files else pinned(str(model)),

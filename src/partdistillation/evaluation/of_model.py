@@ -16,6 +16,7 @@ from partdistillation.evaluation.run import PROTOCOLS
 from partdistillation.models.pretrained import read_info
 from partdistillation.models.sources import resolve
 from partdistillation.runs.part_table import read_part_table
+from partdistillation.runs.remote import bring_inputs
 
 
 def evaluate_model(
@@ -45,6 +46,7 @@ def evaluate_model(
         ConfigError: a class map or a part table is given, but the model has no object classes.
         InputError: objects, parts, class map or part table can't be used; before anything is labelled.
     """
+    bring_inputs(inputs)
     validation = _validation(model, inputs, recipe, class_map, part_table)
     require_labels(inputs)
     validation.prepare()

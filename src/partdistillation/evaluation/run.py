@@ -21,6 +21,7 @@ from partdistillation.functional.masks import EncodedMask, encoded_from_coco
 from partdistillation.functional.metrics import Protocol
 from partdistillation.runs import terminal
 from partdistillation.runs.manifest import load
+from partdistillation.runs.mirror import fetch
 from partdistillation.runs.part_table import PartTable
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
 from partdistillation.runs.run_folder import find_stage
@@ -192,7 +193,7 @@ def _sizes(source: Path) -> Iterator[tuple[str, str, int, int]]:
                 yield str(image.id), image.file_name, image.width, image.height
         return
     for shard in load(source).shards:
-        header = parquet.read_table(source / shard.file, columns=[*_HEADER, "status"])
+        header = parquet.read_table(fetch(source / shard.file), columns=[*_HEADER, "status"])
         for row in header.to_pylist():
             if row["status"] != "rejected":
                 yield row["image_id"], row["file_name"], row["width"], row["height"]

@@ -1,27 +1,16 @@
-"""How long a run will take, from a few of its photographs and steps; and a first look at what it will do.
-
-The stages' own functions are timed, on this machine, so that what would stop a run after hours (a model that
-can't be loaded, say) stops here. What is left out: writing files, and what other programs will want of the
-machine.
-"""
+"""How long a run will take, from a few of its photographs and steps; and a first look at what it will do."""
 
 import io
 import os
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from itertools import pairwise
-from pathlib import Path
-from typing import TypeVar, get_args
-
-import torch
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import get_args
 
 from partdistillation import pipeline
-from partdistillation.config import CONFIG_FILE, Inputs, ObjectFiles, Recipe, TrainingConfig
-from partdistillation.data.examples import Example, LabelledImage, LabelledImages
-from partdistillation.data.images import ImageInput, load_image_of
+from partdistillation.config import CONFIG_FILE, Inputs, ObjectFiles, Recipe
+from partdistillation.data.images import load_image_of
+from partdistillation.experiments.plan import in_words
+from partdistillation.experiments.probe import Probe, probe
 from partdistillation.models.devices import choose_device
 from partdistillation.objects.saliency_weights import DEFAULT as DEFAULT_NETWORK
 from partdistillation.pictures.sizes import contact_sheet
@@ -31,21 +20,12 @@ from partdistillation.report.objects_found import GAP, label_cell, object_cell
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.notes import write_note
 from partdistillation.runs.records import ObjectRow, SegmentRow
-from partdistillation.runs.run_folder import FIRST_LOOK
+from partdistillation.runs.run_folder import FEATURES, FIRST_LOOK, OBJECTS, PARTS, SEGMENTS
 from partdistillation.runs.stage_log import EXPECTED, is_first_process
 from partdistillation.runs.terminal import say
-from partdistillation.stages import candidates, objects, proposals, segments
-from partdistillation.training.checkpoints import Run
-from partdistillation.training.loop import train
-from partdistillation.training.objective import SetPrediction
-from partdistillation.training.trackers import watched_by
 
 _UNIT = "photographs"
-_TRIED, _STEPS, _LARGEST_BATCH = 6, 4, 8
 _COLUMNS = 4
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -140,15 +120,6 @@ def _finder(recipe: Recipe) -> str:
     return "--objects" if source in get_args(ObjectFiles) else f"{source} ({model or recipe.encoder})"
 
 
-def in_words(seconds: float) -> str:
-    """A time as people say it: 40 s, 12 min, 3.5 h, 4 days."""
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{timedelta(seconds=seconds).days} days"
-
-
 def estimate(inputs: Inputs, recipe: Recipe) -> Estimate:
     """Try every stage on a few photographs and steps, and draw what came of it as `out/first_look.png`.
 
@@ -157,100 +128,28 @@ def estimate(inputs: Inputs, recipe: Recipe) -> Estimate:
     Raises:
         ConfigError, InputError, CheckpointError: what a run would raise, later.
     """
-    costs: list[Cost] = []
-    plan = objects.plan_of(inputs, recipe)
-    count, sharing = len(plan.images), min(inputs.workers, os.cpu_count() or 1)
-    source = plan.make()
-    rows, each = _timed(lambda image: source([image])[0], _spread(plan.images))
-    costs.append(Cost("objects", count, _UNIT, each / sharing))
-    usable = [row for row in rows if row.status == "ok"]
-    remark = f"None of {len(rows)} photographs that were tried has an object: {rows[0].reason}."
-    if usable:
-        remark = ""
-        segment = segments.make_segmenter(inputs.need("images"), recipe, inputs.device)
-        segmented, each = _timed(segment, usable)
-        costs.append(Cost("segments", count, _UNIT, each / sharing))
-        _draw(inputs, usable, segmented)
-        images = proposals.labelled(usable, segmented, recipe.proposals)
-        if images:
-            costs += _trainings(inputs, recipe, images, usable, count, sharing)
-        else:
-            remark = "No segment of the photographs that were tried is large enough to be learned."
-    found = Estimate(tuple(costs), remark)
-    write_note(inputs.out / EXPECTED, found.by_stage())
-    return found
+    tried = probe(inputs, recipe)
+    expected = Estimate(tuple(_costs(tried, inputs, recipe)), tried.remark)
+    if tried.segmented:
+        _draw(inputs, tried.rows, tried.segmented)
+    write_note(inputs.out / EXPECTED, expected.by_stage())
+    return expected
 
 
-def _trainings(
-    inputs: Inputs,
-    recipe: Recipe,
-    images: Sequence[LabelledImage],
-    usable: Sequence[ObjectRow],
-    count: int,
-    sharing: int,
-) -> Iterator[Cost]:
-    """The stages that train, and the ranking between them with what was just trained."""
-    config = recipe.proposals
-    with tempfile.TemporaryDirectory() as folder:
-        each = _step(inputs, recipe, images, Path(folder))
-        yield Cost("proposals", config.limited(count).steps, "steps", each)
-        propose = candidates.make_proposer(
-            inputs.need("images"), Path(folder, "model"), recipe, inputs.device
-        )
-        _, photograph = _timed(propose, usable)
-    yield Cost("ranking", count, _UNIT, photograph / sharing)
-    final = recipe.distillation
-    yield Cost("distillation", final.limited(count).steps, "steps", each * _size(final) / _size(config))
-
-
-def _size(config: TrainingConfig) -> int:
-    """What a step's time is about in proportion to."""
-    return config.batch_size * config.image_size**2
-
-
-def _step(inputs: Inputs, recipe: Recipe, images: Sequence[LabelledImage], folder: Path) -> float:
-    """Seconds of a step of stage 3; its model, hardly trained, is left in `folder`."""
-    batch = min(recipe.proposals.batch_size, _LARGEST_BATCH)
-    config = replace(recipe.proposals, steps=_STEPS, batch_size=batch, accumulation=1)
-    device = choose_device(inputs.device)
-    model = proposals.proposal_model(recipe, config).to(device)
-    objective, starts = SetPrediction(model, config, device), list[float]()
-
-    def watched(
-        examples: Sequence[Example], generator: torch.Generator
-    ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor | float]]:
-        starts.append(time.monotonic())
-        return objective(examples, generator)
-
-    with watched_by(None):  # these steps are no training
-        train(
-            model,
-            LabelledImages(inputs.need("images"), images, config),
-            watched,
-            config,
-            Run(folder, "a few steps", folder / "model", {}),
-            save=model.save_pretrained,
-            device=device,
-        )
-    spans = [later - earlier for earlier, later in pairwise(starts)]
-    return min(spans) * recipe.proposals.batch_size / batch  # the first ones compile
-
-
-def _timed(function: Callable[[S], T], items: Sequence[S]) -> tuple[list[T], float]:
-    """What a function makes of items, and the seconds of one: not of the first, which compiles."""
-    results, spans = [], []
-    for item in items:
-        start = time.monotonic()
-        results.append(function(item))
-        spans.append(time.monotonic() - start)
-    kept = spans[1:] or spans
-    return results, sum(kept) / len(kept)
-
-
-def _spread(images: Sequence[ImageInput]) -> list[ImageInput]:
-    """Some of them, from the first to the last."""
-    count = min(_TRIED, len(images))
-    return [images[place * len(images) // count] for place in range(count)]
+def _costs(tried: Probe, inputs: Inputs, recipe: Recipe) -> Iterator[Cost]:
+    """Of the stages that could be tried."""
+    rates, images, sharing = tried.rates, tried.images, min(inputs.workers, os.cpu_count() or 1)
+    each = {name: rate.of(rates.objects) / sharing for name, rate in rates.labelling.items()}
+    yield Cost("objects", images, _UNIT, each[OBJECTS])
+    if SEGMENTS in each:
+        yield Cost("segments", images, _UNIT, each[SEGMENTS])
+    if rates.clustering is None:
+        return
+    steps = {name: rate.of(getattr(recipe, name).batch_size) for name, rate in rates.training.items()}
+    yield Cost("proposals", recipe.proposals.limited(images).steps, "steps", steps["proposals"])
+    clustering = rates.clustering * rates.objects * rates.proposals
+    yield Cost("ranking", images, _UNIT, each[FEATURES] + clustering + each[PARTS[0]])
+    yield Cost("distillation", recipe.distillation.limited(images).steps, "steps", steps["distillation"])
 
 
 def _draw(inputs: Inputs, rows: Sequence[ObjectRow], segmented: Sequence[SegmentRow]) -> None:

@@ -24,6 +24,8 @@ from partdistillation.export.categories import full_name
 from partdistillation.export.labels import ImageLabels, Labels
 from partdistillation.functional.masks import Mask, decoded
 from partdistillation.runs.atomic import make_folder, replace_file
+from partdistillation.runs.manifest import load
+from partdistillation.runs.mirror import fetch
 from partdistillation.runs.progress import followed
 
 README, MASKS = "README.md", "masks"
@@ -45,7 +47,7 @@ def write_shards(folder: Path, stages: Mapping[str, Path]) -> str:
     """Copy stages' shards as they are, each under its name; return a line on them."""
     for name, stage in stages.items():
         make_folder(folder / name)
-        for shard in sorted(stage.glob("*.parquet")):
+        for shard in sorted(fetch(stage / entry.file) for entry in load(stage).shards):
             replace_file(folder / name / shard.name, shard.read_bytes())
     replace_file(folder / README, _readme(stages).encode())
     return "the rows as they are, masks as run lengths"

@@ -61,7 +61,7 @@ def cluster_stream(
         ConfigError: `k` or `restarts` below 1.
     """
     total = sum(len(piece) for piece in pieces())
-    centroids = cluster_features(_sampled(pieces(), total, seed), k=k, restarts=restarts, seed=seed)
+    centroids = cluster_features(sampled(pieces(), total, seed), k=k, restarts=restarts, seed=seed)
     if total <= SAMPLE:
         return centroids
     for _ in range(PASSES):
@@ -85,10 +85,10 @@ def _moved(
     return np.where(counts[:, None] > 0, means, centroids).astype(np.float32)
 
 
-def _sampled(
+def sampled(
     pieces: Iterator[Float[np.ndarray, "n dim"]], total: int, seed: int
 ) -> Float[np.ndarray, "sample dim"]:
-    """`SAMPLE` of `total` points, in their order; all, where there are no more."""
+    """`SAMPLE` of `total` points at random, in their order; all, where there are no more."""
     if total == 0:
         return np.zeros((0, 1), np.float32)
     chosen = np.zeros(total, np.bool_)

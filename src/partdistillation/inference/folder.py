@@ -6,8 +6,8 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from partdistillation.config import Device, ObjectsConfig
-from partdistillation.data.coco import CocoDataset, read_instances
+from partdistillation.config import Device, Driver, Inputs, ObjectsConfig, RayCluster
+from partdistillation.data.coco_store import StoredCoco, take_apart
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput, load_image_of
 from partdistillation.data.paths import advice, is_file, is_folder
@@ -33,17 +33,22 @@ from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.labelling import plain_list
 from partdistillation.objects.masks import MaskedObjects, namesakes
 from partdistillation.objects.segmented import SegmentedObjects
-from partdistillation.runs.archives import SUFFIX
 from partdistillation.runs.atomic import make_folder
+from partdistillation.runs.claims import by_one
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
+from partdistillation.runs.ray_cluster import connected
 from partdistillation.runs.records import ObjectRow, PartRow
+from partdistillation.runs.remote import bring
 from partdistillation.runs.run_folder import OBJECTS
 from partdistillation.runs.shards import make_shards
 from partdistillation.runs.store import read_rows
+from partdistillation.runs.tar_index import SUFFIX
 from partdistillation.settings import at_home
 from partdistillation.stages.objects import Plan, shard_size, write
 
+_LAST = "predictions.json"
+"""What is written last."""
 PICTURES = "pictures"
 MAX_PICTURES = 50
 
@@ -64,6 +69,7 @@ def predict(
     min_object_score: float = MIN_OBJECT_SCORE,
     max_overlap: float = MAX_OVERLAP,
     workers: int = 1,
+    engine: Driver = "processes",
 ) -> Path:
     """Find the parts in a folder of photographs, or in one. Run again with the same arguments to resume.
 
@@ -72,9 +78,9 @@ def predict(
 
     Args:
         model: the part model: a directory, or a published one's name.
-        images: a folder of photographs, or one photograph.
-        objects: object masks as COCO instances (.json) or a folder of masks; by default the instance
-            segmentation model in the part model's folder finds the objects.
+        images: a folder of photographs, or one photograph; or the URL of one of these.
+        objects: object masks as COCO instances (.json) or a folder of masks, or a URL; by default the
+            instance segmentation model in the part model's folder finds the objects.
         out: the folder to write to.
         device: where networks run.
         part_table: which part classes are joined, left out and how they are called; by default the model's,
@@ -85,17 +91,22 @@ def predict(
         min_object_score: the least score of an object that is found.
         max_overlap: the largest IoU of two objects that it finds, whatever their classes.
         workers: processes that work side by side; what they find doesn't depend on it.
+        engine: whose they are: this call's, a Ray cluster's (actors), or ("shared") those of all calls with
+            the same `out`.
 
     Raises:
         InputError, ConfigError, CheckpointError: what is given can't be used.
         SettingsChanged, StoreError: `out` holds something else.
     """
-    images, out = at_home(images), at_home(out)
-    objects = None if objects is None else at_home(objects)
+    out = at_home(out)
+    images = bring(at_home(images), out)
+    objects = None if objects is None else bring(at_home(objects), out)
     part_table = None if part_table is None else at_home(part_table)
     choose_device(device)
+    driver = connected(engine, workers)
+    shared, is_done = driver == "shared", partial(_is_new, out / _LAST, _state(out / _LAST))
     images_dir = images if is_folder(images) else images.parent
-    dataset = read_instances(objects) if objects is not None and not is_folder(objects) else None
+    dataset = take_apart(objects, out / OBJECTS) if objects is not None and not is_folder(objects) else None
     inputs = (
         dataset.inputs(images) if dataset is not None and is_folder(images) else _photographs(images, out)
     )
@@ -108,7 +119,7 @@ def predict(
         part_table=part_table,
     )
     segmenter = load()
-    if workers <= 1:  # one is enough for both stages
+    if workers <= 1 and not isinstance(driver, RayCluster):  # one is enough for both stages
         load = partial(_same, segmenter)
     if objects is None:
         config = ObjectsConfig(max_objects=MAX_OBJECTS, min_score=min_object_score, max_overlap=max_overlap)
@@ -117,15 +128,30 @@ def predict(
     else:
         plan = _given_objects(dataset, objects, inputs)
     shards = make_shards(plan.images, size=shard_size(len(plan.images)))
-    write(out / OBJECTS, plan, shards, images_dir, workers)
-    _predictions(segmenter, load, model, images_dir, out, min_score, workers)
-    ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images}
-    write_classes(out, _with_categories(segmenter.catalog, dataset))
-    labels = labels_of(out, ids=ids)
-    coco.write_objects(out / "objects.json", labels.images, labels.catalog)
-    coco.write_parts(out / "predictions.json", labels.images, labels.catalog)
-    _draw(images_dir, out, segmenter.part_name)
+    write(out / OBJECTS, plan, shards, images_dir, workers, driver)
+    _predictions(segmenter, load, model, images_dir, out, min_score, workers, driver)
+    ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images()}
+    with by_one(Inputs(out=out, engine="shared" if shared else "processes"), "results", done=is_done):
+        if not (shared and is_done()):
+            write_classes(out, _with_categories(segmenter.catalog, dataset))
+            labels = labels_of(out, ids=ids)
+            coco.write_objects(out / "objects.json", labels.images, labels.catalog)
+            _draw(images_dir, out, segmenter.part_name)
+            coco.write_parts(out / _LAST, labels.images, labels.catalog)
     return out
+
+
+def _is_new(path: Path, before: tuple[int, int] | None) -> bool:
+    return _state(path) != before
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What is another when a file has been written anew."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _photographs(images: Path, out: Path) -> list[ImageInput]:
@@ -138,7 +164,7 @@ def _photographs(images: Path, out: Path) -> list[ImageInput]:
     return [ImageInput(images.name, images.name, images)]
 
 
-def _with_categories(catalog: Catalog, dataset: CocoDataset | None) -> Catalog:
+def _with_categories(catalog: Catalog, dataset: StoredCoco | None) -> Catalog:
     """The model's classes and then those of an annotation file that it doesn't know, which have no parts."""
     categories = () if dataset is None else (category.name for category in dataset.categories)
     return {**catalog, **{name: () for name in categories if name not in catalog}}
@@ -177,7 +203,7 @@ def _found_objects(
     return Plan(inputs, make, settings, () if source is None else source.files)
 
 
-def _given_objects(dataset: CocoDataset | None, objects: Path, inputs: list[ImageInput]) -> Plan:
+def _given_objects(dataset: StoredCoco | None, objects: Path, inputs: list[ImageInput]) -> Plan:
     if dataset is None:
         masks = partial(MaskedObjects, objects, None, 0.0, alike=namesakes(inputs))
         return Plan(inputs, masks, {"masks": objects.name}, masks=objects)
@@ -199,6 +225,7 @@ def _predictions(
     out: Path,
     min_score: float,
     workers: int,
+    driver: Driver,
 ) -> None:
     map_rows(
         out / PREDICTIONS,
@@ -206,7 +233,9 @@ def _predictions(
         read=ObjectRow,
         row=PartRow,
         make=partial(_labeller, load, images_dir, min_score),
+        images=images_dir,
         workers=workers,
+        engine=driver,
         settings={
             "min_ratio": MIN_RATIO,
             "min_score": min_score,

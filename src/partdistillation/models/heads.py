@@ -82,6 +82,13 @@ class PartHead(nn.Module):
             rows[absent] = 0.0
             rows[absent, -1] = SILENT
 
+    def extended(self, other: "PartHead") -> "PartHead":
+        """A head, on the CPU, with the rows of another one's object classes after its own, bit for bit."""
+        head = PartHead(self.dim, self.num_object_classes + other.num_object_classes, self.num_parts)
+        rows = torch.cat([self.rows.detach().cpu(), other.rows.detach().cpu()])
+        head.load_state_dict({"rows": rows, "no_object": self.no_object.detach().cpu()})
+        return head
+
     @classmethod
     def from_linear(
         cls, weight: Float[Tensor, "rows dim"], bias: Float[Tensor, " rows"], num_parts: int

@@ -121,6 +121,34 @@ class PartMask2Former(nn.Module):
         fresh.set_frozen(self.frozen)
         return fresh.train(self.training)
 
+    def with_classes(self, class_names: Sequence[str], *, seed: int) -> "PartMask2Former":
+        """A part model of other object classes around the same weights, which it shares.
+
+        Nothing learns but its part rows, which are drawn from `seed`: "no object" is this one's.
+        """
+        head = self._part_head
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            fresh = PartHead(head.dim, len(class_names), head.num_parts)
+        fresh.load_state_dict({"rows": fresh.rows, "no_object": head.no_object})
+        network = type(self)(self.model, fresh, replace(self.info, class_names=tuple(class_names)))
+        network.set_frozen("pixel_level")
+        network.model.requires_grad_(False)
+        fresh.no_object.requires_grad_(False)
+        return network
+
+    def extended(self, other: "PartMask2Former") -> "PartMask2Former":
+        """This part model with the object classes of one made by `with_classes` after its own."""
+        names = (*self.info.class_names, *other.info.class_names)
+        head = self._part_head.extended(other._part_head)
+        return type(self)(self.model, head, replace(self.info, class_names=names)).eval()
+
+    @property
+    def _part_head(self) -> PartHead:
+        if not isinstance(self.class_predictor, PartHead):
+            raise CheckpointError("expected a part model, found a model without part classes")
+        return self.class_predictor
+
     # ------------------------------------------------------------------ freezing
 
     def set_frozen(self, freeze: Freeze) -> None:

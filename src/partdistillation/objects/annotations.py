@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partdistillation.data.coco import CocoDataset, CocoImage
+from partdistillation.data.coco_store import StoredCoco
 from partdistillation.data.images import ImageInput, load_image
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import from_coco
@@ -16,7 +17,7 @@ from partdistillation.runs.records import Object, ObjectRow
 class AnnotatedObjects:
     """The ObjectSource that reads a COCO file."""
 
-    dataset: CocoDataset
+    dataset: CocoDataset | StoredCoco
     max_objects: int | None
     min_area: float
 
@@ -28,7 +29,7 @@ class AnnotatedObjects:
 
 
 def annotated_objects(
-    dataset: CocoDataset, image: ImageInput, *, max_objects: int | None, min_area: float
+    dataset: CocoDataset | StoredCoco, image: ImageInput, *, max_objects: int | None, min_area: float
 ) -> ObjectRow:
     """The objects of one image from its annotations, class by name; score 1 where the file has none.
 
@@ -61,11 +62,11 @@ def annotated_objects(
     )
 
 
-def _decoded(dataset: CocoDataset, entry: CocoImage) -> tuple[list[Object], list[str]]:
+def _decoded(dataset: CocoDataset | StoredCoco, entry: CocoImage) -> tuple[list[Object], list[str]]:
     """The image's objects, and what was left out."""
     objects: list[Object] = []
-    notes: list[str] = list(dataset.unusable.get(str(entry.id), ()))
-    annotations = dataset.of(entry.id)
+    annotations, unusable = dataset.annotations_of(entry)
+    notes = list(unusable)
     for annotation in annotations:
         if annotation.crowd:
             continue

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,6 +18,7 @@ from partdistillation.data.paths import absence, is_file, is_folder
 from partdistillation.errors import InputError
 from partdistillation.objects import accept, reject, to_object
 from partdistillation.objects.annotations import checked_size, said
+from partdistillation.runs import listings
 from partdistillation.runs.records import Object, ObjectRow
 
 MOST_LABELS = 1000
@@ -98,9 +100,11 @@ def require_masks(masks_dir: Path) -> None:
     Raises:
         InputError: it has no PNG; the message names the format that it has instead.
     """
-    for _, _, names in os.walk(masks_dir, followlinks=True):
-        if any(name.lower().endswith(".png") for name in names):
-            return
+    listed = listings.files_in(masks_dir)
+    walked = (names for _, _, names in os.walk(masks_dir, followlinks=True))
+    names = chain.from_iterable(walked) if listed is None else (path.name for path in listed)
+    if any(name.lower().endswith(".png") for name in names):
+        return
     known = foreign_formats.of_folder(masks_dir) or "check the path"
     raise InputError(f"{masks_dir}: expected masks (.png), named as the photographs are, found none: {known}")
 
@@ -135,7 +139,9 @@ def mask_files(masks_dir: Path, image: ImageInput) -> list[Path]:
 
 def _files_of_objects(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png")
+        listed = listings.files_in(folder)
+        paths = folder.iterdir() if listed is None else (path for path in listed if path.parent == folder)
+        return sorted(path for path in paths if path.suffix.lower() == ".png")
     except OSError as error:
         raise InputError(f"{folder}: expected masks (.png), found {error.strerror}") from error
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
-from safetensors.numpy import save
+from safetensors.numpy import load_file, save
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -52,6 +52,22 @@ def write_means(folder: Path, network: PartMask2Former, rows: Iterable[ObjectRow
     Raises:
         InputError: an image can't be read, or has another size than when its objects were found.
     """
+    replace_file(folder / FILE, save(_means(network, rows, images_dir)))
+
+
+def add_means(folder: Path, network: PartMask2Former, rows: Iterable[ObjectRow], images_dir: Path) -> None:
+    """Add the means of other classes to those in `folder`, which stay as they are.
+
+    Raises:
+        InputError: as `write_means`.
+    """
+    replace_file(folder / FILE, save(load_file(folder / FILE) | _means(network, rows, images_dir)))
+
+
+def _means(
+    network: PartMask2Former, rows: Iterable[ObjectRow], images_dir: Path
+) -> dict[str, Float[np.ndarray, " dim"]]:
+    """By the keys of the file."""
     features: defaultdict[str, list[Float[np.ndarray, " dim"]]] = defaultdict(list)
     for row in rows:
         wanted = [instance for instance in row.objects if len(features[instance.category]) < PER_CLASS]
@@ -63,5 +79,4 @@ def write_means(folder: Path, network: PartMask2Former, rows: Iterable[ObjectRow
             features[instance.category].append(object_feature(network, image, mask))
     means = {name: np.mean(seen, axis=0) for name, seen in features.items()}
     lengths = {name: np.linalg.norm(mean) for name, mean in means.items()}
-    unit = {key_of(name): (mean / lengths[name]).astype(np.float32) for name, mean in means.items()}
-    replace_file(folder / FILE, save(unit))
+    return {key_of(name): (mean / lengths[name]).astype(np.float32) for name, mean in means.items()}

@@ -104,7 +104,10 @@ class Card:
             )
         if self.facts.data:
             data = self.facts.data
-            sections.append(f"It learned from {data.photographs:,} photographs ({_escaped(data.name)}).")
+            learned = f"It learned from {data.photographs:,} photographs ({_escaped(data.name)})."
+            if self.facts.grown:
+                learned += " From them it has the object classes that it was grown by; others it had before."
+            sections.append(learned)
         return sections
 
     def _scores(self) -> list[str]:

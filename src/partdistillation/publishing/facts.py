@@ -13,11 +13,11 @@ from partdistillation.errors import InputError
 from partdistillation.evaluation.scores import TITLES
 from partdistillation.models.sources import BUILTIN
 from partdistillation.recipes import PAPER
+from partdistillation.runs.digests import TRAINING
 from partdistillation.runs.manifest import load
+from partdistillation.runs.notes import read_note
 from partdistillation.runs.run_folder import OBJECTS
 from partdistillation.runs.store import contents_hash
-from partdistillation.stages.distillation import FOLDER
-from partdistillation.stages.retraining import FOLDER as RETRAINED
 
 ZOO = "CC BY-NC 4.0, as all of Mask2Former's model zoo: not for commercial use"
 _UNKNOWN = "not known here: look it up where the model is published"
@@ -67,13 +67,8 @@ class Facts:
     measured: tuple[Measured, ...] = ()
     salient: bool = False
     """Whether the objects are what stands out in a photograph, one in each."""
-
-
-def run_of(model: Path) -> Path | None:
-    """The run that a part model's folder lies in: the run's own model, or one trained again on its parts."""
-    model = model.absolute()
-    run = model.parents[1] if model.parent.name == RETRAINED else model.parent
-    return run if model.name == FOLDER and (run / config.CONFIG_FILE).is_file() else None
+    grown: bool = False
+    """Whether only the newest object classes were learned in this run."""
 
 
 def read_facts(model: Path, run: Path | None, evaluations: Sequence[Path] = ()) -> Facts:
@@ -97,7 +92,8 @@ def read_facts(model: Path, run: Path | None, evaluations: Sequence[Path] = ()) 
     if inputs.images is not None:
         shards = load(run / OBJECTS).shards
         data = Data(inputs.images.name, sum(shard.rows for shard in shards))
-    return Facts(tuple(_bases(recipe)), data, measured, recipe.objects.source == "salient")
+    grown = "grown" in read_note(model / TRAINING)
+    return Facts(tuple(_bases(recipe)), data, measured, recipe.objects.source == "salient", grown)
 
 
 def _bases(recipe: Recipe) -> Iterator[Base]:

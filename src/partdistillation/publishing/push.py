@@ -20,14 +20,14 @@ from partdistillation.models import folders, hub
 from partdistillation.models.pretrained import PREPROCESSOR, preprocessor, read_info
 from partdistillation.objects import OBJECTS_MODEL
 from partdistillation.publishing.card import MOST_CLASSES, Card
-from partdistillation.publishing.facts import read_facts, run_of
+from partdistillation.publishing.facts import read_facts
 from partdistillation.review.collages.drawing import draw_sheet, draw_tiles
 from partdistillation.review.collages.sampling import sample_parts
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.digests import file_digest, model_files, recorded_versions, write_digests
 from partdistillation.runs.part_table import FILE as TABLE
 from partdistillation.runs.part_table import PartTable
-from partdistillation.runs.run_folder import OBJECTS, images_of
+from partdistillation.runs.run_folder import OBJECTS, images_of, run_of
 from partdistillation.runs.shards import file_name
 from partdistillation.stages.ranking import PARTS
 

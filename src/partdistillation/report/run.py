@@ -65,7 +65,7 @@ def in_words(inputs: Inputs, recipe: Recipe, *, seconds: Mapping[str, float]) ->
         raise StoreError(f"expected a run in {out}, found none that has begun: run stage 1 first")
     images_dir = inputs.need("images")
     has_objects = is_finished(out / objects.FOLDER)
-    seen.warn_of_changes(out / objects.FOLDER, seen.places(images_dir, inputs.objects))
+    seen.warn_of_changes(out / objects.FOLDER, seen.places(images_dir, inputs.place("objects")))
     compared, own = ways.compared(out), ways.evaluated(out)
     headlines = ways.headlines(compared, own)
     return ReportData(

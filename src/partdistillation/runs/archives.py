@@ -3,35 +3,23 @@
 An archive stands for the folder that it would be unpacked to: `photos/car/1.jpg` is the member `1.jpg` of
 `photos/car.tar`, where there is no folder `photos/car`. So rows, ids and annotations are those of the folder.
 Who opens a photograph asks here when there is no file. An archive is indexed once a process, and a member is
-read by its place in the file; links and names that lead outside aren't followed. A compressed archive has no
-such places.
+read by its place in the file (`tar_index.py`). In the same way a listing stands for a folder that is in a
+bucket (`listings.py`).
 """
 
 import errno
 import os
-import tarfile
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from partdistillation.errors import InputError
+from partdistillation.runs import listings
+from partdistillation.runs.tar_index import SUFFIX, Member, index
 
-SUFFIX = ".tar"
-COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz4")
 _KEPT = 512
 """Indexes of so many archives are kept: about 200 bytes a member."""
-
-
-class Member(NamedTuple):
-    """A file in an archive."""
-
-    offset: int
-    """Of its contents in the archive, in bytes."""
-    size: int
-    """In bytes."""
-    problem: str = ""
-    """Why it isn't read."""
 
 
 class Place(NamedTuple):
@@ -39,6 +27,21 @@ class Place(NamedTuple):
 
     archive: Path
     member: Member
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.member.size
+
+    @property
+    def modified(self) -> int:
+        """When its archive was changed, in nanoseconds since 1970."""
+        return self.archive.stat().st_mtime_ns
+
+    @property
+    def problem(self) -> str:
+        """Why it isn't read."""
+        return self.member.problem
 
     def read(self) -> bytes:
         """Its contents.
@@ -54,7 +57,7 @@ class Place(NamedTuple):
 
 
 def members(archive: Path) -> Mapping[str, Member]:
-    """What is in an archive, folders aside, by name; of a name that comes twice the last, as after unpacking.
+    """What is in an archive (`tar_index.index`).
 
     Raises:
         InputError: it is no tar archive, damaged, compressed, or can't be read.
@@ -71,74 +74,32 @@ def members(archive: Path) -> Mapping[str, Member]:
 @lru_cache(maxsize=_KEPT)
 def _members(archive: Path, modified: int, size: int) -> Mapping[str, Member]:  # noqa: ARG001
     """Kept while the archive is the same; `modified` and `size` tell its states apart."""
-    try:
-        with tarfile.open(archive, "r:") as opened:
-            index = {_name(entry): _member(entry) for entry in opened if not entry.isdir()}
-            _require_end(archive, opened.offset)
-            return index
-    except OSError:
-        raise
-    except Exception as error:  # damaged headers raise whatever struct, int and codecs raise
-        raise InputError(f"{archive}: {_complaint(archive, error)}") from error
-
-
-def _require_end(archive: Path, offset: int) -> None:
-    """`tarfile` takes a damaged header for the end of the archive; the end is zeros, or that of the file."""
     with archive.open("rb") as file:
-        file.seek(offset)
-        if any(file.read(tarfile.BLOCKSIZE)):
-            raise tarfile.ReadError(f"no header at byte {offset}")
+        try:
+            return index(file)
+        except InputError as error:
+            raise InputError(f"{archive}: {error}") from error
 
 
-def _name(entry: tarfile.TarInfo) -> str:
-    return entry.name if _leads_outside(entry.name) else PurePosixPath(entry.name).as_posix()
+def place_of(path: Path) -> Place | listings.Place | None:
+    """Where a photograph is that has no file: in an archive, or a bucket, instead of one of its folders.
 
-
-def _member(entry: tarfile.TarInfo) -> Member:
-    problem = ""
-    if _leads_outside(entry.name):
-        problem = "expected a name inside of the archive, found one that leads outside; pack it again"
-    elif entry.islnk() or entry.issym():
-        problem = (
-            "expected a file in the archive, found a link; pack it with `tar --dereference "
-            "--hard-dereference`"
-        )
-    elif entry.issparse() or not entry.isreg():
-        problem = "expected a file in the archive, found a sparse one or a device; pack it again"
-    return Member(entry.offset_data, entry.size, problem)
-
-
-def _leads_outside(name: str) -> bool:
-    return name.startswith("/") or ".." in name.split("/") or "\0" in name
-
-
-def _complaint(archive: Path, error: Exception) -> str:
-    with archive.open("rb") as file:
-        start = file.read(6)
-    if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")):
-        return COMPRESSED_ARCHIVE
-    return f"expected a whole tar archive, found a damaged one ({error}); replace it, or move it away"
-
-
-COMPRESSED_ARCHIVE = (
-    "expected a tar archive that isn't compressed, as its members are read where they are; decompress it "
-    "(`gunzip`, `unxz`, ...: photographs grow little), unpack it into a folder of its name, or move it away"
-)
-
-
-def place_of(path: Path) -> Place | None:
-    """Where a photograph is that has no file: in an archive instead of one of its folders; None if nowhere.
+    None if nowhere.
 
     Raises:
         InputError: the archive is damaged or can't be read.
+        StoreError: the listing can't be read.
     """
     for folder in path.parents:
         if not folder.name or os.path.isdir(folder):  # noqa: PTH112 (Path raises where a name is too long)
             return None
+        name = path.relative_to(folder).as_posix()
         archive = folder.with_name(folder.name + SUFFIX)
         if os.path.isfile(archive):  # noqa: PTH113
-            member = members(archive).get(path.relative_to(folder).as_posix())
+            member = members(archive).get(name)
             return None if member is None else Place(archive, member)
+        if (listing := listings.of(folder)) is not None:
+            return listing.find(name)
     return None
 
 
@@ -146,7 +107,7 @@ def read_bytes(path: Path) -> bytes:
     """The contents of a photograph, wherever it is.
 
     Raises:
-        InputError: as `place_of`.
+        InputError, StoreError: as `place_of`.
         OSError: it can't be read.
     """
     place = None if path.is_file() else place_of(path)

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +19,7 @@ from uuid import uuid4
 from filelock import lock_descriptor
 
 from partdistillation.errors import StoreError
+from partdistillation.runs.mirror import forget, mirrored
 
 _TEMPORARY = ".tmp"
 _WITHOUT_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
@@ -84,7 +86,8 @@ def replacing_file(path: Path) -> Iterator[Callable[[bytes], None]]:
     Raises:
         StoreError: as `replace_file`.
     """
-    temporary = _temporary(path)
+    # Of each host another one: the lock on it, which keeps processes apart, need not reach other hosts.
+    temporary = _temporary(path.with_name(f"{socket.gethostname()}.{path.name}"))
     with ExitStack() as opened:
         with explained(path):
             descriptor = opened.enter_context(_alone(temporary))
@@ -94,7 +97,8 @@ def replacing_file(path: Path) -> Iterator[Callable[[bytes], None]]:
                 os.fsync(descriptor)
                 if _WINDOWS:
                     opened.close()
-                os.replace(temporary, path)  # noqa: PTH105 (through this module's `os`)
+                with mirrored(temporary, path):
+                    _rename(descriptor, temporary, path)
         except BaseException:
             # Gives a full disk its space back. What a killed run leaves is removed at the next start.
             if _WINDOWS:
@@ -119,9 +123,8 @@ def create_file(path: Path, data: bytes) -> bool:
     with explained(path):
         try:
             _write_new(temporary, data)
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
+            if not _linked(temporary, path):
+                return False
         except OSError as error:
             if error.errno in _WITHOUT_LINKS:
                 raise StoreError(
@@ -134,6 +137,19 @@ def create_file(path: Path, data: bytes) -> bool:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)  # noqa: PTH108
         sync_folder(path.parent)
+    return True
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    try:
+        os.link(temporary, path)
+    except FileNotFoundError:
+        return False  # whoever found everything there has removed it: see `remove_unlinked`
+    except OSError:  # network disks have other words for a name that is there
+        if not path.exists():
+            raise
+        # Where an answer is lost they ask again, and are told of the link that they have just made.
+        return os.stat(temporary).st_nlink > 1  # noqa: PTH116
     return True
 
 
@@ -168,7 +184,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         with explained(folder):
-            os.replace(temporary, folder)  # noqa: PTH105
+            with mirrored(temporary, folder):
+                os.replace(temporary, folder)  # noqa: PTH105
             sync_folder(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -210,6 +227,7 @@ def remove_file(path: Path) -> None:
     Raises:
         StoreError: the folder can't be written.
     """
+    forget(path)
     with explained(path):
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108
@@ -222,6 +240,7 @@ def remove_folder(folder: Path) -> None:
     Raises:
         StoreError: some of it can't be removed.
     """
+    forget(folder)
     with explained(folder), suppress(FileNotFoundError):
         shutil.rmtree(folder)
 
@@ -246,9 +265,25 @@ def _sync(path: Path, flags: int) -> None:
 
 
 def remove_temporary(folder: Path) -> None:
-    """Remove what killed runs left half-written. Only for the holder of the folder's lock."""
+    """Remove what killed runs left half-written. Only for the holder of the folder's lock, or where nobody
+    needs any more what is written there.
+    """
     for path in folder.glob(f".*{_TEMPORARY}"):
-        os.unlink(path)  # noqa: PTH108
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108
+
+
+def remove_unlinked(folder: Path) -> None:
+    """Remove what killed processes left of files that they created. Only where nothing is left to create: a
+    process that is at it all the same finds that it isn't the first.
+
+    Raises:
+        StoreError: some of it can't be removed.
+    """
+    with explained(folder):
+        for path in folder.glob(f".{'[0-9a-f]' * 32}{_TEMPORARY}"):
+            with suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108
 
 
 @contextmanager
@@ -305,6 +340,15 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116
     except FileNotFoundError:
         return False
+
+
+def _rename(descriptor: int, temporary: Path, path: Path) -> None:
+    try:
+        os.replace(temporary, path)  # noqa: PTH105 (through this module's `os`)
+    except FileNotFoundError:
+        # Of a lost answer a network disk asks again, and is told that the old name isn't there any more.
+        if not _is_at(descriptor, path):
+            raise
 
 
 def _write_to(path: Path, descriptor: int, data: bytes) -> None:

@@ -3,8 +3,9 @@
 A claim is a file that its holder created, which no other can do, and goes on writing to: a new number every
 few seconds. Whoever wants the same watches that number by a clock of their own (clocks of machines differ):
 if it stands still for long, the holder is dead or stopped, and the next claim, numbered one higher, may be
-created: again by one alone. A stopped holder that wakes has lost its claim and may go on all the same: what
-it was to commit is there, or it commits what its successor would have, and the successor finds that there.
+created: again by one alone. A stopped holder that wakes has lost its claim and may go on all the same with a
+shard: what it was to commit is there, or it commits what its successor would have, and the successor finds
+that there. A training, which goes on from files that it replaces, it must leave at once.
 """
 
 import os
@@ -12,14 +13,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from uuid import uuid4
 
 from partdistillation.config import Inputs
-from partdistillation.errors import PartDistillationError
-from partdistillation.runs.atomic import make_folder
-from partdistillation.runs.storage import FolderStorage
+from partdistillation.errors import PartDistillationError, StoreError
+from partdistillation.runs.atomic import locked, make_folder
+from partdistillation.runs.mirror import refresh_folder
+from partdistillation.runs.storage import Storage, storage_of
+from partdistillation.runs.terminal import say
 
 FOLDER = "claims"
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -42,6 +47,7 @@ class Claims:
     Args:
         storage: what the workers share.
         clock: tells the time in seconds; only differences count.
+        when_lost: called with a task that others took over, as this worker stood still; on another thread.
     """
 
     heartbeat = 10.0
@@ -49,8 +55,13 @@ class Claims:
     patience = 60.0
     """Seconds without one after which another's claim may be taken over."""
 
-    def __init__(self, storage: FolderStorage, clock: Callable[[], float] = time.monotonic) -> None:
-        self._storage, self._clock = storage, clock
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Callable[[], float] = time.monotonic,
+        when_lost: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._storage, self._clock, self._when_lost = storage, clock, when_lost
         self.worker = f"{socket.gethostname()}, process {os.getpid()}, {uuid4().hex[:8]}"
         self._held: dict[str, str] = {}
         self._watched: dict[str, _Watched] = {}
@@ -58,6 +69,7 @@ class Claims:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._beats = 0
+        self._signed = clock()
 
     def __enter__(self) -> "Claims":
         self._thread.start()
@@ -86,6 +98,11 @@ class Claims:
             for number in sorted(self._numbers(task)):  # the one that counts last
                 self._storage.delete(_key(task, number))
 
+    def abandon(self, task: str) -> None:
+        """Give no more signs of life for a task, as if this worker had died of it."""
+        with self._lock:
+            self._held.pop(task, None)
+
     def deaths(self, task: str) -> int:
         """How many holders of a task seem to have died, as far as this worker has watched."""
         latest = self._latest(task)
@@ -104,6 +121,7 @@ class Claims:
             return False
         with self._lock:
             self._held[task] = key
+            self._signed = self._clock()
         return True
 
     def _is_stale(self, key: str) -> bool:
@@ -130,9 +148,25 @@ class Claims:
     def _beat(self) -> None:
         while not self._end.wait(self.heartbeat):
             with self._lock:
-                for key in self._held.values():
-                    with suppress(PartDistillationError):  # the disk may be back in time
-                        self._storage.write(key, self._sign())
+                stood_still = self._clock() - self._signed > self.patience / 2
+                for task, key in tuple(self._held.items()):
+                    with suppress(PartDistillationError, OSError):  # the disk may be back in time
+                        if self._is_lost(task, key, stood_still):
+                            del self._held[task]
+                            self._when_lost(task)
+                        else:
+                            self._storage.write(key, self._sign())
+                            self._signed = self._clock()
+
+    def _is_lost(self, task: str, key: str, stood_still: bool) -> bool:
+        """Whether another has taken over: its claim is there, or it is done and has removed both.
+
+        Only long after it was written a claim that isn't seen is gone: some stores show files late.
+        """
+        number = int(key.rpartition(".")[2])
+        if any(later > number for later in self._numbers(task)):
+            return True
+        return stood_still and not self._storage.exists(key)
 
 
 @contextmanager
@@ -147,16 +181,43 @@ def by_one(inputs: Inputs, task: str, *, done: Callable[[], bool]) -> Iterator[N
     if inputs.engine != "shared":
         yield
         return
-    with Claims(FolderStorage(make_folder(inputs.out))) as claims:
-        while not done() and not claims.take(task):
+
+    def is_done() -> bool:
+        refresh_folder(inputs.out)
+        return done()
+
+    with ExitStack() as stack:
+        claims = stack.enter_context(Claims(storage_of(inputs.out), when_lost=_leave))
+        while not is_done() and not claims.take(task):
             if claims.deaths(task) >= MAX_DEATHS:
                 raise PartDistillationError(
                     f"{task}: {MAX_DEATHS} workers died, or were stopped, one after the other at it. Look at "
                     f"their messages, delete {inputs.out / FOLDER} and run the same command again"
                 )
             time.sleep(SECONDS_BETWEEN_LOOKS)
+        _lock(stack, inputs.out, task)
         yield
         claims.release(task)
+
+
+def _lock(stack: ExitStack, out: Path, task: str) -> None:
+    """Wait for a holder of before that is stopped, where locks reach it: it can't be told to stop writing."""
+    lock = partial(locked, make_folder(out), name=f".{task}.lock")
+    try:
+        stack.enter_context(lock())
+    except StoreError:
+        say(f"{task}: another worker at it stands still, and is waited for", stderr=True)
+        stack.enter_context(lock(wait=True))
+
+
+def _leave(task: str) -> None:
+    """End this process, which is safe at any instant: another goes on with the files that it writes."""
+    say(
+        f"partdistill: {task}: another worker has taken over, as this one stood still: expected signs of "
+        f"life within {Claims.patience:.0f} seconds. Run the same command again to help with the rest",
+        stderr=True,
+    )
+    os._exit(2)
 
 
 def _key(task: str, number: int) -> str:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from partdistillation.errors import SettingsChanged, StoreError
 from partdistillation.runs.atomic import append_line, remove_file, replace_file
+from partdistillation.runs.mirror import refresh
 from partdistillation.runs.records import Row, parquet_schema
 from partdistillation.runs.shards import Input, Shard
 from partdistillation.runs.versions import versions
@@ -87,7 +88,7 @@ def plan(
 def _planned(shard: Shard[Input], base: str) -> Entry:
     inputs = [_without_paths(asdict(item)) for item in shard.inputs]  # type: ignore[call-overload]
     fingerprint = canonical_hash({"stage": base, "shard": shard.name, "inputs": inputs})
-    return Entry(shard.name, f"{shard.name}.parquet", len(inputs), fingerprint)
+    return Entry(shard.name, shard.file, len(inputs), fingerprint)
 
 
 def _without_paths(fields: dict[str, Any]) -> dict[str, Any]:
@@ -100,16 +101,28 @@ def load(folder: Path) -> Manifest:
     Raises:
         StoreError: it is missing, damaged, or of another format version.
     """
-    path = folder / MANIFEST
+    path, journal = refresh(folder / MANIFEST), folder / JOURNAL
     try:
-        fields = json.loads(path.read_bytes())
-        if fields["format"] == FORMAT_VERSION:
-            entries = [Entry(**entry) for entry in fields["shards"]]
-            return Manifest(**{**fields, "shards": tuple(_with_journal(entries, folder / JOURNAL))})
+        content = path.read_bytes()
     except FileNotFoundError:
         raise StoreError(
             f"expected a stage's folder, found no {path}: run the stage that writes it, or give its folder"
         ) from None
+    return parsed(folder, content, journal.read_bytes() if journal.exists() else b"")
+
+
+def parsed(folder: Path, content: bytes, journal: bytes) -> Manifest:
+    """The manifest of a folder, from its two files.
+
+    Raises:
+        StoreError: it is damaged, or of another format version.
+    """
+    path = folder / MANIFEST
+    try:
+        fields = json.loads(content)
+        if fields["format"] == FORMAT_VERSION:
+            entries = [Entry(**entry) for entry in fields["shards"]]
+            return Manifest(**{**fields, "shards": tuple(_with_journal(entries, journal))})
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"expected a manifest in {path}, found something else ({error}). "
@@ -139,17 +152,15 @@ def record(folder: Path, entry: Entry) -> None:
     append_line(folder / JOURNAL, json.dumps(asdict(entry), ensure_ascii=False).encode())
 
 
-def _with_journal(entries: Sequence[Entry], journal: Path) -> Iterator[Entry]:
+def _with_journal(entries: Sequence[Entry], journal: bytes) -> Iterator[Entry]:
     committed = {entry.name: entry for entry in _journal_entries(journal)}
     for entry in entries:
         later = committed.get(entry.name)
         yield later if later is not None and later.fingerprint == entry.fingerprint else entry
 
 
-def _journal_entries(journal: Path) -> Iterator[Entry]:
-    if not journal.exists():
-        return
-    for line in journal.read_bytes().splitlines(keepends=True):
+def _journal_entries(journal: bytes) -> Iterator[Entry]:
+    for line in journal.splitlines(keepends=True):
         try:
             yield Entry(**json.loads(line))
         except (ValueError, TypeError):

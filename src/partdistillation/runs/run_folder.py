@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from partdistillation import config
-from partdistillation.config import Inputs, Recipe
+from partdistillation.config import Inputs, Recipe, stand_in
 from partdistillation.errors import InputError, StoreError
 from partdistillation.recipes import PAPER
-from partdistillation.runs import seen
+from partdistillation.runs import listings, seen
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.manifest import MANIFEST
+from partdistillation.runs.remote import bring
 
 OBJECTS = "objects"
 """Folder of stage 1, in a run and in what `predict` wrote."""
@@ -71,17 +72,26 @@ def find_stage(folder: Path, names: Sequence[str]) -> Path | None:
     return None
 
 
+def run_of(model: Path) -> Path | None:
+    """The run that a part model's folder lies in: the run's own model, or one trained again on its parts."""
+    model = model.absolute()
+    run = model.parents[1] if model.parent.name == RETRAINED else model.parent
+    return run if model.name == PART_MODEL and (run / config.CONFIG_FILE).is_file() else None
+
+
 def images_of(run: Path, images: Path | None) -> Path:
     """The folder of photographs: as given, or as `remembered_images`.
 
     Raises:
-        InputError: neither; or there is no such folder.
+        InputError: neither; or there is no such folder, or nothing at such a URL.
         ConfigError: the run's settings can't be read.
     """
-    folder = images or remembered_images(run)
-    if folder is None:
+    home, place = _remembered(run)
+    place = images or place
+    if place is None:
         raise InputError(f"{run} doesn't say where its photographs are: give their folder as --images")
-    if not folder.is_dir():
+    folder = bring(place, home)
+    if not (folder.is_dir() or listings.is_folder(folder)):
         raise InputError(
             f"expected a folder of photographs at {folder}, found none: give its new place as --images"
         )
@@ -97,10 +107,16 @@ def remembered_images(folder: Path) -> Path | None:
     Raises:
         ConfigError: the run's settings can't be read.
     """
+    run, place = _remembered(folder)
+    return None if place is None else stand_in(place, run)
+
+
+def _remembered(folder: Path) -> tuple[Path, Path | None]:
+    """The run that a folder is, or lies in (else the folder), and where it says that its photographs are."""
     held_out = False
     for run in (folder.absolute(), *folder.absolute().parents[:2]):
         if (run / config.CONFIG_FILE).is_file():
             inputs, _ = config.from_yaml(run / config.CONFIG_FILE, Inputs(), PAPER)
-            return inputs.val_images if held_out else inputs.images
+            return run, inputs.val_images if held_out else inputs.images
         held_out = held_out or run.name == VALIDATION
-    return None
+    return folder, None

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from partdistillation.errors import InputError, StoreError
+from partdistillation.runs import listings, terminal
 from partdistillation.runs import manifest as manifests
-from partdistillation.runs import terminal
 from partdistillation.runs.archives import place_of
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.digests import file_digest
+from partdistillation.runs.mirror import fetch
 
 _SUFFIX = ".files.json"
 _LISTED = 5
@@ -39,7 +40,9 @@ def places(images: Path | None, masks: Path | None) -> dict[Kind, Callable[[str]
     """From names to files, for folders that are there."""
     folders: dict[Kind, Path | None] = {"photographs": images, "masks": masks}
     return {
-        kind: folder.joinpath for kind, folder in folders.items() if folder is not None and folder.is_dir()
+        kind: folder.joinpath
+        for kind, folder in folders.items()
+        if folder is not None and (folder.is_dir() or listings.is_folder(folder))
     }
 
 
@@ -59,7 +62,7 @@ def look(path: Path) -> Seen | None:
 def _status(path: Path) -> tuple[int, int, bool]:
     """Size in bytes, time of change (an archive's of its members) in nanoseconds, whether it is a file."""
     if not path.exists() and (place := place_of(path)):
-        return place.member.size, place.archive.stat().st_mtime_ns, True
+        return place.size, place.modified, True
     status = path.stat()
     return status.st_size, status.st_mtime_ns, stat.S_ISREG(status.st_mode)
 
@@ -115,6 +118,8 @@ def changes(
     Raises:
         StoreError: what stage 1 wrote is damaged.
     """
+    if not places and not absent:
+        return
     records = _records(folder)
     if absent and is_recorded(folder):
         lost = (path for path in records if not path.is_file())
@@ -150,7 +155,7 @@ def _records(folder: Path) -> list[Path]:
 
 def _read(path: Path) -> dict[Kind, list[tuple[str, Seen]]]:
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(fetch(path).read_bytes())
         return {
             kind: [(name, Seen(*seen)) for name, seen in values.get(kind, {}).items()]
             for kind in ("photographs", "masks")

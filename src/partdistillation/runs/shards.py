@@ -48,6 +48,11 @@ class Shard(Generic[In_co]):
         if not self.inputs:
             raise StoreError(f"expected at least one input in shard {self.name!r}, found none")
 
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return f"{self.name}.parquet"
+
 
 def make_shards(
     inputs: Sequence[In], *, size: int = 256, by: Callable[[In], str] | None = None

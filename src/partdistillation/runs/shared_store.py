@@ -9,24 +9,29 @@ import hashlib
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from partdistillation.errors import PartDistillationError, SettingsChanged, StoreError
 from partdistillation.runs import manifest as manifests
-from partdistillation.runs.atomic import make_folder
+from partdistillation.runs.atomic import explained, remove_temporary, remove_unlinked
 from partdistillation.runs.claims import FOLDER as CLAIMS
 from partdistillation.runs.claims import MAX_DEATHS, SECONDS_BETWEEN_LOOKS, Claims
 from partdistillation.runs.manifest import JOURNAL, MANIFEST, Manifest
-from partdistillation.runs.storage import FolderStorage
+from partdistillation.runs.mirror import AT_ONCE
+from partdistillation.runs.storage import Storage, storage_of
 from partdistillation.runs.versions import versions
+
+SECONDS_TO_BE_SEEN = 60.0
+"""After which what was put into a storage is taken to be lost, if it isn't seen there."""
 
 
 class SharedStageStore:
     """The writing side of one of several workers; see `store.StageStore`."""
 
-    def __init__(self, storage: FolderStorage, manifest: Manifest, claims: Claims, place: Path) -> None:
+    def __init__(self, storage: Storage, manifest: Manifest, claims: Claims, place: Path) -> None:
         self._storage, self._manifest, self._claims, self._place = storage, manifest, claims, place
         self._indexes = {entry.file: index for index, entry in enumerate(manifest.shards)}
         self._committed = {index: entry for index, entry in enumerate(manifest.shards) if entry.sha256}
@@ -68,34 +73,49 @@ class SharedStageStore:
         """Wait a little for the others."""
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
+    def died_at(self, index: int) -> None:
+        """Note that a worker process died at a shard: it counts as one of those that die of it."""
+        self._claims.abandon(self._name(index))
+
     def commit(self, index: int, data: bytes) -> None:
         """Store a shard, unless another worker has, by whom this one was thought dead.
 
         Raises:
             StoreError: the disk is full, or the folder can't be written.
         """
-        entry = self._manifest.shards[index]
-        if self._storage.create(entry.file, data):
-            digest = hashlib.sha256(data).hexdigest()
-            self._committed[index] = replace(entry, sha256=digest, size=len(data))
+        if self._storage.create(self._manifest.shards[index].file, data):
+            self.record(index, hashlib.sha256(data).hexdigest(), len(data))
+        else:
+            self._close(index)
+
+    def record(self, index: int, sha256: str, size: int) -> None:
+        """Note that a shard, of this hash and of so many bytes, was stored."""
+        self._committed[index] = replace(self._manifest.shards[index], sha256=sha256, size=size)
+        self._close(index)
+
+    def _close(self, index: int) -> None:
         self._there.add(index)
-        self._claims.release(entry.name)
+        self._claims.release(self._name(index))
 
     def finish(self) -> None:
         """Write the manifest of all shards: the same, whoever does it."""
-        shards = tuple(self._finished(index) for index in range(len(self._manifest.shards)))
-        self._storage.write(MANIFEST, replace(self._manifest, shards=shards).dump())
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            shards = tuple(threads.map(self._finished, range(len(self._manifest.shards))))
+        data = replace(self._manifest, shards=shards).dump()
+        self._storage.write(MANIFEST, data)
+        _seen(self._storage, MANIFEST, data)
         self._storage.delete(JOURNAL)  # of a process that began it alone
         for name in self._storage.names(CLAIMS):  # of workers that woke after the end
             self._storage.delete(f"{CLAIMS}/{name}")
+        remove_unlinked(self._place)
+        with explained(self._place / CLAIMS):
+            remove_temporary(self._place / CLAIMS)
 
     def _finished(self, index: int) -> manifests.Entry:
         if index in self._committed:
             return self._committed[index]
         entry = self._manifest.shards[index]
-        data = self._storage.read(entry.file)
-        if data is None:
-            raise StoreError(f"{self._place / entry.file} was there and is gone: run the same command again")
+        data = _seen(self._storage, entry.file)
         return replace(entry, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
 
     def _look(self) -> None:
@@ -114,14 +134,15 @@ def open_shared_stage(folder: Path, wanted: Manifest) -> Iterator[SharedStageSto
         SettingsChanged: it was started with other settings, inputs, upstream contents or versions.
         StoreError: the folder can't be written, or holds shards without a manifest.
     """
-    storage = FolderStorage(make_folder(folder))
-    names = storage.names("")
-    if MANIFEST not in names and any(name.endswith(".parquet") for name in names):
+    storage = storage_of(folder)
+    rows = any(name.endswith(".parquet") for name in storage.names(""))
+    if rows and not storage.exists(MANIFEST):  # asked last: others may be beginning the stage
         raise StoreError(
             f"expected an empty folder or a stage's in {folder}, found rows and no manifest. "
             "Choose another --out, or delete the folder."
         )
     storage.create(MANIFEST, wanted.dump())
+    _seen(storage, MANIFEST)
     manifest = manifests.load(folder)
     manifests.check_unchanged(folder, manifest, wanted)
     _require_versions(folder, manifest.versions)
@@ -131,6 +152,20 @@ def open_shared_stage(folder: Path, wanted: Manifest) -> Iterator[SharedStageSto
     )
     with Claims(storage) as claims:
         yield SharedStageStore(storage, replace(wanted, shards=shards), claims, folder)
+
+
+def _seen(storage: Storage, key: str, wanted: bytes | None = None) -> bytes:
+    """A file that was put there (as `wanted`), which some stores show to others, or all, only after a while.
+
+    Raises:
+        StoreError: it isn't seen.
+    """
+    end = time.monotonic() + SECONDS_TO_BE_SEEN
+    while (data := storage.read(key)) is None or (wanted is not None and data != wanted):
+        if time.monotonic() > end:
+            raise StoreError(f"{key} was put there and is gone, or another: run the same command again")
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return data
 
 
 def _require_versions(folder: Path, before: Mapping[str, str]) -> None:

@@ -14,8 +14,10 @@ from partdistillation.errors import CheckpointError, StoreError
 from partdistillation.runs.atomic import locked, make_folder
 from partdistillation.runs.claims import by_one
 from partdistillation.runs.manifest import MANIFEST, load
+from partdistillation.runs.mirror import original, refresh, refresh_folder
 from partdistillation.runs.notes import read_note, write_note
 from partdistillation.runs.progress import followed_by
+from partdistillation.runs.remote import bring_inputs
 from partdistillation.runs.run_folder import save_settings
 from partdistillation.runs.store import contents_hash
 from partdistillation.runs.terminal import say
@@ -77,6 +79,8 @@ class StageLog(NamedTuple):
         A stage that has begun refuses other settings by itself. One that hasn't is remembered before it
         starts, so that it can be resumed without repeating the settings.
         """
+        refresh_folder(inputs.out)
+        bring_inputs(inputs)
         if not is_first_process():
             return work(inputs, recipe)
         out = make_folder(inputs.out)
@@ -92,7 +96,7 @@ class StageLog(NamedTuple):
             elif before is not None:
                 photographs = stage.photographs(out)
                 what = f"{photographs[0]:,} photographs" if photographs else f"{out / stage.folders[-1]}"
-                say(f"{stage.name}: done before, {what}", stderr=True)
+                say(original(f"{stage.name}: done before, {what}"), stderr=True)
             return made
 
     def _turn(self, stage: Stage, inputs: Inputs) -> AbstractContextManager[None]:
@@ -118,7 +122,7 @@ class StageLog(NamedTuple):
         """
         path = inputs.out / config.CONFIG_FILE
         with locked(inputs.out, wait=True):
-            if path.exists():
+            if refresh(path).exists():
                 inputs_then, recipe_then = config.from_yaml(path, inputs, recipe)
                 begun = [other for other in self.stages if other != stage and other.has_begun(inputs.out)]
                 kept = {section for other in begun for section in other.sections} - set(stage.sections)
@@ -152,4 +156,5 @@ def _numbers(path: Path) -> dict[str, float]:
 
 def _note_seconds(out: Path, stage: str, spent: float) -> None:
     with locked(out, wait=True):
+        refresh(out / SECONDS)
         write_note(out / SECONDS, seconds(out) | {stage: round(spent, 1)})

@@ -31,6 +31,7 @@ from partdistillation.runs.atomic import (
 from partdistillation.runs.claims import FOLDER as CLAIMS
 from partdistillation.runs.digests import file_digest, model_files, recorded, require_whole
 from partdistillation.runs.manifest import Entry, Json, Manifest
+from partdistillation.runs.mirror import fetch, fetch_all, is_mirrored, refresh, refresh_folder
 from partdistillation.runs.records import R, Row, from_table, to_table
 from partdistillation.runs.shards import ImageRef, Input, Shard
 from partdistillation.runs.shared_store import SharedStageStore, open_shared_stage
@@ -60,15 +61,25 @@ class StageStore:
     def rest(self) -> None:
         """Wait for others: there are none."""
 
+    def died_at(self, index: int) -> None:
+        """Note that a worker process died at a shard: there are no others to tell."""
+
     def commit(self, index: int, data: bytes) -> None:
         """Store a shard, made by `encode_shard`. When this returns, it is there for good.
 
         Raises:
             StoreError: the disk is full, or the folder can't be written. Earlier shards are kept.
         """
-        digest = hashlib.sha256(data).hexdigest()
-        entry = replace(self._manifest.shards[index], sha256=digest, size=len(data))
-        replace_file(self._folder / entry.file, data)
+        replace_file(self._folder / self._manifest.shards[index].file, data)
+        self.record(index, hashlib.sha256(data).hexdigest(), len(data))
+
+    def record(self, index: int, sha256: str, size: int) -> None:
+        """Note that a shard, of this hash and of so many bytes, was stored in the folder.
+
+        Raises:
+            StoreError: the disk is full, or the folder can't be written.
+        """
+        entry = replace(self._manifest.shards[index], sha256=sha256, size=size)
         manifests.record(self._folder, entry)
         self._committed[index] = entry
 
@@ -99,7 +110,7 @@ def open_stage(
     """
     wanted = manifests.plan(row, shards, settings, _upstream_hashes(upstream))
     with ExitStack() as stack:
-        if engine == "shared":
+        if engine == "shared" or is_mirrored(folder):  # no lock of this machine is known to others
             stack.enter_context(sharing(make_folder(folder)))
             yield stack.enter_context(open_shared_stage(folder, wanted))
             return
@@ -270,13 +281,23 @@ def read_shard(folder: Path, entry: Entry, row: type[R]) -> list[R]:
 
 
 def _checked(path: Path, entry: Entry) -> pa.Table:
-    data = path.read_bytes() if path.exists() else None
-    if data is None or hashlib.sha256(data).hexdigest() != entry.sha256:
+    data = _content(path)
+    if is_mirrored(path) and not _is_of(data, entry):  # of an earlier run there, say
+        data = _content(fetch(path, again=True))
+    if data is None or not _is_of(data, entry):
         raise StoreError(
             f"{path} is {'missing' if data is None else 'damaged (its SHA-256 is not the manifest`s)'}. "
             "Run the stage that wrote it again: it redoes this shard alone."
         )
     return _table(data)
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if fetch(path).exists() else None
+
+
+def _is_of(data: bytes | None, entry: Entry) -> bool:
+    return data is not None and hashlib.sha256(data).hexdigest() == entry.sha256
 
 
 def _rows(table: pa.Table, row: type[R], path: Path) -> list[R]:
@@ -312,6 +333,10 @@ class _StageShards(Sequence[Shard[ImageRef]]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __iter__(self) -> Iterator[Shard[ImageRef]]:
+        fetch_all([self._folder / entry.file for entry in self._entries])
+        return map(self.__getitem__, range(len(self)))
+
     @overload
     def __getitem__(self, index: int) -> Shard[ImageRef]: ...
     @overload
@@ -321,7 +346,7 @@ class _StageShards(Sequence[Shard[ImageRef]]):
             return _StageShards(self._folder, self._entries[index])
         entry = self._entries[index]
         try:
-            ids = pq.read_table(self._folder / entry.file, columns=["image_id"]).column(0).to_pylist()
+            ids = pq.read_table(fetch(self._folder / entry.file), columns=["image_id"]).column(0).to_pylist()
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"{self._folder / entry.file} can't be read: {error}. Run the stage that wrote it again."
@@ -362,7 +387,7 @@ def verify(stage_dir: Path) -> list[str]:
 
 
 def _problem(folder: Path, entry: Entry) -> str | None:
-    path = folder / entry.file
+    path = fetch(folder / entry.file)
     if not entry.sha256:
         return f"{path} isn't done yet"
     if not path.is_file():
@@ -403,8 +428,9 @@ def contents_hash(path: Path) -> str:
     """
     if path.is_file():
         return file_digest(path)
-    if (path / manifests.MANIFEST).is_file():
+    if (refresh(path / manifests.MANIFEST)).is_file():
         return stage_hash(path)
+    refresh_folder(path)
     files = {file.name: file_digest(file) for file in model_files(path)}
     if not any(name.endswith(".safetensors") for name in files):
         raise StoreError(f"expected a stage's folder, a model's or a file at {path}, found none of them")

@@ -26,8 +26,10 @@ from partdistillation.errors import PartDistillationError
 T = TypeVar("T")
 U = TypeVar("U")
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
+"""Variables that tell libraries, when they are loaded, to compute on one thread."""
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -146,8 +148,8 @@ def one_thread() -> Iterator[None]:
 @contextmanager
 def _one_thread_variables() -> Iterator[None]:
     """A process started within is told before it loads any library."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
     try:
         yield
     finally:
@@ -206,14 +208,14 @@ def _serve(connection: "Connection[Any, Any]", make: Callable[[], Callable[[Any]
             work = work or make()
             reply: tuple[Any, Exception | None] = (work(task), None)
         except Exception as error:  # it is the parent's to raise
-            reply = (None, _portable(error))
+            reply = (None, portable(error))
         try:
             connection.send(reply)
         except ConnectionError:
             return
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """The exception, with its traceback as a note: a pipe carries no traceback, and not every exception."""
     text = "".join(traceback.format_exception(error))
     try:

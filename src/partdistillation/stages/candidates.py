@@ -70,10 +70,11 @@ def collect(inputs: Inputs, recipe: Recipe, *, model_dir: Path, objects_dir: Pat
         read=ObjectRow,
         row=ProposalRow,
         make=partial(make_proposer, inputs.need("images"), model_dir, recipe, inputs.device),
+        images=inputs.need("images"),
         settings=collecting_settings(recipe),
         upstream=[model_dir, *collecting_files(recipe)],
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label="ranking: features",
     )
 
@@ -88,7 +89,7 @@ def collect_segments(inputs: Inputs, recipe: Recipe, *, objects_dir: Path, segme
         upstream=[objects_dir, segments_dir, *collecting_files(recipe)],
         make_work=partial(_make_segment_work, inputs, recipe, objects_dir, segments_dir),
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label="ranking: features",
     )
 
@@ -96,10 +97,20 @@ def collect_segments(inputs: Inputs, recipe: Recipe, *, objects_dir: Path, segme
 def _make_segment_work(
     inputs: Inputs, recipe: Recipe, objects_dir: Path, segments_dir: Path
 ) -> Callable[[Shard[ImageRef]], list[ProposalRow]]:
+    propose = make_segment_proposer(inputs.need("images"), recipe, inputs.device)
+    wholes, pieces = StageReader(objects_dir, ObjectRow), StageReader(segments_dir, SegmentRow)
+    return lambda shard: [
+        propose(*pair) for pair in zip(wholes.read(shard.name), pieces.read(shard.name), strict=True)
+    ]
+
+
+def make_segment_proposer(
+    images_dir: Path, recipe: Recipe, device: Device
+) -> Callable[[ObjectRow, SegmentRow], ProposalRow]:
+    """The function from one image's segments to proposals, with its encoders loaded."""
     pixels = _pooled_pixels(recipe)
     assert pixels is not None
-    pool, images_dir = _make_pool(recipe.encoder, pixels, choose_device(inputs.device)), inputs.need("images")
-    wholes, pieces = StageReader(objects_dir, ObjectRow), StageReader(segments_dir, SegmentRow)
+    pool = _make_pool(recipe.encoder, pixels, choose_device(device))
 
     def propose(row: ObjectRow, segmented: SegmentRow) -> ProposalRow:
         if row.status == "rejected":
@@ -108,9 +119,7 @@ def _make_segment_work(
         pairs = zip(row.objects, segmented.objects, strict=True)
         return row.to(ProposalRow, (_as_proposals(*pair, row, within, recipe.ranking) for pair in pairs))
 
-    return lambda shard: [
-        propose(*pair) for pair in zip(wholes.read(shard.name), pieces.read(shard.name), strict=True)
-    ]
+    return propose
 
 
 def _as_proposals(

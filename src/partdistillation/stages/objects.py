@@ -1,7 +1,7 @@
 """Stage 1: find the objects whose parts are learned (paper, section 4.1)."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from partdistillation.classes.class_list import ClassList, read_class_list
-from partdistillation.config import LITE0, Device, Engine, Inputs, KeptObjectsConfig, ObjectsConfig, Recipe
+from partdistillation.config import LITE0, Device, Driver, Inputs, KeptObjectsConfig, ObjectsConfig, Recipe
 from partdistillation.data import foreign_formats
-from partdistillation.data.coco import CocoDataset, read_instances
+from partdistillation.data.coco_store import StoredCoco, database_of, take_apart
 from partdistillation.data.image_folder import FolderScan, scan
 from partdistillation.data.images import ImageInput, damage_allowed
-from partdistillation.data.paths import in_brackets
+from partdistillation.data.paths import in_brackets, is_folder
 from partdistillation.errors import ConfigError, InputError
 from partdistillation.models.sources import DRAWINGS_ONLY
 from partdistillation.objects import ObjectSource, log_rejected
@@ -22,11 +22,14 @@ from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.objects.copied import CopiedObjects
 from partdistillation.objects.labelling import open_vocabulary, plain_list
 from partdistillation.objects.masks import MaskedObjects, mask_files, namesakes, require_masks
+from partdistillation.objects.new_classes import NewClasses
 from partdistillation.objects.salient import NOTHING_SALIENT
-from partdistillation.runs import seen, terminal
+from partdistillation.runs import listings, seen, terminal
+from partdistillation.runs.claims import by_one
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.manifest import Json, canonical_hash
 from partdistillation.runs.records import ObjectRow
+from partdistillation.runs.remote import bring_inputs
 from partdistillation.runs.run_folder import OBJECTS
 from partdistillation.runs.shards import Shard, make_shards
 from partdistillation.runs.stage_log import Stage
@@ -52,13 +55,19 @@ class Plan(NamedTuple):
     """Folder of masks that the objects are read from, if there is one."""
 
 
-def run(inputs: Inputs, recipe: Recipe) -> Path:
-    """Write `out/objects`: a row an image, with its objects, of a model's the best (and people)."""
-    images_dir = inputs.need("images", in_brackets)
+def run(inputs: Inputs, recipe: Recipe, *, known: Collection[str] = ()) -> Path:
+    """Write `out/objects`: a row an image, with its objects, of a model's the best (and people).
+
+    Objects of the classes that are `known`, because a model has learned them already, are left out.
+    """
     plan = plan_of(inputs, recipe)
+    images_dir = inputs.need("images")
+    if known:
+        make = partial(_of_new_classes, plan.make, frozenset(known))
+        plan = plan._replace(make=make, settings={**plan.settings, "known": sorted(known)})
     by = _category if all(image.category for image in plan.images) else None
     shards = make_shards(plan.images, size=shard_size(len(plan.images)), by=by)
-    return write(inputs.out / FOLDER, plan, shards, images_dir, inputs.workers, inputs.engine)
+    return write(inputs.out / FOLDER, plan, shards, images_dir, inputs.workers, inputs.driver)
 
 
 def plan_of(inputs: Inputs, recipe: Recipe) -> Plan:
@@ -67,7 +76,8 @@ def plan_of(inputs: Inputs, recipe: Recipe) -> Plan:
     Raises:
         ConfigError, InputError, CheckpointError: something of it can't be used.
     """
-    plan = _plan(inputs, inputs.need("images"), recipe)
+    bring_inputs(inputs)
+    plan = _plan(inputs, inputs.need("images", in_brackets), recipe)
     if recipe.objects.allow_damaged:
         plan = plan._replace(make=partial(_tolerant, plan.make))
     return plan
@@ -79,7 +89,7 @@ def write(
     shards: Sequence[Shard[ImageInput]],
     images_dir: Path,
     workers: int = 0,
-    engine: Engine = "processes",
+    engine: Driver = "processes",
 ) -> Path:
     """Write the rows of a plan's images, and say in the log how many can't be used."""
     run_shards(
@@ -114,12 +124,19 @@ def _plan(inputs: Inputs, images_dir: Path, recipe: Recipe) -> Plan:
 
 def _annotations(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
     path = inputs.need("objects", in_brackets)
-    if path.is_dir():
+    if is_folder(path):
         raise ConfigError(f"--objects: expected a COCO .json file, found the folder {path}; {_instead(path)}")
-    dataset = read_instances(path)
+    dataset = _taken_apart(inputs, path)
     dataset.log_notes()
     make = partial(_annotated, dataset, config)
     return Plan(dataset.inputs(images_dir), make, _kept(config), [path])
+
+
+def _taken_apart(inputs: Inputs, path: Path) -> StoredCoco:
+    """The annotations, so that a process reads those of its images alone."""
+    folder = inputs.out / FOLDER
+    with by_one(inputs, "annotations", done=database_of(path, folder).exists):
+        return take_apart(path, folder)
 
 
 def _instead(folder: Path) -> str:
@@ -130,7 +147,7 @@ def _instead(folder: Path) -> str:
 
 def _masks(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Plan:
     folder = inputs.need("objects", in_brackets)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ConfigError(f"--objects: expected a folder of masks, found the file {folder}")
     classes = None if config.classes is None else read_class_list(config.classes)
     require_masks(folder)
@@ -240,8 +257,10 @@ def _make_work(
     source = make()
 
     def work(shard: Shard[ImageInput]) -> list[ObjectRow]:
-        before = [_files(image, masks) for image in shard.inputs]  # or what changes meanwhile isn't noticed
-        rows = list(source(shard.inputs))
+        with listings.fetched(_paths(shard, masks)):
+            # Looked at before, or what changes meanwhile isn't noticed.
+            before = [_files(image, masks) for image in shard.inputs]
+            rows = list(source(shard.inputs))
         used = [files for files, row in zip(before, rows, strict=False) if row.status == "ok"]
         kinds: tuple[seen.Kind, ...] = ("photographs", "masks")
         seen.record(
@@ -250,6 +269,13 @@ def _make_work(
         return rows
 
     return work
+
+
+def _paths(shard: Shard[ImageInput], masks: Path | None) -> Iterator[Path]:
+    """Of a shard's photographs and masks."""
+    for image in shard.inputs:
+        yield image.path
+        yield from () if masks is None else mask_files(masks, image)
 
 
 def _files(image: ImageInput, masks: Path | None) -> dict[seen.Kind, list[tuple[str, seen.Seen]]]:
@@ -311,10 +337,10 @@ def require_unchanged(inputs: Inputs) -> None:
     Raises:
         InputError: some aren't; the message names them.
     """
-    seen.require_unchanged(inputs.out / FOLDER, seen.places(inputs.images, inputs.objects))
+    seen.require_unchanged(inputs.out / FOLDER, seen.places(inputs.place("images"), inputs.place("objects")))
 
 
-def _annotated(dataset: CocoDataset, config: ObjectsConfig) -> ObjectSource:
+def _annotated(dataset: StoredCoco, config: ObjectsConfig) -> ObjectSource:
     return AnnotatedObjects(dataset, config.max_objects, config.min_area)
 
 
@@ -326,6 +352,10 @@ def _tolerant(make: Callable[[], ObjectSource]) -> ObjectSource:
             return list(source(images))
 
     return tolerant
+
+
+def _of_new_classes(make: Callable[[], ObjectSource], known: frozenset[str]) -> ObjectSource:
+    return NewClasses(make(), known)
 
 
 def _same(source: ObjectSource) -> ObjectSource:

@@ -2,27 +2,85 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float
-from safetensors.numpy import load_file, save
+from jaxtyping import Float, Shaped
+from safetensors import safe_open
+from safetensors.numpy import save
 
+from partdistillation.config import Inputs
 from partdistillation.errors import SettingsChanged, StoreError
 from partdistillation.runs.atomic import make_folder, replace_file
+from partdistillation.runs.claims import by_one
 from partdistillation.runs.digests import require_whole, write_digests
 from partdistillation.runs.manifest import Json, differences
+from partdistillation.runs.records import Row
 from partdistillation.runs.run_folder import PART_CLASSES
 from partdistillation.runs.tensor_keys import key_of, name_of
+from partdistillation.runs.terminal import say
+from partdistillation.stages.class_clustering import Cluster, cluster_classes, remove_scratch
 
 FOLDER = PART_CLASSES
 _CENTROIDS = "centroids.safetensors"
 DESCRIPTION = "part_classes.json"
 
+S = TypeVar("S", bound=Row)
 Centroids = Mapping[str, Float[np.ndarray, "part dim"]]
 Origin = Mapping[str, Json]
 """What part classes follow from: the settings, and a hash of the features."""
+
+
+def find(
+    folder: Path,
+    inputs: Inputs,
+    *,
+    source: Path,
+    read: type[S],
+    features: Callable[[S], Iterable[tuple[str, Shaped[np.ndarray, "n dim"]]]],
+    cluster: Cluster,
+    origin: Origin,
+    also_delete: str,
+    label: str,
+) -> bool:
+    """Write the part classes of a stage's features, if they aren't there; whether there are any.
+
+    As `class_clustering.cluster_classes`, but that several workers may share it, of whom one writes.
+
+    Raises:
+        SettingsChanged: they are there, but with other settings or from other features.
+    """
+    if are_found(folder, origin, also_delete=also_delete):
+        remove_scratch(folder, inputs.engine)
+        return True
+    try:
+        clusters = cluster_classes(
+            folder,
+            inputs,
+            source=source,
+            read=read,
+            features=features,
+            cluster=cluster,
+            origin=origin,
+            label=f"{label}: part classes",
+        )
+    except StoreError:  # what another one removed, who had finished while this one was stopped
+        if are_found(folder, origin, also_delete=also_delete):
+            return True
+        raise
+    if clusters:
+        task = "-".join(folder.relative_to(inputs.out).parts)
+        with by_one(inputs, task, done=(folder / DESCRIPTION).exists):
+            if not are_found(folder, origin, also_delete=also_delete):
+                for category, found in clusters.items():
+                    if found.remark:
+                        say(f"{label}: {category}: {found.remark}", stderr=True)
+                centroids = {category: found.centroids for category, found in clusters.items()}
+                write(folder, centroids, origin, {name: found.about for name, found in clusters.items()})
+    remove_scratch(folder, inputs.engine)
+    return bool(clusters)
 
 
 def are_found(folder: Path, origin: Origin, *, also_delete: str) -> bool:
@@ -58,7 +116,7 @@ def write(folder: Path, centroids: Centroids, origin: Origin, classes: Mapping[s
 
 
 def read(folder: Path) -> Centroids:
-    """The centroids of every object class.
+    """The centroids of every object class, each read from disk when it is asked for.
 
     Raises:
         StoreError: there are none.
@@ -69,4 +127,20 @@ def read(folder: Path) -> Centroids:
             f"expected part classes in {folder}, found none: run `partdistill rank` to find them"
         )
     require_whole(folder)
-    return {name_of(key): rows for key, rows in load_file(folder / _CENTROIDS).items()}
+    return _StoredCentroids(folder / _CENTROIDS)
+
+
+class _StoredCentroids(Mapping[str, Float[np.ndarray, "part dim"]]):
+    def __init__(self, path: Path) -> None:
+        self._file: Any = safe_open(path, framework="numpy")  # has no types
+        self._keys = {name_of(key): key for key in sorted(self._file.keys())}
+
+    def __getitem__(self, name: str) -> Float[np.ndarray, "part dim"]:
+        rows: Float[np.ndarray, "part dim"] = self._file.get_tensor(self._keys[name])
+        return rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)

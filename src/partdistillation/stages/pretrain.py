@@ -22,8 +22,9 @@ from partdistillation.config import (
     PretrainConfig,
     Recipe,
 )
-from partdistillation.data.coco import read_instances
+from partdistillation.data import coco_store
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
+from partdistillation.data.paths import is_folder
 from partdistillation.errors import CheckpointError, ConfigError
 from partdistillation.models.backbones import SMALL, backbone_config, load_backbone
 from partdistillation.models.devices import choose_device
@@ -58,7 +59,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     device = choose_device(inputs.device)
     if inputs.val_objects is not None:  # read now: a bad file must not be found out after days of training
         inputs.need("val_images")
-        read_instances(inputs.need("val_objects"))
+        coco_store.check(inputs.need("val_objects"))
     with processes(device):
         if rank() == 0:
             read_objects(inputs)
@@ -71,9 +72,10 @@ def read_objects(inputs: Inputs) -> Path:
 
     Of what a model finds stage 1 keeps the best ten of an image; the others would be learned as background.
     """
-    source: Literal["annotations", "masks"] = "masks" if inputs.need("objects").is_dir() else "annotations"
+    source: Literal["annotations", "masks"] = "masks" if is_folder(inputs.need("objects")) else "annotations"
     config = ObjectsConfig(source=source)
-    return objects.run(replace(inputs, out=inputs.out / DATA), Recipe(objects=config))
+    read = replace(inputs, images=inputs.need("images"), objects=inputs.need("objects"))
+    return objects.run(replace(read, out=inputs.out / DATA), Recipe(objects=config))
 
 
 def _learn_objects(inputs: Inputs, config: PretrainConfig, device: torch.device) -> Path:

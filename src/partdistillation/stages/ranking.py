@@ -1,11 +1,11 @@
 """Stage 4: proposals become parts, by clustering their features within each object class (section 4.3)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float16
 
 from partdistillation.config import (
     ClusteringConfig,
@@ -14,11 +14,10 @@ from partdistillation.config import (
     Recipe,
 )
 from partdistillation.errors import StoreError
-from partdistillation.functional.clustering import cluster_features
+from partdistillation.functional.clustering import cluster_features, cluster_stream, sampled
 from partdistillation.functional.ranking import part_probabilities
 from partdistillation.functional.stability import cluster_stability
 from partdistillation.models.devices import choose_device
-from partdistillation.runs.claims import by_one
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import (
@@ -30,10 +29,9 @@ from partdistillation.runs.records import (
     ProposalRow,
 )
 from partdistillation.runs.stage_log import Stage
-from partdistillation.runs.store import read_rows, stage_hash
-from partdistillation.runs.terminal import say
+from partdistillation.runs.store import stage_hash
 from partdistillation.stages import candidates, objects, part_classes, proposals, segments
-from partdistillation.stages.class_features import ClassFeatures, sorted_by_class
+from partdistillation.stages.class_clustering import Clusters, Pieces
 from partdistillation.stages.part_classes import Centroids
 
 PART_CLASSES = part_classes.FOLDER
@@ -41,7 +39,8 @@ PARTS = "parts"
 STAGE = Stage(
     "ranking", folders=(candidates.FEATURES, PART_CLASSES, PARTS), sections=("ranking",), has_rows=True
 )
-_SCRATCH = ".features"
+AT_ONCE = 200_000
+"""Proposals of an object class that are clustered as they are; more of them as a stream."""
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
@@ -55,8 +54,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         )
     else:
         candidates.collect(inputs, recipe, model_dir=inputs.out / proposals.FOLDER, objects_dir=objects_dir)
-    with by_one(inputs, PART_CLASSES, done=(inputs.out / PART_CLASSES / part_classes.DESCRIPTION).exists):
-        find_part_classes(inputs, recipe.ranking)
+    find_part_classes(inputs, recipe.ranking)
     return label(inputs, recipe.ranking)
 
 
@@ -64,64 +62,64 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
 
 
 def find_part_classes(inputs: Inputs, config: ClusteringConfig) -> Path:
-    """Write `out/part_classes`: the centroids of each object class's proposals, and how many there were."""
-    folder = inputs.out / PART_CLASSES
-    origin: dict[str, Json] = {
-        "settings": config.part(ClusteringConfig).fingerprint(),
-        "features": stage_hash(inputs.out / candidates.FEATURES),
-    }
-    if part_classes.are_found(folder, origin, also_delete=PARTS):
-        return folder
-    centroids: dict[str, np.ndarray] = {}
-    classes: dict[str, dict[str, Json]] = {}
-    with sorted_by_class(folder / _SCRATCH) as features:
-        _collect_salient(inputs.out / candidates.FEATURES, config, features)
-        for category in features.categories():
-            centroids[category], classes[category] = _part_classes(category, features.read(category), config)
-    if not centroids:
+    """Write `out/part_classes`: the centroids of each object class's proposals, and how many there were.
+
+    Raises:
+        StoreError: no proposal passes the filters.
+        SettingsChanged: they are there, but with other settings or from other features.
+    """
+    folder, features_dir = inputs.out / PART_CLASSES, inputs.out / candidates.FEATURES
+    settings = config.part(ClusteringConfig)
+    found = part_classes.find(
+        folder,
+        inputs,
+        source=features_dir,
+        read=ProposalRow,
+        features=partial(_salient_features, config=settings),
+        cluster=partial(_part_classes, config=settings),
+        origin={"settings": settings.fingerprint(), "features": stage_hash(features_dir)},
+        also_delete=PARTS,
+        label="ranking",
+    )
+    if not found:
         raise StoreError(
             "expected proposals that pass the filters, found none: train the proposal model for longer, or "
             f"lower ranking.min_score ({config.min_score}) or ranking.min_ratio ({config.min_ratio})"
         )
-    part_classes.write(folder, centroids, origin, classes)
     return folder
 
 
-def _collect_salient(folder: Path, config: ClusteringConfig, features: ClassFeatures) -> None:
-    """The features of the proposals that pass the first filters."""
-    for row in read_rows(folder, ProposalRow):
-        for proposed in row.objects:
-            for proposal in salient(proposed.proposals, config):
-                features.add(proposed.category, proposal.feature[None])
+def _salient_features(
+    row: ProposalRow, config: ClusteringConfig
+) -> Iterator[tuple[str, Float16[np.ndarray, "n dim"]]]:
+    """By object class, the features of the proposals that pass the first filters."""
+    for proposed in row.objects:
+        if proposals := salient(proposed.proposals, config):
+            yield proposed.category, np.stack([proposal.feature for proposal in proposals])
 
 
-def _part_classes(
-    category: str, features: Float[np.ndarray, "n dim"], config: ClusteringConfig
-) -> tuple[Float[np.ndarray, "part dim"], dict[str, Json]]:
-    """The centroids of an object class, and what `part_classes.json` says of it."""
+def _part_classes(count: int, pieces: Pieces, config: ClusteringConfig) -> Clusters:
+    """The part classes of an object class; of a very large one only a piece is in memory."""
+    large, seed = count > AT_ONCE, config.seed
+    features = sampled(pieces(), count, seed) if large else np.concatenate([*pieces()])
     features = features.astype(np.float32)
-    count, about = config.num_parts, {}
+    wanted, about = config.num_parts, dict[str, Json]()
     if config.part_count == "stability":
-        stability = cluster_stability(features, most=config.num_parts, seed=config.seed)
-        count = stability.chosen
+        stability = cluster_stability(features, most=config.num_parts, seed=seed)
+        wanted = stability.chosen
         measured = zip(stability.counts, stability.means, strict=True)
         about = {"stability": {str(tried): round(mean, 4) for tried, mean in measured}}
-    centroids = _cluster(category, features, count, config)
-    return centroids, {"proposals": len(features), "part_classes": len(centroids), **about}
-
-
-def _cluster(
-    category: str, features: Float[np.ndarray, "n dim"], count: int, config: ClusteringConfig
-) -> Float[np.ndarray, "part dim"]:
-    """The centroids of an object class; says where they are fewer than `count`."""
-    centroids = cluster_features(features, k=count, restarts=config.restarts, seed=config.seed)
-    if len(centroids) < count:
-        say(
-            f"ranking: {category}: {len(centroids)} part classes instead of {count}, as it has "
-            f"{len(features)} proposals with {len(centroids)} different features",
-            stderr=True,
+    if large:
+        centroids = cluster_stream(pieces, k=wanted, restarts=config.restarts, seed=seed)
+    else:
+        centroids = cluster_features(features, k=wanted, restarts=config.restarts, seed=seed)
+    remark = ""
+    if len(centroids) < wanted:
+        remark = (
+            f"{len(centroids)} part classes instead of {wanted}, as it has {count} proposals with "
+            f"{len(centroids)} different features"
         )
-    return centroids
+    return Clusters(centroids, {"proposals": count, "part_classes": len(centroids), **about}, remark)
 
 
 def salient(proposals: Sequence[Proposal], config: ClusteringConfig) -> list[Proposal]:
@@ -149,7 +147,7 @@ def label(inputs: Inputs, config: LabellingConfig) -> Path:
         settings=config.part(LabellingConfig).fingerprint(),
         upstream=[classes_dir],
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label="ranking: parts",
     )
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from partdistillation.config import Inputs, Recipe
 from partdistillation.errors import InputError
 from partdistillation.models.devices import choose_device
+from partdistillation.runs.digests import TRAINING
 from partdistillation.runs.engine import map_rows
+from partdistillation.runs.notes import read_note
 from partdistillation.runs.part_table import FILE, PartTable, write_part_table
 from partdistillation.runs.records import PartRow
 from partdistillation.runs.run_folder import RETRAINED
@@ -28,7 +30,8 @@ def run(inputs: Inputs, recipe: Recipe, table: PartTable) -> Path:
     names, for the new ids.
 
     Raises:
-        InputError: the table joins or rejects nothing, leaves nothing, or is about other part classes.
+        InputError: the table joins or rejects nothing, leaves nothing, or is about other part classes; or the
+            run's model was grown (`stages.growing`).
         SettingsChanged: it was begun with another table or other settings.
     """
     table.check(recipe.ranking.num_parts)
@@ -36,6 +39,11 @@ def run(inputs: Inputs, recipe: Recipe, table: PartTable) -> Path:
         raise InputError(
             "expected a part table that joins or rejects part classes, found none of that: there is nothing "
             "to learn anew. For names alone give the table to `partdistill predict`"
+        )
+    if "grown" in read_note(inputs.out / distillation.FOLDER / TRAINING):
+        raise InputError(
+            f"{inputs.out} was grown: expected a run with the parts of all of its classes, found those of "
+            "new ones alone. Give the table to `partdistill predict`, which joins and leaves out parts too"
         )
     ids, names = table.renumbered(recipe.ranking.num_parts)
     folder = inputs.out / FOLDER

@@ -52,10 +52,11 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
         read=ObjectRow,
         row=SegmentRow,
         make=partial(make_segmenter, inputs.need("images"), recipe, inputs.device),
+        images=inputs.need("images"),
         settings=recipe.segments.fingerprint() | encoder_settings(recipe.encoder, recipe.segments),
         upstream=encoder_files(recipe.encoder, recipe.segments),
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label="segments",
     )
 

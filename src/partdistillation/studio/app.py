@@ -17,9 +17,9 @@ from partdistillation.review import web
 from partdistillation.review.guard import SESSION, Access, Guard, Uploads
 from partdistillation.review.serve import is_loopback, names_of_this
 from partdistillation.review.web import Session
+from partdistillation.status.stages import REPORT
 from partdistillation.studio import exporting, looking, starting, trying, watching
 from partdistillation.studio.judging import Judging
-from partdistillation.studio.progress import REPORT
 from partdistillation.studio.uploaded import MAX_UPLOAD
 from partdistillation.studio.workspace import Workspace
 

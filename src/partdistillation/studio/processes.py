@@ -5,7 +5,6 @@ is read from what it said last, as nobody may have been there when it did.
 """
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -154,15 +153,3 @@ def started(pid: int) -> str:
     )
     state, _, instant = listed.stdout.strip().partition(" ")
     return "" if state.startswith("Z") else instant.strip()
-
-
-def is_held(path: Path) -> bool:
-    """Whether a process holds a lock file (`runs.atomic.locked`), without asking for it: that would hold it.
-
-    Where the system has no list of locks it isn't known, and False.
-    """
-    try:
-        inode, locks = path.stat().st_ino, (_PROC / "locks").read_text()
-    except OSError:
-        return False
-    return re.search(rf"FLOCK +ADVISORY +WRITE +-?\d+ +[0-9a-f]+:[0-9a-f]+:{inode} ", locks) is not None

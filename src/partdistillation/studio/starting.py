@@ -18,13 +18,13 @@ from partdistillation.runs.atomic import remove_folder
 from partdistillation.runs.notes import read_note
 from partdistillation.runs.run_folder import FIRST_LOOK
 from partdistillation.runs.stage_log import EXPECTED
+from partdistillation.status.stages import STAGES
 from partdistillation.studio.drafts import MOST_FILES, Drafts
 from partdistillation.studio.photographs import encoded, first_look, picture
 from partdistillation.studio.places import Contents, Places
 from partdistillation.studio.plans import RECIPES, Draft, Plan, Source, Start, Starting
 from partdistillation.studio.preview import problems, summary
 from partdistillation.studio.processes import Command
-from partdistillation.studio.progress import STAGES
 from partdistillation.studio.workspace import Workspace
 
 _THUMBNAIL = 360

@@ -9,23 +9,18 @@ from typing import Any
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response
 
+from partdistillation.config import written
 from partdistillation.review.web import Empty
 from partdistillation.runs.notes import read_note
 from partdistillation.runs.run_folder import FIRST_LOOK, PART_CLASSES
+from partdistillation.status.pace import Pace
+from partdistillation.status.progress import Progress, left_in_all
+from partdistillation.status.rejected import rejected
+from partdistillation.status.run_files import RunFiles
+from partdistillation.status.stages import REPORT
 from partdistillation.studio import newest, photographs
 from partdistillation.studio.losses import charts
-from partdistillation.studio.progress import (
-    REPORT,
-    Pace,
-    Progress,
-    State,
-    commands_of,
-    left_in_all,
-    progress,
-    settings_of,
-    state_of,
-)
-from partdistillation.studio.rejected import rejected
+from partdistillation.studio.progress import State, commands_of, progress, settings_of, state_of
 from partdistillation.studio.workspace import Workspace
 
 _LINES = 12
@@ -103,7 +98,7 @@ def watched(out: Path, pace: Pace) -> dict[str, Any]:
     """All that the page says of a run, but its pictures and curves."""
     state, command = state_of(out), commands_of(out)
     stages = progress(out, going_on=state == "going on", pace=pace)
-    causes = rejected(out)
+    causes = rejected(RunFiles(out))
     return {
         "state": state,
         "here": command.is_alive(),
@@ -120,7 +115,7 @@ def watched(out: Path, pace: Pace) -> dict[str, Any]:
         "why": command.why() if state == "failed" else "",
         "said": command.said()[-_LINES:] if state == "failed" else [],
         "firstLook": (out / FIRST_LOOK).is_file(),
-        "images": str(settings_of(out)[0].images or ""),
+        "images": written(settings_of(out)[0].images or ""),
         "report": (out / REPORT).is_file(),
     }
 

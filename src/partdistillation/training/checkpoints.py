@@ -38,6 +38,7 @@ from partdistillation.runs.digests import (
     write_digests,
 )
 from partdistillation.runs.manifest import Json, differences
+from partdistillation.runs.mirror import forget, mirrored, refresh_folder, upload
 from partdistillation.runs.versions import gone_on
 from partdistillation.training.optim import Optimizer
 
@@ -77,6 +78,7 @@ def is_trained(run: Run) -> bool:
         CheckpointError: its files are damaged, or some are missing.
         StoreError: something else is in its place.
     """
+    refresh_folder(run.model_dir)
     if (run.model_dir / TRAINING).is_file():
         _check_unchanged(run.model_dir, run.depends_on)
         for folder in (run.model_dir, *_folders(run.model_dir)):
@@ -106,6 +108,7 @@ def opened(run: Run) -> Iterator[int]:
     with ExitStack() as stack:
         with _explained(run):
             stack.enter_context(locked(make_folder(run.checkpoints)))
+            refresh_folder(run.checkpoints)
             done = TRAINED if is_trained(run) else _go_on(run)
         yield done
 
@@ -147,12 +150,15 @@ def save_checkpoint(run: Run, done: int, model: nn.Module, optimizer: Optimizer,
             # First the SHA-256: one of a file that isn't there yet harms nothing.
             digests = _digests(run) | {path.name: file_digest(temporary)}
             write_digests(run.checkpoints, digests, made_with=_versions(run))
-            os.replace(temporary, path)  # noqa: PTH105 (as atomic.py does)
+            with mirrored(temporary, path):
+                os.replace(temporary, path)  # noqa: PTH105 (as atomic.py does)
         except (OSError, SafetensorError):
             temporary.unlink(missing_ok=True)  # gives a full disk its space back
             raise
         sync_folder(run.checkpoints)
+        upload(run.out / METRICS)
         for old in _files(run)[:-keep]:
+            forget(old)
             old.unlink()
 
 
@@ -162,6 +168,7 @@ def load_checkpoint(run: Run, done: int, model: nn.Module, optimizer: Optimizer)
     Raises:
         CheckpointError: the file is damaged, or of another network.
     """
+    refresh_folder(run.checkpoints)  # of a process on another machine than the one that has opened the run
     path = _file(run, done)
     try:
         _check_digest(run, path)
@@ -187,7 +194,7 @@ def finish(run: Run, save: Callable[[Path], None]) -> None:
     Raises:
         StoreError: the disk is full, or a folder can't be written; the checkpoints are as before.
     """
-    finished = run.checkpoints / "finished"
+    finished = run.checkpoints / ".finished"
     with _explained(run):
         if finished.exists():
             shutil.rmtree(finished)
@@ -200,12 +207,15 @@ def finish(run: Run, save: Callable[[Path], None]) -> None:
             require_whole(folder)
         for path in finished.rglob("*"):
             (sync_folder if path.is_dir() else sync_file)(path)
-        os.replace(finished, run.model_dir)  # noqa: PTH105 (as atomic.py does)
+        upload(run.out / METRICS)
+        with mirrored(finished, run.model_dir):
+            os.replace(finished, run.model_dir)  # noqa: PTH105 (as atomic.py does)
         sync_folder(run.model_dir.parent)
 
 
 def remove_checkpoints(run: Run) -> None:
     """Remove what a finished model needs no more. Only for the holder of the run's files."""
+    forget(run.checkpoints)
     with _explained(run), suppress(FileNotFoundError):  # another process that found it trained was quicker
         shutil.rmtree(run.checkpoints, ignore_errors=sys.platform == "win32")  # its lock is held: it stays
 

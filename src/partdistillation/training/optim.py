@@ -80,6 +80,7 @@ class Optimizer:
             {"params": parameters, "multiplier": multiplier, "weight_decay": decay}
             for (multiplier, decay), parameters in groups.items()
         ]
+        settings = settings or [{"params": [], "multiplier": 1.0}]  # where rows alone learn
         self._adamw = torch.optim.AdamW(settings, lr=learning_rate, betas=BETAS, eps=EPSILON, fused=True)
 
     def zero_grad(self) -> None:
@@ -104,7 +105,8 @@ class Optimizer:
                 " rate."
             )
         scale = (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_(gradients, scale)
+        if gradients:
+            torch._foreach_mul_(gradients, scale)
         for group in self._adamw.param_groups:
             group["lr"] = self._learning_rate * group["multiplier"] * factor
         self._adamw.step()

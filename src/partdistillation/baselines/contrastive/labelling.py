@@ -54,7 +54,7 @@ def label(inputs: Inputs, folder: Path, out: Path) -> Path:
         upstream=[objects_dir],
         make_work=partial(_make_labeller, inputs.need("images"), objects_dir, models, inputs.device),
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label="contrastive: parts",
     )
 

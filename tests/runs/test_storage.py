@@ -1,0 +1,125 @@
+"""One protocol, two storages: a folder, and a bucket of moto's S3 server on loopback."""
+
+import pickle
+import threading
+from pathlib import Path
+
+import pytest
+
+from partdistillation.errors import InputError, StoreError
+from partdistillation.runs.storage import FolderStorage, Storage, as_url, is_url, open_storage
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "folder":
+        return FolderStorage(tmp_path / "run")
+    return open_storage(f"{request.getfixturevalue('bucket')}/run")
+
+
+def test_what_is_written_is_read(storage: Storage) -> None:
+    assert storage.read("a/b") is None
+    assert not storage.exists("a/b")
+    storage.write("a/b", b"first")
+    storage.write("a/b", b"second")
+    assert storage.read("a/b") == b"second"
+    assert storage.exists("a/b")
+    assert not storage.exists("a")
+    assert storage.read("a/b/c") is None
+    storage.delete("a/b")
+    storage.delete("a/b")
+    assert storage.read("a/b") is None
+
+
+def test_pieces(storage: Storage) -> None:
+    storage.write("a", b"0123456789")
+    assert storage.read_range("a", 3, 4) == b"3456"
+    assert storage.read_range("a", 8, 4) == b"89"
+    with pytest.raises(StoreError, match="b"):
+        storage.read_range("b", 0, 1)
+
+
+def test_names_of_one_level(storage: Storage) -> None:
+    for key in ("b", "a/x", "a/y/z", "c d/é", ".hidden", "a.b"):
+        storage.write(key, b"")
+    assert storage.names("") == ["a", "a.b", "b", "c d"]
+    assert storage.names("a") == ["x", "y"]
+    assert storage.names("c d") == ["é"]
+    assert storage.names("nowhere") == []
+
+
+def test_a_folder_of_a_storage(storage: Storage) -> None:
+    storage.at("a/b").write("c", b"1")
+    assert storage.read("a/b/c") == b"1"
+    assert storage.at("a").names("") == ["b"]
+    assert storage.at("a").at("b").read("c") == b"1"
+
+
+def test_of_many_that_create_a_file_one_succeeds(storage: Storage) -> None:
+    barrier, created = threading.Barrier(8), []
+
+    def create(number: int) -> None:
+        barrier.wait()
+        created.append((storage.create("claims/a.1", b"%d" % number), number))
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (winner,) = [number for is_mine, number in created if is_mine]
+    assert storage.read("claims/a.1") == b"%d" % winner
+
+
+def test_a_storage_goes_to_another_process(storage: Storage) -> None:
+    storage.write("a", b"1")
+    assert pickle.loads(pickle.dumps(storage)).read("a") == b"1"
+
+
+def test_urls() -> None:
+    urls: list[Path | str] = [
+        "s3://bucket/x",
+        "gs://b",
+        "az://c/x",
+        Path("s3://bucket/x"),
+        "ftp://host/x",
+        "S3://b",
+    ]
+    assert all(is_url(url) for url in urls)
+    paths: list[Path | str] = ["photos", "/a/b", "a:b", Path("~/x"), "C:/photos", "s3://", "s3:"]
+    assert not any(is_url(path) for path in paths)
+    assert as_url(Path("s3://bucket/x/")) == as_url("s3://bucket/x/") == "s3://bucket/x"
+    with pytest.raises(InputError, match=r"expected a path, or a URL that begins with s3://.*ftp://host"):
+        open_storage("ftp://host/x")
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_that_is_not_there() -> None:
+    with pytest.raises(InputError, match="expected a bucket named nowhere, found none"):
+        open_storage("s3://nowhere/x")
+
+
+def test_no_credentials(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")  # where no machine of a cloud's answers
+    with pytest.raises(InputError, match="found no credentials: set those of your store"):
+        open_storage(bucket)
+
+
+def test_half_of_the_credentials(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(InputError, match="Missing AccessKeyId: check the URL, and the credentials"):
+        open_storage(bucket)
+
+
+def test_no_server(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match="the store doesn't answer"):
+        open_storage(bucket)
+
+
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "obstore.store", None)
+    with pytest.raises(InputError, match=r"s3://b: needs obstore: pip install '.\[cloud\]'"):
+        open_storage("s3://b")

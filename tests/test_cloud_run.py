@@ -1,0 +1,76 @@
+"""A run in a bucket: here moto's S3 server, and processes with mirrors of their own, as on several hosts."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from partdistillation import config
+from partdistillation.config import Inputs, Recipe
+from partdistillation.runs.storage import Storage, open_storage
+
+_STAGES = ("objects", "segments", "features", "parts", "part_classes")
+_OTHERS = ("journal.jsonl", ".lock")
+
+
+def contents(storage: Storage) -> dict[str, str]:
+    """Hashes of all rows, manifests and models of a run."""
+    keys = [f"{stage}/{name}" for stage in _STAGES for name in storage.names(stage)]
+    keys += [f"{model}/model.safetensors" for model in ("proposal_model", "part_model")]
+    return {key: hashlib.sha256(storage.read(key) or b"").hexdigest() for key in keys}
+
+
+class Hosts:
+    """Starts the command, on hosts that share nothing but what is told."""
+
+    def __init__(self, folder: Path, inputs: Inputs, recipe: Recipe) -> None:
+        self.folder = folder
+        self.settings = folder / "settings.yaml"
+        self.settings.write_text(config.to_yaml(recipe, inputs), encoding="utf-8")
+
+    def start(self, host: str, *command: str) -> "subprocess.Popen[bytes]":
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / host)}
+        with self.messages(host).open("ab") as messages:
+            return subprocess.Popen(
+                [sys.executable, "-m", "partdistillation", *command],
+                stdout=messages,
+                stderr=messages,
+                env=environment,
+            )
+
+    def messages(self, host: str) -> Path:
+        return self.folder / f"{host}.txt"
+
+    def run(self, host: str, out: str) -> "subprocess.Popen[bytes]":
+        return self.start(host, "run", "--config", str(self.settings), "--out", out)
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, drawings: Path, tiny_recipe: Recipe) -> Hosts:
+    inputs = Inputs(images=drawings / "train", objects=drawings / "objects_train.json")
+    recipe = replace(tiny_recipe, proposals=replace(tiny_recipe.proposals, checkpoint_every=1))
+    return Hosts(tmp_path, inputs, recipe)
+
+
+@pytest.mark.slow
+def test_hosts_that_share_a_bucket_make_what_one_makes_on_its_disk(hosts: Hosts, bucket: str) -> None:
+    alone = hosts.folder / "alone"
+    assert hosts.run("alone", str(alone)).wait() == 0, hosts.messages("alone").read_text()
+    workers = [hosts.run(host, f"{bucket}/runs/mine") for host in ("one", "two", "three")]
+    storage = open_storage(f"{bucket}/runs/mine")
+    end = time.monotonic() + 120
+    while not storage.names("segments"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    workers[0].send_signal(signal.SIGKILL)
+    ends = [worker.wait() for worker in workers]
+    messages = "".join(hosts.messages(host).read_text() for host in ("two", "three"))
+    assert ends == [-signal.SIGKILL, 0, 0], messages
+    made = contents(storage)
+    assert made == contents(open_storage(alone))
