@@ -252,10 +252,12 @@ def test_what_was_grown_can_be_grown_and_retrained_names_stay(
     shutil.copytree(grown, run)
     names = PartTable({"car": ClassParts({0: "door"})})
     write_part_table(run / "part_model/part_table.json", names)  # as in a retrained model's folder
-    recipe = replace(tiny_recipe, ranking=replace(tiny_recipe.ranking, num_parts=5))
+    ranking = {"num_parts": 5, "candidates": "segments", "features": "encoder"}  # as the recipe `small`
+    recipe = tiny_recipe.updated({"ranking": ranking})
     model = pipeline.grow(more("kite"), recipe, run / "part_model")
     info = read_info(model)
     assert (info.class_names, info.num_parts) == ((*OLD, *NEW, "kite"), 3)  # not 5: as the old ones
+    assert (tmp_path / "out/segments").is_dir()
     for table in (model / "part_table.json", tmp_path / "out/review/part_table.json"):
         assert read_part_table(table) == PartTable({**names.classes, "kite": ClassParts()})
     write_part_table(model / "part_table.json", names)  # a person's, from now on
