@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow lint docs clean
+.PHONY: demo test test-slow test-cluster lint docs clean
 
 demo: $(READY)
 	$(BIN)/partdistill demo --out out/demo
@@ -16,6 +16,11 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# Hosts in namespaces of this machine: for root, with iproute2 and util-linux (and sshfs, openssh-sftp-server).
+# Elsewhere they are skipped. By one process, as they wait for signs of life.
+test-cluster: $(READY)
+	$(BIN)/python -m pytest -m 'cluster and not slow' -rs tests/cluster
 
 lint: $(READY) docs
 	$(BIN)/ruff check .

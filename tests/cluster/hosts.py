@@ -196,7 +196,7 @@ def share_over_network(server: Host, folder: Path, clients: Sequence[Host]) -> N
 
 
 def serve_bucket(server: Host, clients: Sequence[Host]) -> list[dict[str, str]]:
-    """Have a host serve a bucket called `bucket`, by moto; for each of the others the environment to reach it."""
+    """Have a host serve a bucket called `bucket`, by moto; for each of the others the environment for it."""
     server.start([sys.executable, "-c", _BUCKET_SERVER])
     addresses = [f"http://{address}:{_BUCKET_PORT}" for address in connect(server, clients)]
     script = f"import urllib.request as r; r.urlopen(r.Request('{addresses[0]}/bucket', method='PUT'))"
