@@ -18,6 +18,7 @@ from partdistillation.errors import ConfigError
 from partdistillation.runs import ray_cluster
 from partdistillation.runs.ray_actors import map_on_actors
 from partdistillation.runs.store import contents_hash
+from partdistillation.runs.versions import versions
 
 _MADE = ("objects", "segments", "features", "parts", "proposal_model", "part_model")
 
@@ -75,7 +76,7 @@ def test_a_run_on_a_cluster_makes_what_one_machine_makes_though_a_node_dies(
 def test_a_cluster_with_other_software_is_refused(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    here = {**ray_cluster.versions(), "numpy": "0.1", "nowhere": "1.0"}
+    here = {**versions(), "numpy": "0.1", "nowhere": "1.0"}
     monkeypatch.setattr(ray_cluster, "versions", lambda: here)
     with pytest.raises(
         ConfigError,

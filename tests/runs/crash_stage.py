@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from partdistillation.config import Engine
 from partdistillation.runs import atomic
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, PartRow
@@ -106,6 +107,15 @@ def run_on_processes(out: str) -> None:
     run_shards(
         Path(out), row=ObjectRow, shards=shards, settings=SETTINGS, make_work=make, workers=2, label="sleepy"
     )
+
+
+def run_with(out: Path, make_work: Any = make_work, engine: Engine = "ray") -> Path:
+    """Two workers of an engine, by default actors; four shards."""
+    shards = make_shards(make_items(8), size=2)
+    return run_shards(
+        out, row=ObjectRow, shards=shards, settings=SETTINGS, make_work=make_work,
+        workers=2, engine=engine, label="objects",
+    )  # fmt: skip
 
 
 def _sleepy_work(folder: str) -> Callable[[Shard[Item]], Iterator[ObjectRow]]:

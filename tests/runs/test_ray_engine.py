@@ -1,6 +1,7 @@
 """Shards on actors of Ray, on this machine."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,11 +12,9 @@ import pytest
 
 from partdistillation.config import RayCluster
 from partdistillation.errors import PartDistillationError
-from partdistillation.runs.engine import run_shards
 from partdistillation.runs.manifest import load
 from partdistillation.runs.ray_cluster import connect
-from partdistillation.runs.records import ObjectRow
-from partdistillation.runs.shards import make_shards
+from partdistillation.runs.storage import open_storage
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +35,7 @@ def ray(crash_stage: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def run(crash_stage: Any, ray: Any) -> Callable[..., Path]:
-    shards = make_shards(crash_stage.make_items(8), size=2)
-
-    def run_with(out: Path, make_work: Any = crash_stage.make_work, engine: Any = "ray") -> Path:
-        settings = crash_stage.SETTINGS
-        return run_shards(
-            out, row=ObjectRow, shards=shards, settings=settings, make_work=make_work,
-            workers=2, engine=engine, label="objects",
-        )  # fmt: skip
-
+    run_with: Callable[..., Path] = crash_stage.run_with
     return run_with
 
 
@@ -83,3 +74,20 @@ def test_a_shard_that_kills_three_actors_is_named_when_all_others_are_there(
 def test_actors_that_die_before_they_begin_stop_it(run: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(PartDistillationError, match="3 workers of the Ray cluster died one after the other"):
         run(tmp_path / "out", make_work=partial(os._exit, 1))
+
+
+@pytest.mark.slow
+def test_actors_store_into_a_bucket(crash_stage: Any, bucket: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    crash_stage.run_with(tmp_path / "alone", engine="processes")
+    script = (
+        "import crash_stage; from partdistillation.runs.mirror import open_mirror\n"
+        f"crash_stage.run_with(open_mirror({bucket + '/run'!r}) / 'objects')"
+    )
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+    storage = open_storage(f"{bucket}/run/objects")
+    stored = {name: storage.read(name) for name in storage.names("")}
+    alone = crash_stage.contents(tmp_path / "alone")
+    assert stored == {name: data for name, data in alone.items() if name in stored}
+    assert {name for name in alone if not name.startswith(".")} - set(stored) <= {"journal.jsonl"}

@@ -37,6 +37,7 @@ from partdistillation.runs.atomic import make_folder
 from partdistillation.runs.claims import by_one
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
+from partdistillation.runs.mirror import is_mirrored
 from partdistillation.runs.ray_cluster import connected
 from partdistillation.runs.records import ObjectRow, PartRow
 from partdistillation.runs.remote import bring
@@ -104,7 +105,8 @@ def predict(
     part_table = None if part_table is None else at_home(part_table)
     choose_device(device)
     driver = connected(engine, workers)
-    shared, is_done = driver == "shared", partial(_is_new, out / _LAST, _state(out / _LAST))
+    shared = driver == "shared" or is_mirrored(out)
+    is_done = partial(_is_new, out / _LAST, _state(out / _LAST))
     images_dir = images if is_folder(images) else images.parent
     dataset = take_apart(objects, out / OBJECTS) if objects is not None and not is_folder(objects) else None
     inputs = (
