@@ -136,6 +136,17 @@ def test_a_finished_run_says_what_it_took(tmp_path: Path, write_stage: Callable[
     assert rates.labelling["segments"].bytes == size / 4
 
 
+def test_of_a_copy_the_steps_of_ranking_are_not_told_apart(
+    tmp_path: Path, write_stage: Callable[..., Any]
+) -> None:
+    write_run(tmp_path, write_stage)
+    os.utime(tmp_path / "parts" / "manifest.json", (900, 900))
+    rates = rates_of_run(str(tmp_path))
+    assert rates.labelling["features"].seconds == 20 / 4
+    assert rates.clustering is None
+    assert "in the time of ranking's features is that of its clustering and parts" in rates.assumptions
+
+
 def test_a_profile_divides_what_is_done_for_objects(tmp_path: Path, write_stage: Callable[..., Any]) -> None:
     write_run(tmp_path, write_stage)
     rows = [("", 16.0), ("read", 2.0), ("encode", 6.0), ("group", 3.0), ("refine", 5.0)]

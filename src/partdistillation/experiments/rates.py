@@ -9,6 +9,7 @@ from typing import Any
 from partdistillation.errors import InputError
 from partdistillation.runs import profiling
 from partdistillation.runs.manifest import MANIFEST
+from partdistillation.runs.mirror import is_mirrored
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.run_folder import (
     FEATURES,
@@ -160,6 +161,7 @@ def rates_of_run(out: str) -> Rates:
         name: _labelling(_profiled(profile, _LABELS[name]) or spent[name], there)
         for name, there in rows.items()
     }
+    apart = PART_CLASSES in ranking
     labelling[SEGMENTS] = _by_object(labelling[SEGMENTS], profile, each)
     return Rates(
         source=f"the run {files.place}",
@@ -171,8 +173,9 @@ def rates_of_run(out: str) -> Rates:
             name: _training(files, name, seconds[name], profile, files.folder / _MODELS[name])
             for name in TRAININGS
         },
-        clustering=ranking[PART_CLASSES] / proposals if proposals else None,
+        clustering=ranking[PART_CLASSES] / proposals if apart and proposals else None,
         assumptions=(
+            *(() if apart else ("in the time of ranking's features is that of its clustering and parts",)),
             "a worker is as fast as all that the run was done with together, machines and processes; in "
             "stages with a profile (--profile), as each of its processes",
             "each of its stages was done by one command, without a stop",
@@ -213,12 +216,12 @@ def _objects(run: Path) -> int:
 
 
 def _ranking(folder: Path, seconds: float) -> dict[str, float]:
-    """The three steps of stage 4, by when their last files were written."""
+    """The three steps of stage 4, by when their last files were written; of a copy, all in the first."""
     ends = [folder / FEATURES / MANIFEST, folder / _DESCRIPTION, folder / PARTS[0] / MANIFEST]
     features, classes, parts = (path.stat().st_mtime for path in ends)
-    clustering, labelling = max(0.0, classes - features), max(0.0, parts - classes)
-    if clustering + labelling > seconds:  # a copy, whose times are others
-        clustering = labelling = 0.0
+    clustering, labelling = classes - features, parts - classes
+    if is_mirrored(folder) or min(clustering, labelling) < 0 or clustering + labelling > seconds:
+        return {FEATURES: seconds, PARTS[0]: 0.0}
     return {FEATURES: seconds - clustering - labelling, PART_CLASSES: clustering, PARTS[0]: labelling}
 
 
