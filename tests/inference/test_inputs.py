@@ -190,8 +190,16 @@ def test_another_default_type_of_torch_changes_nothing(part_model: PartMask2Form
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("device", ["mps", "gpu", "cuda:7", "", None])
-def test_unknown_devices(part_model: PartMask2Former, tmp_path: Path, device: Any) -> None:
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("gpu", "expected one of auto, cpu, cuda, cuda:N, mps, found"),
+        ("", "expected one of auto, cpu, cuda, cuda:N, mps, found"),
+        (None, "expected text, found None"),
+        ("cuda:70", "expected 71 GPUs that PyTorch can use, found"),
+    ],
+)
+def test_unknown_devices(part_model: PartMask2Former, tmp_path: Path, device: Any, message: str) -> None:
     part_model.save_pretrained(tmp_path / "model")
-    with pytest.raises(ConfigError, match="expected one of auto, cpu, cuda, cuda:N, mps, found"):
+    with pytest.raises(ConfigError, match=message):
         PartSegmenter.from_pretrained(tmp_path / "model", device=device)

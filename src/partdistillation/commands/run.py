@@ -123,7 +123,7 @@ class GrowArguments(TrainingArguments):
 
 
 def grow(arguments: GrowArguments) -> None:
-    """Add object classes to a part model; the old ones stay exactly as they are."""
+    """Add object classes to a part model; the old ones stay as they are."""
     from partdistillation import pipeline
 
     model = pipeline.grow(arguments.inputs, arguments.settings, arguments.model)

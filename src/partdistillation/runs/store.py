@@ -413,6 +413,18 @@ def _finished(folder: Path) -> Manifest:
     return manifest
 
 
+def require_same_upstream(folder: Path, upstream: Sequence[Path]) -> None:
+    """Refuse at once what `open_stage` would refuse later, after work on what was given.
+
+    Raises:
+        SettingsChanged: the folder has rows that were made from other contents.
+    """
+    if (folder / manifests.MANIFEST).is_file() and any(folder.glob("*.parquet")):
+        before = manifests.load(folder)
+        now = replace(before, upstream={**before.upstream, **_upstream_hashes(upstream)})
+        manifests.check_unchanged(folder, before, now)
+
+
 def _upstream_hashes(upstream: Sequence[Path]) -> dict[str, str]:
     """By the folders' names; of several with one name (two encoders, say) the later ones are numbered."""
     hashes: dict[str, str] = {}

@@ -33,7 +33,7 @@ from partdistillation.runs.remote import bring_inputs
 from partdistillation.runs.run_folder import OBJECTS
 from partdistillation.runs.shards import Shard, make_shards
 from partdistillation.runs.stage_log import Stage
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.store import read_rows, require_same_upstream
 
 FOLDER = OBJECTS
 STAGE = Stage("objects", folders=(FOLDER,), sections=("objects",), reads=("objects",), has_rows=True)
@@ -135,6 +135,7 @@ def _annotations(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Pla
 def _taken_apart(inputs: Inputs, path: Path) -> StoredCoco:
     """The annotations, so that a process reads those of its images alone."""
     folder = inputs.out / FOLDER
+    require_same_upstream(folder, [path])
     with by_one(inputs, "annotations", done=database_of(path, folder).exists):
         return take_apart(path, folder)
 
