@@ -36,7 +36,7 @@ def test_hosts_share_a_disk_and_nothing_else(pair: tuple[Host, Host], disk: Path
     assert "lo" in alpha.run(["ip", "-o", "link"])
     assert len(alpha.run(["ip", "-o", "link"]).splitlines()) == 1
     alpha.run(["touch", disk / "seen", SCRATCH / "unseen"])
-    assert beta.run(["ls", disk, SCRATCH]).split() == [f"{disk}:", "seen", f"{SCRATCH}:"]
+    assert (beta.run(["ls", disk]), beta.run(["ls", SCRATCH])) == ("seen", "")
     assert beta.start(["touch", disk.parent / "elsewhere"]).end()[0] != 0
 
 

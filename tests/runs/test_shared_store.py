@@ -1,5 +1,6 @@
 """A stage that several workers write: the same bytes as one writes, whoever dies or sleeps."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -173,19 +174,24 @@ def test_what_killed_workers_left_half_written_is_removed_at_the_end(tmp_path: P
     assert verify(tmp_path) == []
 
 
+@pytest.mark.parametrize("there", [False, True])
 def test_a_worker_whose_half_written_shard_is_removed_is_not_the_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link = os.link
+    link, shard = os.link, tmp_path / "s-0.parquet"
+    if there:
+        shard.write_bytes(b"first")
 
     def link_late(old: Path, new: Path) -> None:
         atomic.remove_unlinked(tmp_path)
+        if there:  # as sshfs says it
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
         link(old, new)
 
     with monkeypatch.context() as patch:
         patch.setattr("partdistillation.runs.atomic.os.link", link_late)
-        assert not atomic.create_file(tmp_path / "s-0.parquet", b"late")
-    assert list(tmp_path.iterdir()) == []
+        assert not atomic.create_file(shard, b"late")
+    assert list(tmp_path.iterdir()) == ([shard] if there else [])
 
 
 def test_a_stage_that_others_are_just_beginning_is_joined(

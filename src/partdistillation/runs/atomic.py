@@ -143,13 +143,15 @@ def create_file(path: Path, data: bytes) -> bool:
 def _linked(temporary: Path, path: Path) -> bool:
     try:
         os.link(temporary, path)
-    except FileNotFoundError:
-        return False  # whoever found everything there has removed it: see `remove_unlinked`
-    except OSError:  # network disks have other words for a name that is there
-        if not path.exists():
+    except OSError as error:  # network disks have several words for a name that is there
+        if not isinstance(error, FileNotFoundError) and not path.exists():
             raise
-        # Where an answer is lost they ask again, and are told of the link that they have just made.
-        return os.stat(temporary).st_nlink > 1  # noqa: PTH116
+        with suppress(
+            FileNotFoundError
+        ):  # whoever found everything there has removed it: see `remove_unlinked`
+            # Where an answer is lost they ask again, and are told of the link that they have just made.
+            return os.stat(temporary).st_nlink > 1  # noqa: PTH116
+        return False
     return True
 
 
