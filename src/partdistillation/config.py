@@ -99,8 +99,7 @@ class Inputs(Settings):
     workers: PositiveInt = 1
     """Processes that label images side by side; the result doesn't depend on it."""
     engine: Engine = "processes"
-    """Who labels: this command's processes; (shared) all commands that were started with this --out; (ray)
-    actors of a Ray cluster."""
+    """Who labels: this command's processes, (shared) all commands with this --out, or (ray) a Ray cluster."""
     ray_address: str = ""
     """With --engine ray: the cluster's head, HOST:PORT or auto; without it a Ray on this machine."""
 

@@ -31,6 +31,7 @@ Calls = list[tuple[tuple[Any, ...], dict[str, Any]]]
                 "min_object_score": 0.3,
                 "max_overlap": 0.5,
                 "workers": 1,
+                "engine": "processes",
             },
         ),
         (
