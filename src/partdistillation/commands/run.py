@@ -162,8 +162,7 @@ class PredictArguments(ProfiledArguments):
     workers: PositiveInt = 1
     """Processes that work side by side; what they find doesn't depend on it."""
     engine: Engine = "processes"
-    """Who works: this command's processes; (shared) all commands that were started with this --out; (ray)
-    actors of a Ray cluster."""
+    """Who works: this command's processes, (shared) all commands with this --out, or (ray) a Ray cluster."""
     ray_address: str = ""
     """With --engine ray: the cluster's head, HOST:PORT or auto; without it a Ray on this machine."""
 
