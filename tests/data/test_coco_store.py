@@ -18,7 +18,7 @@ from partdistillation.data.images import ImageInput
 from partdistillation.errors import InputError, StoreError
 
 SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]
-IDS = st.sampled_from([1, "1", 1.0, 2, "b", True, None, "\ud800", [], 10**30])
+IDS: st.SearchStrategy[Any] = st.sampled_from([1, "1", 1.0, 2, "b", True, None, "\ud800", [], 10**30])
 NAMES = st.sampled_from(["a.jpg", "b.jpg", "c\\d.jpg", "../e.jpg", "", 5])
 IMAGES = st.fixed_dictionaries(
     {"id": IDS}, optional={"file_name": NAMES, "width": st.integers(0, 9), "height": st.just(6)}

@@ -132,8 +132,9 @@ def read(folder: Path) -> Centroids:
 
 class _StoredCentroids(Mapping[str, Float[np.ndarray, "part dim"]]):
     def __init__(self, path: Path) -> None:
-        self._file: Any = safe_open(path, framework="numpy")  # has no types
-        self._keys = {name_of(key): key for key in sorted(self._file.keys())}
+        self._file: Any = safe_open(path, framework="numpy")
+        keys = self._file.keys()  # type: ignore[no-untyped-call]
+        self._keys = {name_of(key): key for key in sorted(keys)}
 
     def __getitem__(self, name: str) -> Float[np.ndarray, "part dim"]:
         rows: Float[np.ndarray, "part dim"] = self._file.get_tensor(self._keys[name])
