@@ -183,6 +183,7 @@ def test_the_old_settings_are_fitted_to_the_new_photographs(base: Path, tiny_rec
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_200)
 @pytest.mark.usefixtures("unchecked")  # sizes are symbols in an exporter
 def test_without_pytorch_too(grown: Path, tmp_path: Path) -> None:
     export_onnx(grown / "part_model", tmp_path / "onnx")
