@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file as numpy_file
 from safetensors.torch import load_file
 
 from partdistillation import pipeline
@@ -22,6 +23,7 @@ from partdistillation.inference.onnx_export import export_onnx
 from partdistillation.inference.onnx_segmenter import OnnxPartSegmenter
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import read_info
+from partdistillation.objects.salient_classes import FILE as MEANS
 from partdistillation.part_shapes import PartShapes
 from partdistillation.publishing.push import Publication, write_publication
 from partdistillation.runs.part_table import ClassParts, PartTable, read_part_table, write_part_table
@@ -73,7 +75,9 @@ def grown(base: Path, drawings: Path, tmp_path_factory: pytest.TempPathFactory) 
     write_part_table(base / "review/part_table.json", PartTable({"car": ClassParts({1: "wheel"}, {2: 0})}))
     before = contents(base)
     images = ["--images", str(drawings / "train"), "--objects", str(drawings / "objects_train.json")]
-    assert main(["grow", str(base / "part_model"), *images, "--out", str(out), "--device", "cpu"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(base)  # a relative path is a path too
+        assert main(["grow", "part_model", *images, "--out", str(out), "--device", "cpu"]) == 0
     assert contents(base) == before
     return out
 
@@ -179,6 +183,7 @@ def test_the_old_settings_are_fitted_to_the_new_photographs(base: Path, tiny_rec
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_200)
 @pytest.mark.usefixtures("unchecked")  # sizes are symbols in an exporter
 def test_without_pytorch_too(grown: Path, tmp_path: Path) -> None:
     export_onnx(grown / "part_model", tmp_path / "onnx")
@@ -313,3 +318,28 @@ def test_the_parts_of_a_grown_run_arent_learned_again(grown: Path, tiny_recipe: 
 def test_rows_that_no_part_has_stay_silent(grown: Path) -> None:
     head = PartSegmenter.from_pretrained(grown / "part_model", device="cpu").network.class_predictor
     assert np.isfinite(head.state_dict()["rows"].numpy()).all()
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_model_of_photographs_alone_learns_what_new_objects_look_like(
+    tiny_recipe: Recipe, write_network: Callable[..., Path], tmp_path: Path
+) -> None:
+    network = write_network(tmp_path / "bright.onnx")
+    for number, name in enumerate(("car", "kite")):
+        (tmp_path / name / name).mkdir(parents=True)
+        pixels = np.zeros((64, 64, 3), np.uint8)
+        pixels[16:48, 10 : 40 + 10 * number] = 255
+        Image.fromarray(pixels).save(tmp_path / name / name / "a.png")
+    recipe = tiny_recipe.updated({"objects": {"source": "salient", "model": str(network)}})
+    old = Inputs(out=tmp_path / "old", images=tmp_path / "car", device="cpu")
+    stage0 = PartMask2Former.from_pretrained(tiny_recipe.encoder)
+    stage0.with_head(["part"], seed=0).save_pretrained(old.out / "proposal_model")
+    pipeline.objects(old, recipe)
+    pipeline.rank(old, recipe)
+    model = pipeline.distill(old, recipe)
+    new = Inputs(out=tmp_path / "new", images=tmp_path / "kite", device="cpu")
+    grown = pipeline.grow(new, recipe, model)
+    before, after = (numpy_file(folder / "objects_model" / MEANS) for folder in (model, grown))
+    assert (set(before), set(after)) == ({"car"}, {"car", "kite"})
+    assert after["car"].tobytes() == before["car"].tobytes()
+    assert {shape.category for shape in PartSegmenter.from_pretrained(grown)(pixels).objects} == {"kite"}

@@ -79,8 +79,9 @@ def read_base(model: Path, out: Path) -> Base:
     """The part model to grow, and its run.
 
     Raises:
-        InputError: it isn't in a run's folder, or the run's proposal model isn't the one that it is of.
-        CheckpointError: it isn't a part model.
+        InputError: it isn't a part model in a run's folder, or the run's proposal model isn't that which it
+            is of.
+        CheckpointError: it can't be read.
         ConfigError: `out` is the run's own folder.
     """
     run = run_of(model)
@@ -93,12 +94,12 @@ def read_base(model: Path, out: Path) -> Base:
     info = read_info(model)
     if info.head != "parts":
         raise InputError(f"{model}: expected a part model, found a model without part classes")
-    base = Base(model, run, info)
+    base = Base(model.absolute(), run, info)
     if read_note(model / TRAINING).get("initial") != [contents_hash(base.proposals)]:
         raise InputError(
             f"{base.proposals}: expected the proposal model that {model} was trained from, found another one"
         )
-    if out.absolute() == run.absolute():
+    if out.resolve() == run.resolve():
         raise ConfigError(f"--out: expected a new folder for the model that is grown, found its run, {run}")
     return base
 
