@@ -52,7 +52,9 @@ def begin(drawings: Path, tiny_recipe: Recipe, tmp_path: Path) -> Callable[[Host
 
     def start(host: Host, engine: str) -> Process:
         arguments = ["run", "--config", str(settings), "--out", str(host.disk / engine), "--engine", engine]
-        return host.start([sys.executable, "-c", PROGRAM, *arguments], {"OMP_NUM_THREADS": "1"})
+        compiled = str(host.disk / "compiled")  # once, not on each host
+        environment = {"OMP_NUM_THREADS": "1", "NUMBA_CACHE_DIR": compiled}
+        return host.start([sys.executable, "-c", PROGRAM, *arguments], environment)
 
     return start
 

@@ -50,6 +50,17 @@ def test_any_number_of_workers_writes_the_same(
     assert claimed(disk / "out") == {}
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("engine", ["processes", "ray"])
+def test_other_drivers_write_the_same(engine: str, disk: Path, alone: dict[str, str]) -> None:
+    """On this machine, by two processes or actors."""
+    if engine == "ray":
+        pytest.importorskip("ray")
+    command = [sys.executable, str(WORKER), str(disk / "out"), engine, "--workers", "2"]
+    subprocess.run(command, check=True)
+    assert contents(disk / "out") == alone
+
+
 def test_a_worker_is_killed(pair: tuple[Host, Host], disk: Path, alone: dict[str, str]) -> None:
     alpha, beta = pair
     workers = [begin(alpha), begin(beta), begin(beta)]

@@ -66,7 +66,7 @@ def main() -> None:
     """Label; an error of the user's is one line and exit code 2."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", help="a folder; or the URL of one in a bucket")
-    parser.add_argument("engine", choices=["processes", "shared"])
+    parser.add_argument("engine", choices=["processes", "ray", "shared"])
     parser.add_argument("--shards", type=int, default=24)
     parser.add_argument("--seconds", type=float, default=0.05, help="a shard")
     parser.add_argument("--setting", type=int, default=0)
