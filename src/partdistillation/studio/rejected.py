@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 from partdistillation.errors import StoreError
 from partdistillation.report.reasons import Causes, first_reason
 from partdistillation.runs import manifest
-from partdistillation.runs.mirror import fetch
 from partdistillation.runs.run_folder import OBJECTS
 
 _COLUMNS = ["file_name", "status", "reason"]
@@ -61,7 +60,7 @@ def _shards(out: Path) -> Iterator[_Counted]:
 @lru_cache(maxsize=4096)
 def _counted(path: Path, sha256: str) -> _Counted:  # noqa: ARG001 (tells the states of a file apart)
     try:
-        rows = pq.ParquetFile(fetch(path)).read(columns=_COLUMNS, use_threads=False).to_pylist()
+        rows = pq.ParquetFile(path).read(columns=_COLUMNS, use_threads=False).to_pylist()
     except (OSError, ValueError):  # damaged; whoever reads its rows says so
         return _Counted(0, ())
     bad = tuple((row["file_name"], row["reason"]) for row in rows if row["status"] != "ok")
