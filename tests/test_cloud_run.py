@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from partdistillation.config import Inputs, Recipe
 from partdistillation.runs.storage import Storage, open_storage
 
 _STAGES = ("objects", "segments", "features", "parts", "part_classes")
-_OTHERS = ("journal.jsonl", ".lock")
 
 
 def contents(storage: Storage) -> dict[str, str]:
@@ -58,19 +58,48 @@ def hosts(tmp_path: Path, drawings: Path, tiny_recipe: Recipe) -> Hosts:
     return Hosts(tmp_path, inputs, recipe)
 
 
+@pytest.fixture
+def alone(hosts: Hosts) -> dict[str, str]:
+    """What one process leaves on its disk."""
+    out = hosts.folder / "alone"
+    assert hosts.run("alone", str(out)).wait() == 0, hosts.messages("alone").read_text()
+    return contents(open_storage(out))
+
+
 @pytest.mark.slow
-def test_hosts_that_share_a_bucket_make_what_one_makes_on_its_disk(hosts: Hosts, bucket: str) -> None:
-    alone = hosts.folder / "alone"
-    assert hosts.run("alone", str(alone)).wait() == 0, hosts.messages("alone").read_text()
+def test_hosts_that_share_a_bucket_make_what_one_makes_on_its_disk(
+    hosts: Hosts, bucket: str, alone: dict[str, str]
+) -> None:
     workers = [hosts.run(host, f"{bucket}/runs/mine") for host in ("one", "two", "three")]
     storage = open_storage(f"{bucket}/runs/mine")
-    end = time.monotonic() + 120
-    while not storage.names("segments"):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: bool(storage.names("segments")), workers)
     workers[0].send_signal(signal.SIGKILL)
     ends = [worker.wait() for worker in workers]
-    messages = "".join(hosts.messages(host).read_text() for host in ("two", "three"))
-    assert ends == [-signal.SIGKILL, 0, 0], messages
-    made = contents(storage)
-    assert made == contents(open_storage(alone))
+    assert ends == [-signal.SIGKILL, 0, 0], hosts.messages("two").read_text()
+    assert contents(storage) == alone
+
+
+@pytest.mark.slow
+def test_a_store_that_fails_and_a_host_that_dies_in_a_training_change_nothing(
+    hosts: Hosts, bucket: str, s3_server: str, alone: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent / "runs")
+    storage = open_storage(f"{bucket}/runs/mine")
+    with __import__("faulty_store").faulty(s3_server, share=0.15, seen_after=0.5) as store:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", store.address)
+        workers = [hosts.run(host, f"{bucket}/runs/mine") for host in ("one", "two")]
+        until(lambda: len(storage.names("checkpoints/proposals")) > 2, workers)  # a checkpoint and its notes
+        (claim,) = (name for name in storage.names("claims") if name.startswith("proposals."))
+        holder = (storage.read(f"claims/{claim}") or b"").decode()
+        (victim,) = (worker for worker in workers if f"process {worker.pid}," in holder)
+        victim.send_signal(signal.SIGKILL)
+        ends = sorted(worker.wait() for worker in workers)
+        assert ends == [-signal.SIGKILL, 0], hosts.messages("one").read_text()
+    assert store.happened["lost after"] > 0
+    assert contents(storage) == alone
+
+
+def until(condition: Callable[[], bool], workers: Sequence["subprocess.Popen[bytes]"]) -> None:
+    while not condition():
+        assert any(worker.poll() is None for worker in workers)
+        time.sleep(0.05)

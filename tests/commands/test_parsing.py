@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from partdistillation.commands.arguments import StageArguments
 from partdistillation.commands.experiments import CompareArguments
 from partdistillation.commands.main import COMMANDS, main
 from partdistillation.commands.parsing import parse
-from partdistillation.commands.run import PredictArguments
+from partdistillation.commands.run import PredictArguments, RunArguments
+from partdistillation.runs.storage import open_storage
 
 WRONG = [
     ("run --proposals.stesp 3", "expected a flag of `partdistill run`, found '--proposals.stesp'."
@@ -88,3 +90,39 @@ def test_the_home_folder_in_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(arguments, PredictArguments)
     paths = (arguments.model, arguments.images, arguments.out)
     assert paths == (Path("/home/somebody/model"), Path("/home/somebody/photos"), Path("/home/somebody"))
+
+
+def test_a_url_stands_for_its_mirror(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    arguments = parse(COMMANDS["run"], ["--images", "photos", "--out", f"{bucket}/mine"])
+    assert isinstance(arguments, RunArguments)
+    assert arguments.inputs.out.is_relative_to(tmp_path)
+    assert arguments.inputs.out.name == "mine"
+    assert arguments.inputs.images == Path("photos")
+    assert arguments.inputs.engine == "shared"
+    predicting = parse(COMMANDS["predict"], [f"{bucket}/mine/part_model", "--images", "photos"])
+    assert isinstance(predicting, PredictArguments)
+    assert predicting.model.is_relative_to(tmp_path)
+
+
+def test_a_run_remembers_its_settings_in_a_bucket(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    open_storage(bucket).write("mine/config.yaml", b"segments: {k: 7}")
+    arguments = parse(COMMANDS["segments"], ["--out", f"{bucket}/mine"])
+    assert isinstance(arguments, StageArguments)
+    assert arguments.settings.segments.k == 7
+
+
+def test_what_cannot_be_with_a_url(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert main(["run", "--out", f"{bucket}/mine", "--engine", "processes"]) == 2
+    assert main(["run", "--out", "s3://nowhere/mine"]) == 2
+    assert capsys.readouterr().err == (
+        "partdistill: --engine: expected none with a URL for --out, found processes: leave it out\n"
+        "partdistill: s3://nowhere/mine: expected a bucket named nowhere, found none: create it, or correct "
+        "the URL\n"
+    )

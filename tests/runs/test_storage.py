@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from partdistillation.errors import InputError, StoreError
-from partdistillation.runs.storage import FolderStorage, Storage, as_url, is_url, open_storage
+from partdistillation.runs.storage import FolderStorage, Storage, open_storage
+from partdistillation.settings import as_url, is_url
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -74,6 +75,11 @@ def test_of_many_that_create_a_file_one_succeeds(storage: Storage) -> None:
 def test_a_storage_goes_to_another_process(storage: Storage) -> None:
     storage.write("a", b"1")
     assert pickle.loads(pickle.dumps(storage)).read("a") == b"1"
+
+
+def test_a_name_that_a_store_cannot_have(bucket: str) -> None:
+    with pytest.raises(StoreError, match="give it a name that a store can have"):
+        open_storage(bucket).write("a\tb", b"")
 
 
 def test_urls() -> None:

@@ -27,6 +27,8 @@ class EvaluateArguments(SettingsArguments):
     """Object class of all parts, where their categories name none as `supercategory`."""
     predictions: Path | None = None
     """Folder of a run, or one that `partdistill predict` wrote."""
+    against: Path | None = None
+    """Other predictions for the same images: how far those of --predictions are above, with intervals."""
     protocol: Literal["both", "paper", "strict"] = "both"
     """`paper` drops predictions that miss the ground truth before scoring; `strict` never looks at it."""
     parts_table: Path | None = None
@@ -47,11 +49,26 @@ class EvaluateArguments(SettingsArguments):
 
 def evaluate(arguments: EvaluateArguments) -> None:
     """Compare predictions, or a model, with true parts: AR@k, mIoU, AP."""
+    from partdistillation.evaluation.difference import compare
     from partdistillation.evaluation.of_model import evaluate_model
     from partdistillation.evaluation.of_predictions import evaluate
 
     protocol, table = arguments.protocol, arguments.parts_table
     match arguments:
+        case EvaluateArguments(predictions=Path() as predictions, against=Path() as against, model=None) if (
+            table is None and not _of_models(arguments)
+        ):
+            compare(
+                predictions,
+                against,
+                arguments.parts,
+                protocol=protocol,
+                parts_class=arguments.parts_class,
+            )
+        case EvaluateArguments(against=Path()):
+            raise ConfigError(
+                "--against goes with --predictions, and with nothing that asks for a model or a table"
+            )
         case EvaluateArguments(predictions=Path() as predictions, model=None) if not _of_models(arguments):
             evaluate(
                 predictions,

@@ -52,8 +52,10 @@ def read(command: Command, args: Sequence[str]) -> tuple[dict[str, Any], list[st
         flag = next(flag for flag in known.values() if flag.name == error.argument_name)
         raise ConfigError(_misfit(flag)) from error
     values = _values(words, known)
-    if isinstance(out := values.get("inputs", {}).get("out"), Path) and is_mirrored(out):
-        values["inputs"].setdefault("engine", "shared")  # others may be at it, on machines unknown here
+    inputs = values.get("inputs", {})
+    mirrored = "out" in inputs and is_mirrored(inputs["out"])  # then others may be at it, on other machines
+    if mirrored and inputs.setdefault("engine", "shared") == "processes":
+        raise ConfigError("--engine: expected none with a URL for --out, found processes: leave it out")
     return values, rest
 
 

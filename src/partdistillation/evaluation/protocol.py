@@ -136,6 +136,7 @@ class Evaluator:
                 for name, of_weights in replicates.items()
             },
             categories=tuple(scores.category for scores in classes),
+            replicates=replicates,
             **values,
         )
 

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
 
 from partdistillation.evaluation.bootstrap import Interval
 from partdistillation.evaluation.tables import Record, plain
@@ -100,6 +102,8 @@ class Evaluation:
     intervals: Mapping[str, Interval]
     """95 % of a bootstrap over images, by score: `AR@10`, `c_miou`, `nmi`, ..."""
     categories: tuple[CategoryScore, ...]
+    replicates: Mapping[str, np.ndarray] = field(repr=False, compare=False)
+    """By score: as it is, and in every replicate of the bootstrap (`evaluation.bootstrap.WEIGHTS` values)."""
 
     def values(self) -> dict[str, float]:
         """All scores by the names that JSON, CSV and `intervals` have."""
@@ -120,5 +124,5 @@ class Evaluation:
             }
 
     def to_dict(self) -> dict[str, Json]:
-        """Plain values for JSON; NaN becomes None."""
-        return {key: plain(value) for key, value in asdict(self).items()}
+        """Plain values for JSON, without the replicates; NaN becomes None."""
+        return {key: plain(value) for key, value in asdict(self).items() if key != "replicates"}

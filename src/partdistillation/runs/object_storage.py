@@ -6,6 +6,7 @@ Where the bucket is and who asks, obstore takes from the environment: `AWS_ACCES
 """
 
 import importlib
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
@@ -162,11 +163,10 @@ class ObjectStorage:
             except (FileNotFoundError, but):
                 raise
             except Exception as error:  # obstore's have no common class but this
-                if attempt == _ATTEMPTS or _is_refusal(error):
-                    remedy = "set the permissions" if _is_refusal(error) else "when the store answers again"
+                if attempt == _ATTEMPTS or _is_refusal(error) or isinstance(error, ValueError):
                     raise StoreError(
-                        f"{self._place(key)}: {_first_line(error)}. What is done so far is kept: {remedy}, "
-                        "run the same command again"
+                        f"{self._place(key)}: {_first_line(error)}. What is done so far is kept: "
+                        f"{_remedy(error)}, run the same command again"
                     ) from error
         raise AssertionError  # the loop returns or raises
 
@@ -194,7 +194,13 @@ def _open(url: str, retries: dict[str, Any]) -> Any:
 
 
 def _is_refusal(error: Exception) -> bool:
-    return type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError", "InvalidPathError")
+    return re.search(r"status code: 40[13]\b", str(error)) is not None
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, ValueError):
+        return "give it a name that a store can have"
+    return "set the permissions" if _is_refusal(error) else "when the store answers again"
 
 
 def _cause(url: str, error: Exception) -> str:

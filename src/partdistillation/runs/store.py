@@ -276,9 +276,7 @@ def read_shard(folder: Path, entry: Entry, row: type[R]) -> list[R]:
 
 
 def _checked(path: Path, entry: Entry) -> pa.Table:
-    data = _content(path)
-    if is_mirrored(path) and not _is_of(data, entry):  # of an earlier run there, say
-        data = _content(fetch(path, again=True))
+    data = _content(path, entry)
     if data is None or not _is_of(data, entry):
         raise StoreError(
             f"{path} is {'missing' if data is None else 'damaged (its SHA-256 is not the manifest`s)'}. "
@@ -287,8 +285,12 @@ def _checked(path: Path, entry: Entry) -> pa.Table:
     return _table(data)
 
 
-def _content(path: Path) -> bytes | None:
-    return path.read_bytes() if fetch(path).exists() else None
+def _content(path: Path, entry: Entry) -> bytes | None:
+    """A shard's file, None where there is none; in a mirror brought here again if it isn't as committed."""
+    data = path.read_bytes() if fetch(path).exists() else None
+    if is_mirrored(path) and not _is_of(data, entry):  # of an earlier run there, say
+        data = path.read_bytes() if fetch(path, again=True).exists() else None
+    return data
 
 
 def _is_of(data: bytes | None, entry: Entry) -> bool:
@@ -340,12 +342,13 @@ class _StageShards(Sequence[Shard[ImageRef]]):
         if isinstance(index, slice):
             return _StageShards(self._folder, self._entries[index])
         entry = self._entries[index]
+        path = self._folder / entry.file
+        if is_mirrored(path):
+            _content(path, entry)
         try:
-            ids = pq.read_table(fetch(self._folder / entry.file), columns=["image_id"]).column(0).to_pylist()
+            ids = pq.read_table(path, columns=["image_id"]).column(0).to_pylist()
         except (OSError, ValueError) as error:
-            raise StoreError(
-                f"{self._folder / entry.file} can't be read: {error}. Run the stage that wrote it again."
-            ) from error
+            raise StoreError(f"{path} can't be read: {error}. Run the stage that wrote it again.") from error
         return Shard(entry.name, tuple(map(ImageRef, ids)))
 
 
