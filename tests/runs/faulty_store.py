@@ -56,8 +56,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self.server.fault()
-        if fault == "500 before":
-            self._send(500, {}, b"")
+        if fault in ("500 before", "refused"):
+            self._send(500 if fault == "500 before" else 403, {}, b"")
             return
         if fault == "lost before":
             self._hang_up()

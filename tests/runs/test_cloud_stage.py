@@ -122,3 +122,14 @@ def test_a_store_that_fails_for_long_ends_the_work(
             storage.write("a", b"1")
         with pytest.raises(InputError, match="the store doesn't answer"):
             open_storage(bucket)
+
+
+def test_a_store_that_refuses(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with faulty(s3_server, share=0.0) as store:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", store.address)
+        storage = open_storage(f"{bucket}/x")
+        monkeypatch.setattr(store, "fault", lambda: "refused")
+        with pytest.raises(StoreError, match="is kept: set the permissions, run the same"):
+            storage.write("a", b"1")
+        with pytest.raises(InputError, match=f"{bucket}: the store refuses these credentials"):
+            open_storage(bucket)

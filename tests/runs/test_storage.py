@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from partdistillation.errors import InputError, StoreError
-from partdistillation.runs.storage import FolderStorage, Storage, as_url, is_url, open_storage
+from partdistillation.runs.storage import FolderStorage, Storage, open_storage
+from partdistillation.settings import as_url, is_url
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -6,6 +6,7 @@ Where the bucket is and who asks, obstore takes from the environment: `AWS_ACCES
 """
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import copy
@@ -242,7 +243,7 @@ def _open(url: str, retries: dict[str, Any]) -> Any:
 
 
 def _is_refusal(error: Exception) -> bool:
-    return type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError")
+    return re.search(r"status code: 40[13]\b", str(error)) is not None
 
 
 def _remedy(error: Exception) -> str:

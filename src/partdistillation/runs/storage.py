@@ -15,8 +15,7 @@ from partdistillation.errors import StoreError
 from partdistillation.runs.atomic import create_file, make_folder, remove_file, replace_file
 from partdistillation.runs.mirror import storage_at
 from partdistillation.runs.object_storage import open_bucket
-from partdistillation.settings import as_url as as_url
-from partdistillation.settings import is_url as is_url
+from partdistillation.settings import as_url, is_url
 
 
 @runtime_checkable
