@@ -39,10 +39,10 @@ from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow, PartRow
 from partdistillation.runs.run_folder import OBJECTS
-from partdistillation.runs.shards import make_shards
+from partdistillation.runs.shards import make_shards, shard_size
 from partdistillation.runs.store import read_rows
 from partdistillation.settings import at_home
-from partdistillation.stages.objects import Plan, shard_size, write
+from partdistillation.stages.objects import Plan, write
 
 PICTURES = "pictures"
 MAX_PICTURES = 50
