@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,13 @@ def test_one_gpu_takes_the_sum() -> None:
     assert planned.seconds == pytest.approx(sum(cost.alone for cost in planned.costs))
     assert planned.least == 0
     assert planned.price(1.0) is None
+
+
+def test_every_shard_is_committed() -> None:
+    dear = replace(RATES, commit=0.5)
+    for images, shards in ((10, 10), (640, 32), (1_000_000, 3907)):
+        added = [plan(rates, PAPER, Size(images, 2)).costs[0].seconds for rates in (RATES, dear)]
+        assert added[1] - added[0] == pytest.approx(shards * 0.5 / 2)
 
 
 def test_objects_count_where_they_are_grouped() -> None:

@@ -21,6 +21,7 @@ from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.notes import write_note
 from partdistillation.runs.records import ObjectRow, SegmentRow
 from partdistillation.runs.run_folder import FEATURES, FIRST_LOOK, OBJECTS, PARTS, SEGMENTS
+from partdistillation.runs.shards import shards_of
 from partdistillation.runs.stage_log import EXPECTED, is_first_process
 from partdistillation.runs.terminal import say
 
@@ -139,7 +140,8 @@ def estimate(inputs: Inputs, recipe: Recipe) -> Estimate:
 def _costs(tried: Probe, inputs: Inputs, recipe: Recipe) -> Iterator[Cost]:
     """Of the stages that could be tried."""
     rates, images, sharing = tried.rates, tried.images, min(inputs.workers, os.cpu_count() or 1)
-    each = {name: rate.of(rates.objects) / sharing for name, rate in rates.labelling.items()}
+    commit = rates.commit * shards_of(images) / images
+    each = {name: rate.of(rates.objects) / sharing + commit for name, rate in rates.labelling.items()}
     yield Cost("objects", images, _UNIT, each[OBJECTS])
     if SEGMENTS in each:
         yield Cost("segments", images, _UNIT, each[SEGMENTS])

@@ -8,6 +8,7 @@ from typing import Any
 from partdistillation.config import Recipe, TrainingConfig
 from partdistillation.experiments.rates import Labelling, Rates
 from partdistillation.runs.run_folder import FEATURES, OBJECTS, PARTS, SEGMENTS
+from partdistillation.runs.shards import shards_of
 
 _HOUR, _DECIMALS = 3600.0, ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -122,7 +123,7 @@ def _labelling(stage: str, rates: Rates, name: str, size: Size) -> Cost | None:
     if rate is None:
         return None
     each, gpus = rate.of(rates.objects), min(size.gpus, size.images)
-    alone = each * size.images
+    alone = each * size.images + rates.commit * shards_of(size.images)
     work, amount = f"{size.images:,} photographs", _amount(each)
     return Cost(stage, work, amount, alone / gpus, alone, gpus, rate.bytes * size.images)
 

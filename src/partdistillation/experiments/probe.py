@@ -23,6 +23,7 @@ from partdistillation.experiments.rates import OF_AN_OBJECT, Labelling, Rates, T
 from partdistillation.functional.clustering import cluster_features
 from partdistillation.functional.stability import cluster_stability
 from partdistillation.models.devices import choose_device
+from partdistillation.runs.atomic import append_line, make_folder, replace_file
 from partdistillation.runs.profiling import Costs, profiled
 from partdistillation.runs.records import ObjectRow, ProposalRow, Row, SegmentRow
 from partdistillation.runs.run_folder import FEATURES, OBJECTS, PARTS, SEGMENTS
@@ -38,6 +39,7 @@ from partdistillation.training.trackers import watched_by
 _TRIED, _STEPS, _LARGEST_BATCH = 6, 4, 8
 _CLUSTERED = 1_000
 """Points on which clustering is timed."""
+_COMMITS, _COMMITTED_BYTES = 10, 100_000
 _NAME = "a few steps"
 
 S = TypeVar("S")
@@ -119,6 +121,7 @@ def _trained(
     label = partial(ranking.part_row, centroids=dict.fromkeys(names, centroids), config=recipe.ranking)
     _, labelled, _ = _timed(label, proposed)
     row_bytes = rates.labelling[SEGMENTS].bytes
+    commit = _commit(make_folder(inputs.out))
     return replace(
         rates,
         proposals=each,
@@ -130,6 +133,7 @@ def _trained(
         },
         training={"proposals": step, "distillation": _resized(step, recipe)},
         clustering=clustering,
+        commit=commit,
         assumptions=("as many proposals of an object as segments",),
     )
 
@@ -151,6 +155,17 @@ def _proposed(
         propose = candidates.make_proposer(images_dir, model, recipe, inputs.device)
         rows, seconds, _ = _timed(propose, usable)
     return rows, seconds
+
+
+def _commit(out: Path) -> float:
+    """Seconds until a shard is safely on the run's disk, and the journal says so."""
+    data = bytes(_COMMITTED_BYTES)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".commit") as folder:
+        start = time.monotonic()
+        for number in range(_COMMITS):
+            replace_file(Path(folder, f"{number}.parquet"), data)
+            append_line(Path(folder, "journal.jsonl"), b"committed")
+        return (time.monotonic() - start) / _COMMITS
 
 
 def _clustered(points: np.ndarray, recipe: Recipe) -> np.ndarray:

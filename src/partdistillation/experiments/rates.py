@@ -90,6 +90,8 @@ class Rates:
     """By stage: proposals, distillation."""
     clustering: float | None = None
     """Seconds a proposal, on one worker."""
+    commit: float = 0.0
+    """Seconds a shard, whatever is in it: until it is safely on the disk."""
     assumptions: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,9 +116,17 @@ def read_rates(path: Path) -> Rates:
             labelling={str(name): Labelling(**rate) for name, rate in values["labelling"].items()},
             training={str(name): Training(**rate) for name, rate in values["training"].items()},
             clustering=values.get("clustering"),
+            commit=values.get("commit", 0.0),
             assumptions=tuple(map(str, values.get("assumptions", ()))),
         )
-        numbers = [*_numbers(rates), rates.objects, rates.proposals, rates.classes, rates.clustering or 0.0]
+        numbers = [
+            *_numbers(rates),
+            rates.objects,
+            rates.proposals,
+            rates.classes,
+            rates.clustering or 0.0,
+            rates.commit,
+        ]
         if not all(isinstance(number, int | float) and number >= 0 for number in numbers):
             raise InputError(f"{path}: expected rates that are numbers from 0 on, found {numbers}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:

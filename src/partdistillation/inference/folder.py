@@ -42,11 +42,11 @@ from partdistillation.runs.ray_cluster import connected
 from partdistillation.runs.records import ObjectRow, PartRow
 from partdistillation.runs.remote import bring
 from partdistillation.runs.run_folder import OBJECTS
-from partdistillation.runs.shards import make_shards
+from partdistillation.runs.shards import make_shards, shard_size
 from partdistillation.runs.store import read_rows
 from partdistillation.runs.tar_index import SUFFIX
 from partdistillation.settings import at_home
-from partdistillation.stages.objects import Plan, shard_size, write
+from partdistillation.stages.objects import Plan, write
 
 _LAST = "predictions.json"
 """What is written last."""

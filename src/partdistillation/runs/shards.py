@@ -73,6 +73,16 @@ def make_shards(
     ]
 
 
+def shard_size(images: int) -> int:
+    """256 images; fewer where there are few, so that workers share them and progress can be seen."""
+    return min(256, max(1, images // 32))
+
+
+def shards_of(images: int) -> int:
+    """How many shards so many images make, if they aren't divided by class besides."""
+    return -(-images // shard_size(images))
+
+
 def _cut(items: Sequence[In], size: int) -> Iterator[tuple[In, ...]]:
     return (tuple(items[start : start + size]) for start in range(0, len(items), size))
 

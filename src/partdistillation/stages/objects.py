@@ -31,7 +31,7 @@ from partdistillation.runs.manifest import Json, canonical_hash
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.remote import bring_inputs
 from partdistillation.runs.run_folder import OBJECTS
-from partdistillation.runs.shards import Shard, make_shards
+from partdistillation.runs.shards import Shard, make_shards, shard_size
 from partdistillation.runs.stage_log import Stage
 from partdistillation.runs.store import read_rows, require_same_upstream
 
@@ -239,11 +239,6 @@ def _say_unlisted(folders: Sequence[str], classes: ClassList) -> None:
 def _fingerprint(classes: ClassList) -> str:
     """Of the classes themselves: neither the file's place nor its comments count."""
     return canonical_hash(list(classes.entries))
-
-
-def shard_size(images: int) -> int:
-    """256 images; fewer where there are few, so that workers share them and progress can be seen."""
-    return min(256, max(1, images // 32))
 
 
 def _category(image: ImageInput) -> str:
