@@ -16,6 +16,8 @@ from partdistillation import config
 from partdistillation.config import Inputs, Recipe
 from partdistillation.runs.storage import Storage, open_storage
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # whole runs: a minute each, many on a busy machine
+
 _STAGES = ("objects", "segments", "features", "parts", "part_classes")
 
 
@@ -66,7 +68,6 @@ def alone(hosts: Hosts) -> dict[str, str]:
     return contents(open_storage(out))
 
 
-@pytest.mark.slow
 def test_hosts_that_share_a_bucket_make_what_one_makes_on_its_disk(
     hosts: Hosts, bucket: str, alone: dict[str, str]
 ) -> None:
@@ -79,7 +80,6 @@ def test_hosts_that_share_a_bucket_make_what_one_makes_on_its_disk(
     assert contents(storage) == alone
 
 
-@pytest.mark.slow
 def test_a_store_that_fails_and_a_host_that_dies_in_a_training_change_nothing(
     hosts: Hosts, bucket: str, s3_server: str, alone: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
