@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from partdistillation.errors import StoreError
 from partdistillation.report.reasons import Causes, first_reason
 from partdistillation.runs.manifest import Entry
+from partdistillation.runs.mirror import fetch
 from partdistillation.runs.run_folder import OBJECTS
 from partdistillation.status.run_files import RunFiles
 from partdistillation.status.stages import rows_of
@@ -86,7 +87,7 @@ def _read(shard: _Shard) -> _Counted:
     key = f"{OBJECTS}/{shard.file}"
     try:
         if shard.files.folder is not None:  # of a file on a disk these columns alone
-            parquet = pq.ParquetFile(shard.files.folder / key)
+            parquet = pq.ParquetFile(fetch(shard.files.folder / key))
         else:
             parquet = pq.ParquetFile(pa.BufferReader(shard.files.read(key) or b""))
         rows = parquet.read(columns=_COLUMNS, use_threads=False).to_pylist()
