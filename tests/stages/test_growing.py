@@ -77,6 +77,7 @@ def grown(base: Path, drawings: Path, tmp_path_factory: pytest.TempPathFactory) 
     images = ["--images", str(drawings / "train"), "--objects", str(drawings / "objects_train.json")]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(base)  # a relative path is a path too
+        patch.setattr(pipeline, "report", lambda *_: None)
         assert main(["grow", "part_model", *images, "--out", str(out), "--device", "cpu"]) == 0
     assert contents(base) == before
     return out
@@ -143,7 +144,6 @@ def test_what_is_left_is_a_run_of_the_new_photographs(grown: Path) -> None:
     assert by_name["000000.png"].status == "rejected"  # a tree alone
     parts = read_rows(grown / "parts", PartRow)
     assert {labelled.category for row in parts for labelled in row.objects} == set(NEW)
-    assert (grown / "report/index.html").is_file()
     assert not (grown / "segments").exists()
 
 
@@ -180,6 +180,12 @@ def test_the_old_settings_are_fitted_to_the_new_photographs(base: Path, tiny_rec
     assert model.fitted(Inputs(), salient).objects.source == "salient"
     fewer = tiny_recipe.updated({"ranking": {"num_parts": 2}})
     assert model.fitted(Inputs(), fewer) == fewer
+
+
+@pytest.mark.slow
+def test_a_grown_run_has_a_report(base: Path, grown: Path) -> None:
+    assert main(["grow", str(base / "part_model"), "--out", str(grown), "--device", "cpu"]) == 0
+    assert (grown / "report/index.html").is_file()
 
 
 @pytest.mark.slow
