@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partdistillation import config
@@ -222,6 +222,7 @@ NUMBERS = [
 ]
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(NUMBERS),
     st.one_of(st.integers(1, 10**9), st.floats(1e-30, 1.0), st.booleans(), st.text(), st.none(), st.just([])),
