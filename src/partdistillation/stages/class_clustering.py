@@ -23,12 +23,12 @@ from jaxtyping import Float, Shaped
 
 from partdistillation.config import Engine, Inputs
 from partdistillation.errors import StoreError
-from partdistillation.runs.atomic import remove_file, remove_folder
+from partdistillation.runs.atomic import remove_folder
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.manifest import Json, canonical_hash
 from partdistillation.runs.records import Row
 from partdistillation.runs.shards import ImageRef, Shard
-from partdistillation.runs.storage import FolderStorage
+from partdistillation.runs.storage import storage_of
 from partdistillation.runs.store import StageReader
 
 SORTED_TOGETHER = 16
@@ -93,7 +93,7 @@ def cluster_classes(
         settings=origin,
         make_work=partial(_make_sorter, source, read, features, place, inputs.engine),
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label=f"{label}, sorting",
         unit="batches",
     )
@@ -108,7 +108,7 @@ def cluster_classes(
         upstream=[place / _SORTED],
         make_work=partial(_make_clusterer, place, cluster),
         workers=inputs.workers,
-        engine=inputs.engine,
+        engine=inputs.driver,
         label=f"{label}, clustering",
         unit="classes",
     )
@@ -124,8 +124,9 @@ def remove_scratch(folder: Path, engine: Engine) -> None:
         if engine != "shared":
             remove_folder(place)
             continue
-        for name in FolderStorage(place).names(_FILES):
-            remove_file(place / _FILES / name)
+        storage = storage_of(place)
+        for name in storage.names(_FILES):
+            storage.delete(f"{_FILES}/{name}")
 
 
 def _place(folder: Path, origin: Mapping[str, Json]) -> Path:
@@ -175,7 +176,7 @@ def _make_sorter(
     place: Path,
     engine: Engine,
 ) -> Callable[[Shard[Batch]], list[SortedRow]]:
-    reader, storage = StageReader(source, read), FolderStorage(place)
+    reader, storage = StageReader(source, read), storage_of(place)
     # Another worker, thought dead, may be at the same batch: the first one's file stays, which is the same.
     keep = storage.write if engine == "processes" else storage.create
 
@@ -277,7 +278,7 @@ class _Index(NamedTuple):
 
     def load(self, category: str) -> Iterator[Shaped[np.ndarray, "n dim"]]:
         """A class's features, file by file."""
-        storage, width = FolderStorage(self.place), 2 * self.dim
+        storage, width = storage_of(self.place), 2 * self.dim
         for piece in self._of(category):
             name, count = _file(self.files[piece["file"]]), int(piece["count"])
             data = storage.read_range(name, int(piece["first"]) * width, count * width)

@@ -17,6 +17,7 @@ from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.claims import by_one
 from partdistillation.runs.digests import require_whole, write_digests
 from partdistillation.runs.manifest import Json, differences
+from partdistillation.runs.mirror import refresh_folder
 from partdistillation.runs.records import Row
 from partdistillation.runs.run_folder import PART_CLASSES
 from partdistillation.runs.tensor_keys import key_of, name_of
@@ -67,6 +68,7 @@ def find(
             label=f"{label}: part classes",
         )
     except StoreError:  # what another one removed, who had finished while this one was stopped
+        refresh_folder(folder)
         if are_found(folder, origin, also_delete=also_delete):
             return True
         raise
