@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from partdistillation.data import coco_store
 from partdistillation.data.coco import read_instances, read_parts
-from partdistillation.data.coco_store import StoredCoco, check, read_stored_parts, take_apart
+from partdistillation.data.coco_store import StoredCoco, check, database_of, read_stored_parts, take_apart
 from partdistillation.data.images import ImageInput
 from partdistillation.errors import InputError, StoreError
+from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.mirror import open_mirror
 
 SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]
 IDS: st.SearchStrategy[Any] = st.sampled_from([1, "1", 1.0, 2, "b", True, None, "\ud800", [], 10**30])
@@ -173,3 +175,27 @@ def test_no_room_for_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(StoreError, match=r"can't take .*objects\.json apart in .*disk is full.*TMPDIR"):
         take_apart(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_of_hosts_that_share_a_bucket_one_takes_a_file_apart(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 6, "height": 6}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"image_id": 1, "category_id": 1, "segmentation": SQUARE}],
+    }
+    path = written(tmp_path, document)
+
+    def host(name: str) -> Path:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+        return open_mirror(f"{bucket}/mine") / "objects"
+
+    folder = host("a")
+    take_apart(path, folder)
+    replace_file(folder / "manifest.json", b"{}")  # what a stage's folder has is brought when it is asked for
+    monkeypatch.setattr(coco_store, "_make", None)
+    folder = host("b")
+    assert len(list(take_apart(path, folder).images())) == 1
+    folder = host("c")  # of an actor, say, which is told where the database is
+    assert len(list(StoredCoco(path, database_of(path, folder)).images())) == 1

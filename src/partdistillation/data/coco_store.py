@@ -37,6 +37,7 @@ from partdistillation.errors import InputError, StoreError
 from partdistillation.runs import terminal
 from partdistillation.runs.atomic import make_folder, replacing_file
 from partdistillation.runs.digests import file_digest
+from partdistillation.runs.mirror import fetch
 from partdistillation.settings import at_home
 
 _TABLES = (
@@ -160,6 +161,7 @@ class StoredCoco:
 @lru_cache(maxsize=4)
 def _connection(database: Path) -> sqlite3.Connection:
     """To read what nobody changes any more, so that no locks are needed, which some network disks lack."""
+    fetch(database)
     return sqlite3.connect(f"{database.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
 
 
@@ -172,7 +174,7 @@ def take_apart(path: Path, folder: Path) -> StoredCoco:
     """
     path = at_home(path)
     stored = StoredCoco(path, database_of(path, folder))
-    if not stored.database.exists():
+    if not fetch(stored.database).exists():
         with tempfile.TemporaryDirectory() as name:
             made = _make(path, Path(name)).database
             with made.open("rb") as file, replacing_file(make_folder(folder) / stored.database.name) as write:

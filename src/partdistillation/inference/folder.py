@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from partdistillation.config import Device, Driver, Inputs, ObjectsConfig, RayCluster
-from partdistillation.data.coco_store import StoredCoco, take_apart
+from partdistillation.data.coco_store import StoredCoco
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput, load_image_of
 from partdistillation.data.paths import advice, is_file, is_folder
@@ -46,7 +46,7 @@ from partdistillation.runs.shards import make_shards, shard_size
 from partdistillation.runs.store import read_rows
 from partdistillation.runs.tar_index import SUFFIX
 from partdistillation.settings import at_home
-from partdistillation.stages.objects import Plan, write
+from partdistillation.stages.objects import Plan, taken_apart, write
 
 _LAST = "predictions.json"
 """What is written last."""
@@ -106,9 +106,10 @@ def predict(
     choose_device(device)
     driver = connected(engine, workers)
     shared = driver == "shared" or is_mirrored(out)
+    joint = Inputs(out=out, engine="shared" if shared else "processes")
     is_done = partial(_is_new, out / _LAST, _state(out / _LAST))
     images_dir = images if is_folder(images) else images.parent
-    dataset = take_apart(objects, out / OBJECTS) if objects is not None and not is_folder(objects) else None
+    dataset = taken_apart(joint, objects) if objects is not None and not is_folder(objects) else None
     inputs = (
         dataset.inputs(images) if dataset is not None and is_folder(images) else _photographs(images, out)
     )
@@ -133,7 +134,7 @@ def predict(
     write(out / OBJECTS, plan, shards, images_dir, workers, driver)
     _predictions(segmenter, load, model, images_dir, out, min_score, workers, driver)
     ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images()}
-    with by_one(Inputs(out=out, engine="shared" if shared else "processes"), "results", done=is_done):
+    with by_one(joint, "results", done=is_done):
         if not (shared and is_done()):
             write_classes(out, _with_categories(segmenter.catalog, dataset))
             labels = labels_of(out, ids=ids)

@@ -28,6 +28,7 @@ from partdistillation.runs import listings, seen, terminal
 from partdistillation.runs.claims import by_one
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.manifest import Json, canonical_hash
+from partdistillation.runs.mirror import fetch
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.remote import bring_inputs
 from partdistillation.runs.run_folder import OBJECTS
@@ -126,17 +127,23 @@ def _annotations(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Pla
     path = inputs.need("objects", in_brackets)
     if is_folder(path):
         raise ConfigError(f"--objects: expected a COCO .json file, found the folder {path}; {_instead(path)}")
-    dataset = _taken_apart(inputs, path)
+    dataset = taken_apart(inputs, path)
     dataset.log_notes()
     make = partial(_annotated, dataset, config)
     return Plan(dataset.inputs(images_dir), make, _kept(config), [path])
 
 
-def _taken_apart(inputs: Inputs, path: Path) -> StoredCoco:
-    """The annotations, so that a process reads those of its images alone."""
+def taken_apart(inputs: Inputs, path: Path) -> StoredCoco:
+    """The annotations, so that a process reads those of its images alone; one worker takes them apart.
+
+    Raises:
+        InputError: the file can't be used as a whole.
+        SettingsChanged: there are rows that were made from another one.
+    """
     folder = inputs.out / FOLDER
     require_same_upstream(folder, [path])
-    with by_one(inputs, "annotations", done=database_of(path, folder).exists):
+    database = database_of(path, folder)
+    with by_one(inputs, "annotations", done=lambda: fetch(database).exists()):
         return take_apart(path, folder)
 
 
