@@ -36,7 +36,7 @@ FILES = (
 
 def contents(out: Path) -> dict[str, str]:
     """SHA-256 of rows, manifests, models and losses."""
-    paths = {path for pattern in FILES for path in out.glob(pattern)}
+    paths = {path for pattern in FILES for path in out.glob(pattern) if path.is_file()}
     return {
         str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(paths)
     }
