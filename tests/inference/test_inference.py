@@ -226,7 +226,7 @@ def rows_of(out: Path) -> Sequence[tuple[ObjectRow, PartRow]]:
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    files = (path for path in out.rglob("*") if path.is_file() and path.name != ".lock")
+    files = (path for path in out.rglob("*") if path.is_file() and not path.name.endswith(".lock"))
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 

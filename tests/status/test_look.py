@@ -172,7 +172,7 @@ def test_a_run_in_a_bucket(bucket: str, tmp_path: Path, make_shards: MakeShards)
     make_shards(tmp_path / "objects", shards=3, done=2, engine="shared", bad=1)
     storage = open_storage(f"{bucket}/run")
     assert looked(f"{bucket}/run").state == "nothing there"
-    for path in (tmp_path / "objects").glob("*.*"):
+    for path in (tmp_path / "objects").glob("[!.]*.*"):
         storage.write(f"objects/{path.name}", path.read_bytes())
     storage.write("objects/claims/s-00002.1", b"a, process 7\n5\n")
 
