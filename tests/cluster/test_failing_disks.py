@@ -94,7 +94,9 @@ def test_a_disk_that_cannot_be_written_at_any_stage(
     assert not list(mounted.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("left", [0, 16384, 262144])
+@pytest.mark.parametrize(
+    "left", [pytest.param(0, marks=pytest.mark.slow), 16384, pytest.param(262144, marks=pytest.mark.slow)]
+)
 def test_a_disk_that_is_full_at_any_stage(
     left: int, mounted: Path, inputs: Inputs, tiny_recipe: Recipe, whole: dict[str, str]
 ) -> None:

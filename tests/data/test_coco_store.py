@@ -1,6 +1,7 @@
 """A COCO file taken apart says of every image what the file read as a whole says."""
 
 import json
+import os
 import pickle
 import sqlite3
 from collections.abc import Callable
@@ -164,6 +165,22 @@ def test_a_damaged_database_is_said(stored: StoredCoco) -> None:
     with pytest.raises(StoreError, match=r"is damaged .*: delete it"):
         _ = stored.categories
     coco_store._connection.cache_clear()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux's list of open files")
+def test_it_is_read_without_being_open_for_writing(stored: StoredCoco) -> None:
+    """Or its disk can't be made read-only."""
+    assert [*stored.images()]
+    (descriptor,) = (link for link in Path("/proc/self/fd").iterdir() if opens(link, stored.database))
+    flags = Path("/proc/self/fdinfo", descriptor.name).read_text().split("flags:")[1].split()[0]
+    assert int(flags, 8) & os.O_ACCMODE == os.O_RDONLY
+
+
+def opens(link: Path, path: Path) -> bool:
+    try:
+        return link.resolve() == path.resolve()
+    except OSError:  # closed since
+        return False
 
 
 def test_no_room_for_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,7 +162,8 @@ class StoredCoco:
 def _connection(database: Path) -> sqlite3.Connection:
     """To read what nobody changes any more, so that no locks are needed, which some network disks lack."""
     fetch(database)
-    return sqlite3.connect(f"{database.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
+    uri = f"{database.absolute().as_uri()}?mode=ro&immutable=1"
+    return sqlite3.connect(uri, uri=True, check_same_thread=False)
 
 
 def take_apart(path: Path, folder: Path) -> StoredCoco:
