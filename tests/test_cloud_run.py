@@ -25,7 +25,8 @@ def contents(storage: Storage) -> dict[str, str]:
     """Hashes of all rows, manifests and models of a run."""
     keys = [f"{stage}/{name}" for stage in _STAGES for name in storage.names(stage)]
     keys += [f"{model}/model.safetensors" for model in ("proposal_model", "part_model")]
-    return {key: hashlib.sha256(storage.read(key) or b"").hexdigest() for key in keys}
+    read = {key: storage.read(key) for key in keys}  # a folder is none, such as what was sorted by class
+    return {key: hashlib.sha256(data).hexdigest() for key, data in read.items() if data is not None}
 
 
 class Hosts:
