@@ -16,7 +16,7 @@ from pathlib import Path
 
 from partdistillation.errors import PartDistillationError, SettingsChanged, StoreError
 from partdistillation.runs import manifest as manifests
-from partdistillation.runs.atomic import explained, remove_temporary, remove_unlinked
+from partdistillation.runs.atomic import explained, remove_temporary, remove_unlinked, replace_file
 from partdistillation.runs.claims import FOLDER as CLAIMS
 from partdistillation.runs.claims import MAX_DEATHS, SECONDS_BETWEEN_LOOKS, Claims
 from partdistillation.runs.manifest import JOURNAL, MANIFEST, Manifest
@@ -102,7 +102,7 @@ class SharedStageStore:
         with ThreadPoolExecutor(AT_ONCE) as threads:
             shards = tuple(threads.map(self._finished, range(len(self._manifest.shards))))
         data = replace(self._manifest, shards=shards).dump()
-        self._storage.write(MANIFEST, data)
+        replace_file(self._place / MANIFEST, data)  # a mirror remembers what it has put
         _seen(self._storage, MANIFEST, data)
         self._storage.delete(JOURNAL)  # of a process that began it alone
         for name in self._storage.names(CLAIMS):  # of workers that woke after the end
