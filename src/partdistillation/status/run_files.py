@@ -48,10 +48,7 @@ class RunFiles:
         Raises:
             StoreError: it can't be read.
         """
-        try:
-            return self.storage.read(key)
-        except OSError as error:
-            raise StoreError(f"{self.place}/{key} can't be read: {error.strerror or error}") from error
+        return self.storage.read(key)
 
     def note(self, key: str) -> dict[str, Any]:
         """What a small JSON file says; nothing, where it isn't there or is damaged."""
