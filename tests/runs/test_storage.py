@@ -39,16 +39,17 @@ def test_a_file_that_was_replaced_while_it_was_read_is_read_again(
     storage, read_bytes = FolderStorage(tmp_path), Path.read_bytes
     storage.write("a", b"new")
     errors = [OSError(errno.ESTALE, "Stale file handle")]
-    monkeypatch.setattr(Path, "read_bytes", lambda path: fail(errors) or read_bytes(path))
+
+    def failing(path: Path) -> bytes:
+        if errors:
+            raise errors.pop()
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
     assert storage.read("a") == b"new"
     errors += [OSError(errno.EIO, "Input/output error")]
     with pytest.raises(StoreError, match=r"can't read .*a: Input/output error\. What is done"):
         storage.read("a")
-
-
-def fail(errors: list[OSError]) -> None:
-    if errors:
-        raise errors.pop()
 
 
 def test_what_is_no_folder_has_no_names(tmp_path: Path) -> None:
