@@ -15,6 +15,8 @@ from partdistillation.experiments.plan import Size, in_bytes, lines, plan
 from partdistillation.experiments.rate_sources import rates_from
 from partdistillation.experiments.rates import Labelling, Rates, Training, rates_of_run, read_rates
 from partdistillation.recipes import PAPER
+from partdistillation.runs.mirror import open_mirror
+from partdistillation.runs.storage import open_storage
 
 RATES = Rates(
     source="somewhere",
@@ -153,6 +155,19 @@ def test_of_a_copy_the_steps_of_ranking_are_not_told_apart(
     assert rates.labelling["features"].seconds == 20 / 4
     assert rates.clustering is None
     assert "in the time of ranking's features is that of its clustering and parts" in rates.assumptions
+
+
+def test_a_run_in_a_bucket_says_so_too(
+    tmp_path: Path, bucket: str, write_stage: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(tmp_path / "run", write_stage)
+    for path in (tmp_path / "run").rglob("[!.]*"):
+        if path.is_file():
+            open_storage(bucket).write(path.relative_to(tmp_path).as_posix(), path.read_bytes())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rates = rates_of_run(str(open_mirror(f"{bucket}/run")))
+    assert rates.labelling["segments"].seconds == 2.0
+    assert rates.labelling["features"].seconds == 20 / 4  # files' times say nothing
 
 
 def test_a_profile_divides_what_is_done_for_objects(tmp_path: Path, write_stage: Callable[..., Any]) -> None:

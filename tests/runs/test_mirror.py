@@ -184,9 +184,11 @@ def test_hidden_files_stay_here(on: Host, storage: Storage) -> None:
     assert storage.read(".stamp") is None
 
 
-def test_outside_of_mirrors_nothing_happens(tmp_path: Path) -> None:
+def test_outside_of_mirrors_nothing_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a"
     assert not is_mirrored(path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert not is_mirrored(tmp_path.resolve() / "partdistillation/runs")  # around all mirrors
     assert storage_at(path) is None
     assert refresh(path) == refresh_folder(path) == fetch(path) == path
     replace_file(path, b"1")

@@ -1,5 +1,6 @@
 """One protocol, two storages: a folder, and a bucket of moto's S3 server on loopback."""
 
+import errno
 import pickle
 import threading
 from pathlib import Path
@@ -30,6 +31,31 @@ def test_what_is_written_is_read(storage: Storage) -> None:
     storage.delete("a/b")
     storage.delete("a/b")
     assert storage.read("a/b") is None
+
+
+def test_a_file_that_was_replaced_while_it_was_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, read_bytes = FolderStorage(tmp_path), Path.read_bytes
+    storage.write("a", b"new")
+    errors = [OSError(errno.ESTALE, "Stale file handle")]
+
+    def failing(path: Path) -> bytes:
+        if errors:
+            raise errors.pop()
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    assert storage.read("a") == b"new"
+    errors += [OSError(errno.EIO, "Input/output error")]
+    with pytest.raises(StoreError, match=r"can't read .*a: Input/output error\. What is done"):
+        storage.read("a")
+
+
+def test_what_is_no_folder_has_no_names(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    with pytest.raises(StoreError, match=r"can't read .*a: Not a directory"):
+        FolderStorage(tmp_path).names("a")
 
 
 def test_pieces(storage: Storage) -> None:

@@ -255,6 +255,7 @@ def more(drawings: Path, tmp_path: Path) -> Callable[[str], Inputs]:
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_report")
 def test_what_was_grown_can_be_grown_and_retrained_names_stay(
     grown: Path, tiny_recipe: Recipe, more: Callable[[str], Inputs], tmp_path: Path

@@ -268,7 +268,7 @@ def plan(arguments: PlanArguments) -> None:
     if arguments.json:
         say(json.dumps({"plan": planned.to_dict(), "rates": rates.to_dict()}, indent=1))
     else:
-        say("\n".join(lines(planned)))
+        say(original("\n".join(lines(planned))))
 
 
 def settings(arguments: StageArguments) -> None:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from partdistillation.errors import InputError, StoreError
-from partdistillation.runs.object_storage import ObjectStorage
+from partdistillation.runs.object_storage import known_bucket
 
 SUFFIX = ".arrow"
 URL = b"url"
@@ -266,18 +266,9 @@ def _read(url: str, entries: Sequence[Entry]) -> dict[str, bytes]:
     """The contents of neighbours, by name."""
     first, last = entries[0], entries[-1]
     key, start = first.archive or first.name, first.offset
-    data = storage_at(url).read_unchanged(key, first.etag, start, last.offset + last.size - start)
-    return {entry.name: data[entry.offset - start :][: entry.size] for entry in entries}
-
-
-@lru_cache(maxsize=8)
-def storage_at(url: str) -> ObjectStorage:
-    """The bucket, connected to once a process.
-
-    Raises:
-        StoreError: it can't be: the package for it is missing, say.
-    """
     try:
-        return ObjectStorage(url)
-    except InputError as error:  # no fault of a photograph's
+        storage = known_bucket(url)
+    except InputError as error:  # obstore is missing, say: no fault of a photograph's
         raise StoreError(str(error)) from error
+    data = storage.read_unchanged(key, first.etag, start, last.offset + last.size - start)
+    return {entry.name: data[entry.offset - start :][: entry.size] for entry in entries}

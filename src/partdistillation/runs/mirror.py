@@ -18,11 +18,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
-from partdistillation.runs.object_storage import ObjectStorage, open_bucket
+from partdistillation.runs.object_storage import ObjectStorage, known_bucket, open_bucket
 from partdistillation.settings import as_url
 
 _URL, _MARKS = "url", "marks"
@@ -273,7 +272,7 @@ class _Mirror:
 def _mirror_of(path: Path) -> _Mirror | None:
     """The mirror that a file or folder is mirrored by, if it is."""
     path, home = path.absolute(), _home()
-    if not path.is_relative_to(home):
+    if home not in path.parents:
         return None
     name, *inside = path.relative_to(home).parts
     mirror = _open(home / name)
@@ -287,12 +286,7 @@ def _open(root: Path) -> _Mirror | None:
         url = (root / _URL).read_text(encoding="utf-8")
     except OSError:
         return None
-    return _Mirror(root, root / PurePosixPath(url).name, url, _storage(url))
-
-
-@lru_cache(maxsize=16)
-def _storage(url: str) -> ObjectStorage:
-    return ObjectStorage(url)
+    return _Mirror(root, root / PurePosixPath(url).name, url, known_bucket(url))
 
 
 def _home() -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import copy
 from datetime import timedelta
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -50,6 +51,16 @@ def open_bucket(url: str) -> "ObjectStorage":
     storage = ObjectStorage(url)
     storage.check()
     return storage
+
+
+@lru_cache(maxsize=16)
+def known_bucket(url: str) -> "ObjectStorage":
+    """The storage at a URL, connected to once a process; not asked whether it answers.
+
+    Raises:
+        InputError: obstore isn't installed, or it can make nothing of the URL.
+    """
+    return ObjectStorage(url)
 
 
 class ObjectStorage:

@@ -19,10 +19,10 @@ from partdistillation.errors import InputError
 from partdistillation.runs import listings
 from partdistillation.runs.atomic import make_folder, new_folder, replace_file
 from partdistillation.runs.claims import by_one
-from partdistillation.runs.listings import CONNECTIONS, SCHEMA, Entry, storage_at
+from partdistillation.runs.listings import CONNECTIONS, SCHEMA, Entry
 from partdistillation.runs.manifest import MANIFEST
 from partdistillation.runs.mirror import fetch
-from partdistillation.runs.object_storage import ObjectStorage, StoredFile, open_bucket
+from partdistillation.runs.object_storage import ObjectStorage, StoredFile, known_bucket, open_bucket
 from partdistillation.runs.tar_index import COMPRESSED_ARCHIVE, SUFFIX, index, suffix_of
 from partdistillation.runs.terminal import say
 from partdistillation.settings import as_url, is_url
@@ -65,12 +65,12 @@ def bring(place: Path, out: Path) -> Path:
     if _is_there(place, out):
         return here
     parent, _, name = url.rpartition("/")
-    if not parent.endswith("/") and storage_at(parent).exists(name):
+    if not parent.endswith("/") and known_bucket(parent).exists(name):
         if suffix_of(name):
             raise InputError(f"{url}: expected a folder, found an archive; give the folder that holds it")
         _copy(parent, name, here)
         return here
-    files = sorted(storage_at(url).files())
+    files = sorted(known_bucket(url).files())
     if not files:
         raise InputError(f"{url}: expected files, found none; check the URL")
     if rows := _rows_of_run([file.key for file in files]):
@@ -84,7 +84,7 @@ def bring(place: Path, out: Path) -> Path:
 
 
 def _copy(url: str, key: str, path: Path) -> None:
-    data = storage_at(url).read(key)
+    data = known_bucket(url).read(key)
     if data is None:
         raise InputError(f"{url}/{key}: expected a file, which was listed, found none; run the command again")
     make_folder(path.parent)
@@ -131,7 +131,7 @@ def _members(url: str, archive: StoredFile) -> list[Entry]:
     if folder == archive.key:
         raise InputError(f"{url}/{archive.key}: {COMPRESSED_ARCHIVE}")
     try:
-        with io.BufferedReader(_StoredArchive(storage_at(url), archive), _BLOCK) as file:
+        with io.BufferedReader(_StoredArchive(known_bucket(url), archive), _BLOCK) as file:
             members = index(file)
     except InputError as error:
         raise InputError(f"{url}/{archive.key}: {error}") from error

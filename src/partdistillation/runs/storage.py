@@ -6,6 +6,7 @@ create it one alone succeeds, on every file system that has hard links and in ev
 writes.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,7 +71,7 @@ class FolderStorage:
     """A folder.
 
     Raises:
-        StoreError: in every method, where the folder can't be written.
+        StoreError: in every method, where the folder can't be read or written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -78,10 +79,13 @@ class FolderStorage:
 
     def read(self, key: str) -> bytes | None:
         """A file's content; None where there is none."""
+        path = self._folder / key
         try:
-            return (self._folder / key).read_bytes()
+            return _content(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise _unreadable(path, error) from error
 
     def read_range(self, key: str, start: int, size: int) -> bytes:
         """A piece of a file that is there: `size` bytes from `start`, fewer where it ends before."""
@@ -90,7 +94,7 @@ class FolderStorage:
                 file.seek(start)
                 return file.read(size)
         except OSError as error:
-            raise StoreError(f"can't read {self._folder / key}: {error.strerror or error}") from error
+            raise _unreadable(self._folder / key, error) from error
 
     def write(self, key: str, data: bytes) -> None:
         """Put a file there, whole, over what was there."""
@@ -106,7 +110,10 @@ class FolderStorage:
 
     def names(self, folder: str) -> list[str]:
         """Names of a folder's files and folders, in order, without hidden ones; none where it isn't there."""
-        return sorted(_names(self._folder / folder))
+        try:
+            return sorted(_names(self._folder / folder))
+        except OSError as error:
+            raise _unreadable(self._folder / folder, error) from error
 
     def delete(self, key: str) -> None:
         """Remove a file, if it is there."""
@@ -121,6 +128,22 @@ class FolderStorage:
         if not path.parent.is_dir():
             make_folder(path.parent)
         return path
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        return path.read_bytes()  # another host has replaced it meanwhile, as it does with its claims
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"can't read {path}: {error.strerror or error}. What is done so far is kept: see to the disk, then "
+        "run the same command again"
+    )
 
 
 def _names(folder: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ from partdistillation.errors import StoreError
 from partdistillation.recipes import PAPER
 from partdistillation.runs import manifest as manifests
 from partdistillation.runs.manifest import JOURNAL, MANIFEST, Manifest
+from partdistillation.runs.mirror import storage_at
 from partdistillation.runs.storage import Storage, open_storage
 from partdistillation.settings import as_url, at_home, is_url
 
@@ -30,7 +31,8 @@ class RunFiles:
         self.folder = None if is_url(out) else at_home(Path(out))
         """On a disk of this machine, or one that it mounts."""
         self.place = as_url(out) if self.folder is None else str(self.folder)
-        self.storage = storage or open_storage(self.place)
+        mirrored = None if self.folder is None else storage_at(self.folder)
+        self.storage = storage or mirrored or open_storage(self.place)
         self.names = cache(self.storage.names)
         """Of a folder's files."""
         self.manifest = cache(self._manifest)
@@ -46,10 +48,7 @@ class RunFiles:
         Raises:
             StoreError: it can't be read.
         """
-        try:
-            return self.storage.read(key)
-        except OSError as error:
-            raise StoreError(f"{self.place}/{key} can't be read: {error.strerror or error}") from error
+        return self.storage.read(key)
 
     def note(self, key: str) -> dict[str, Any]:
         """What a small JSON file says; nothing, where it isn't there or is damaged."""
