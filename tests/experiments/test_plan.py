@@ -15,6 +15,8 @@ from partdistillation.experiments.plan import Size, in_bytes, lines, plan
 from partdistillation.experiments.rate_sources import rates_from
 from partdistillation.experiments.rates import Labelling, Rates, Training, rates_of_run, read_rates
 from partdistillation.recipes import PAPER
+from partdistillation.runs.mirror import open_mirror
+from partdistillation.runs.storage import open_storage
 
 RATES = Rates(
     source="somewhere",
@@ -142,6 +144,21 @@ def test_a_finished_run_says_what_it_took(tmp_path: Path, write_stage: Callable[
     assert rates.training["proposals"] == Training(0.0, 50.0 / 100 / 8, 10.0)
     size = (tmp_path / "segments" / "all.parquet").stat().st_size
     assert rates.labelling["segments"].bytes == size / 4
+
+
+def test_so_does_one_in_a_bucket(
+    tmp_path: Path, write_stage: Callable[..., Any], bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run, storage = tmp_path / "run", open_storage(f"{bucket}/run")
+    write_run(run, write_stage)
+    for path in run.rglob("*"):
+        if path.is_file() and not path.name.startswith("."):
+            storage.write(path.relative_to(run).as_posix(), path.read_bytes())
+    rates = rates_of_run(str(open_mirror(f"{bucket}/run")))
+    assert rates.source == f"the run {bucket}/run"
+    assert (rates.objects, rates.proposals) == (1.0, 5.0)
+    assert rates.labelling["segments"] == rates_of_run(str(run)).labelling["segments"]
 
 
 def test_of_a_copy_the_steps_of_ranking_are_not_told_apart(
