@@ -316,9 +316,9 @@ def test_a_device_that_is_not_there_is_said_before_any_stage(
         objects=drawings / "objects_train.json",
         device="cuda",
     )
-    with pytest.raises(ConfigError, match="--device: expected 1 GPUs"):
+    with pytest.raises(ConfigError, match="--device: expected 1 GPU"):
         pipeline.run(inputs, Recipe())
-    with pytest.raises(ConfigError, match="--device: expected 1 GPUs"):
+    with pytest.raises(ConfigError, match="--device: expected 1 GPU"):
         inference.predict("owner/name", drawings / "train", out=tmp_path / "out", device="cuda")
     assert not (tmp_path / "out").exists()
 

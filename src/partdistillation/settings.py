@@ -23,9 +23,9 @@ from partdistillation.errors import ConfigError, InputError
 
 S = TypeVar("S", bound="Settings")
 
-_URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])", re.IGNORECASE)
-"""With one slash too: what `Path` makes of a URL."""
 _SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
+_URL = re.compile(rf"[a-z][a-z0-9+.-]+:/{{1,2}}(?=[^/])|({'|'.join(_SCHEMES)}):/*$", re.IGNORECASE)
+"""With one slash too: what `Path` makes of a URL. And without a bucket, which is no folder's name."""
 
 
 @dataclass(frozen=True)
@@ -156,13 +156,15 @@ def as_url(place: Path | str) -> str:
     's3://bucket/photos'
 
     Raises:
-        InputError: it is of a kind that isn't known.
+        InputError: it is of a kind that isn't known, or names no bucket.
     """
     scheme, rest = str(place).split(":", maxsplit=1)
     url = f"{scheme.lower()}://{rest.strip('/')}"
     if scheme.lower() not in _SCHEMES:
         kinds = ", ".join(f"{known}://" for known in _SCHEMES)
         raise InputError(f"expected a path, or a URL that begins with {kinds}; found {url}")
+    if url.endswith("://"):
+        raise InputError(f"expected a bucket in the URL, as in {url}bucket/folder; found none")
     return url
 
 

@@ -209,7 +209,7 @@ def test_output_may_be_cut_short() -> None:
     [
         ("run --images x --device cuda:7", "--device: expected 8 GPUs"),
         ("predict m --images x --device mps", "--device: expected a Mac"),
-        ("evaluate-objects m --images x --objects o.json --device cuda", "--device: expected 1 GPUs"),
+        ("evaluate-objects m --images x --objects o.json --device cuda", "--device: expected 1 GPU"),
         ("demo --device nvidia", "--device: expected one of auto, cpu, cuda, cuda:N, mps, found 'nvidia'"),
     ],
 )

@@ -6,9 +6,11 @@ import pytest
 
 from partdistillation.commands.arguments import StageArguments
 from partdistillation.commands.experiments import CompareArguments
+from partdistillation.commands.judge import EvaluateArguments
 from partdistillation.commands.main import COMMANDS, main
 from partdistillation.commands.parsing import parse
 from partdistillation.commands.run import PredictArguments, RunArguments
+from partdistillation.runs.mirror import url_of
 from partdistillation.runs.storage import open_storage
 
 WRONG = [
@@ -103,6 +105,16 @@ def test_a_url_stands_for_its_mirror(bucket: str, tmp_path: Path, monkeypatch: p
     predicting = parse(COMMANDS["predict"], [f"{bucket}/mine/part_model", "--images", "photos"])
     assert isinstance(predicting, PredictArguments)
     assert predicting.model.is_relative_to(tmp_path)
+
+
+def test_what_predictions_are_compared_with_may_be_in_a_bucket(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    words = ["--parts", "parts.json", "--predictions", f"{bucket}/a", "--against", f"{bucket}/b"]
+    comparing = parse(COMMANDS["evaluate"], words)
+    assert isinstance(comparing, EvaluateArguments)
+    assert url_of(comparing.against or Path()) == f"{bucket}/b"
 
 
 def test_a_run_remembers_its_settings_in_a_bucket(

@@ -146,6 +146,21 @@ def test_a_finished_run_says_what_it_took(tmp_path: Path, write_stage: Callable[
     assert rates.labelling["segments"].bytes == size / 4
 
 
+def test_so_does_one_in_a_bucket(
+    tmp_path: Path, write_stage: Callable[..., Any], bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run, storage = tmp_path / "run", open_storage(f"{bucket}/run")
+    write_run(run, write_stage)
+    for path in run.rglob("*"):
+        if path.is_file() and not path.name.startswith("."):
+            storage.write(path.relative_to(run).as_posix(), path.read_bytes())
+    rates = rates_of_run(str(open_mirror(f"{bucket}/run")))
+    assert rates.source == f"the run {bucket}/run"
+    assert (rates.objects, rates.proposals) == (1.0, 5.0)
+    assert rates.labelling["segments"] == rates_of_run(str(run)).labelling["segments"]
+
+
 def test_of_a_copy_the_steps_of_ranking_are_not_told_apart(
     tmp_path: Path, write_stage: Callable[..., Any]
 ) -> None:

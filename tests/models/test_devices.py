@@ -36,7 +36,7 @@ def no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_gpus(no_gpus: None) -> None:
     assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
-    with pytest.raises(ConfigError, match=r"--device: expected 1 GPUs .* found 0; choose cpu"):
+    with pytest.raises(ConfigError, match=r"--device: expected 1 GPU .* found 0; choose cpu"):
         choose_device("cuda")
 
 

@@ -58,6 +58,13 @@ def test_every_input_ends_as_one_row(run: Callable[..., Path], crash_stage: Any,
     assert [row.image_id for row in rows if row.status == "rejected"] == ["image-6"]
 
 
+def test_the_end_is_said_once(
+    run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path / "out")
+    assert capsys.readouterr().err == "objects: 8/8 photographs\n"
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_function_goes_over_the_rows_that_can_be_used(
     workers: int, run: Callable[..., Path], crash_stage: Any, tmp_path: Path

@@ -118,11 +118,15 @@ def test_urls() -> None:
         "S3://b",
     ]
     assert all(is_url(url) for url in urls)
-    paths: list[Path | str] = ["photos", "/a/b", "a:b", Path("~/x"), "C:/photos", "s3://", "s3:"]
+    paths: list[Path | str] = ["photos", "/a/b", "a:b", Path("~/x"), "C:/photos", "C:/", "c:"]
     assert not any(is_url(path) for path in paths)
     assert as_url(Path("s3://bucket/x/")) == as_url("s3://bucket/x/") == "s3://bucket/x"
     with pytest.raises(InputError, match=r"expected a path, or a URL that begins with s3://.*ftp://host"):
         open_storage("ftp://host/x")
+    for place in ("s3://", Path("s3://"), "S3:///"):
+        assert is_url(place)
+        with pytest.raises(InputError, match=r"expected a bucket in the URL, as in s3://bucket/folder"):
+            as_url(place)
 
 
 @pytest.mark.usefixtures("bucket")

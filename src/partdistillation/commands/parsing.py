@@ -14,7 +14,18 @@ from partdistillation.errors import ConfigError
 from partdistillation.runs.mirror import is_mirrored, open_mirror
 from partdistillation.settings import as_url, at_home, check, is_url, nearest
 
-_OF_RUNS = {"out", "folder", "run", "runs", "model", "part_model", "predictions", "reviewed", "others"}
+_OF_RUNS = {
+    "out",
+    "folder",
+    "run",
+    "runs",
+    "model",
+    "part_model",
+    "predictions",
+    "against",
+    "reviewed",
+    "others",
+}
 """What may be a URL, and is a folder of files that this software wrote, or will."""
 
 

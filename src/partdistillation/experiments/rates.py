@@ -9,7 +9,7 @@ from typing import Any
 from partdistillation.errors import InputError
 from partdistillation.runs import profiling
 from partdistillation.runs.manifest import MANIFEST
-from partdistillation.runs.mirror import is_mirrored
+from partdistillation.runs.mirror import is_mirrored, storage_at, url_of
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.run_folder import (
     FEATURES,
@@ -155,7 +155,7 @@ def rates_of_run(out: str) -> Rates:
         InputError: it isn't finished, or is no run.
         StoreError: some of it is damaged.
     """
-    files = RunFiles(out)
+    files = RunFiles(out, storage_at(Path(out)))
     if files.folder is None:
         raise InputError(
             f"{files.place}: expected the folder of a run on a disk of this machine; copy it, or give rates "
@@ -174,7 +174,7 @@ def rates_of_run(out: str) -> Rates:
     apart = PART_CLASSES in ranking
     labelling[SEGMENTS] = _by_object(labelling[SEGMENTS], profile, each)
     return Rates(
-        source=f"the run {files.place}",
+        source=f"the run {url_of(Path(out)) or files.place}",
         objects=each,
         proposals=proposals / objects if objects else 0.0,
         classes=len(classes),

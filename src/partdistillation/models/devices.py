@@ -41,8 +41,9 @@ def _gpu(number: int | None) -> int:
         )
     place = int(os.environ.get("LOCAL_RANK", "0")) if number is None else number
     if place >= (count := torch.cuda.device_count()):
+        wanted = f"{place + 1} GPUs" if place else "1 GPU"
         raise ConfigError(
-            f"--device: expected {place + 1} GPUs that PyTorch can use, found {count}; choose cpu, "
+            f"--device: expected {wanted} that PyTorch can use, found {count}; choose cpu, "
             + ("or start fewer processes" if number is None else "or a lower number, from 0 on")
         )
     return place

@@ -187,7 +187,8 @@ def _label(
                         pending.remove(index)
                         advance(len(shards[index].inputs))
             missing = store.pending()
-            advance(sum(len(shards[index].inputs) for index in {*pending} - {*missing}))
+            if elsewhere := {*pending} - {*missing}:
+                advance(sum(len(shards[index].inputs) for index in elsewhere))
             pending = missing
 
 
