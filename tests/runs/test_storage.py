@@ -139,7 +139,7 @@ def test_no_credentials(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")  # where no machine of a cloud's answers
-    with pytest.raises(InputError, match="found no credentials: set those of your store"):
+    with pytest.raises(InputError, match=r"found no credentials: .*\(AWS_ACCESS_KEY_ID, "):
         open_storage(bucket)
 
 

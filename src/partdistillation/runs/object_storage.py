@@ -26,6 +26,11 @@ _BRIEF = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 """To find out whether a store answers at all."""
 _ATTEMPTS = 3
 """Of what obstore itself doesn't ask again, such as a write whose answer was lost."""
+_CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
 _OF_A_MACHINE = ("169.254.169.254", "/latest/api/token", "computeMetadata", "/metadata/identity")
 """Where obstore looks last for credentials: the addresses at which a cloud's own machines are told theirs."""
 
@@ -271,8 +276,8 @@ def _cause(url: str, error: Exception) -> str:
         return f"{url}: expected a bucket named {bucket}, found none: create it, or correct the URL"
     if any(place in text for place in _OF_A_MACHINE):
         return (
-            f"{url}: found no credentials: set those of your store in the environment (for s3:// "
-            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION), or give this machine a role"
+            f"{url}: found no credentials: set those of your store in the environment "
+            f"({_CREDENTIALS.get(url.partition('://')[0], _CREDENTIALS['s3'])}), or give this machine a role"
         )
     if _is_refusal(error):
         return f"{url}: the store refuses these credentials: {_first_line(error)}"
