@@ -9,9 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import partdistillation
@@ -55,11 +56,24 @@ exec cat
 """It ends with what is written to it: when the tests do, however they end."""
 
 
+@cache
 def missing() -> str:
     """What this machine lacks for hosts; empty where it lacks nothing."""
     if os.geteuid() != 0:
         return "root"
-    return ", ".join(name for name in NEEDED if shutil.which(name) is None)
+    if commands := ", ".join(name for name in NEEDED if shutil.which(name) is None):
+        return commands
+    made: list[Host] = []
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            made += [Host("alpha", Path(folder)), Host("beta", Path(folder))]
+            connect(made[0], made[1:])
+    except (AssertionError, subprocess.CalledProcessError):
+        return "namespaces, mounts in them and veth, which this system doesn't allow"
+    finally:
+        for host in made:
+            host.kill()
+    return ""
 
 
 class Process:

@@ -136,12 +136,12 @@ def test_clocks_are_ten_minutes_apart(
         pytest.skip("clocks that are apart need a C compiler")
     clock = tmp_path / "time_of_day.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", clock, WORKER.with_name("time_of_day.c")], check=True)
-    clocks = {"slow": -600, "right": 0, "fast": 600}
+    clocks = {"slow": 0, "right": 600, "fast": 1200}  # back, none can go before its start
     slow, right, fast = (make_host(name, disk, ahead=ahead, clock=clock) for name, ahead in clocks.items())
     script = "import time; print(time.time(), time.monotonic())"
     told = [map(float, host.run([sys.executable, "-c", script]).split()) for host in (slow, right, fast)]
     for times in zip(*told, strict=True):
-        assert [round(time - times[1], -1) for time in times] == [-600, 0, 600]
+        assert [round(time - times[0], -1) for time in times] == [0, 600, 1200]
     workers = [begin(host, "--seconds", "0.1") for host in (slow, right, fast)]
     until(lambda: holds(disk / "out", "fast"))
     workers[2].kill()
