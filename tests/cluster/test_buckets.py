@@ -65,7 +65,7 @@ def hosts(make_host: MakeHost, tmp_path: Path) -> Hosts:
 
 
 def test_a_host_is_lost(hosts: Hosts, alone: dict[str, str]) -> None:
-    workers = hosts.begin("--seconds", "0.3")
+    workers = hosts.begin("--seconds", "0.5")
     until(lambda: hosts.holds("alpha"), 120)
     hosts.workers[0].kill()
     assert ends(workers) == [-signal.SIGKILL, 0, 0]
@@ -73,7 +73,7 @@ def test_a_host_is_lost(hosts: Hosts, alone: dict[str, str]) -> None:
 
 
 def test_a_host_loses_its_network_and_gets_it_back(hosts: Hosts, alone: dict[str, str]) -> None:
-    workers = hosts.begin("--seconds", "0.3")
+    workers = hosts.begin("--seconds", "0.5")
     until(lambda: hosts.holds("alpha"), 120)
     hosts.workers[0].run(["ip", "link", "set", "eth0", "down"])
     until(lambda: not hosts.holds("alpha"))  # others have taken over

@@ -91,7 +91,7 @@ def test_a_host_loses_its_network_and_gets_it_back(
 ) -> None:
     """Cut off, it can neither work nor give signs of life; its claims are taken meanwhile."""
     alpha, _ = remote
-    workers = [begin(host, "--seconds", "0.2") for host in remote]
+    workers = [begin(host, "--seconds", "0.4") for host in remote]
     until(lambda: holds(disk / "out", "alpha"))
     alpha.run(["ip", "link", "set", "eth0", "down"])
     until(lambda: any(name.endswith(".2") for name in claimed(disk / "out")))
@@ -105,7 +105,7 @@ def test_alone_and_shared_are_refused_together_where_no_lock_reaches(
     remote: tuple[Host, Host], disk: Path, alone: dict[str, str]
 ) -> None:
     alpha, beta = remote
-    sharing = begin(alpha, "--seconds", "0.2")
+    sharing = begin(alpha, "--seconds", "0.6")
     until(lambda: holds(disk / "out", "alpha"))
     code, message = beta.start([sys.executable, WORKER, beta.disk / "out", "processes"]).end()
     assert (code, "the work of several workers" in message) == (1, True), message

@@ -86,7 +86,7 @@ def test_the_first_comer_is_killed(
 
 def test_a_host_is_lost_with_its_claims(make_host: MakeHost, disk: Path, alone: dict[str, str]) -> None:
     lost, *others = (make_host(name, disk) for name in ("alpha", "beta", "gamma"))
-    workers = [begin(host, "--workers", "3") for host in (lost, *others)]
+    workers = [begin(host, "--workers", "3", "--seconds", "0.8") for host in (lost, *others)]
     until(lambda: sum(holder.startswith("alpha,") for holder in claimed(disk / "out").values()) >= 2)
     lost.kill()
     assert holds(disk / "out", "alpha")
@@ -111,11 +111,11 @@ def test_a_stopped_worker_wakes_when_its_claim_is_taken(
     wakes: str, pair: tuple[Host, Host], disk: Path, alone: dict[str, str]
 ) -> None:
     alpha, beta = pair
-    stopped = begin(alpha, "--seconds", "0.3")
+    stopped = begin(alpha, "--seconds", "0.4")
     until(lambda: holds(disk / "out", "alpha"))
     stopped.stop()
     (task,) = claimed(disk / "out")
-    successor = begin(beta, "--seconds", "0.3")
+    successor = begin(beta, "--seconds", "0.4")
     taken = re.sub(r"\.1$", ".2", task)
     until(lambda: taken in claimed(disk / "out"))
     if wakes == "after the end":
@@ -142,7 +142,7 @@ def test_clocks_are_ten_minutes_apart(
     told = [map(float, host.run([sys.executable, "-c", script]).split()) for host in (slow, right, fast)]
     for times in zip(*told, strict=True):
         assert [round(time - times[0], -1) for time in times] == [0, 600, 1200]
-    workers = [begin(host, "--seconds", "0.1") for host in (slow, right, fast)]
+    workers = [begin(host, "--seconds", "0.4") for host in (slow, right, fast)]
     until(lambda: holds(disk / "out", "fast"))
     workers[2].kill()
     assert ends(workers) == [0, 0, -signal.SIGKILL]

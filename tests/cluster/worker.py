@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("out", help="a folder; or the URL of one in a bucket")
     parser.add_argument("engine", choices=["processes", "ray", "shared"])
     parser.add_argument("--shards", type=int, default=24)
-    parser.add_argument("--seconds", type=float, default=0.05, help="a shard")
+    parser.add_argument("--seconds", type=float, default=0.25, help="a shard")
     parser.add_argument("--setting", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--training", action="store_true", help="instead of the stage")
