@@ -2,8 +2,10 @@
 
 import hashlib
 import importlib.util
+import json
 import logging
 import os
+import shutil
 import signal
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -146,6 +148,25 @@ def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_coco(folder, "train", seed=1, count=12, size=64)
     write_coco(folder, "val", seed=2, count=4, size=64)
     return folder
+
+
+@pytest.fixture(scope="session")
+def folders(drawings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four drawings in the folders a and b, one of them damaged, and objects.json beside these."""
+    root = tmp_path_factory.mktemp("folders")
+    document = json.loads((drawings / "objects_train.json").read_text())
+    document["images"] = document["images"][:4]
+    ids = {image["id"] for image in document["images"]}
+    document["annotations"] = [entry for entry in document["annotations"] if entry["image_id"] in ids]
+    for place, image in enumerate(document["images"]):
+        name = f"{'ab'[place % 2]}/{image['file_name']}"
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(drawings / "train" / image["file_name"], root / name)
+        image["file_name"] = name
+    path = root / document["images"][0]["file_name"]
+    path.write_bytes(path.read_bytes()[:-100])
+    (root / "objects.json").write_text(json.dumps(document))
+    return root
 
 
 @pytest.fixture(scope="session")

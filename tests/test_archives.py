@@ -1,6 +1,5 @@
 """Photographs in tar archives are those of the unpacked folders, for every stage and everything after it."""
 
-import json
 import shutil
 import tarfile
 from contextlib import closing
@@ -29,25 +28,6 @@ from partdistillation.review.store import ReviewStore
 from partdistillation.runs import seen
 from partdistillation.runs.records import ObjectRow, SegmentRow
 from partdistillation.runs.store import read_rows
-
-
-@pytest.fixture(scope="module")
-def folders(drawings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The drawings in two folders, one of them damaged, and their objects."""
-    root = tmp_path_factory.mktemp("folders")
-    document = json.loads((drawings / "objects_train.json").read_text())
-    document["images"] = document["images"][:4]
-    ids = {image["id"] for image in document["images"]}
-    document["annotations"] = [entry for entry in document["annotations"] if entry["image_id"] in ids]
-    for place, image in enumerate(document["images"]):
-        name = f"{'ab'[place % 2]}/{image['file_name']}"
-        (root / name).parent.mkdir(exist_ok=True)
-        shutil.copy(drawings / "train" / image["file_name"], root / name)
-        image["file_name"] = name
-    path = root / document["images"][0]["file_name"]
-    path.write_bytes(path.read_bytes()[:-100])
-    (root / "objects.json").write_text(json.dumps(document))
-    return root
 
 
 @pytest.fixture(scope="module")

@@ -31,29 +31,21 @@ from partdistillation.settings import as_url
 
 
 @pytest.fixture(scope="module")
-def copy(drawings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def copy(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawings in two folders, one of them damaged, with their objects as annotations and as masks."""
     root = tmp_path_factory.mktemp("copy")
-    document = json.loads((drawings / "objects_train.json").read_text())
-    document["images"] = document["images"][:4]
-    ids = {image["id"] for image in document["images"]}
-    document["annotations"] = [entry for entry in document["annotations"] if entry["image_id"] in ids]
-    for place, image in enumerate(document["images"]):
-        name = f"{'ab'[place % 2]}/{image['file_name']}"
-        (root / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / "masks" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(drawings / "train" / image["file_name"], root / "photos" / name)
+    shutil.copytree(folders, root / "photos")
+    (root / "photos" / "objects.json").rename(root / "objects.json")
+    for place, image in enumerate(json.loads((root / "objects.json").read_text())["images"]):
+        path = root / "masks" / image["file_name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
         mask = Image.new("L", (image["width"], image["height"]))
         mask.paste(1, (3, 3, 30, 20))
         if place < 3:
-            mask.save(root / "masks" / name)
+            mask.save(path)
         else:
-            (root / "masks" / name).with_suffix("").mkdir()
-            mask.save((root / "masks" / name).with_suffix("") / "1.png")
-        image["file_name"] = name
-    path = root / "photos" / document["images"][0]["file_name"]
-    path.write_bytes(path.read_bytes()[:-100])
-    (root / "objects.json").write_text(json.dumps(document))
+            path.with_suffix("").mkdir()
+            mask.save(path.with_suffix("") / "1.png")
     return root
 
 
