@@ -1,4 +1,4 @@
-"""What a COCO annotation file takes in memory: read as a whole, taken apart, and in stage 1's processes.
+"""What a COCO annotation file takes in memory: as Python objects, taken apart, and in stage 1's processes.
 
     python benchmarks/coco_memory.py [--images 20000]
 
@@ -25,7 +25,6 @@ from timing import machine, peak_memory
 
 from partdistillation.config import Inputs, Recipe
 from partdistillation.data.coco import read_instances
-from partdistillation.data.coco_store import take_apart
 from partdistillation.objects.annotations import AnnotatedObjects
 from partdistillation.stages import objects
 
@@ -44,7 +43,7 @@ def main() -> None:
         print(f"{arguments.images:,} images, {size / 1e6:.0f} MB of JSON\n")
         print("| what | peak memory, MiB |\n|---|---|")
         for title, prepare in (
-            ("the whole file read (each process, before)", whole),
+            ("the whole file as Python objects", whole),
             ("the file taken apart (once)", apart),
             (f"{SHARD} images' objects from what it was taken apart into", shard),
         ):
@@ -82,18 +81,18 @@ def write(folder: Path, count: int) -> None:
 
 
 def whole(folder: Path) -> Callable[[], object]:
-    """What every process did before."""
-    return lambda: read_instances(folder / "objects.json")
+    """What nothing does."""
+    return lambda: json.loads((folder / "objects.json").read_bytes())
 
 
 def apart(folder: Path) -> Callable[[], object]:
-    """What one does now."""
-    return lambda: take_apart(folder / "objects.json", folder / "apart")
+    """What one process does, of all that need it."""
+    return lambda: read_instances(folder / "objects.json", folder / "apart")
 
 
 def shard(folder: Path) -> Callable[[], object]:
-    """What a worker does with a shard now."""
-    stored = take_apart(folder / "objects.json", folder / "apart")
+    """What a worker does with a shard."""
+    stored = read_instances(folder / "objects.json", folder / "apart")
     images = stored.inputs(folder / "photos")[:SHARD]
     source = AnnotatedObjects(stored, None, 0.0)
     source(images[:1])  # loads and compiles

@@ -58,8 +58,8 @@ def test_own_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (tmp_path / folder / "car").mkdir(parents=True)
         Image.fromarray(labels).save(tmp_path / folder / "car" / "1.png")
     example("own_data_set").main(tmp_path, tmp_path / "out")
-    (instance,) = next(iter(read_instances(tmp_path / "out" / "objects_train.json").annotations.values()))
-    parts = next(iter(read_parts(tmp_path / "out" / "parts_train.json").annotations.values()))
+    _, (instance,), _ = next(read_instances(tmp_path / "out" / "objects_train.json").annotated())
+    _, parts, _ = next(read_parts(tmp_path / "out" / "parts_train.json").annotated())
     assert (instance.category.name, instance.area) == ("car", 24 + 8)
     assert {(part.category.name, part.area) for part in parts} == {("car body", 24), ("car wheel", 8)}
     assert "1 images, 1 objects, 2 parts" in capsys.readouterr().out

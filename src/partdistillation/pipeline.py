@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from partdistillation.config import Inputs, ObjectFiles, Recipe
-from partdistillation.data import coco_store
+from partdistillation.data.coco import read_instances
 from partdistillation.data.paths import in_brackets
 from partdistillation.evaluation import instances
 from partdistillation.models.devices import choose_device
@@ -88,7 +88,7 @@ def check(inputs: Inputs, recipe: Recipe) -> None:
     if recipe.objects.source in get_args(ObjectFiles):
         path = inputs.need("objects", in_brackets)
         if recipe.objects.source == "annotations" and path.is_file() and not source.files:
-            coco_store.check(path)
+            read_instances(path)
     if recipe.objects.source == "salient":
         SalientObjects.from_pretrained(recipe.objects.model)
     is_backbone(recipe.encoder)  # or a Mask2Former: stages 1 and 2 take others, stage 3 goes on training it

@@ -79,11 +79,10 @@ def test_images_without_ground_truth_have_no_parts(truth: CocoDataset) -> None:
 
 
 def test_unusable_ground_truth_is_an_error(truth: CocoDataset) -> None:
-    unusable = CocoDataset(
-        truth.path, truth.images, truth.categories, {}, {"1": ("annotation 1: rubbish",)}, ()
-    )
+    truth.path.write_text(truth.path.read_text().replace('"category_id": 5', '"category_id": 4'))
+    unusable = read_parts(truth.path)
     row = ObjectRow("1", "a.png", 20, 4, "ok", "", (car(0, 0, 9),))
-    with pytest.raises(InputError, match="rubbish"):
+    with pytest.raises(InputError, match="annotation 2: expected a category_id of `categories`, found 4"):
         supervised.part_row(row, unusable, supervised.part_names(truth))
 
 

@@ -52,7 +52,7 @@ def test_reads_what_the_file_says(tmp_path: Path) -> None:
     assert dataset.of(1)[0].score is None
     assert dataset.of(3) == ()
     assert dataset.notes == ()
-    assert not dataset.unusable
+    assert dataset.annotations_of(dataset.images[0]) == (dataset.of(1), ())
 
 
 def test_byte_order_mark(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_unusable_annotations_are_kept_with_their_reason(
     content["annotations"][0].update(change)
     dataset = read(tmp_path, content)
     assert dataset.of(1) == ()
-    (reason,) = dataset.unusable["1"]
+    (reason,) = dataset.annotations_of(dataset.images[0])[1]
     assert reason.startswith("annotation ")
     assert reason.encode()
     assert f"expected {'a ' if found in ('segmentation', 'category_id', 'score') else ''}{found}" in reason
@@ -328,7 +328,8 @@ def test_backslashes_are_slashes(tmp_path: Path) -> None:
 def test_boxes_without_masks_are_called_so(tmp_path: Path, segmentation: object) -> None:
     content = document()
     content["annotations"][0] |= {"segmentation": segmentation, "bbox": [1, 1, 3, 3]}
-    (reason,) = read(tmp_path, content).unusable["1"]
+    dataset = read(tmp_path, content)
+    (reason,) = dataset.annotations_of(dataset.images[0])[1]
     assert reason.startswith("annotation 10: expected a segmentation, found only a box: boxes aren't masks")
 
 

@@ -61,7 +61,7 @@ def test_writes_what_it_was_given(tmp_path: Path) -> None:
     assert prepared == PreparedSplit(folder, out / "objects_val.json", out / "parts_val.json", 2, 2, 2)
 
     objects = read_instances(prepared.objects)
-    assert objects.images == (image(), image(2, "b.png"))
+    assert tuple(objects.images) == (image(), image(2, "b.png"))
     assert [(each.id, each.category.name) for each in objects.of(1)] == [(1, "Car"), (2, "Bus")]
     np.testing.assert_array_equal(from_coco(objects.of(1)[1].segmentation, HEIGHT, WIDTH), mask(4, 5))
     parts = read_parts(prepared.parts)

@@ -44,7 +44,7 @@ IMAGES = [
 def test_parts_round_trip(tmp_path: Path) -> None:
     write_parts(tmp_path / "parts.json", IMAGES)
     dataset = read_parts(tmp_path / "parts.json")
-    assert dataset.images == tuple(labels.image for labels in IMAGES)
+    assert tuple(dataset.images) == tuple(labels.image for labels in IMAGES)
     assert [(category.name, category.supercategory) for category in dataset.categories] == [
         ("Bus Wheel", "Bus"),
         ("Car Side Door", "Car"),

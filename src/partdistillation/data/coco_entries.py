@@ -4,9 +4,11 @@ A function here raises `InputError` without the file's path, which its caller ad
 """
 
 import sys
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import NamedTuple
 
 from partdistillation.data.images import MAX_PIXELS
 from partdistillation.errors import InputError
@@ -199,3 +201,60 @@ def _amount(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
         return None
     return float(value)
+
+
+class Annotations(NamedTuple):
+    """What annotations come to, by `str(image id)`; `unusable` says why some were left out."""
+
+    usable: dict[str, tuple[CocoAnnotation, ...]]
+    unusable: dict[str, tuple[str, ...]]
+    orphans: int
+    crowds: int
+    repeated: int
+
+
+def read_annotations(
+    entries: Iterable[tuple[int, object]],
+    images: Mapping[str, CocoImage],
+    categories: Mapping[str, CocoCategory],
+) -> Annotations:
+    """Annotations of these images; each entry with its place in the file."""
+    usable: dict[str, list[CocoAnnotation]] = defaultdict(list)
+    unusable: dict[str, list[str]] = defaultdict(list)
+    orphans = crowds = repeated = 0
+    first: dict[tuple[Id, Id], object] = {}
+    for index, entry in entries:
+        if not isinstance(entry, dict) or (image := images.get(id_key(entry.get("image_id")))) is None:
+            orphans += 1
+            continue
+        # By the id and the whole entry: some tools give all annotations the same id.
+        if isinstance(entry.get("id"), int | str):
+            before = first.setdefault((image.id, entry["id"]), entry)
+            if before is not entry and before == entry:
+                repeated += 1
+                continue
+        try:
+            annotation = read_annotation(entry, image, categories)
+        except InputError as error:
+            name = f"{entry['id']!r:.40}" if "id" in entry else f"[{index}]"
+            unusable[str(image.id)].append(f"annotation {name}: {error}")
+        else:
+            usable[str(image.id)].append(annotation)
+            crowds += annotation.crowd
+    return Annotations(
+        {key: tuple(values) for key, values in usable.items()},
+        {key: tuple(reasons) for key, reasons in unusable.items()},
+        orphans,
+        crowds,
+        repeated,
+    )
+
+
+def notes_on(orphans: int, crowds: int, repeated: int) -> tuple[str, ...]:
+    """What a user should know of a file, by how many annotations of these kinds it has."""
+    notes = {
+        f"{orphans} annotations belong to no entry of `images`; they are ignored": orphans,
+        f"{crowds} crowd regions (iscrowd = 1) are no objects; they are skipped": crowds,
+        f"{repeated} annotations have been there before, word for word; they count once": repeated,
+    }
+    return tuple(note for note, count in notes.items() if count)

@@ -38,11 +38,12 @@ def parts_of(dataset: CocoDataset, image: CocoImage) -> tuple[GroundTruthPart, .
     with silent gaps would be wrong.
     """
     where = f"{dataset.path}: image {image.id!r} ({image.file_name})"
-    problems = [image.problem] if image.problem else list(dataset.unusable.get(str(image.id), ()))
+    annotations, unusable = dataset.annotations_of(image)
+    problems = [image.problem] if image.problem else unusable
     if problems:
         raise InputError(f"{where}: {'; '.join(problems)}; mend the file or leave the image out")
     parts = []
-    for annotation in dataset.of(image.id):
+    for annotation in annotations:
         if annotation.crowd:
             continue
         try:

@@ -1,44 +1,41 @@
 """A COCO file taken apart into a database, of which a process reads the images that it works at.
 
 A file of 100 MB becomes a gigabyte of Python objects, in every process that reads it. Here the file is gone
-through once, an entry at a time. What an image's annotations come to is what `coco.read_instances` says.
+through once, an entry at a time; as a whole it is read only where something is wrong with it, to say what.
 """
 
 import json
+import os
+import shutil
 import sqlite3
 import tempfile
+import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import astuple, dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import astuple, dataclass
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from partdistillation.data.coco import (
-    Annotations,
-    CocoAnnotation,
+from partdistillation.data import foreign_formats
+from partdistillation.data.coco_entries import (
     CocoCategory,
-    CocoDataset,
     CocoImage,
-    inputs_of,
+    id_key,
     notes_on,
     read_annotations,
-    read_document,
-    read_instances,
-    with_parts_alone,
+    read_category,
+    read_image,
 )
-from partdistillation.data.coco_entries import id_key, read_category, read_image
 from partdistillation.data.coco_stream import LISTS, Entry, entries
-from partdistillation.data.images import ImageInput
+from partdistillation.data.paths import advice
 from partdistillation.errors import InputError, StoreError
-from partdistillation.runs import terminal
 from partdistillation.runs.atomic import make_folder, replacing_file
 from partdistillation.runs.digests import file_digest
 from partdistillation.runs.mirror import fetch
-from partdistillation.settings import at_home
 
 _TABLES = (
     "CREATE TABLE notes (note TEXT NOT NULL) STRICT",
@@ -52,175 +49,74 @@ _INDEXES = (
     "CREATE INDEX images_by_name ON images (file_name)",
     "CREATE INDEX annotations_by_image ON annotations (image)",
 )
+_ORPHANS = "SELECT count(*) FROM annotations WHERE image IS NULL OR image NOT IN (SELECT key FROM images)"
 _COPIED = 2**20
-
-_log = terminal.logger(__name__)
 
 
 @dataclass(frozen=True)
-class StoredCoco:
-    """A COCO file whose entries are read from its database when they are asked for; made by `take_apart`."""
+class CocoDatabase:
+    """What `taken_apart` makes of a file; opened when it is first asked for something."""
 
     path: Path
-    """The COCO file itself, by which it is called."""
-    database: Path
-    object_class: str = ""
-    """Of all categories, if it isn't empty: what `read_parts` calls so."""
-
-    @cached_property
-    def categories(self) -> tuple[CocoCategory, ...]:
-        """In the file's order."""
-        rows = self._rows("SELECT fields FROM categories ORDER BY place")
-        categories = (CocoCategory(*json.loads(fields)) for (fields,) in rows)
-        if not self.object_class:
-            return tuple(categories)
-        return tuple(replace(category, supercategory=self.object_class) for category in categories)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What of the file isn't used."""
-        return tuple(note for (note,) in self._rows("SELECT note FROM notes ORDER BY rowid"))
-
-    def images(self) -> Iterator[CocoImage]:
-        """In the file's order."""
-        for (fields,) in self._rows("SELECT fields FROM images ORDER BY place"):
-            yield CocoImage(*json.loads(fields))
-
-    def inputs(self, images_dir: Path) -> list[ImageInput]:
-        """As `CocoDataset.inputs`."""
-        return inputs_of(self.images(), images_dir, self.path)
-
-    def log_notes(self) -> None:
-        """Say in the log what of the file isn't used."""
-        for note in self.notes:
-            _log.warning("%s: %s", self.path, note)
-
-    def find(self, image: ImageInput) -> CocoImage | None:
-        """The entry of an image: by its id where the file name agrees, else by its file name."""
-        entry = self.image(image.image_id)
-        if entry is not None and entry.file_name == image.file_name:
-            return entry
-        return self._image("file_name = ? AND file_name != ''", image.file_name)
-
-    def image(self, key: str) -> CocoImage | None:
-        """The entry of an image by its id, as a string."""
-        return self._image("key = ?", key)
-
-    def annotations_of(self, image: CocoImage) -> tuple[tuple[CocoAnnotation, ...], tuple[str, ...]]:
-        """The annotations of an image, in the file's order, and why others were left out."""
-        key = str(image.id)
-        rows = self._rows("SELECT place, entry FROM annotations WHERE image = ? ORDER BY place", key)
-        read = self._read(image, rows)
-        return read.usable.get(key, ()), read.unusable.get(key, ())
-
-    @cached_property
-    def _categories(self) -> dict[str, CocoCategory]:
-        return {str(category.id): category for category in self.categories}
+        return tuple(note for (note,) in self.rows("SELECT note FROM notes ORDER BY rowid"))
 
     @property
     def orphans(self) -> int:
-        """How many annotations belong to no entry of `images`."""
-        (count,) = next(
-            self._rows(
-                "SELECT count(*) FROM annotations "
-                "WHERE image IS NULL OR image NOT IN (SELECT key FROM images)"
-            )
-        )
+        """How many annotations belong to no image."""
+        (count,) = next(self.rows(_ORPHANS))
         return int(count)
 
-    def count_notes(self) -> tuple[str, ...]:
-        """`notes`, for the one place that writes them."""
-        crowds = repeated = 0
-        rows = self._rows(
-            "SELECT images.fields, annotations.place, entry FROM annotations "
-            "JOIN images ON images.key = annotations.image ORDER BY image, annotations.place"
-        )
-        for fields, of_image in groupby(rows, key=itemgetter(0)):
-            image = CocoImage(*json.loads(fields))
-            read = self._read(image, ((place, text) for _, place, text in of_image))
-            crowds, repeated = crowds + read.crowds, repeated + read.repeated
-        return notes_on(self.orphans, crowds, repeated)
+    def rows(self, query: str, *values: str | int) -> Iterator[Any]:
+        """What a query finds, a row at a time.
 
-    def _read(self, image: CocoImage, rows: Iterable[tuple[int, str]]) -> Annotations:
-        placed = ((place, json.loads(text)) for place, text in rows)
-        return read_annotations(placed, {str(image.id): image}, self._categories)
-
-    def _image(self, condition: str, value: str) -> CocoImage | None:
-        rows = self._rows(f"SELECT fields FROM images WHERE {condition} ORDER BY place DESC LIMIT 1", value)
-        return next((CocoImage(*json.loads(fields)) for (fields,) in rows), None)
-
-    def _rows(self, query: str, *values: str) -> Iterator[Any]:
+        Raises:
+            StoreError: the database is damaged.
+        """
         try:
-            yield from _connection(self.database).execute(query, values)
+            yield from self._connection.execute(query, values)
         except sqlite3.DatabaseError as error:
             raise StoreError(
-                f"{self.database} is damaged ({error}): delete it and run the same command again"
+                f"{self.path} is damaged ({error}): delete it and run the same command again"
             ) from error
 
+    @cached_property
+    def _connection(self) -> sqlite3.Connection:
+        """To read what nobody changes any more: without locks, which some network disks lack."""
+        fetch(self.path)
+        uri = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
+        connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        weakref.finalize(self, connection.close)
+        return connection
 
-@lru_cache(maxsize=4)
-def _connection(database: Path) -> sqlite3.Connection:
-    """To read what nobody changes any more, so that no locks are needed, which some network disks lack."""
-    fetch(database)
-    uri = f"{database.absolute().as_uri()}?mode=ro&immutable=1"
-    return sqlite3.connect(uri, uri=True, check_same_thread=False)
+    def __reduce__(self) -> tuple[type["CocoDatabase"], tuple[Path]]:
+        """Another process opens it for itself."""
+        return CocoDatabase, (self.path,)
 
 
-def take_apart(path: Path, folder: Path) -> StoredCoco:
-    """Write the database of a COCO instances file into a folder, if it isn't there.
+def taken_apart(path: Path, folder: Path | None = None) -> CocoDatabase:
+    """The database of a COCO instances file: in a folder, where it may be already, or a passing one.
 
     Raises:
-        InputError: as `coco.read_instances`.
+        InputError: the file can't be used as a whole.
         StoreError: the folder can't be written.
     """
-    path = at_home(path)
-    stored = StoredCoco(path, database_of(path, folder))
-    if not fetch(stored.database).exists():
-        with tempfile.TemporaryDirectory() as name:
-            made = _make(path, Path(name)).database
-            with made.open("rb") as file, replacing_file(make_folder(folder) / stored.database.name) as write:
-                while piece := file.read(_COPIED):
-                    write(piece)
-    return stored
-
-
-def read_stored_parts(path: Path, folder: Path, object_class: str = "") -> CocoDataset:
-    """As `coco.read_parts`, but an image's annotations are read from `folder` when they are asked for."""
-    stored = replace(take_apart(path, folder), object_class=object_class)
-    dataset = CocoDataset(
-        path=stored.path,
-        images=tuple(stored.images()),
-        categories=stored.categories,
-        annotations=_ByImage(stored, 0),
-        unusable=_ByImage(stored, 1),
-        notes=stored.notes,
-        orphans=stored.orphans,
-    )
-    return dataset if object_class else with_parts_alone(dataset)
-
-
-class _ByImage(Mapping[str, Any]):
-    """What `StoredCoco.annotations_of` says first or second, of the images of which it says anything."""
-
-    def __init__(self, stored: StoredCoco, place: int) -> None:
-        self._stored, self._place = stored, place
-
-    def __getitem__(self, key: str) -> Any:
-        image = self._stored.image(key)
-        values = () if image is None else self._stored.annotations_of(image)[self._place]
-        if not values:
-            raise KeyError(key)
-        return values
-
-    def __iter__(self) -> Iterator[str]:
-        return (str(image.id) for image in self._stored.images() if str(image.id) in self)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+    if folder is None:
+        return _passing(path)
+    database = CocoDatabase(database_of(path, folder))
+    if not fetch(database.path).exists():
+        made = _passing(path)
+        with made.path.open("rb") as file, replacing_file(make_folder(folder) / database.path.name) as write:
+            while piece := file.read(_COPIED):
+                write(piece)
+    return database
 
 
 def database_of(path: Path, folder: Path) -> Path:
-    """Where `take_apart` puts it: by the file's content, so that it is never one of another file.
+    """Where `taken_apart` puts it: by the file's content, so that it is never one of another file.
 
     Raises:
         InputError: there is no such file.
@@ -228,40 +124,38 @@ def database_of(path: Path, folder: Path) -> Path:
     try:
         digest = file_digest(path)
     except OSError:
-        read_document(path)  # says what is wrong
+        _read_document(path)  # says what is wrong
         raise
     return folder / f"annotations-{digest[:16]}.sqlite"
 
 
-def check(path: Path) -> None:
-    """Make sure that a COCO instances file can be used as a whole.
+def _passing(path: Path) -> CocoDatabase:
+    """A database that is deleted when nobody reads it any more."""
+    folder = Path(tempfile.mkdtemp(prefix="partdistillation-"))
+    database = CocoDatabase(folder / "coco.sqlite")
+    weakref.finalize(database, _delete, folder, os.getpid())
+    _make(path, database)
+    return database
 
-    Raises:
-        InputError: as `coco.read_instances`.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        _make(at_home(path), Path(name))
+
+def _delete(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # and not one that was forked from it
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _make(path: Path, folder: Path) -> StoredCoco:
-    stored = StoredCoco(path, folder / "coco.sqlite")
+def _make(path: Path, database: CocoDatabase) -> None:
     try:
         try:
-            _fill(stored.database, entries(path))
+            _fill(database.path, entries(path))
         except (OSError, ValueError, RecursionError, InputError):
-            read_instances(path)  # says what is wrong
-            stored.database.unlink()  # nothing is: a list is there twice, say
-            document = read_document(path)
-            whole = ((key, entry) for key in LISTS for entry in document[key])
-            _fill(stored.database, (Entry(key, entry, json.dumps(entry)) for key, entry in whole))
-        with closing(sqlite3.connect(stored.database)) as connection, connection:
-            connection.executemany("INSERT INTO notes VALUES (?)", [(note,) for note in stored.count_notes()])
+            whole = _read_whole(path)  # says what is wrong
+            database.path.unlink()  # nothing is: a list is there twice, say
+            _fill(database.path, whole)
     except sqlite3.Error as error:
         raise StoreError(
-            f"can't take {path} apart in {folder} ({error}): make room there, as much as the file takes, or "
-            "name another folder as TMPDIR"
+            f"can't take {path} apart in {database.path.parent} ({error}): make room there, as much as the "
+            "file takes, or name another folder as TMPDIR"
         ) from error
-    return stored
 
 
 def _fill(database: Path, some: Iterable[Entry]) -> None:
@@ -276,6 +170,7 @@ def _fill(database: Path, some: Iterable[Entry]) -> None:
             places[key] += 1
         for statement in _INDEXES:
             connection.execute(statement)
+        connection.executemany("INSERT INTO notes VALUES (?)", [(note,) for note in _notes(connection)])
 
 
 def _add(connection: sqlite3.Connection, key: str, place: int, entry: object, text: str) -> None:
@@ -310,3 +205,85 @@ def _add_once(connection: sqlite3.Connection, table: str, row: tuple[int | str, 
         (fields,) = connection.execute(f"SELECT fields FROM {table} WHERE key = ?", (row[1],)).fetchone()
         if fields != row[-1]:
             raise ValueError(f"expected unique ids in `{table}`, found {row[1]} twice")
+
+
+def _notes(connection: sqlite3.Connection) -> tuple[str, ...]:
+    rows = connection.execute("SELECT key, fields FROM categories")
+    categories = {key: CocoCategory(*json.loads(fields)) for key, fields in rows}
+    crowds = repeated = 0
+    rows = connection.execute(
+        "SELECT images.key, fields, annotations.place, entry FROM annotations "
+        "JOIN images ON images.key = annotations.image ORDER BY image, annotations.place"
+    )
+    for (key, fields), of_image in groupby(rows, key=itemgetter(0, 1)):
+        image = CocoImage(*json.loads(fields))
+        placed = ((place, json.loads(text)) for *_, place, text in of_image)
+        read = read_annotations(placed, {key: image}, categories)
+        crowds, repeated = crowds + read.crowds, repeated + read.repeated
+    (orphans,) = connection.execute(_ORPHANS).fetchone()
+    return notes_on(orphans, crowds, repeated)
+
+
+# ---------------------------------------------------------------------- the whole file
+
+
+def _read_whole(path: Path) -> list[Entry]:
+    """All entries.
+
+    Raises:
+        InputError: the file can't be used as a whole.
+    """
+    document = _read_document(path)
+    try:
+        _require_unique("categories", [read_category(e, i) for i, e in enumerate(document["categories"])])
+        _require_unique("images", [read_image(e, i) for i, e in enumerate(document["images"])])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return [Entry(key, entry, json.dumps(entry)) for key in LISTS for entry in document[key]]
+
+
+def _read_document(path: Path) -> Mapping[str, list[object]]:
+    """The JSON with its three lists.
+
+    Raises:
+        InputError: it is something else.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(
+            f"{path}: expected a COCO JSON file, found {error.strerror}; {advice(path)}"
+        ) from error
+    # JSON and UTF-8 errors are ValueErrors; a nesting of thousands of brackets is a RecursionError.
+    except (ValueError, RecursionError) as error:
+        known = _ending(foreign_formats.of_file(path))
+        raise InputError(
+            f"{path}: expected JSON in UTF-8, found a file that isn't ({error}){known}"
+        ) from error
+    known = _ending(foreign_formats.of_document(document))
+    if not isinstance(document, dict):
+        kind = type(document).__name__
+        raise InputError(f"{path}: expected a JSON object with `images`, found a {kind}{known}")
+    for key in LISTS:
+        if not isinstance(document.get(key), list):
+            kind = type(document[key]).__name__ if key in document else "nothing"
+            raise InputError(f"{path}: expected a list `{key}` as in COCO instances, found {kind}{known}")
+    return {key: document[key] for key in LISTS}
+
+
+def _ending(known: str) -> str:
+    return f": {known}" if known else ""
+
+
+_Entry = TypeVar("_Entry", CocoImage, CocoCategory)
+
+
+def _require_unique(key: str, some: Sequence[_Entry]) -> None:
+    """An entry that is repeated as it is counts once."""
+    by_id: dict[str, _Entry] = {}
+    for index, entry in enumerate(some):
+        if by_id.setdefault(str(entry.id), entry) != entry:
+            raise InputError(
+                f"expected unique ids in `{key}`, found {entry.id!r} twice ({key}[{index}]) for different "
+                "entries; its annotations can't be told apart: give every entry its own id"
+            )

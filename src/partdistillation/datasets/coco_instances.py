@@ -57,7 +57,7 @@ class Coco:
 
 
 def _check_split(root: Path, split: str, dataset: CocoDataset) -> Iterator[Finding]:
-    count = sum(len(dataset.of(image.id)) for image in dataset.images)
+    count = sum(len(annotations) for _, annotations, _ in dataset.annotated())
     yield compared(f"{split}: images", len(dataset.images), PUBLISHED[split].images)
     yield compared(f"{split}: objects", count, PUBLISHED[split].objects)
     yield compared(f"{split}: classes", len(dataset.categories), NUM_CLASSES)

@@ -108,13 +108,12 @@ def _of_coco(file: Path) -> Iterator[Regions]:
                 f"{file}: expected categories of different names, found {category.name!r} twice, of "
                 f"{labels[category.name]!r} and {category.supercategory!r}; rename them"
             )
-    for image in dataset.images:
+    for image, annotations, unusable in dataset.annotated():
         where = f"{file}: image {image.id!r} ({image.file_name})"
-        problems = [image.problem] if image.problem else list(dataset.unusable.get(str(image.id), ()))
-        if problems:
+        if problems := [image.problem] if image.problem else unusable:
             raise InputError(f"{where}: {'; '.join(problems)}")
         regions = []
-        for annotation in dataset.of(image.id):
+        for annotation in annotations:
             if not annotation.crowd:
                 try:
                     mask = encoded_from_coco(annotation.segmentation, image.height, image.width)

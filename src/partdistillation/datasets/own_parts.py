@@ -134,7 +134,7 @@ def _check_pair(root: Path, suffix: str) -> Iterator[Finding]:
 
 def _only_class(objects: CocoDataset, root: Path, suffix: str) -> str:
     """The object class, where there is one alone and the parts' categories name none; else empty."""
-    classes = {annotation.category.name for some in objects.annotations.values() for annotation in some}
+    classes = {category.name for category in objects.categories if category.id in objects.used}
     parts = read_instances(root / f"parts{suffix}.json")
     if len(classes) != 1 or any(category.supercategory for category in parts.categories):
         return ""
@@ -153,7 +153,7 @@ def _unusable_parts(parts: CocoDataset) -> Iterator[Finding]:
 
 
 def _counts(dataset: CocoDataset, what: str) -> Iterator[Finding]:
-    count = sum(len(dataset.of(image.id)) for image in dataset.images)
+    count = sum(len(annotations) for _, annotations, _ in dataset.annotated())
     classes = len(dataset.categories)
     yield Finding(
         "ok" if count else "problem",

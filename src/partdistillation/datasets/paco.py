@@ -16,7 +16,7 @@ Licence: the annotations' is unknown to us; COCO's terms for the images.
 Ramanathan et al.: PACO: Parts and Attributes of Common Objects, CVPR 2023, arXiv:2301.01795.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -86,12 +86,11 @@ class Paco:
 
 def _check_split(root: Path, split: str, dataset: CocoDataset) -> Iterator[Finding]:
     published = PUBLISHED[split]
-    everything = _annotations(dataset)
-    num_parts = sum(_is_part(annotation.category) for annotation in everything)
+    kinds = Counter(_is_part(annotation.category) for annotation in _annotations(dataset))
     part_categories = sum(_is_part(category) for category in dataset.categories)
     yield compared(f"{split}: images", len(dataset.images), published.images)
-    yield compared(f"{split}: objects", len(everything) - num_parts, published.objects)
-    yield compared(f"{split}: parts", num_parts, published.parts)
+    yield compared(f"{split}: objects", kinds[False], published.objects)
+    yield compared(f"{split}: parts", kinds[True], published.parts)
     yield compared(f"{split}: object classes", len(dataset.categories) - part_categories, NUM_OBJECT_CLASSES)
     yield compared(f"{split}: part categories", part_categories, NUM_PART_CATEGORIES)
     yield from check_file(root, dataset, partial(_path, root), _GET_IMAGES)
@@ -153,8 +152,8 @@ def _objects(dataset: CocoDataset, image: CocoImage) -> tuple[tuple[ObjectLabel,
     ), tuple(reasons)
 
 
-def _annotations(dataset: CocoDataset) -> list[CocoAnnotation]:
-    return [annotation for image in dataset.images for annotation in dataset.of(image.id)]
+def _annotations(dataset: CocoDataset) -> Iterator[CocoAnnotation]:
+    return (annotation for _, annotations, _ in dataset.annotated() for annotation in annotations)
 
 
 def _is_part(category: CocoCategory) -> bool:

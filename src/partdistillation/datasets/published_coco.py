@@ -54,7 +54,7 @@ def located(root: Path, candidates: Iterable[str]) -> str:
     return next(files, next(likely, candidates[0]))
 
 
-def usable_images(dataset: CocoDataset) -> tuple[CocoImage, ...]:
+def usable_images(dataset: CocoDataset) -> Sequence[CocoImage]:
     """The images of a file, all of them.
 
     Raises:
@@ -78,8 +78,9 @@ def regions(
 ) -> tuple[list[tuple[CocoAnnotation, EncodedMask]], list[str]]:
     """The annotations of an image with their masks, crowd regions left out; and why others can't be used."""
     masks = []
-    reasons = list(dataset.unusable.get(str(image.id), ()))
-    for annotation in dataset.of(image.id):
+    annotations, unusable = dataset.annotations_of(image)
+    reasons = list(unusable)
+    for annotation in annotations:
         if annotation.crowd:
             continue
         try:
@@ -118,7 +119,7 @@ def complaints(dataset: CocoDataset) -> Iterator[Finding]:
     """What is wrong with a file beside its counts."""
     if not dataset.images:
         yield Finding("problem", f"{dataset.path.name}: the split is empty: no images")
-    elif not dataset.annotations:
+    elif not any(annotations for _, annotations, _ in dataset.annotated()):
         yield Finding("problem", f"{dataset.path.name}: the split is empty: no annotations that can be used")
     if dataset.orphans:
         yield Finding(
@@ -129,7 +130,7 @@ def complaints(dataset: CocoDataset) -> Iterator[Finding]:
     broken = [f"{image.id} ({image.problem})" for image in dataset.images if image.problem]
     if broken:
         yield Finding("problem", f"{dataset.path.name}: entries of images can't be used: {listed(broken)}")
-    unusable = [reason for reasons in dataset.unusable.values() for reason in reasons]
+    unusable = [reason for _, _, reasons in dataset.annotated() for reason in reasons]
     if unusable:
         yield Finding("note", f"{dataset.path.name}: left out: {listed(unusable)}")
 
@@ -185,7 +186,7 @@ def unusable_regions(dataset: CocoDataset, *, sampled: int = _SAMPLED) -> Iterat
     reasons = []
     for image in sample:
         masks, unusable = regions(dataset, image)
-        reasons += unusable[len(dataset.unusable.get(str(image.id), ())) :]
+        reasons += unusable[len(dataset.annotations_of(image)[1]) :]
         reasons += [
             f"annotation {annotation.id!r}: no pixel" for annotation, mask in masks if not area(*mask)
         ]

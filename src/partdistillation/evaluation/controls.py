@@ -9,8 +9,8 @@ Everything is labelled as a stage is, into the validation's own folder, so that 
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import chain, product
+from functools import cached_property, partial
+from itertools import product
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -95,16 +95,18 @@ class Validation:
 
         Proposals and segments, which have no part ids, are not `named`.
         """
-        truth = evaluation.without_classes(self._truth(), left_out)
+        truth = self._truth.without(left_out)
         return Measured(name, kind, *evaluation.score(predictions, truth, named=named))
 
+    @cached_property
     def _truth(self) -> CocoDataset:
         return read_parts(self.inputs.need("parts"), self.inputs.parts_class)
 
     def true_classes(self) -> tuple[str, ...]:
         """The object classes that have true parts, in alphabetical order."""
-        annotations = chain.from_iterable(self._truth().annotations.values())
-        return tuple(sorted({annotation.category.supercategory for annotation in annotations}))
+        truth = self._truth
+        used = {category.supercategory for category in truth.categories if category.id in truth.used}
+        return tuple(sorted(used))
 
 
 # ---------------------------------------------------------------------- segments

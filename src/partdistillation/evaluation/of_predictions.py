@@ -1,11 +1,10 @@
 """Evaluate what is in files: predictions of any origin against ground-truth parts."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from partdistillation.data.coco_store import read_stored_parts
+from partdistillation.data.coco import read_parts
 from partdistillation.evaluation import run as evaluation
 from partdistillation.evaluation.provenance import Provenance
 from partdistillation.evaluation.scores import TITLES, Evaluation, PartScore
@@ -40,11 +39,10 @@ def evaluate(
     predictions, parts = at_home(predictions), at_home(parts)
     protocols = evaluation.PROTOCOLS if protocol == "both" else (protocol,)
     table = None if part_table is None else read_part_table(part_table)
-    with tempfile.TemporaryDirectory() as scratch:
-        truth = read_stored_parts(parts, Path(scratch), parts_class)
-        truth.log_notes()
-        evaluation.check_images(predictions, truth)
-        scores = evaluation.score(evaluation.read_predictions(predictions, table), truth, protocols)
+    truth = read_parts(parts, parts_class)
+    truth.log_notes()
+    evaluation.check_images(predictions, truth)
+    scores = evaluation.score(evaluation.read_predictions(predictions, table), truth, protocols)
     provenance = evaluation.provenance(predictions, parts, part_table)
     folder = predictions if predictions.is_dir() else predictions.parent
     stem = "evaluation" if table is None else "evaluation_part_table"

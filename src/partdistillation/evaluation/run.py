@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -60,7 +59,7 @@ def score(
         InputError: the ground truth is unusable, has no parts or is of other images altogether, or sizes
             differ.
     """
-    if not any(truth.of(image.id) or str(image.id) in truth.unusable for image in truth.images):
+    if not any(annotations or unusable for _, annotations, unusable in truth.annotated()):
         raise InputError(
             f"{truth.path}: expected parts to compare with, found none in {len(truth.images)} images: the "
             "split is empty"
@@ -113,17 +112,6 @@ def _disagreement(predicted: str, truth: CocoDataset) -> str:
         f": neither ids nor file names agree; the predictions have {predicted!r}, the true parts "
         f"{names[0]!r}: are they of the same photographs?"
     )
-
-
-def without_classes(truth: CocoDataset, left_out: Collection[str]) -> CocoDataset:
-    """The same images without the true parts of some object classes."""
-    if not left_out:
-        return truth
-    kept = {
-        image: tuple(part for part in parts if part.category.supercategory not in left_out)
-        for image, parts in truth.annotations.items()
-    }
-    return replace(truth, annotations=kept)
 
 
 def _add(

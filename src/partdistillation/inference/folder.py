@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from partdistillation.config import Device, Driver, Inputs, ObjectsConfig, RayCluster
-from partdistillation.data.coco_store import StoredCoco
+from partdistillation.data.coco import CocoDataset
 from partdistillation.data.image_folder import scan
 from partdistillation.data.images import ImageInput, load_image_of
 from partdistillation.data.paths import advice, is_file, is_folder
@@ -133,7 +133,7 @@ def predict(
     shards = make_shards(plan.images, size=shard_size(len(plan.images)))
     write(out / OBJECTS, plan, shards, images_dir, workers, driver)
     _predictions(segmenter, load, model, images_dir, out, min_score, workers, driver)
-    ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images()}
+    ids = {} if dataset is None else {str(image.id): image.id for image in dataset.images}
     with by_one(joint, "results", done=is_done):
         if not (shared and is_done()):
             write_classes(out, _with_categories(segmenter.catalog, dataset))
@@ -167,7 +167,7 @@ def _photographs(images: Path, out: Path) -> list[ImageInput]:
     return [ImageInput(images.name, images.name, images)]
 
 
-def _with_categories(catalog: Catalog, dataset: StoredCoco | None) -> Catalog:
+def _with_categories(catalog: Catalog, dataset: CocoDataset | None) -> Catalog:
     """The model's classes and then those of an annotation file that it doesn't know, which have no parts."""
     categories = () if dataset is None else (category.name for category in dataset.categories)
     return {**catalog, **{name: () for name in categories if name not in catalog}}
@@ -206,7 +206,7 @@ def _found_objects(
     return Plan(inputs, make, settings, () if source is None else source.files)
 
 
-def _given_objects(dataset: StoredCoco | None, objects: Path, inputs: list[ImageInput]) -> Plan:
+def _given_objects(dataset: CocoDataset | None, objects: Path, inputs: list[ImageInput]) -> Plan:
     if dataset is None:
         masks = partial(MaskedObjects, objects, None, 0.0, alike=namesakes(inputs))
         return Plan(inputs, masks, {"masks": objects.name}, masks=objects)

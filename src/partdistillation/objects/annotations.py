@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partdistillation.data.coco import CocoDataset, CocoImage
-from partdistillation.data.coco_store import StoredCoco
 from partdistillation.data.images import ImageInput, load_image
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import from_coco
@@ -17,7 +16,7 @@ from partdistillation.runs.records import Object, ObjectRow
 class AnnotatedObjects:
     """The ObjectSource that reads a COCO file."""
 
-    dataset: CocoDataset | StoredCoco
+    dataset: CocoDataset
     max_objects: int | None
     min_area: float
 
@@ -29,7 +28,7 @@ class AnnotatedObjects:
 
 
 def annotated_objects(
-    dataset: CocoDataset | StoredCoco, image: ImageInput, *, max_objects: int | None, min_area: float
+    dataset: CocoDataset, image: ImageInput, *, max_objects: int | None, min_area: float
 ) -> ObjectRow:
     """The objects of one image from its annotations, class by name; score 1 where the file has none.
 
@@ -62,7 +61,7 @@ def annotated_objects(
     )
 
 
-def _decoded(dataset: CocoDataset | StoredCoco, entry: CocoImage) -> tuple[list[Object], list[str]]:
+def _decoded(dataset: CocoDataset, entry: CocoImage) -> tuple[list[Object], list[str]]:
     """The image's objects, and what was left out."""
     objects: list[Object] = []
     annotations, unusable = dataset.annotations_of(entry)

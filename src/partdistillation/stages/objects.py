@@ -11,7 +11,8 @@ from typing import NamedTuple
 from partdistillation.classes.class_list import ClassList, read_class_list
 from partdistillation.config import LITE0, Device, Driver, Inputs, KeptObjectsConfig, ObjectsConfig, Recipe
 from partdistillation.data import foreign_formats
-from partdistillation.data.coco_store import StoredCoco, database_of, take_apart
+from partdistillation.data.coco import CocoDataset, read_instances
+from partdistillation.data.coco_store import database_of
 from partdistillation.data.image_folder import FolderScan, scan
 from partdistillation.data.images import ImageInput, damage_allowed
 from partdistillation.data.paths import in_brackets, is_folder
@@ -133,7 +134,7 @@ def _annotations(inputs: Inputs, images_dir: Path, config: ObjectsConfig) -> Pla
     return Plan(dataset.inputs(images_dir), make, _kept(config), [path])
 
 
-def taken_apart(inputs: Inputs, path: Path) -> StoredCoco:
+def taken_apart(inputs: Inputs, path: Path) -> CocoDataset:
     """The annotations, so that a process reads those of its images alone; one worker takes them apart.
 
     Raises:
@@ -144,7 +145,7 @@ def taken_apart(inputs: Inputs, path: Path) -> StoredCoco:
     require_same_upstream(folder, [path])
     database = database_of(path, folder)
     with by_one(inputs, "annotations", done=lambda: fetch(database).exists()):
-        return take_apart(path, folder)
+        return read_instances(path, folder)
 
 
 def _instead(folder: Path) -> str:
@@ -343,7 +344,7 @@ def require_unchanged(inputs: Inputs) -> None:
     seen.require_unchanged(inputs.out / FOLDER, seen.places(inputs.place("images"), inputs.place("objects")))
 
 
-def _annotated(dataset: StoredCoco, config: ObjectsConfig) -> ObjectSource:
+def _annotated(dataset: CocoDataset, config: ObjectsConfig) -> ObjectSource:
     return AnnotatedObjects(dataset, config.max_objects, config.min_area)
 
 

@@ -22,7 +22,7 @@ from partdistillation.config import (
     PretrainConfig,
     Recipe,
 )
-from partdistillation.data import coco_store
+from partdistillation.data.coco import read_instances
 from partdistillation.data.examples import LabelledImage, LabelledImages, LabelledMask
 from partdistillation.data.paths import is_folder
 from partdistillation.errors import CheckpointError, ConfigError
@@ -59,7 +59,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     device = choose_device(inputs.device)
     if inputs.val_objects is not None:  # read now: a bad file must not be found out after days of training
         inputs.need("val_images")
-        coco_store.check(inputs.need("val_objects"))
+        read_instances(inputs.need("val_objects"))
     with processes(device):
         if rank() == 0:
             read_objects(inputs)
