@@ -117,7 +117,9 @@ def test_replicates_are_repeated_images() -> None:
             if overlaps.size:
                 overlaps = pairwise_iou(*(np.stack([np.asarray(part.mask) for part in parts])
                                           for parts in (one.ground_truth, one.predictions)))  # fmt: skip
-            counter.add(one.image_id, one.ground_truth, one.predictions, overlaps)
+            counter.add(
+                one.image_id, image_weights(one.image_id), one.ground_truth, one.predictions, overlaps
+            )
         return counter.scores(names)
 
     found = counted(images)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from partdistillation.functional.average_precision import (
     MAX_DETECTIONS,
+    Totals,
     average_precisions,
     match_detections,
 )
@@ -21,8 +22,19 @@ def hits(*values: bool) -> np.ndarray:
 def average_precision(scores: np.ndarray, found: np.ndarray, positives: int) -> np.ndarray:
     """Of one image that counts once."""
     images, once = np.zeros(len(scores), np.int64), np.ones((1, 1), np.uint8)
-    (alone,) = average_precisions(scores, found, images, once, np.array([positives]))
+    (alone,) = precisions(scores, found, images, once, np.array([positives]))
     return np.asarray(alone)
+
+
+def precisions(
+    scores: np.ndarray, hits: np.ndarray, images: np.ndarray, weights: np.ndarray, positives: np.ndarray
+) -> np.ndarray:
+    """Of detections in any order, by the weights (replicate, image) and true parts of images."""
+    ranked = np.argsort(-scores, kind="stable")
+    drawn = weights.T.astype(np.int64)
+    totals = Totals(drawn[images].sum(axis=0), hits.T.astype(np.int64) @ drawn[images], positives @ drawn)
+    some = [ranked[start : start + 3] for start in range(0, len(ranked), 3)]
+    return average_precisions(((hits[part], weights.T[images[part]]) for part in reversed(some)), totals)
 
 
 def test_precision_at_each_recall() -> None:
@@ -67,7 +79,7 @@ def random_set(seed: int, levels: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
 @given(st.integers(0, 10_000), st.sampled_from([3, 1000]))
 def test_a_weight_is_so_many_copies_of_the_image(seed: int, levels: int) -> None:
     scores, hits, images, weights, positives = random_set(seed, levels)
-    found = average_precisions(scores, hits, images, weights, positives)
+    found = precisions(scores, hits, images, weights, positives)
     for row, drawn in zip(found, weights, strict=True):
         copies = np.repeat(np.arange(len(scores)), drawn[images])
         expected = average_precision(scores[copies], hits[copies], int((drawn * positives).sum()))
@@ -79,7 +91,7 @@ def test_by_hand() -> None:
     weights = np.array([[1, 0, 1], [1, 1, 1], [1, 2, 1]], dtype=np.uint8)
     hits = np.array([[True], [False], [True]])
     scores, images = np.array([0.9, 0.8, 0.7]), np.arange(3)
-    found = average_precisions(scores, hits, images, weights, np.array([1, 0, 1]))
+    found = precisions(scores, hits, images, weights, np.array([1, 0, 1]))
     half = 51 / 101  # recalls from 0 to .5
     assert found[:, 0] == pytest.approx([1.0, half + (1 - half) * 2 / 3, half + (1 - half) * 2 / 4])
 
@@ -87,6 +99,6 @@ def test_by_hand() -> None:
 def test_without_true_parts_or_detections() -> None:
     nothing = np.zeros((0, 2), dtype=np.bool_), np.zeros(0, dtype=np.int64)
     weights = np.array([[1], [0]], dtype=np.uint8)
-    found = average_precisions(np.zeros(0), *nothing, weights, np.array([3]))
+    found = precisions(np.zeros(0), *nothing, weights, np.array([3]))
     assert (found[0] == 0.0).all()
     assert np.isnan(found[1]).all()

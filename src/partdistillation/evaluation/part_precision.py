@@ -1,41 +1,29 @@
 """Mask AP of parts: class-agnostic, and of named parts once part ids are mapped to names.
 
-Matching is COCO's. A prediction's fate is kept, not its mask: about a kilobyte an image.
+Matching is COCO's. Of an image's predictions stays in memory what ranks them, some 14 bytes each: precision
+is defined by the order of all. The rest of an image, two kilobytes, is in a temporary file.
 """
 
+from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64, Int64, UInt8
 
-from partdistillation.evaluation.bootstrap import WEIGHTS, image_weights
+from partdistillation.evaluation.bootstrap import WEIGHTS
 from partdistillation.evaluation.parts import PredictedPart, TruePart
-from partdistillation.functional.average_precision import average_precisions, match_detections
+from partdistillation.evaluation.scratch import Candidates, Scratch
+from partdistillation.functional.average_precision import Totals, average_precisions, match_detections
 from partdistillation.functional.metrics import IOU_THRESHOLDS, mean_over_classes, nan_mean
 
 PartNames = Mapping[str, Mapping[int, str]]
 """By object class, the true part that a part id stands for."""
 
-
-class _Detections(NamedTuple):
-    """Detections of one image in one category, and how many true ones there are."""
-
-    image_id: str
-    scores: Float64[np.ndarray, " detection"]
-    hits: Bool[np.ndarray, "detection threshold"]
-    positives: int
-
-
-class _Candidates(NamedTuple):
-    """An object class's predictions in one image, before names are known."""
-
-    image_id: str
-    ids: Int64[np.ndarray, " prediction"]
-    scores: Float64[np.ndarray, " prediction"]
-    names: tuple[str, ...]
-    overlaps: Float64[np.ndarray, "truth prediction"]
+_AT_ONCE = 1024
+"""Detections whose images' weights are in memory at a time, a kilobyte each."""
+_BITS = np.arange(len(IOU_THRESHOLDS), dtype=np.uint16)
 
 
 class PrecisionCounter:
@@ -45,34 +33,40 @@ class PrecisionCounter:
     """
 
     def __init__(self) -> None:
-        self._agnostic: list[_Detections] = []
-        self._candidates: defaultdict[str, list[_Candidates]] = defaultdict(list)
+        self._agnostic = _Detections()
+        self._names: defaultdict[str, set[str]] = defaultdict(set)
+        self._scratch = Scratch()
 
     def add(
         self,
         image_id: str,
+        weights: Int64[np.ndarray, f"{WEIGHTS}"],
         truth: Sequence[TruePart],
         predictions: Sequence[PredictedPart],
         overlaps: Float64[np.ndarray, "truth prediction"],
     ) -> None:
-        """Count one image, from the IoU of each true part with each prediction."""
+        """Count one image, from the IoU of each true part with each prediction.
+
+        Raises:
+            StoreError: the temporary file can't be written.
+        """
+        place = self._scratch.add_image(image_id, weights)
         scores = np.array([part.score for part in predictions], dtype=np.float64)
-        self._agnostic.append(_Detections(image_id, *match_detections(overlaps, scores), len(truth)))
+        self._agnostic.add(place, weights, *match_detections(overlaps, scores), len(truth))
         categories = {part.category for part in truth} | {part.category for part in predictions}
         for category in categories:
             rows = [i for i, part in enumerate(truth) if part.category == category]
             columns = [
                 i for i, part in enumerate(predictions) if part.category == category and part.part is not None
             ]
-            self._candidates[category].append(
-                _Candidates(
-                    image_id,
-                    np.array([predictions[i].part for i in columns], dtype=np.int64),
-                    scores[columns],
-                    tuple(truth[i].name for i in rows),
-                    overlaps[np.ix_(rows, columns)],
-                )
+            candidates = Candidates(
+                np.array([predictions[i].part for i in columns], dtype=np.int64),
+                scores[columns],
+                tuple(truth[i].name for i in rows),
+                overlaps[np.ix_(rows, columns)],
             )
+            self._names[category].update(candidates.names)
+            self._scratch.add_candidates(category, place, candidates)
 
     def scores(self, names: PartNames) -> dict[str, Float64[np.ndarray, " weight"]]:
         """`ap` and `ap50` of all parts as one category; `part_ap` and `part_ap50`, means over named parts.
@@ -80,9 +74,9 @@ class PrecisionCounter:
         AP is the mean over IoU .5:.05:.95, AP50 that at .5. Part ids without a name are left out. A part id
         has the same name in every replicate, as names decide on an image's matches.
         """
-        drawn = _Drawn(detections.image_id for detections in self._agnostic)
-        agnostic = drawn.precisions(self._agnostic)
-        named = [drawn.precisions(detections) for detections in self._of_names(names)]
+        order = self._scratch.order()
+        agnostic = self._agnostic.precisions(self._scratch, order)
+        named = [detections.precisions(self._scratch, order) for detections in self._of_names(names)]
         over_parts = {
             "part_ap": mean_over_classes([nan_mean(precisions) for precisions in named]),
             "part_ap50": mean_over_classes([precisions[:, 0] for precisions in named]),
@@ -93,41 +87,78 @@ class PrecisionCounter:
             **{name: np.broadcast_to(values, WEIGHTS) for name, values in over_parts.items()},
         }
 
-    def _of_names(self, names: PartNames) -> Iterator[list[_Detections]]:
+    def _of_names(self, names: PartNames) -> Iterator["_Detections"]:
+        """The detections of each true part, one object class after the other."""
         for category, mapping in names.items():
-            images = self._candidates[category]
-            for name in sorted({name for image in images for name in image.names}):
-                ids = [part_id for part_id, part in mapping.items() if part == name]
-                yield [_named(image, ids, name) for image in images]
+            ids = {
+                name: [part_id for part_id, part in mapping.items() if part == name]
+                for name in sorted(self._names[category])
+            }
+            named = {name: _Detections() for name in ids}
+            for place, weights, candidates in self._scratch.candidates(category):
+                for name, detections in named.items():
+                    detections.add(place, weights, *_named(candidates, ids[name], name))
+            yield from named.values()
 
 
-class _Drawn:
-    """How often each image counts."""
+class _Detections:
+    """Detections in one category, and how many true ones there are."""
 
-    def __init__(self, image_ids: Iterable[str]) -> None:
-        self._places = {image_id: place for place, image_id in enumerate(dict.fromkeys(image_ids))}
-        self._weights = np.zeros((WEIGHTS, len(self._places)), dtype=np.uint8)  # Poisson(1) is far from 255
-        for image_id, place in self._places.items():
-            self._weights[:, place] = image_weights(image_id)
-
-    def precisions(self, images: Sequence[_Detections]) -> Float64[np.ndarray, "weight threshold"]:
-        """Of the detections in a category."""
-        ordered = sorted(images, key=lambda image: image.image_id)  # so that ties don't depend on the order
-        places = np.array([self._places[image.image_id] for image in ordered], dtype=np.int64)
-        positives = np.zeros(len(self._places), dtype=np.int64)
-        np.add.at(positives, places, [image.positives for image in ordered])
-        nothing = np.zeros((0, len(IOU_THRESHOLDS)), np.bool_)
-        return average_precisions(
-            np.concatenate([np.zeros(0), *(image.scores for image in ordered)]),
-            np.concatenate([nothing, *(image.hits for image in ordered)]),
-            np.repeat(places, [len(image.scores) for image in ordered]),
-            self._weights,
-            positives,
+    def __init__(self) -> None:
+        self._scores, self._hits, self._places = array("d"), array("H"), array("I")
+        self._totals = Totals(
+            np.zeros(WEIGHTS, dtype=np.int64),
+            np.zeros((len(IOU_THRESHOLDS), WEIGHTS), dtype=np.int64),
+            np.zeros(WEIGHTS, dtype=np.int64),
         )
 
+    def add(
+        self,
+        place: int,
+        weights: Int64[np.ndarray, f"{WEIGHTS}"],
+        scores: Float64[np.ndarray, " detection"],
+        hits: Bool[np.ndarray, "detection threshold"],
+        positives: int,
+    ) -> None:
+        """Those of one image, which is called by its place in the scratch file."""
+        self._scores.frombytes(scores.tobytes())
+        self._hits.frombytes((hits << _BITS).sum(axis=1, dtype=np.uint16).tobytes())
+        self._places.extend([place] * len(scores))
+        self._totals.detections[:] += len(scores) * weights
+        self._totals.hits[:] += hits.sum(axis=0, dtype=np.int64)[:, None] * weights
+        self._totals.positives[:] += positives * weights
 
-def _named(image: _Candidates, ids: Sequence[int], name: str) -> _Detections:
+    def precisions(
+        self, scratch: Scratch, order: Int64[np.ndarray, " image"]
+    ) -> Float64[np.ndarray, "weight threshold"]:
+        """Of equal scores that of the image comes first that is first in `order`."""
+        places = np.array(self._places, dtype=np.int64)
+        ranked = np.lexsort((order[places], -np.array(self._scores, dtype=np.float64)))
+        return average_precisions(self._last_first(scratch, ranked, places[ranked]), self._totals)
+
+    def _last_first(
+        self,
+        scratch: Scratch,
+        ranked: Int64[np.ndarray, " detection"],
+        places: Int64[np.ndarray, " detection"],
+    ) -> Iterator[tuple[Bool[np.ndarray, "some threshold"], UInt8[np.ndarray, "some weight"]]]:
+        bits = np.array(self._hits, dtype=np.uint16)
+        for start in reversed(range(0, len(ranked), _AT_ONCE)):
+            some = slice(start, start + _AT_ONCE)
+            hits = (bits[ranked[some], None] >> _BITS & 1).astype(np.bool_)
+            yield hits, scratch.weights(places[some])
+
+
+class _Found(NamedTuple):
+    """What `_Detections.add` takes of an image."""
+
+    scores: Float64[np.ndarray, " detection"]
+    hits: Bool[np.ndarray, "detection threshold"]
+    positives: int
+
+
+def _named(image: Candidates, ids: Sequence[int], name: str) -> _Found:
     rows = np.array([part == name for part in image.names], dtype=np.bool_)
     columns = np.isin(image.ids, ids)
     matched = match_detections(image.overlaps[np.ix_(rows, columns)], image.scores[columns])
-    return _Detections(image.image_id, *matched, int(rows.sum()))
+    return _Found(*matched, int(rows.sum()))

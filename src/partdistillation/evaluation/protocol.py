@@ -1,7 +1,7 @@
 """Evaluation of parts: a stream of images with their true and predicted parts in, one table out.
 
 Stages, controls and baselines share this. Every image is reduced to counts at once; only AP keeps something
-of each image, about a kilobyte.
+of each image: in memory what ranks its predictions, in a temporary file some kilobytes.
 
 Average recall: all parts of an image against all its predictions, classes ignored. mIoU: per object class,
 part ids are mapped to true parts by majority vote on this very set (the paper's "mapped"; for its
@@ -87,7 +87,7 @@ class Evaluator:
         self._images += 1
         self._predictions += len(image.predictions)
         self._add_recall(image, overlaps, weights)
-        self._precision.add(image.image_id, image.ground_truth, image.predictions, overlaps)
+        self._precision.add(image.image_id, weights, image.ground_truth, image.predictions, overlaps)
         best = overlaps.max(axis=1, initial=0.0)
         self._true_parts += len(best) * weights
         self._overlap += round(best.sum() * _OVERLAP_UNITS) * weights

@@ -65,22 +65,23 @@ def score(
             "split is empty"
         )
     evaluators = [Evaluator(protocol, named=named) for protocol in protocols]
-    left = {str(image.id): image for image in truth.images}
-    met, classes = "", set[str]()
+    first, classes, met = "", set[str](), set[str]()
     for predicted in predictions:
-        met = met or predicted.file_name
+        first = first or predicted.file_name
         classes |= {part.category for part in predicted.parts}
         image = truth.find(ImageInput(predicted.image_id, predicted.file_name, Path(predicted.file_name)))
-        if image is not None and left.pop(str(image.id), None) is not None:
+        if image is not None and str(image.id) not in met:
+            met.add(str(image.id))
             _add(evaluators, truth, image, predicted.parts)
-    if len(left) == len(truth.images):
+    if not met:
         raise InputError(
-            f"expected predictions in images of {truth.path}, found none{_disagreement(met, truth)}"
+            f"expected predictions in images of {truth.path}, found none{_disagreement(first, truth)}"
         )
     if named:
         _say_other_classes(classes, truth)
-    for image in left.values():
-        _add(evaluators, truth, image, ())
+    for image in truth.images:
+        if str(image.id) not in met:
+            _add(evaluators, truth, image, ())
     return [evaluator.result() for evaluator in evaluators]
 
 

@@ -2,8 +2,11 @@
 
 In a replicate an image counts as often as it was drawn. Its detections keep their scores and their matches,
 as these are made within an image; so a replicate's curve of precision and recall is a weighted running sum
-over the same order of detections.
+over the same order of detections, which is gone through once, from the last to the first.
 """
+
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, UInt8
@@ -14,7 +17,6 @@ from partdistillation.kernels import counting
 RECALLS: Float64[np.ndarray, " recall"] = np.linspace(0.0, 1.0, 101)
 MAX_DETECTIONS = 100
 """Of an image and category, best scores first."""
-_REPLICATES_AT_ONCE = 50
 
 
 def match_detections(
@@ -30,12 +32,21 @@ def match_detections(
     return kept, take_parts(overlaps[:, order]).astype(np.bool_)
 
 
+class Totals(NamedTuple):
+    """How many there are in every replicate, an image counting as often as it was drawn."""
+
+    detections: Int64[np.ndarray, " replicate"]
+    hits: Int64[np.ndarray, "threshold replicate"]
+    """Detections that take a true one, at each IoU threshold."""
+    positives: Int64[np.ndarray, " replicate"]
+    """True ones."""
+
+
 def average_precisions(
-    scores: Float64[np.ndarray, " detection"],
-    hits: Bool[np.ndarray, "detection threshold"],
-    images: Int64[np.ndarray, " detection"],
-    weights: UInt8[np.ndarray, "replicate image"],
-    positives: Int64[np.ndarray, " image"],
+    ranked: Iterable[
+        tuple[Bool[np.ndarray, "detection threshold"], UInt8[np.ndarray, "detection replicate"]]
+    ],
+    totals: Totals,
 ) -> Float64[np.ndarray, "replicate threshold"]:
     """Mean over 101 recalls of the best precision at that recall or a higher one, in every replicate.
 
@@ -43,30 +54,22 @@ def average_precisions(
     one category without crowds in the area range "all", with detections in its order of images.
 
     Args:
-        scores: of all images' detections. Of equal scores the earlier comes first.
-        hits: whether each takes a true one at an IoU threshold, within its image (`match_detections`).
-        images: which image each is of.
-        weights: how often each image counts in a replicate.
-        positives: how many true ones an image has.
+        ranked: all images' detections by their scores, some at a time, the worst ones first; within these the
+            best first. Whether each takes a true one at an IoU threshold, within its image
+            (`match_detections`), and how often its image counts in a replicate.
+        totals: of all of them.
     """
-    order = np.argsort(-scores, kind="stable")
-    ranked = hits[order]
-    places = [np.flatnonzero(column) for column in ranked.T]
-    starts = np.cumsum([0, *map(len, places)])
-    labelled = np.flatnonzero(positives)  # often few of many images
-    return counting.precisions(
-        np.concatenate([np.zeros(0, np.int64), *places]),
-        starts,
-        images[order],
-        np.ascontiguousarray(weights),
-        _drawn(weights[:, labelled], positives[labelled]),
-        RECALLS,
+    level = np.array(
+        [
+            np.searchsorted(RECALLS, hits / np.maximum(totals.positives, 1), "right") - 1
+            for hits in totals.hits
+        ]
     )
-
-
-def _drawn(
-    weights: UInt8[np.ndarray, "replicate image"], positives: Int64[np.ndarray, " image"]
-) -> Int64[np.ndarray, " replicate"]:
-    """The positives of each replicate, some at a time: as int64 the weights are 8 KB an image."""
-    few = np.array_split(weights, max(1, len(weights) // _REPLICATES_AT_ONCE))
-    return np.concatenate([rows.astype(np.int64) @ positives for rows in few])
+    detections, hits = totals.detections.copy(), totals.hits.copy()
+    best, summed = np.zeros(hits.shape), np.zeros(hits.shape)
+    for taken, weights in ranked:
+        counting.add_precisions(
+            taken, weights, totals.positives, RECALLS, detections, hits, best, summed, level
+        )
+    counting.add_rest(best, summed, level)
+    return np.ascontiguousarray(np.where(totals.positives > 0, summed / len(RECALLS), np.nan).T)

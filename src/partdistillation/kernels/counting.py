@@ -43,41 +43,50 @@ def count_pairs(predicted: NDArray[np.int64], truth: NDArray[np.int64], counts: 
 
 
 @compiled
-def precisions(
-    places: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    images: NDArray[np.int64],
+def add_precisions(
+    taken: NDArray[np.bool_],
     weights: NDArray[np.uint8],
     positives: NDArray[np.int64],
     recalls: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Precision is highest at hits: only they are looked at, from the last to the first.
+    detections: NDArray[np.int64],
+    hits: NDArray[np.int64],
+    best: NDArray[np.float64],
+    summed: NDArray[np.float64],
+    level: NDArray[np.int64],
+) -> None:
+    """Go on to some detections (rows, of which the last comes first) that rank higher than those before.
 
-    `places[starts[t]:starts[t + 1]]` are the ranks of the hits at threshold t.
+    Precision is highest at hits: only they are looked at. Of every threshold and replicate (columns) `hits`
+    is how many there are up to here, `best` the highest precision so far, `summed` the sum of it over the
+    recalls above `level`, the next of `recalls`; of every replicate `detections` is how many there are.
     """
-    mean = np.full((len(weights), len(starts) - 1), np.nan)
-    counted = np.empty(len(images), np.int64)
-    for replicate in range(len(weights)):
-        if positives[replicate] == 0:
-            continue
-        total = 0
-        for rank in range(len(images)):
-            total += weights[replicate, images[rank]]
-            counted[rank] = total
-        for threshold in range(len(starts) - 1):
-            first, last = starts[threshold], starts[threshold + 1]
-            right = 0
-            for i in range(first, last):
-                right += weights[replicate, images[places[i]]]
-            best, summed, level = 0.0, 0.0, len(recalls) - 1
-            while level >= 0 and recalls[level] > right / positives[replicate]:
-                level -= 1
-            for i in range(last - 1, first - 1, -1):
-                best = max(best, right / (counted[places[i]] + np.spacing(1.0)))
-                right -= weights[replicate, images[places[i]]]
-                before = right / positives[replicate] if i > first else -1.0
-                while level >= 0 and recalls[level] > before:
-                    summed += best
-                    level -= 1
-            mean[replicate, threshold] = summed / len(recalls)
-    return mean
+    for i in range(len(taken) - 1, -1, -1):
+        for threshold in range(taken.shape[1]):
+            if not taken[i, threshold]:
+                continue
+            for replicate in range(len(positives)):
+                if positives[replicate] == 0:
+                    continue
+                right = hits[threshold, replicate]
+                precision = right / (detections[replicate] + np.spacing(1.0))
+                highest = max(best[threshold, replicate], precision)
+                best[threshold, replicate] = highest
+                right -= weights[i, replicate]
+                hits[threshold, replicate] = right
+                before = right / positives[replicate]
+                place = level[threshold, replicate]
+                while place >= 0 and recalls[place] > before:
+                    summed[threshold, replicate] += highest
+                    place -= 1
+                level[threshold, replicate] = place
+        for replicate in range(len(positives)):
+            detections[replicate] -= weights[i, replicate]
+
+
+@compiled
+def add_rest(best: NDArray[np.float64], summed: NDArray[np.float64], level: NDArray[np.int64]) -> None:
+    """The same for the recalls that are left: those of the first detection."""
+    for threshold in range(best.shape[0]):
+        for replicate in range(best.shape[1]):
+            for _ in range(level[threshold, replicate] + 1):
+                summed[threshold, replicate] += best[threshold, replicate]
