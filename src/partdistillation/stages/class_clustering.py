@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -188,13 +189,13 @@ def _make_sorter(
                 for category, some in features(row):
                     if len(some):
                         by_class[category].append(some)
-        pieces, data, dim = [], [], 0
-        for category in sorted(by_class):
+        pieces, data, dim = [], BytesIO(), 0
+        for category in sorted(by_class):  # what is written is freed: all are in memory once
             joined = np.concatenate(by_class.pop(category)).astype("<f2", copy=False)
-            data.append(joined.tobytes())
-            pieces.append(Piece(category, len(joined), zlib.crc32(data[-1])))
+            data.write(joined.data)
+            pieces.append(Piece(category, len(joined), zlib.crc32(joined.data)))
             dim = joined.shape[1]
-        keep(_file(batch.image_id), b"".join(data))
+        keep(_file(batch.image_id), data.getvalue())
         return [SortedRow(batch.image_id, "", 0, 0, "ok", "", dim, tuple(pieces))]
 
     return sort
