@@ -23,7 +23,7 @@ from partdistillation.runs.engine import run_shards
 from partdistillation.runs.mirror import open_mirror
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.shards import ImageRef, Shard
-from partdistillation.runs.store import stage_hash
+from partdistillation.runs.stage_reader import stage_hash
 from partdistillation.settings import is_url
 
 WORKERS = (1, 2, 4)

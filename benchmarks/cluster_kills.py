@@ -33,7 +33,7 @@ from partdistillation.runs import atomic, claims, shared_store
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.records import Object, ObjectRow
 from partdistillation.runs.shards import ImageRef, Shard
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 
 SHARDS = [
     Shard(f"s-{number}", tuple(ImageRef(f"{number} {place}") for place in "ab")) for number in range(10)

@@ -31,7 +31,7 @@ from partdistillation.evaluation import run as evaluation
 from partdistillation.functional.masks import EncodedMask, EncodedMasks, decode, pairwise_iou, stacked
 from partdistillation.functional.metrics import ImageMasks, average_recall
 from partdistillation.runs.records import ProposalRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 
 KS = (1, 10, 50, 100, 200)
 

@@ -32,7 +32,7 @@ from partdistillation.part_shapes import PartShapes, write_coco
 from partdistillation.recipes import DEMO, seeded
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.records import PartRow, ProposalRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import candidates, distillation, part_classes, ranking
 
 OLD, NEW, VAL = 480, 240, 150

@@ -26,7 +26,7 @@ from partdistillation.evaluation.tables import Grid, percent
 from partdistillation.functional.masks import EncodedMasks, pairwise_iou
 from partdistillation.recipes import SMALL, seeded
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import candidates, ranking
 from partdistillation.stages.objects import FOLDER as OBJECTS
 

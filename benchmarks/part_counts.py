@@ -28,7 +28,7 @@ from partdistillation.evaluation.tables import Grid, cell
 from partdistillation.functional.clustering import cluster_features
 from partdistillation.functional.stability import cluster_stability
 from partdistillation.runs.records import PartRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import candidates, part_classes, ranking
 
 COLUMNS = {

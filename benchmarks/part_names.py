@@ -29,7 +29,7 @@ from partdistillation.inference import PartSegmenter, part_row
 from partdistillation.recipes import recipe
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.records import ObjectParts, ObjectRow, PartRow, ProposalRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import candidates, distillation, part_classes, proposals, ranking, segments
 
 Names = dict[tuple[str, str], int]

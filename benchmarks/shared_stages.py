@@ -17,7 +17,7 @@ from partdistillation.runs.engine import run_shards
 from partdistillation.runs.ray_cluster import connect
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.shards import ImageRef, Shard
-from partdistillation.runs.store import stage_hash
+from partdistillation.runs.stage_reader import stage_hash
 
 
 def rows(shard: Shard[ImageRef]) -> list[ObjectRow]:

@@ -34,7 +34,7 @@ from partdistillation.runs.records import (
     ProposalRow,
 )
 from partdistillation.runs.shards import ImageRef, Shard
-from partdistillation.runs.store import StageReader
+from partdistillation.runs.stage_reader import StageReader
 from partdistillation.studio.similar import PartKey, SimilarParts
 
 SEARCHES = 15

@@ -31,7 +31,7 @@ from partdistillation.data.images import ImageInput
 from partdistillation.evaluation.tables import Grid, percent
 from partdistillation.functional.masks import decode
 from partdistillation.runs.records import PartRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.studio.similar import PartKey, SimilarParts
 
 COUNT = 10

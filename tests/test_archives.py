@@ -27,7 +27,7 @@ from partdistillation.review.items import Tiles, add_runs, find_runs
 from partdistillation.review.store import ReviewStore
 from partdistillation.runs import seen
 from partdistillation.runs.records import ObjectRow, SegmentRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 
 
 @pytest.fixture(scope="module")

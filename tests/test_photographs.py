@@ -24,7 +24,7 @@ from partdistillation.recipes import SMALL
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow
 from partdistillation.runs.run_folder import FIRST_LOOK
 from partdistillation.runs.stage_log import EXPECTED
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 
 FEW_STEPS = {"steps": 2, "batch_size": 2, "image_size": 64, "points": 16, "checkpoint_every": 1}
 TINY = SMALL.updated(

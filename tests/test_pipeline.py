@@ -27,7 +27,7 @@ from partdistillation.report import run as run_report
 from partdistillation.runs import stage_log, store
 from partdistillation.runs.console import PlainConsole
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.training import loop
 
 STAGES: dict[str, type[Row]] = {

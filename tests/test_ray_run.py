@@ -17,7 +17,7 @@ from partdistillation.config import Inputs, RayCluster, Recipe
 from partdistillation.errors import ConfigError
 from partdistillation.runs import ray_cluster
 from partdistillation.runs.ray_actors import map_on_actors
-from partdistillation.runs.store import contents_hash
+from partdistillation.runs.stage_reader import contents_hash
 from partdistillation.runs.versions import versions
 
 _MADE = ("objects", "segments", "features", "parts", "proposal_model", "part_model")

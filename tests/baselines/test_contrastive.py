@@ -39,7 +39,7 @@ from partdistillation.functional.thin_plate_splines import (
 from partdistillation.models.encoder import Encoder
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.runs.records import Object, ObjectRow, PartRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import objects
 
 CPU = torch.device("cpu")

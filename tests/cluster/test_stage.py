@@ -12,7 +12,7 @@ import pytest
 from hosts import PACKAGE, SCRATCH, Host, until
 from stages import WORKER, begin, claimed, contents, ends, holds
 
-from partdistillation.runs.store import verify
+from partdistillation.runs.stage_reader import verify
 
 pytestmark = pytest.mark.cluster
 

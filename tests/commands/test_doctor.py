@@ -6,7 +6,7 @@ import pytest
 from partdistillation.commands import doctor
 from partdistillation.commands.main import main
 from partdistillation.errors import StoreError
-from partdistillation.runs import store
+from partdistillation.runs import stage_reader
 from partdistillation.runs.digests import write_digests
 
 
@@ -37,7 +37,7 @@ def test_whole_stages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage(tmp_path, "objects")
-    monkeypatch.setattr(store, "verify", lambda _: [])
+    monkeypatch.setattr(stage_reader, "verify", lambda _: [])
     doctor.run(tmp_path)
     assert "objects: whole" in capsys.readouterr().out
 
@@ -48,7 +48,7 @@ def test_every_problem_is_printed(
     stage(tmp_path, "objects")
     damaged = stage(tmp_path, "segments")
     monkeypatch.setattr(
-        store, "verify", lambda folder: ["a is missing", "b is damaged"] if folder == damaged else []
+        stage_reader, "verify", lambda folder: ["a is missing", "b is damaged"] if folder == damaged else []
     )
     with pytest.raises(
         StoreError, match="missing or damaged files in segments: run the command that made them"

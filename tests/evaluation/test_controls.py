@@ -13,7 +13,7 @@ from partdistillation.evaluation.controls import Validation
 from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.runs.part_table import ClassParts, PartTable
 from partdistillation.runs.records import ObjectRow, PartRow, SegmentRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import objects, ranking, segments
 
 

@@ -16,7 +16,7 @@ from partdistillation.evaluation import Evaluation
 from partdistillation.evaluation import run as evaluation
 from partdistillation.runs.part_table import ClassParts, PartTable, write_part_table
 from partdistillation.runs.records import ObjectRow, ObjectSegments, PartRow, Segment, SegmentRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import objects
 
 

@@ -23,7 +23,7 @@ from partdistillation.experiments.ablation_tables import Row, ablation_tables, c
 from partdistillation.recipes import DEMO, PAPER
 from partdistillation.runs.manifest import differences
 from partdistillation.runs.records import ObjectRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 
 
 @pytest.fixture(scope="module")

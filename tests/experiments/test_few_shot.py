@@ -21,7 +21,7 @@ from partdistillation.experiments import few_shot
 from partdistillation.experiments.runs import Run
 from partdistillation.recipes import PAPER, seeded
 from partdistillation.runs.records import PartRow
-from partdistillation.runs.store import contents_hash, read_rows
+from partdistillation.runs.stage_reader import contents_hash, read_rows
 
 IDS = st.lists(st.text(min_size=1, max_size=3), unique=True, min_size=1, max_size=60)
 

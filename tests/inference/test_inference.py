@@ -30,7 +30,7 @@ from partdistillation.objects import Instance
 from partdistillation.objects.mask2former import Mask2FormerObjects
 from partdistillation.runs.part_table import ClassParts, PartTable, write_part_table
 from partdistillation.runs.records import ObjectRow, PartRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 
 HEIGHT, WIDTH = 40, 60
 IMAGE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)

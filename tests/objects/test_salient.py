@@ -14,7 +14,7 @@ from partdistillation.objects import ObjectSegmenter
 from partdistillation.objects.saliency_weights import SHA256, rembg_folder
 from partdistillation.objects.salient import SalientObjects, salient_mask
 from partdistillation.runs.records import ObjectRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import objects
 
 WriteNetwork = Callable[..., Path]

@@ -12,7 +12,7 @@ from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.models.pretrained import ModelInfo
 from partdistillation.publishing.card import Card
 from partdistillation.publishing.facts import ZOO, Facts, Measured, base, read_facts
-from partdistillation.runs.store import contents_hash
+from partdistillation.runs.stage_reader import contents_hash
 
 
 @pytest.mark.parametrize(

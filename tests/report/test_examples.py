@@ -14,7 +14,7 @@ from partdistillation.report.data import Key, Picture
 from partdistillation.report.examples import pictures
 from partdistillation.report.label_maps import part_map
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 
 COUNT = 5
 

@@ -10,7 +10,7 @@ from partdistillation.runs.engine import run_shards
 from partdistillation.runs.mirror import open_mirror
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.shards import ImageRef, Shard
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.settings import is_url
 
 SHARDS = [Shard(f"s-{number:02d}", (ImageRef(f"{number}"),)) for number in range(24)]

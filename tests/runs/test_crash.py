@@ -17,7 +17,7 @@ from partdistillation.runs.engine import run_shards
 from partdistillation.runs.manifest import MANIFEST
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.shards import make_shards
-from partdistillation.runs.store import verify
+from partdistillation.runs.stage_reader import verify
 
 PROGRAM = Path(__file__).with_name("crash_stage.py")
 NEVER = 10**9

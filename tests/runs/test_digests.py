@@ -7,7 +7,7 @@ import pytest
 
 from partdistillation.errors import CheckpointError
 from partdistillation.runs.digests import FILE, problems, recorded_versions, require_whole, write_digests
-from partdistillation.runs.store import contents_hash
+from partdistillation.runs.stage_reader import contents_hash
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from partdistillation.runs.engine import map_rows, run_shards
 from partdistillation.runs.manifest import load
 from partdistillation.runs.records import ObjectRow, PartRow
 from partdistillation.runs.shards import make_shards
-from partdistillation.runs.store import read_rows, stage_hash, verify
+from partdistillation.runs.stage_reader import read_rows, stage_hash, verify
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from partdistillation.runs import atomic, claims, shared_store, store, versions
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.shards import ImageRef, Shard
+from partdistillation.runs.stage_reader import verify
 from partdistillation.runs.storage import FolderStorage
-from partdistillation.runs.store import open_stage, verify
+from partdistillation.runs.store import open_stage
 from partdistillation.runs.workers import WorkerDiedError
 
 SHARDS = [Shard(f"s-{i}", (ImageRef(f"{i}"),)) for i in range(12)]

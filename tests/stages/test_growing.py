@@ -28,7 +28,7 @@ from partdistillation.part_shapes import PartShapes
 from partdistillation.publishing.push import Publication, write_publication
 from partdistillation.runs.part_table import ClassParts, PartTable, read_part_table, write_part_table
 from partdistillation.runs.records import ObjectRow, PartRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import growing, retraining
 from partdistillation.training import checkpoints, loop
 

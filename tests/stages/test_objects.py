@@ -17,7 +17,7 @@ from partdistillation.errors import ConfigError, SettingsChanged
 from partdistillation.objects import models, to_object
 from partdistillation.recipes import RELEASED_1K
 from partdistillation.runs.records import Object, ObjectRow
-from partdistillation.runs.store import StageReader, read_rows
+from partdistillation.runs.stage_reader import StageReader, read_rows
 from partdistillation.stages import objects
 
 

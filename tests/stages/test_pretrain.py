@@ -35,7 +35,7 @@ from partdistillation.models.part_mask2former import PartMask2Former, mask_logit
 from partdistillation.part_shapes import write_coco
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.run_folder import save_settings
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import objects, pretrain, warmup
 from partdistillation.stages.warmup import WarmupObjective
 from partdistillation.training.objective import SetPrediction

@@ -25,7 +25,7 @@ from partdistillation.runs.records import (
     ProposalRow,
     SegmentRow,
 )
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import candidates, class_clustering, objects, part_classes, ranking, segments
 
 RLE = encode(np.ones((2, 3), np.bool_))

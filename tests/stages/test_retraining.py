@@ -19,7 +19,7 @@ from partdistillation.models.part_mask2former import PartMask2Former
 from partdistillation.runs.part_table import ClassParts, PartTable, read_part_table, write_part_table
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow, Status
 from partdistillation.runs.run_folder import save_settings
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import distillation, retraining
 
 Header = tuple[str, str, int, int, Status, str]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from partdistillation.errors import InputError, StoreError
-from partdistillation.runs.store import stage_hash
+from partdistillation.runs.stage_reader import stage_hash
 from partdistillation.studio import part_index
 from partdistillation.studio.part_index import open_index
 

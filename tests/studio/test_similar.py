@@ -14,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from partdistillation.errors import InputError
 from partdistillation.runs.records import PartRow, ProposalRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.studio import similar as module
 from partdistillation.studio.similar import PartKey, SimilarParts
 

@@ -27,7 +27,7 @@ from partdistillation.models.devices import choose_device
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow, Row
-from partdistillation.runs.store import stage_hash
+from partdistillation.runs.stage_reader import stage_hash
 from partdistillation.stages import distillation, objects, part_classes
 from partdistillation.stages.class_clustering import Clusters, Pieces
 from partdistillation.stages.pixel_features import (

@@ -22,7 +22,7 @@ from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
-from partdistillation.runs.store import contents_hash
+from partdistillation.runs.stage_reader import contents_hash
 from partdistillation.stages import distillation, objects, proposals
 from partdistillation.stages.pretrain import start_of
 from partdistillation.training.loop import Run

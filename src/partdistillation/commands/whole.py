@@ -11,7 +11,7 @@ from partdistillation import config
 from partdistillation.config import Inputs
 from partdistillation.errors import ConfigError, PartDistillationError, StoreError
 from partdistillation.recipes import PAPER
-from partdistillation.runs import digests, seen, store
+from partdistillation.runs import digests, seen, stage_reader
 from partdistillation.runs.manifest import MANIFEST
 
 
@@ -67,7 +67,7 @@ def _checked(folder: Path, files: list[str]) -> tuple[tuple[str, ...], str] | No
 
 def _problems_of_stage(folder: Path) -> tuple[str, ...]:
     try:
-        return tuple(store.verify(folder))
+        return tuple(stage_reader.verify(folder))
     except StoreError as error:
         return (str(error),)
 

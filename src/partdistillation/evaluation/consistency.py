@@ -32,7 +32,7 @@ from partdistillation.errors import InputError, StoreError
 from partdistillation.functional.aligned_masks import GRID, in_object_frame, mean_overlap
 from partdistillation.functional.masks import box, decode
 from partdistillation.runs.records import ObjectParts, ObjectProposals, ObjectRow, PartRow, ProposalRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.runs.verdicts import Verdict
 from partdistillation.stages import candidates, objects, ranking
 from partdistillation.stages.class_features import ClassFeatures, sorted_by_class

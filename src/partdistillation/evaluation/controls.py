@@ -30,7 +30,7 @@ from partdistillation.runs.part_table import PartTable
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, SegmentRow
 from partdistillation.runs.remote import bring_inputs
 from partdistillation.runs.shards import ImageRef, Shard
-from partdistillation.runs.store import StageReader, read_rows
+from partdistillation.runs.stage_reader import StageReader, read_rows
 from partdistillation.stages import candidates, objects, ranking, segments
 from partdistillation.stages.pixel_features import encoder_files, make_features
 

@@ -23,7 +23,7 @@ from partdistillation.objects.mask2former import TOP, inference_size, load_insta
 from partdistillation.runs import terminal
 from partdistillation.runs.progress import progress
 from partdistillation.runs.remote import bring
-from partdistillation.runs.store import contents_hash
+from partdistillation.runs.stage_reader import contents_hash
 
 NAME = "mask_ap"
 """What the files of a measurement are called."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from partdistillation.config import Recipe
 from partdistillation.runs.manifest import Json, canonical_hash
-from partdistillation.runs.store import contents_hash
+from partdistillation.runs.stage_reader import contents_hash
 
 _HASH = 12
 

@@ -24,7 +24,7 @@ from partdistillation.runs.mirror import fetch
 from partdistillation.runs.part_table import PartTable
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
 from partdistillation.runs.run_folder import find_stage
-from partdistillation.runs.store import contents_hash, read_rows
+from partdistillation.runs.stage_reader import contents_hash, read_rows
 
 PROTOCOLS: tuple[Protocol, ...] = ("strict", "paper")
 STAGES = ("predictions", "parts")

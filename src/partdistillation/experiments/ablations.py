@@ -32,7 +32,7 @@ from partdistillation.models.sources import resolve
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.run_folder import VALIDATION
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import distillation, objects, proposals, ranking, segments
 
 FOLDER = "ablations"

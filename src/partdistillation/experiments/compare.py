@@ -25,7 +25,7 @@ from partdistillation.experiments.runs import Run, require_inputs
 from partdistillation.runs import terminal
 from partdistillation.runs.records import PartRow
 from partdistillation.runs.run_folder import VALIDATION
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import distillation, part_classes, proposals
 
 _log = terminal.logger(__name__)

@@ -43,7 +43,7 @@ from partdistillation.runs.console import PlainConsole, words
 from partdistillation.runs.records import PartRow, ProposalRow, Row
 from partdistillation.runs.run_folder import VALIDATION
 from partdistillation.runs.stage_log import seconds
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.runs.terminal import say
 from partdistillation.stages import proposals
 

@@ -19,7 +19,7 @@ from partdistillation.experiments.starts import OWN, Start, starts
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.records import PartRow
 from partdistillation.runs.run_folder import VALIDATION
-from partdistillation.runs.store import contents_hash, read_rows
+from partdistillation.runs.stage_reader import contents_hash, read_rows
 from partdistillation.stages import distillation, objects
 
 FOLDER = "few_shot"

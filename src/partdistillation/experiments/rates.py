@@ -21,7 +21,7 @@ from partdistillation.runs.run_folder import (
     SEGMENTS,
 )
 from partdistillation.runs.stage_log import SECONDS
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.status.metrics import metrics_of
 from partdistillation.status.run_files import RunFiles
 from partdistillation.status.stages import Rows, rows_of

@@ -17,7 +17,7 @@ from partdistillation.runs.atomic import new_folder, replace_file
 from partdistillation.runs.part_table import PartTable, part_name, read_part_table
 from partdistillation.runs.records import ObjectRow, PartRow
 from partdistillation.runs.run_folder import OBJECTS, images_of, stage_in
-from partdistillation.runs.store import StageReader, stage_hash
+from partdistillation.runs.stage_reader import StageReader, stage_hash
 from partdistillation.settings import at_home
 from partdistillation.stages import distillation, part_classes, ranking
 

@@ -43,7 +43,7 @@ from partdistillation.runs.records import ObjectRow, PartRow
 from partdistillation.runs.remote import bring
 from partdistillation.runs.run_folder import OBJECTS
 from partdistillation.runs.shards import make_shards, shard_size
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.runs.tar_index import SUFFIX
 from partdistillation.settings import at_home
 from partdistillation.stages.objects import Plan, taken_apart, write

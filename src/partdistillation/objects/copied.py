@@ -10,7 +10,7 @@ from partdistillation.objects import reject, to_row
 from partdistillation.objects.annotations import checked_size, said
 from partdistillation.objects.labelling import best
 from partdistillation.runs.records import ObjectRow
-from partdistillation.runs.store import StageReader
+from partdistillation.runs.stage_reader import StageReader
 
 
 @dataclass(frozen=True, eq=False)

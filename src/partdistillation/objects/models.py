@@ -7,7 +7,7 @@ from partdistillation.models.sources import pinned, resolve
 from partdistillation.objects import ObjectSegmenter
 from partdistillation.objects.labelling import PEOPLE_SCORE
 from partdistillation.runs.manifest import Json
-from partdistillation.runs.store import contents_hash
+from partdistillation.runs.stage_reader import contents_hash
 
 SAM3 = "facebook/sam3"
 

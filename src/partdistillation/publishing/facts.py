@@ -17,7 +17,7 @@ from partdistillation.runs.digests import TRAINING
 from partdistillation.runs.manifest import load
 from partdistillation.runs.notes import read_note
 from partdistillation.runs.run_folder import OBJECTS
-from partdistillation.runs.store import contents_hash
+from partdistillation.runs.stage_reader import contents_hash
 
 ZOO = "CC BY-NC 4.0, as all of Mask2Former's model zoo: not for commercial use"
 _UNKNOWN = "not known here: look it up where the model is published"

@@ -14,7 +14,7 @@ from partdistillation.report.data import Key, Panel, Picture, PictureRow
 from partdistillation.report.galleries import legend
 from partdistillation.report.label_maps import LabelMap, numbered_map
 from partdistillation.runs.records import ObjectRow, PartRow, R
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 
 PANEL_SIDE = 400
 

@@ -28,7 +28,7 @@ from partdistillation.report.data import ClassGallery, Key, Panel, PartGallery, 
 from partdistillation.report.label_maps import part_map
 from partdistillation.runs.part_table import part_name
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 
 TILE_SIDE, OBJECT_SIDE, HERO_SIDE = 448, 900, 1_000
 """Of a picture: its longer side, in pixels."""

@@ -29,7 +29,7 @@ from partdistillation.runs import manifest, terminal
 from partdistillation.runs.atomic import replace_file
 from partdistillation.runs.console import PlainConsole, words
 from partdistillation.runs.records import ObjectRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages.objects import FOLDER
 
 SHEET = "objects_sheet.png"

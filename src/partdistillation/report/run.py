@@ -21,7 +21,7 @@ from partdistillation.report.label_maps import LabelMap, part_map, proposal_map,
 from partdistillation.runs import seen
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, SegmentRow
 from partdistillation.runs.stage_log import Stage
-from partdistillation.runs.store import contents_hash, read_rows
+from partdistillation.runs.stage_reader import contents_hash, read_rows
 from partdistillation.stages import candidates, distillation, objects, pretrain, proposals, ranking, segments
 from partdistillation.stages.pixel_features import encoders_of
 from partdistillation.training.checkpoints import METRICS

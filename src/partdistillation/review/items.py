@@ -13,7 +13,7 @@ from partdistillation.errors import InputError
 from partdistillation.pictures.webp import webp
 from partdistillation.review.collages import LOOK, draw_large, draw_tiles, sample_parts
 from partdistillation.review.store import ReviewStore
-from partdistillation.runs import store
+from partdistillation.runs import stage_reader
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.run_folder import PARTS, images_of, stage_in
 
@@ -87,7 +87,7 @@ def add_runs(reviewed: ReviewStore, runs: Sequence[ReviewedRun], seed: int) -> d
 
 
 def _add_run(reviewed: ReviewStore, run: ReviewedRun, seed: int) -> int:
-    identity = reviewed.add_run(run.name, f"{store.stage_hash(run.parts)}, seed {seed}")
+    identity = reviewed.add_run(run.name, f"{stage_reader.stage_hash(run.parts)}, seed {seed}")
     if not reviewed.is_complete(identity):
         samples = [sample for sample in sample_parts(run.objects, run.parts, seed=seed) if sample.tiles]
         if not samples:

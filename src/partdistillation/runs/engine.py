@@ -23,8 +23,9 @@ from partdistillation.runs.ray_cluster import connected
 from partdistillation.runs.records import R, Row
 from partdistillation.runs.shards import ImageRef, In, Shard
 from partdistillation.runs.shared_store import SharedStageStore
+from partdistillation.runs.stage_reader import StageReader
 from partdistillation.runs.storage import storage_of
-from partdistillation.runs.store import StageReader, StageStore, encode_shard, open_stage
+from partdistillation.runs.store import StageStore, encode_shard, open_stage
 from partdistillation.runs.workers import (
     TaskFailedError,
     WorkerDiedError,

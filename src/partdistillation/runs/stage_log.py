@@ -19,7 +19,7 @@ from partdistillation.runs.notes import read_note, write_note
 from partdistillation.runs.progress import followed_by
 from partdistillation.runs.remote import bring_inputs
 from partdistillation.runs.run_folder import save_settings
-from partdistillation.runs.store import contents_hash
+from partdistillation.runs.stage_reader import contents_hash
 from partdistillation.runs.terminal import say
 
 SECONDS = "seconds.json"

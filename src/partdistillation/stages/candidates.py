@@ -44,7 +44,7 @@ from partdistillation.runs.records import (
     SegmentRow,
 )
 from partdistillation.runs.shards import ImageRef, Shard
-from partdistillation.runs.store import StageReader
+from partdistillation.runs.stage_reader import StageReader
 from partdistillation.stages.pixel_features import (
     PixelFeatures,
     encoder_files,

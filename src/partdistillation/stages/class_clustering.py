@@ -29,8 +29,8 @@ from partdistillation.runs.engine import run_shards
 from partdistillation.runs.manifest import Json, canonical_hash
 from partdistillation.runs.records import Row
 from partdistillation.runs.shards import ImageRef, Shard
+from partdistillation.runs.stage_reader import StageReader
 from partdistillation.runs.storage import storage_of
-from partdistillation.runs.store import StageReader
 
 SORTED_TOGETHER = 16
 """Shards whose features make one sorted file; so many are in memory at once."""

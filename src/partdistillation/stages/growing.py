@@ -31,7 +31,7 @@ from partdistillation.runs.part_table import FILE as TABLE
 from partdistillation.runs.part_table import ClassParts, PartTable, read_part_table, write_part_table
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.run_folder import OBJECTS, PART_MODEL, PARTS, PROPOSAL_MODEL, run_of
-from partdistillation.runs.store import contents_hash, read_rows
+from partdistillation.runs.stage_reader import contents_hash, read_rows
 from partdistillation.runs.terminal import say
 from partdistillation.runs.verdicts import FILE as VERDICTS
 from partdistillation.stages import distillation, objects

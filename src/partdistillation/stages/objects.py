@@ -35,7 +35,8 @@ from partdistillation.runs.remote import bring_inputs
 from partdistillation.runs.run_folder import OBJECTS
 from partdistillation.runs.shards import Shard, make_shards, shard_size
 from partdistillation.runs.stage_log import Stage
-from partdistillation.runs.store import read_rows, require_same_upstream
+from partdistillation.runs.stage_reader import read_rows
+from partdistillation.runs.store import require_same_upstream
 
 FOLDER = OBJECTS
 STAGE = Stage("objects", folders=(FOLDER,), sections=("objects",), reads=("objects",), has_rows=True)

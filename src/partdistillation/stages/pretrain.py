@@ -35,7 +35,7 @@ from partdistillation.models.vision_transformers import grid_of
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.stage_log import Stage
-from partdistillation.runs.store import contents_hash, read_rows
+from partdistillation.runs.stage_reader import contents_hash, read_rows
 from partdistillation.settings import at_home
 from partdistillation.stages import objects, warmup
 from partdistillation.training.loop import Run, is_finished, train

@@ -15,7 +15,7 @@ from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow, SegmentRow
 from partdistillation.runs.run_folder import PROPOSAL_MODEL
 from partdistillation.runs.stage_log import Stage, is_first_process
-from partdistillation.runs.store import contents_hash, read_rows
+from partdistillation.runs.stage_reader import contents_hash, read_rows
 from partdistillation.stages import objects, segments
 from partdistillation.stages.pretrain import is_backbone, start_of, starting_network
 from partdistillation.training.loop import Run, is_finished, processes, train

@@ -29,7 +29,7 @@ from partdistillation.runs.records import (
     ProposalRow,
 )
 from partdistillation.runs.stage_log import Stage
-from partdistillation.runs.store import stage_hash
+from partdistillation.runs.stage_reader import stage_hash
 from partdistillation.stages import candidates, objects, part_classes, proposals, segments
 from partdistillation.stages.class_clustering import Clusters, Pieces
 from partdistillation.stages.part_classes import Centroids

@@ -14,7 +14,7 @@ from partdistillation.runs.notes import read_note
 from partdistillation.runs.part_table import FILE, PartTable, write_part_table
 from partdistillation.runs.records import PartRow
 from partdistillation.runs.run_folder import RETRAINED
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import distillation, ranking
 from partdistillation.training.parallel import processes, rank, wait_for_all
 

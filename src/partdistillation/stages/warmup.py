@@ -29,7 +29,7 @@ from partdistillation.objects.annotations import annotated_objects
 from partdistillation.runs.atomic import make_folder
 from partdistillation.runs.digests import require_whole
 from partdistillation.runs.records import ObjectRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 from partdistillation.settings import at_home
 from partdistillation.training.loop import Run, train
 

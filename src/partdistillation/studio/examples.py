@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int32, Int64
 
 from partdistillation.errors import InputError
 from partdistillation.runs.records import PartRow, R
-from partdistillation.runs.store import StageReader, stage_hash
+from partdistillation.runs.stage_reader import StageReader, stage_hash
 from partdistillation.studio.similar import PartKey
 
 _TABLES = 16

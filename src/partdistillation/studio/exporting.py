@@ -12,7 +12,7 @@ from partdistillation.export.zips import replacing_zip
 from partdistillation.review.web import Empty
 from partdistillation.runs.atomic import make_folder, remove_file, remove_folder
 from partdistillation.runs.run_folder import PARTS, STUDIO, stage_in
-from partdistillation.runs.store import stage_hash
+from partdistillation.runs.stage_reader import stage_hash
 from partdistillation.studio.decisions import TABLE
 from partdistillation.studio.processes import Command
 from partdistillation.studio.workspace import Workspace

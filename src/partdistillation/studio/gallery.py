@@ -16,7 +16,7 @@ from partdistillation.functional.masks import decode
 from partdistillation.runs import manifest
 from partdistillation.runs.records import Object, ObjectRow, PartRow
 from partdistillation.runs.run_folder import OBJECTS, PARTS, find_stage, remembered_images
-from partdistillation.runs.store import stage_hash
+from partdistillation.runs.stage_reader import stage_hash
 from partdistillation.studio.examples import Examples, ShardRows
 from partdistillation.studio.similar import SimilarParts
 from partdistillation.studio.workspace import Workspace

@@ -19,7 +19,7 @@ from partdistillation.review.collages.drawing import read_image
 from partdistillation.runs.manifest import Entry
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
 from partdistillation.runs.run_folder import FEATURES, OBJECTS, PARTS, SEGMENTS
-from partdistillation.runs.store import read_shard
+from partdistillation.runs.stage_reader import read_shard
 from partdistillation.studio.progress import manifest_of, settings_of
 
 MOST = 8

@@ -40,7 +40,7 @@ from partdistillation.runs.atomic import (
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectParts, ObjectProposals, PartRow, ProposalRow
 from partdistillation.runs.run_folder import FEATURES, PARTS, STUDIO, find_stage
-from partdistillation.runs.store import StageReader, contents_hash
+from partdistillation.runs.stage_reader import StageReader, contents_hash
 from partdistillation.stages.class_features import ClassFeatures, sorted_by_class
 
 INDEX = "parts"

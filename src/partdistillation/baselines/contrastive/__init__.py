@@ -51,7 +51,7 @@ from partdistillation.models.encoder import Encoder
 from partdistillation.models.sources import pinned, resolve
 from partdistillation.runs.manifest import Json
 from partdistillation.runs.records import ObjectRow
-from partdistillation.runs.store import contents_hash, read_rows
+from partdistillation.runs.stage_reader import contents_hash, read_rows
 from partdistillation.stages import objects
 from partdistillation.training.loop import Run, is_finished, train
 

@@ -21,7 +21,7 @@ from partdistillation.runs import terminal
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.records import ObjectParts, ObjectRow, Part, PartRow
 from partdistillation.runs.shards import ImageRef, Shard
-from partdistillation.runs.store import StageReader, contents_hash, read_rows
+from partdistillation.runs.stage_reader import StageReader, contents_hash, read_rows
 from partdistillation.stages import objects
 
 _PIXELS = 2**20

@@ -28,7 +28,7 @@ from partdistillation.report.label_maps import LabelMap, matched, numbered_map, 
 from partdistillation.review.collages.drawing import read_image
 from partdistillation.runs.records import ObjectRow, PartRow, ProposalRow, Row, SegmentRow
 from partdistillation.runs.run_folder import PARTS, find_stage, images_of, stage_in
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 
 Pixels = UInt8[np.ndarray, "_ _ 3"]
 

@@ -17,7 +17,7 @@ from partdistillation.runs.manifest import load
 from partdistillation.runs.part_table import PartTable, read_part_table
 from partdistillation.runs.records import R, Row, SegmentRow
 from partdistillation.runs.run_folder import remembered_images
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 
 PART_NAMES = "part_names.json"
 """Of the supervised baseline: by object class, the names of its part classes in order."""

@@ -20,7 +20,7 @@ from partdistillation.runs.manifest import canonical_hash
 from partdistillation.runs.progress import progress
 from partdistillation.runs.run_folder import PARTS, images_of, stage_in
 from partdistillation.runs.shards import file_name
-from partdistillation.runs.store import contents_hash
+from partdistillation.runs.stage_reader import contents_hash
 from partdistillation.runs.workers import TaskFailedError, WorkerDiedError, map_here, map_on_processes
 
 FOLDER = "collages"

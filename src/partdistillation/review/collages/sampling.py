@@ -11,7 +11,7 @@ from typing import NamedTuple
 from partdistillation.errors import StoreError
 from partdistillation.functional.masks import EncodedMasks, pairwise_iou
 from partdistillation.runs.records import Object, ObjectRow, Part, PartRow
-from partdistillation.runs.store import read_rows
+from partdistillation.runs.stage_reader import read_rows
 
 PER_PART = 9
 """Images in a collage (supplement, section 1)."""
