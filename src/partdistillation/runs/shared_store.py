@@ -42,9 +42,15 @@ class SharedStageStore:
 
         Raises:
             PartDistillationError: nothing else is left but shards of which workers die.
+            StoreError: the stage was removed, as what is made of it is there, say.
         """
         self._look()
         left = [index for index in range(len(self._manifest.shards)) if index not in self._there]
+        if left and not self._storage.exists(MANIFEST):
+            raise StoreError(
+                f"{self._place} was there and is gone: expected the stage that this worker writes with "
+                "others. If nobody has removed it on purpose, run the same command again"
+            )
         if left and self._claims.deadly().issuperset(map(self._name, left)):
             names = ", ".join(map(self._name, left[:5]))
             raise PartDistillationError(
@@ -162,7 +168,8 @@ def _seen(storage: Storage, key: str, wanted: bytes | None = None) -> bytes:
     """
     end = time.monotonic() + SECONDS_TO_BE_SEEN
     while (data := storage.read(key)) is None or (wanted is not None and data != wanted):
-        if time.monotonic() > end:
+        removed = data is None and key != MANIFEST and not storage.exists(MANIFEST)  # with all the stage
+        if removed or time.monotonic() > end:
             raise StoreError(f"{key} was put there and is gone, or another: run the same command again")
         time.sleep(SECONDS_BETWEEN_LOOKS)
     return data
