@@ -87,7 +87,7 @@ def write(out: Path, division: Division, workers: int = 1, engine: Driver = "pro
     driver = connected(engine, workers)
     place = _Place.of(out.absolute(), division)
     if not place.is_finished:
-        require_new(place.out)
+        _require_new(place.out, driver)
         try:
             written = _write(place, division, workers, driver)
         except PartDistillationError as error:
@@ -99,6 +99,17 @@ def write(out: Path, division: Division, workers: int = 1, engine: Driver = "pro
         written = BY_OTHERS
     place.clear()
     return written
+
+
+def _require_new(out: Path, driver: Driver) -> None:
+    try:
+        require_new(out)
+    except StoreError as error:
+        if driver != "shared":
+            raise
+        raise StoreError(
+            f"{error}; if it is this export, others have finished it, and all is done"
+        ) from error
 
 
 def _write(place: "_Place", division: Division, workers: int, driver: Driver) -> str:
