@@ -221,8 +221,7 @@ def test_an_export_that_was_killed_at_the_last_instant_is_finished(
 ) -> None:
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
-        patched.setattr(divided, "remove_folder", lambda _: None)
-        patched.setattr(divided, "_TRIES", 1)
+        patched.setattr(divided, "remove_shared", lambda _: None)
         export(run, out, "coco")
     assert (tmp_path / ".out.partial").exists()
     assert export(run, out, "coco") == divided.BY_OTHERS

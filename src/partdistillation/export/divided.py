@@ -6,7 +6,6 @@
 So OUT is there whole or not at all, and holds nothing else. What a killed run has done is not done again.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -35,12 +34,12 @@ from partdistillation.runs.mirror import is_mirrored, open_mirror, url_of
 from partdistillation.runs.ray_cluster import connected
 from partdistillation.runs.records import ObjectRow, Row
 from partdistillation.runs.shards import ImageRef, Shard
+from partdistillation.runs.shared_store import remove_shared
 from partdistillation.runs.sharing import require_unshared
 from partdistillation.runs.store import StageReader, contents_hash
 
 BY_OTHERS = "joined by another worker"
 """What there is to say of an export that another one has joined."""
-_TRIES, _SECONDS_BETWEEN_TRIES = 10, 0.1
 
 
 @dataclass(frozen=True)
@@ -212,13 +211,8 @@ class _Place:
             )
 
     def clear(self) -> None:
-        """Remove all but the export. Others may be at the same, or add something that nobody needs."""
-        for _ in range(_TRIES):
-            with suppress(StoreError):
-                remove_folder(self.partial)
-            if not self.partial.exists():
-                return
-            time.sleep(_SECONDS_BETWEEN_TRIES)
+        """Remove all but the export."""
+        remove_shared(self.partial)
 
     def clear_if_nothing_is_done(self, driver: Driver) -> None:
         """After an error: what is there is kept for the next run, and there is nothing."""
