@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from partdistillation.config import Driver, Format
+from partdistillation.config import Driver, Format, RayCluster
 from partdistillation.errors import ConfigError, InputError, SettingsChanged, StoreError
 from partdistillation.export import divided, formats
 from partdistillation.export.divided import division_of_labels, division_of_stages
@@ -22,6 +22,7 @@ from partdistillation.functional.masks import encode
 from partdistillation.runs import claims, shared_store
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.part_table import PartTable
+from partdistillation.runs.ray_cluster import connect
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow, Row
 from partdistillation.runs.shards import ImageRef, Shard
 
@@ -163,6 +164,18 @@ def test_shards_give_what_is_written_at_once(name: Format, run: Path, tmp_path: 
 def test_processes_give_the_same(run: Path, tmp_path: Path) -> None:
     export(run, tmp_path / "out", "masks", workers=2)
     assert contents(tmp_path / "out") == at_once(run, tmp_path, "masks")
+
+
+@pytest.mark.slow
+def test_actors_give_the_same(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    ray = connect(RayCluster(gpus=False), 2)
+    try:
+        export(run, tmp_path / "out", "masks", workers=2, engine=RayCluster(gpus=False))
+    finally:
+        ray.shutdown()
+    assert contents(tmp_path / "out") == at_once(run, tmp_path, "masks")
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "once"}
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])

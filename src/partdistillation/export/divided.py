@@ -38,7 +38,7 @@ from partdistillation.runs.shared_store import remove_shared
 from partdistillation.runs.sharing import require_unshared
 from partdistillation.runs.store import StageReader, contents_hash
 
-BY_OTHERS = "joined by another worker"
+BY_OTHERS = "joined by another command"
 """What there is to say of an export that another one has joined."""
 
 
