@@ -9,7 +9,8 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from itertools import zip_longest
+from functools import cached_property
+from itertools import accumulate, zip_longest
 from pathlib import Path, PurePath
 from typing import Generic, overload
 
@@ -250,6 +251,12 @@ class StageReader(Generic[R]):
     def shard_names(self) -> Sequence[str]:
         """In the order of the rows."""
         return tuple(self._entries)
+
+    @cached_property
+    def starts(self) -> Mapping[str, int]:
+        """Of each shard, how many rows come before its own."""
+        counts = (entry.rows for entry in self._entries.values())
+        return dict(zip(self._entries, accumulate(counts, initial=0), strict=False))
 
     def row(self, table: pa.Table, name: str, index: int) -> R:
         """One row of a shard, of which `table` has read the columns.
