@@ -486,6 +486,8 @@ class SegmentsConfig(PixelsConfig):
 
     k: PositiveInt = 4
     """Segments an object (clusters of k-means)."""
+    coarse_k: NaturalInt = 0
+    """Grouped into so many segments too, which stage 3 learns beside those of k; 0: not (paper)."""
     restarts: PositiveInt = 10
     """k-means runs with different starts, of which the best is taken."""
     min_piece: Share = 0.0

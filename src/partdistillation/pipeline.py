@@ -171,7 +171,7 @@ def grow(inputs: Inputs, recipe: Recipe, model: Path) -> Path:
     objects_stage.require_usable(inputs.out / objects_stage.FOLDER)
     growing.take_proposal_model(base, inputs)
     if recipe.ranking.candidates == "segments":
-        segments(inputs, recipe)
+        segments(inputs, replace(recipe, segments=replace(recipe.segments, coarse_k=0)))
     rank(inputs, recipe)
     grown = STAGES.run(distillation.STAGE, partial(growing.run, base=base), inputs, recipe)
     report(inputs, recipe)

@@ -16,7 +16,7 @@ from partdistillation.data.coco_parts import parts_of
 from partdistillation.datasets.corrected import read_corrected
 from partdistillation.datasets.own_parts import require_labels
 from partdistillation.errors import InputError, StoreError
-from partdistillation.export import coco, cvat, label_studio
+from partdistillation.export import formats, label_studio
 from partdistillation.export.labels import Catalog, ImageLabels, Labels, ObjectLabel, PartLabel
 from partdistillation.functional.masks import decoded
 
@@ -55,10 +55,10 @@ def exported(tool: str, folder: Path, objects: tuple[ObjectLabel, ...] = (FAR, N
     labels = Labels((replace(first, objects=objects), *others), CATALOG)
     match tool:
         case "coco":
-            coco.write(folder / "a.json", labels)
-            return folder / "a.json"
+            formats.write(labels, folder, "coco")
+            return folder / "annotations.json"
         case "cvat":
-            cvat.write(folder, labels)
+            formats.write(labels, folder, "cvat")
             return folder / "annotations.zip"
     return written(folder, [annotated(label_studio.task(image)) for image in labels.images])
 
@@ -253,10 +253,10 @@ def test_what_cannot_be_placed_is_refused(tmp_path: Path, images: Path) -> None:
     content = json.loads(exported("coco", tmp_path).read_text())
     (images / "car/1.png").unlink()
     with pytest.raises(InputError, match=r"car/1\.png.*--images"):
-        read_corrected(tmp_path / "a.json", images, tmp_path / "own")
+        read_corrected(tmp_path / "annotations.json", images, tmp_path / "own")
     Image.new("RGB", (WIDTH + 1, HEIGHT)).save(images / "car/1.png")
     with pytest.raises(InputError, match="another image"):
-        read_corrected(tmp_path / "a.json", images, tmp_path / "own")
+        read_corrected(tmp_path / "annotations.json", images, tmp_path / "own")
     content["categories"] = [
         {"id": entry["id"], "name": f"c{entry['id']}"} for entry in content["categories"]
     ]
@@ -279,9 +279,9 @@ def test_classes_that_begin_alike_stay_apart_where_the_file_says_so(tmp_path: Pa
     seat = ObjectLabel("car seat", FAR.mask, (PartLabel("belt", FAR_WHEEL),))
     catalog: Catalog = {"car": ["wheel"], "car seat": ["belt"]}
     labels = Labels((ImageLabels(LABELS.images[0].image, (NEAR, seat)),), catalog)  # type: ignore[index]
-    coco.write(tmp_path / "a.json", labels)
-    cvat.write(tmp_path, labels)
-    for name in ("a.json", "annotations.zip"):
+    formats.write(labels, tmp_path, "coco")
+    formats.write(labels, tmp_path, "cvat")
+    for name in ("annotations.json", "annotations.zip"):
         read_corrected(tmp_path / name, images, tmp_path / f"own {name}")
         parts = read_parts(tmp_path / f"own {name}/parts.json")
         own = [(part.category, part.name) for part in parts_of(parts, parts.images[0])]
@@ -291,8 +291,8 @@ def test_classes_that_begin_alike_stay_apart_where_the_file_says_so(tmp_path: Pa
 def test_of_nested_objects_the_smaller_has_the_part(tmp_path: Path, images: Path) -> None:
     outer = ObjectLabel("car", box(slice(0, 12), slice(0, 16)))
     labels = Labels((ImageLabels(LABELS.images[0].image, (outer, NEAR)),), CATALOG)  # type: ignore[index]
-    coco.write(tmp_path / "a.json", labels)
-    read_corrected(tmp_path / "a.json", images, tmp_path / "own")
+    formats.write(labels, tmp_path, "coco")
+    read_corrected(tmp_path / "annotations.json", images, tmp_path / "own")
     parts = read_parts(tmp_path / "own/parts.json")
     assert [part.object_id for part in parts_of(parts, parts.images[0])] == [2]
 

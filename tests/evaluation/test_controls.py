@@ -41,6 +41,12 @@ def test_controls_differ_from_the_method_in_one_thing_each(tiny_recipe: Recipe) 
     }
 
 
+def test_coarse_segments_are_measured_too(tiny_recipe: Recipe) -> None:
+    config = replace(tiny_recipe.segments, coarse_k=2)
+    name, way = list(controls.segment_controls(config).items())[1]
+    assert (name, way) == ("segments: encoder, 3 + 4, k = 2", ("result", replace(config, k=2, coarse_k=0)))
+
+
 def test_objects_of_a_file_are_read_from_it_wherever_others_come_from(
     validation: Validation, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from partdistillation.data.coco import CocoImage
 from partdistillation.errors import InputError
-from partdistillation.export import cvat
+from partdistillation.export import cvat, formats
 from partdistillation.export.labels import ImageLabels, Labels
 from partdistillation.functional.masks import from_coco
 
@@ -22,7 +22,7 @@ def read(folder: Path) -> Any:
 
 
 def test_labels_items_and_masks(tmp_path: Path, scenes: Any) -> None:
-    cvat.write(tmp_path, scenes.LABELS)
+    formats.write(scenes.LABELS, tmp_path, "cvat")
     content = read(tmp_path)
     labels = content["categories"]["label"]["labels"]
     assert [(label["name"], label["parent"]) for label in labels] == [
@@ -54,7 +54,7 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path, scenes: Any) -> N
     archives = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        cvat.write(tmp_path / name, scenes.LABELS)
+        formats.write(scenes.LABELS, tmp_path / name, "cvat")
         archives.append((tmp_path / name / "annotations.zip").read_bytes())
     assert archives[0] == archives[1]
 
@@ -66,7 +66,7 @@ def test_a_single_document(scenes: Any) -> None:
 
 def test_datumaro_reads_it(tmp_path: Path, scenes: Any) -> None:
     datumaro: Any = pytest.importorskip("datumaro", reason="datumaro isn't installed")
-    cvat.write(tmp_path, scenes.LABELS)
+    formats.write(scenes.LABELS, tmp_path, "cvat")
     with ZipFile(tmp_path / "annotations.zip") as archive:
         archive.extractall(tmp_path)
     dataset = datumaro.Dataset.import_from(str(tmp_path), "datumaro")
@@ -80,7 +80,7 @@ def test_images_of_one_name_but_for_the_suffix_are_refused(tmp_path: Path) -> No
         ImageLabels(CocoImage(number, name, 8, 8), ()) for number, name in enumerate(("a.jpg", "a.png"))
     ]
     with pytest.raises(InputError, match=r"a\.jpg.*a\.png"):
-        cvat.write(tmp_path, Labels(images, {}))
+        formats.write(Labels(images, {}), tmp_path, "cvat")
 
 
 def test_an_image_without_a_name_has_one(scenes: Any) -> None:

@@ -1,32 +1,20 @@
 """Every format writes its files into a folder."""
 
-import os
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from pycocotools.coco import COCO
 
 from partdistillation.config import Format
 from partdistillation.errors import InputError
-from partdistillation.export import formats
+from partdistillation.export import coco, formats
 from partdistillation.export.labels import Labels
-
-
-@pytest.fixture
-def images(tmp_path: Path, scenes: Any) -> Path:
-    folder = tmp_path / "images"
-    for labels in scenes.IMAGES:
-        path = folder / labels.image.file_name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (scenes.WIDTH, scenes.HEIGHT)).save(path)
-    return folder
-
 
 FILES: dict[Format, set[str]] = {
     "coco": {"annotations.json"},
-    "yolo": {"data.yaml", "images", "labels"},
+    "yolo": {"data.yaml", "labels"},
     "label-studio": {"tasks.json", "labels.xml"},
     "cvat": {"annotations.zip"},
     "fiftyone": {"labels.json", "load.py"},
@@ -36,29 +24,14 @@ FILES: dict[Format, set[str]] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_files(name: Format, images: Path, tmp_path: Path, scenes: Any) -> None:
-    (out := tmp_path / "out").mkdir()
-    assert formats.write(scenes.LABELS, out, name, images)
-    assert {path.name for path in out.iterdir()} == FILES[name]
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_photographs_are_copied(name: Format, images: Path, tmp_path: Path, scenes: Any) -> None:
-    (out := tmp_path / "out").mkdir()
-    formats.write(scenes.LABELS, out, name, images, copied=True)
-    copied = out / "images/street/a b.jpg"
-    assert copied.read_bytes() == (images / "street/a b.jpg").read_bytes()
-    assert not os.path.islink(out / "images")  # noqa: PTH114
-
-
-def test_missing_photographs_are_said(tmp_path: Path, scenes: Any) -> None:
-    with pytest.raises(InputError, match=r"a b\.jpg: expected a photograph to copy"):
-        formats.write(scenes.LABELS, tmp_path, "masks", tmp_path / "none", copied=True)
+def test_files(name: Format, tmp_path: Path, scenes: Any) -> None:
+    assert formats.write(scenes.LABELS, tmp_path, name)
+    assert {path.name for path in tmp_path.iterdir()} == FILES[name]
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
-def test_pycocotools_links_parts_to_objects(tmp_path: Path, scenes: Any, images: Path) -> None:
-    formats.write(scenes.LABELS, tmp_path, "coco", images)
+def test_pycocotools_links_parts_to_objects(tmp_path: Path, scenes: Any) -> None:
+    formats.write(scenes.LABELS, tmp_path, "coco")
     theirs = COCO(str(tmp_path / "annotations.json"))
     assert theirs.dataset["info"]["run"] == "0123"
     names = {number: category["name"] for number, category in theirs.cats.items()}
@@ -76,7 +49,8 @@ def test_pycocotools_links_parts_to_objects(tmp_path: Path, scenes: Any, images:
     assert len(theirs.loadRes(results).anns) == 4
 
 
-def test_fiftyone_is_told_where_the_photographs_are(tmp_path: Path, scenes: Any, images: Path) -> None:
+def test_fiftyone_is_told_where_the_photographs_are(tmp_path: Path, scenes: Any) -> None:
+    images = tmp_path / "a folder"
     formats.write(scenes.LABELS, tmp_path, "fiftyone", images)
     script = (tmp_path / "load.py").read_text()
     compile(script, "load.py", "exec")
@@ -84,18 +58,16 @@ def test_fiftyone_is_told_where_the_photographs_are(tmp_path: Path, scenes: Any,
     assert "extra_attrs=True" in script
 
 
-def test_yolo_links_photographs_one_by_one(tmp_path: Path, scenes: Any, images: Path) -> None:
-    """A link to their folder would lead readers to look for labels in there."""
-    (out := tmp_path / "out").mkdir()
-    formats.write(scenes.LABELS, out, "yolo", images)
-    assert not os.path.islink(out / "images")  # noqa: PTH114
-    assert (out / "images/street/a b.jpg").resolve() == images / "street/a b.jpg"
-    (images / "street/c.png").unlink()
-    with pytest.raises(InputError, match=r"c\.png: expected a photograph"):
-        formats.write(scenes.LABELS, tmp_path / "new", "yolo", images)
-
-
-def test_names_that_are_alike_are_refused(tmp_path: Path, scenes: Any, images: Path) -> None:
+def test_names_that_are_alike_are_refused(tmp_path: Path) -> None:
     labels = Labels((), {"car": ["seat"], "car seat": []})
     with pytest.raises(InputError, match="'car seat'"):
-        formats.write(labels, tmp_path, "coco", images)
+        formats.write(labels, tmp_path, "coco")
+
+
+def test_coco_is_its_document(tmp_path: Path, scenes: Any) -> None:
+    """What is put together of texts is what `json` writes at once."""
+    formats.write(scenes.LABELS, tmp_path, "coco")
+    document = coco.document(scenes.IMAGES, scenes.CATALOG)
+    document["info"] = document["info"] | {"run": "0123"}
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    assert (tmp_path / "annotations.json").read_text() == f"{text}\n"

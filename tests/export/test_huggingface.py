@@ -10,11 +10,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from partdistillation.export import huggingface
+from partdistillation.export import formats
 
 
 def test_a_row_a_mask(tmp_path: Path, scenes: Any) -> None:
-    assert huggingface.write(tmp_path, scenes.LABELS) == "4 masks as images"
+    assert formats.write(scenes.LABELS, tmp_path, "datasets") == "4 masks as images"
     rows = pq.read_table(tmp_path / "masks/00000.parquet").to_pylist()
     assert [(row["object_id"], row["object_class"], row["part"], row["name"]) for row in rows] == [
         (0, "car", "", "car"),
@@ -28,14 +28,14 @@ def test_a_row_a_mask(tmp_path: Path, scenes: Any) -> None:
 
 
 def test_the_readme_says_where_the_rows_are(tmp_path: Path, scenes: Any) -> None:
-    huggingface.write(tmp_path, scenes.LABELS)
+    formats.write(scenes.LABELS, tmp_path, "datasets")
     _, head, _ = (tmp_path / "README.md").read_text().split("---\n", 2)
     assert yaml.safe_load(head)["configs"] == [{"config_name": "masks", "data_files": "masks/*.parquet"}]
 
 
 def test_datasets_loads_the_masks(tmp_path: Path, scenes: Any) -> None:
     datasets: Any = pytest.importorskip("datasets", reason="datasets isn't installed")
-    huggingface.write(tmp_path / "a", scenes.LABELS)
+    formats.write(scenes.LABELS, tmp_path / "a", "datasets")
     rows = datasets.load_dataset(
         str(tmp_path / "a"), "masks", split="train", cache_dir=str(tmp_path / "cache")
     )

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from partdistillation.errors import InputError
-from partdistillation.export import label_maps
+from partdistillation.export import formats, label_maps
 from partdistillation.export.labels import Catalog, ImageLabels, Labels, ObjectLabel, PartLabel
 
 
 def test_values_are_category_ids(tmp_path: Path, scenes: Any) -> None:
-    label_maps.write(tmp_path, scenes.LABELS)
+    formats.write(scenes.LABELS, tmp_path, "masks")
     with Image.open(tmp_path / "parts/street/a b.png") as picture:
         assert picture.mode == "P"
         parts = np.array(picture)
@@ -27,7 +27,7 @@ def test_values_are_category_ids(tmp_path: Path, scenes: Any) -> None:
 
 
 def test_colours_are_those_of_the_legend(tmp_path: Path, scenes: Any) -> None:
-    label_maps.write(tmp_path, scenes.LABELS)
+    formats.write(scenes.LABELS, tmp_path, "masks")
     legend = json.loads((tmp_path / "legend.json").read_text())
     colored = np.array(Image.open(tmp_path / "objects/street/a b.png").convert("RGB"))
     (car,) = (entry for entry in legend["objects"] if entry["object_class"] == "car")
@@ -47,7 +47,7 @@ def test_all_categories_of_an_image_are_seen(scenes: Any) -> None:
 
 def test_many_categories_are_16_bit(tmp_path: Path, scenes: Any) -> None:
     catalog: Catalog = {"car": ["window", None, "wheel <&> é"], "bus": [f"part {n}" for n in range(300)]}
-    label_maps.write(tmp_path, Labels(scenes.IMAGES, catalog))
+    formats.write(Labels(scenes.IMAGES, catalog), tmp_path, "masks")
     with Image.open(tmp_path / "parts/street/a b.png") as picture:
         assert picture.mode == "I;16"
         assert np.array(picture).max() == 2 + 3
@@ -55,7 +55,7 @@ def test_many_categories_are_16_bit(tmp_path: Path, scenes: Any) -> None:
 
 def test_too_many_categories_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="65535"):
-        label_maps.write(tmp_path, Labels((), {"car": [f"part {n}" for n in range(2**16)]}))
+        formats.write(Labels((), {"car": [f"part {n}" for n in range(2**16)]}), tmp_path, "masks")
 
 
 def test_the_better_of_overlapping_masks_is_seen(scenes: Any) -> None:

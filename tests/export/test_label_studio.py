@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from partdistillation.errors import InputError
-from partdistillation.export import label_studio
+from partdistillation.export import formats
 from partdistillation.export.label_studio import brush, brush_mask, task
 
 
@@ -82,7 +82,7 @@ def test_regions_name_their_objects(scenes: Any) -> None:
 
 
 def test_files(tmp_path: Path, scenes: Any) -> None:
-    label_studio.write(tmp_path, scenes.LABELS)
+    formats.write(scenes.LABELS, tmp_path, "label-studio")
     tasks = json.loads((tmp_path / "tasks.json").read_text())
     assert tasks == [json.loads(json.dumps(task(image))) for image in scenes.IMAGES]
     interface = ElementTree.parse(tmp_path / "labels.xml")

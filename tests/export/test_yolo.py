@@ -9,13 +9,13 @@ import yaml
 
 from partdistillation.data.coco import CocoImage
 from partdistillation.errors import InputError
-from partdistillation.export import yolo
+from partdistillation.export import formats, yolo
 from partdistillation.export.labels import ImageLabels, Labels
 from partdistillation.export.outlines import filled
 
 
 def test_a_line_is_a_mask(tmp_path: Path, scenes: Any) -> None:
-    written = yolo.write(tmp_path, scenes.LABELS)
+    written = formats.write(scenes.LABELS, tmp_path, "yolo")
     lines = (tmp_path / "labels/street/a b.txt").read_text().splitlines()
     numbers = [int(line.split()[0]) for line in lines]
     assert numbers == [number - 1 for number in (2, 3 + 1, 3 + 3, 1)]  # the car, its parts, the bus
@@ -33,7 +33,7 @@ def test_a_line_is_a_mask(tmp_path: Path, scenes: Any) -> None:
 
 
 def test_classes_are_numbered_without_gaps(tmp_path: Path, scenes: Any) -> None:
-    yolo.write(tmp_path, scenes.LABELS)
+    formats.write(scenes.LABELS, tmp_path, "yolo")
     content = yaml.safe_load((tmp_path / "data.yaml").read_text())
     assert content["names"] == {
         0: "bus",
@@ -48,14 +48,14 @@ def test_classes_are_numbered_without_gaps(tmp_path: Path, scenes: Any) -> None:
 def test_photographs_that_would_share_a_file_are_refused(tmp_path: Path, scenes: Any) -> None:
     images = [ImageLabels(CocoImage(n, name, 8, 8), ()) for n, name in enumerate(("a/x.jpg", "a/X.png"))]
     with pytest.raises(InputError, match=r"a/x\.jpg.*a/X\.png"):
-        yolo.write(tmp_path, Labels(images, scenes.CATALOG))
+        formats.write(Labels(images, scenes.CATALOG), tmp_path, "yolo")
 
 
 def test_supervision_reads_the_masks(tmp_path: Path, scenes: Any) -> None:
     supervision: Any = pytest.importorskip("supervision", reason="supervision isn't installed")
     from PIL import Image
 
-    yolo.write(tmp_path, scenes.LABELS)
+    formats.write(scenes.LABELS, tmp_path, "yolo")
     (tmp_path / "images").mkdir()
     Image.new("RGB", (scenes.WIDTH, scenes.HEIGHT)).save(tmp_path / "images/a b.png")
     dataset = supervision.DetectionDataset.from_yolo(

@@ -142,6 +142,10 @@ def test_missing_files(directory: Path) -> None:
     (directory / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"expected config.json"):
         PartMask2Former.from_pretrained(directory)
+    for path in directory.iterdir():
+        path.unlink()
+    with pytest.raises(CheckpointError, match=r"found nothing\. Check its name; a run has its model in OUT"):
+        PartMask2Former.from_pretrained(directory)
 
 
 def test_unknown_hub_name() -> None:

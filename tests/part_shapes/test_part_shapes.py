@@ -110,6 +110,15 @@ def test_written_files_hold_the_scenes(tmp_path: Path) -> None:
         assert all(np.array_equal(judge.annToMask(a), o.mask) for a, o in pairs)
 
 
+def test_any_number_of_workers_writes_the_same_files(tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    for root, workers in ((alone, 1), (together, 2)):
+        write_coco(root, "val", seed=2, count=35, size=32, workers=workers)
+    files = sorted(path.relative_to(alone) for path in alone.rglob("*.*"))
+    assert len(files) == 35 + 3
+    assert all((alone / file).read_bytes() == (together / file).read_bytes() for file in files)
+
+
 def test_written_parts_belong_to_their_objects(tmp_path: Path) -> None:
     write_coco(tmp_path, "train", seed=2, count=6, size=64)
     objects = json.loads((tmp_path / "objects_train.json").read_text())

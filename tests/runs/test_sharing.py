@@ -59,7 +59,7 @@ def test_who_has_it_alone_keeps_sharers_out(tmp_path: Path) -> None:
 
 def test_a_killed_sharer_holds_nothing(tmp_path: Path) -> None:
     with a_sharer(tmp_path) as process:
-        with pytest.raises(StoreError, match="is in use"):
+        with pytest.raises(StoreError, match=f"{tmp_path} is in use by a command with --engine shared"):
             alone(tmp_path)
         process.kill()
         process.wait()

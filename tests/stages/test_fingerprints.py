@@ -216,7 +216,7 @@ def finished(
         {
             "pretrain": small,
             "objects": {"classes": str(classes), "model": "some/model"},
-            "segments": {"crf": {"iterations": 1}},
+            "segments": {"coarse_k": 1, "crf": {"iterations": 1}},
             "ranking": {"features": "encoder"},
             "finetune": {"steps": 0, "steps_per_percent": 1, "percents": [2]},
         }

@@ -51,12 +51,17 @@ def test_small_segments_and_those_of_small_objects_are_left_out(
             SegmentRow("3", "c.png", 50, 20, "ok", "", (ObjectSegments(0, (large,)),)),
         ],
     )
-    (image,) = proposals.segment_images(objects_dir, segments_dir, ProposalsConfig())
+    (image,) = proposals.segment_images(objects_dir, [segments_dir], ProposalsConfig())
     assert (image.file_name, image.height, image.width) == ("a.png", 20, 50)
     assert image.masks == (LabelledMask(large.rle, 0), LabelledMask(edge.rle, 0))
     everything = replace(ProposalsConfig(), min_object_area=0.0, min_mask_area=0.0)
-    images = proposals.segment_images(objects_dir, segments_dir, everything)
+    images = proposals.segment_images(objects_dir, [segments_dir], everything)
     assert [len(image.masks) for image in images] == [4, 1]
+    twice = proposals.segment_images(objects_dir, [segments_dir, segments_dir], everything)
+    assert [mask.rle for mask in twice[0].masks] == [
+        *(segment.rle for segment in (large, edge, small, large, edge, small)),
+        *(large.rle, large.rle),
+    ]
 
 
 def test_the_model_starts_from_stage_0_with_one_class(tiny_recipe: Recipe, small_network: Any) -> None:

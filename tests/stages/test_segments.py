@@ -1,5 +1,6 @@
 """Stage 2: objects of two colours, with the colours themselves as features, fall apart along the border."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from partdistillation.config import CrfConfig, SegmentsConfig
+from partdistillation.config import CrfConfig, Inputs, Recipe, SegmentsConfig
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import decode, encode
-from partdistillation.runs.records import Object, ObjectRow
-from partdistillation.stages import segments
+from partdistillation.runs.records import Object, ObjectRow, SegmentRow
+from partdistillation.runs.stage_reader import contents_hash, read_rows
+from partdistillation.stages import objects, segments
 from partdistillation.stages.pixel_features import PixelFeatures
 
 RED, BLUE, GREY = (200, 30, 30), (30, 30, 200), (120, 120, 120)
@@ -168,3 +170,22 @@ def test_a_photograph_that_changed_its_size_is_said(tmp_path: Path) -> None:
         InputError, match=r"expected 64 x 64 pixels as when its objects were found, found 60 x"
     ):
         segments.segment_row(row, tmp_path, colours, SegmentsConfig(crf=NO_CRF))
+
+
+def test_fewer_segments_stand_beside_the_others(drawings: Path, tmp_path: Path, tiny_recipe: Recipe) -> None:
+    def labelled(name: str, k: int, coarse_k: int) -> Path:
+        inputs = Inputs(out=tmp_path / name, images=drawings / "val", objects=drawings / "objects_val.json")
+        config = replace(
+            tiny_recipe.segments, k=k, coarse_k=coarse_k, features="rgb_xy", metric="l2", crf=NO_CRF
+        )
+        recipe = replace(tiny_recipe, segments=config)
+        objects.run(inputs, recipe)
+        segments.run(inputs, recipe)
+        return inputs.out
+
+    both, fine, coarse = labelled("both", 5, 2), labelled("fine", 5, 0), labelled("coarse", 2, 0)
+    for folder, alone in (("segments", fine), ("coarse_segments", coarse)):
+        assert contents_hash(both / folder) == contents_hash(alone / "segments")
+    assert not (fine / "coarse_segments").exists()
+    rows = read_rows(both / "coarse_segments", SegmentRow)
+    assert {len(grouped.segments) for row in rows for grouped in row.objects} == {2}

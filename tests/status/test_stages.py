@@ -6,7 +6,7 @@ import pytest
 
 from partdistillation.errors import StoreError
 from partdistillation.status.run_files import RunFiles
-from partdistillation.status.stages import STAGES, is_done, rows_of
+from partdistillation.status.stages import STAGES, is_done, rows_of, stages_of
 
 from .conftest import MakeShards
 
@@ -33,6 +33,16 @@ def test_photographs_are_counted_as_they_are_committed(
     assert not is_done(RunFiles(tmp_path), OBJECTS)
     make_shards(tmp_path / "objects", shards=3, done=3, engine=engine)
     assert is_done(RunFiles(tmp_path), OBJECTS)
+
+
+def test_the_first_of_two_groupings_takes_the_time(tmp_path: Path, make_shards: MakeShards) -> None:
+    make_shards(tmp_path / "coarse_segments", shards=2, done=2)
+    files = RunFiles(tmp_path)
+    stage = stages_of(files)[1]
+    assert (stage.name, stage.folders) == ("segments", ("coarse_segments", "segments"))
+    assert not is_done(files, stage)
+    make_shards(tmp_path / "segments", shards=2, done=2)
+    assert is_done(RunFiles(tmp_path), stage)
 
 
 def test_a_committed_shard_whose_file_is_gone_is_missing(tmp_path: Path, make_shards: MakeShards) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 from partdistillation.commands.arguments import Arguments, Command, Positional, Written
-from partdistillation.config import Format
+from partdistillation.config import Engine, Format, Inputs
 from partdistillation.runs.mirror import original
 from partdistillation.runs.terminal import say
-from partdistillation.settings import Share
+from partdistillation.settings import PositiveInt, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +29,19 @@ class ExportArguments(Arguments):
     """Copy the photographs too, into OUT/images."""
     decode: bool = False
     """Of `datasets`: masks as images, a row a mask, instead of the run's rows as they are."""
+    workers: PositiveInt = 1
+    """Processes that write side by side; the files don't depend on it."""
+    engine: Engine = "processes"
+    """Who writes: this command's processes, (shared) all commands with this --out, or (ray) a Ray cluster."""
+    ray_address: str = ""
+    """With --engine ray: the cluster's head, HOST:PORT or auto; without it a Ray on this machine."""
 
 
 def export(arguments: ExportArguments) -> None:
     """Write parts or predictions for other tools (COCO, YOLO, CVAT, ...)."""
     from partdistillation.inference import exports
 
+    who = Inputs(engine=arguments.engine, ray_address=arguments.ray_address, device="cpu")
     written = exports.export(
         arguments.folder,
         arguments.to,
@@ -44,6 +51,8 @@ def export(arguments: ExportArguments) -> None:
         part_table=arguments.parts_table,
         copy_images=arguments.copy_images,
         decode=arguments.decode,
+        workers=arguments.workers,
+        engine=who.driver,
     )
     say(original(f"Wrote {arguments.out}: {written}"))
 

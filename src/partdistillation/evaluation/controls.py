@@ -121,8 +121,12 @@ def segment_controls(config: SegmentsConfig) -> dict[str, tuple[Kind, SegmentsCo
     alone: dict[str, tuple[Kind, SegmentsConfig]] = {
         f"segments: encoder, {level}": ("result", replace(config, levels=(level,))) for level in config.levels
     }
+    coarse: dict[str, tuple[Kind, SegmentsConfig]] = {}
+    if fewer := config.coarse_k:
+        coarse[f"segments: encoder, {both}, k = {fewer}"] = ("result", replace(config, k=fewer, coarse_k=0))
     return {
         f"segments: encoder, {both}": ("result", config),
+        **coarse,
         **alone,
         f"segments: random encoder, {both}": ("control", replace(config, features="random")),
         "segments: RGB + xy": ("control", replace(config, features="rgb_xy", metric="l2")),

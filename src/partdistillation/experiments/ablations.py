@@ -111,7 +111,7 @@ def _measure(
             if len(chosen) < len(categories):
                 _of_classes(base.out, out, chosen)
             else:
-                _copy(base.out, out, (objects.FOLDER, segments.FOLDER))
+                _copy(base.out, out, (objects.FOLDER, *segments.ways(recipe)))
                 objects.run(inputs, changed)
             segments.run(inputs, changed)
             model = proposals.run(inputs, changed)

@@ -113,7 +113,7 @@ def run(
     data = out / "data"
     inputs = inputs_of(out, data, device=device, workers=workers)  # remembered with the held-out drawings
     with story.chapter("PartShapes: the drawings"):
-        draw(plan, data, seed)
+        draw(plan, data, seed, workers)
     if from_scratch:
         with story.chapter("Stage 0: instance segmentation"):
             recipe = replace(recipe, encoder=str(pretrain(plan, recipe, out, seed, device)))
@@ -140,18 +140,18 @@ def run(
 # ---------------------------------------------------------------------- data
 
 
-def draw(plan: Plan, data: Path, seed: int) -> None:
+def draw(plan: Plan, data: Path, seed: int, workers: int = 1) -> None:
     """Write the splits, each of a seed of its own, where they aren't yet."""
     for place, (split, count) in enumerate({"train": plan.train, "val": plan.val}.items()):
-        _write(data, split, count, plan.size, _FIRST_SEED + 10 * seed + place)
+        _write(data, split, count, plan.size, _FIRST_SEED + 10 * seed + place, workers)
 
 
-def _write(data: Path, split: str, count: int, size: int, seed: int) -> None:
+def _write(data: Path, split: str, count: int, size: int, seed: int, workers: int = 1) -> None:
     """Write a split; `SPLIT.json`, written last, says which one is there."""
     made = json.dumps({"seed": seed, "count": count, "size": size}).encode()
     stamp = data / f"{split}.json"
     if not stamp.exists() or stamp.read_bytes() != made:
-        write_coco(data, split, seed=seed, count=count, size=size)
+        write_coco(data, split, seed=seed, count=count, size=size, workers=workers)
         replace_file(stamp, made)
 
 

@@ -78,10 +78,14 @@ def probe(inputs: Inputs, recipe: Recipe) -> Probe:
     if not usable:
         remark = f"None of {len(rows)} photographs that were tried has an object: {rows[0].reason}."
         return Probe(len(plan.images), rates, (), (), remark)
-    segment = segments.make_segmenter(inputs.need("images"), recipe, inputs.device)
-    segmented, seconds, costs = _timed(segment, usable)
-    labelling[SEGMENTS] = replace(_by_object(seconds, costs, count), bytes=_bytes(segmented, SegmentRow))
-    images = proposals.labelled(usable, segmented, recipe.proposals)
+    ways, grouping = list[list[SegmentRow]](), Labelling(0.0)
+    for settings in segments.ways(recipe).values():
+        segment = segments.make_segmenter(inputs.need("images"), settings, inputs.device)
+        grouped, seconds, costs = _timed(segment, usable)
+        ways.append(grouped)
+        grouping += replace(_by_object(seconds, costs, count), bytes=_bytes(grouped, SegmentRow))
+    segmented, labelling[SEGMENTS] = ways[0], grouping
+    images = proposals.labelled(usable, zip(*ways, strict=True), recipe.proposals)
     if not images:
         remark = "No segment of the photographs that were tried is large enough to be learned."
         return Probe(len(plan.images), rates, usable, segmented, remark)

@@ -1,8 +1,8 @@
 """What labelling and training take, by unit: measured on a few photographs, by a finished run, or given."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,10 @@ OF_AN_OBJECT = ("group", "refine", "encode masks")
 """Steps of the segments stage (`runs.profiling`) that are done for every object; others for a photograph."""
 TRAININGS = ("proposals", "distillation")
 _LABELS = {
-    OBJECTS: "objects",
-    SEGMENTS: "segments",
-    FEATURES: "ranking: features",
-    PARTS[0]: "ranking: parts",
+    OBJECTS: ("objects",),
+    SEGMENTS: ("segments", "coarse segments"),
+    FEATURES: ("ranking: features",),
+    PARTS[0]: ("ranking: parts",),
 }
 """What steps that label are called in a profile, by the folders that they write."""
 _MODELS = {"proposals": PROPOSAL_MODEL, "distillation": PART_MODEL}
@@ -50,6 +50,10 @@ class Labelling:
     """For each of its objects, besides."""
     bytes: float = 0.0
     """Of its row."""
+
+    def __add__(self, other: "Labelling") -> "Labelling":
+        """Both, one after the other."""
+        return Labelling(*(mine + more for mine, more in zip(astuple(self), astuple(other), strict=True)))
 
     def of(self, objects: float) -> float:
         """Seconds of a photograph with so many objects."""
@@ -235,20 +239,19 @@ def _ranking(folder: Path, seconds: float) -> dict[str, float]:
     return {FEATURES: seconds - clustering - labelling, PART_CLASSES: clustering, PARTS[0]: labelling}
 
 
-def _profiled(profile: Mapping[str, Any], label: str, step: str = "") -> float | None:
+def _profiled(profile: Mapping[str, Any], labels: Collection[str], step: str = "") -> float | None:
     """Seconds of a step, of all processes together."""
-    for row in profile.get(label, ()):
-        if row.get("step") == step:
-            return float(row["wall_seconds"])
-    return None
+    rows = [row for label in labels for row in profile.get(label, ()) if row.get("step") == step]
+    return sum(float(row["wall_seconds"]) for row in rows) if rows else None
 
 
 def _by_object(rate: Labelling, profile: Mapping[str, Any], objects: float) -> Labelling:
     """What is done for every object apart from what is done once, where there is a profile."""
-    whole = _profiled(profile, "segments")
+    labels = _LABELS[SEGMENTS]
+    whole = _profiled(profile, labels)
     if not whole or not objects:
         return rate
-    share = sum(_profiled(profile, "segments", step) or 0.0 for step in OF_AN_OBJECT) / whole
+    share = sum(_profiled(profile, labels, step) or 0.0 for step in OF_AN_OBJECT) / whole
     return Labelling(rate.seconds * (1 - share), rate.seconds * share / objects, rate.bytes)
 
 

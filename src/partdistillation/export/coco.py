@@ -7,6 +7,7 @@ they don't depend on what was found. What isn't in it comes after all of it, in 
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict
@@ -14,7 +15,8 @@ from typing import Any, TypedDict
 from partdistillation import __version__
 from partdistillation.data.coco_entries import CocoImage
 from partdistillation.export.categories import CategoryIds, full_name
-from partdistillation.export.labels import Catalog, ImageLabels, Labels, ObjectLabel, PartLabel
+from partdistillation.export.labels import Catalog, ImageLabels, ObjectLabel, PartLabel
+from partdistillation.export.pieces import Entries, Piece
 from partdistillation.functional.masks import area_and_box, encoded
 from partdistillation.runs.atomic import replacing_file
 from partdistillation.runs.progress import followed
@@ -38,18 +40,67 @@ INFO: Entry = {"description": "Objects and parts, written by partdistillation", 
 """No date: the same content gives the same bytes."""
 
 
-def write(path: Path, labels: Labels) -> None:
-    """Write objects and parts into one file, as `document` has them.
+@dataclass(frozen=True)
+class Writer:
+    """Objects and parts in one file, as `document` has them.
 
-    Raises:
-        InputError: a mask is damaged. Nothing is written.
+    The entries of an image are its own, and for each object a text: a line for the object and one for each of
+    its parts, which wait for the ids of annotations.
     """
-    ids, images = CategoryIds.of_catalog(labels.catalog), labels.images
-    info = INFO | ({"run": labels.origin} if labels.origin else {})
-    annotations = _together(
-        followed(images, "objects", unit="photographs"), followed(images, "parts", unit="photographs"), ids
-    )
-    _write(path, info, _images(images), annotations, _categories(ids))
+
+    ids: CategoryIds
+    origin: str = ""
+    """SHA-256 of what the labels were made from, where it is known."""
+    file: str = "annotations.json"
+
+    def piece(self, image: ImageLabels) -> Piece:
+        """The entries of an image."""
+        (own,) = _images([image])
+        texts = [_compact(own), *(self._text(image.image, label) for label in image.objects)]
+        return Piece([text.encode() for text in texts])
+
+    def join(self, folder: Path, entries: Entries) -> str:
+        """Write the file; return a line on it."""
+        info = INFO | ({"run": self.origin} if self.origin else {})
+        images = (own.decode() for own, *_ in entries)
+        _write(folder / self.file, info, images, _numbered(entries), map(_compact, _categories(self.ids)))
+        return f"{len(entries)} images with objects and parts"
+
+    def _text(self, image: CocoImage, label: ObjectLabel) -> str:
+        lines = [_without_id(_annotation(label, image, 0, self.ids.objects[label.category]))]
+        for part in label.parts:
+            number = self.ids.parts[label.category, part.name]
+            names = _compact({"part": part.name, "object_class": label.category})
+            lines.append(f"{_without_id(_annotation(part, image, 0, number))}{_OWNER}{names}")
+        return "\n".join(lines)
+
+
+_OWNER = "\0"
+"""Where a part's text goes on after its object's id; JSON has neither this nor line breaks."""
+
+
+def _without_id(annotation: Entry) -> str:
+    """Its text after the id, without the last brace."""
+    return _compact({key: value for key, value in annotation.items() if key != "id"})[1:-1]
+
+
+def _numbered(entries: Entries) -> Iterator[str]:
+    """The annotations of all objects, and then of all parts."""
+    number = 0
+    for _, *objects in followed(entries, "objects", unit="photographs joined"):
+        for text in objects:
+            number += 1
+            own, _, _ = text.decode().partition("\n")
+            yield f'{{"id":{number},{own}}}'
+    owner = 0
+    for _, *objects in followed(entries, "parts", unit="photographs joined"):
+        for text in objects:
+            owner += 1
+            for part in text.decode().split("\n")[1:]:
+                number += 1
+                own, names = part.split(_OWNER)
+                attributes = f'{{"part_of":{owner},{names[1:]}'
+                yield f'{{"id":{number},{own},"object_id":{owner},"attributes":{attributes}}}'
 
 
 def write_objects(path: Path, images: Iterable[ImageLabels], catalog: Catalog | None = None) -> None:
@@ -61,7 +112,7 @@ def write_objects(path: Path, images: Iterable[ImageLabels], catalog: Catalog | 
         InputError: a mask is damaged. Nothing is written.
     """
     ids = CategoryIds.of(images, catalog or {})
-    _write(path, INFO, _images(images), _objects(images, ids), _object_categories(ids))
+    _write_entries(path, _images(images), _objects(images, ids), _object_categories(ids))
 
 
 def write_parts(path: Path, images: Iterable[ImageLabels], catalog: Catalog | None = None) -> None:
@@ -73,7 +124,7 @@ def write_parts(path: Path, images: Iterable[ImageLabels], catalog: Catalog | No
         InputError: a mask is damaged. Nothing is written.
     """
     ids = CategoryIds.of(images, catalog or {})
-    _write(path, INFO, _images(images), _parts(images, ids), _part_categories(ids))
+    _write_entries(path, _images(images), _parts(images, ids), _part_categories(ids))
 
 
 def document(images: Iterable[ImageLabels], catalog: Catalog | None = None) -> Document:
@@ -91,21 +142,19 @@ def document(images: Iterable[ImageLabels], catalog: Catalog | None = None) -> D
         "info": INFO,
         "licenses": [],
         "images": list(_images(images)),
-        "annotations": list(_together(images, images, ids)),
+        "annotations": list(_together(images, ids)),
         "categories": list(_categories(ids)),
     }
 
 
-def _together(
-    images: Iterable[ImageLabels], again: Iterable[ImageLabels], ids: CategoryIds
-) -> Iterator[Entry]:
+def _together(images: Iterable[ImageLabels], ids: CategoryIds) -> Iterator[Entry]:
     """All objects, and then all parts of the same images."""
     count = 0
     for annotation in _objects(images, ids):
         count += 1
         yield annotation
     keys = {number: key for key, number in ids.parts.items()}
-    for annotation in _parts(again, ids, count):
+    for annotation in _parts(images, ids, count):
         category, part = keys[annotation["category_id"]]
         attributes = {"part_of": annotation["object_id"], "part": part, "object_class": category}
         yield annotation | {"attributes": attributes}
@@ -169,29 +218,31 @@ def _part_categories(ids: CategoryIds) -> list[Entry]:
     ]
 
 
+def _write_entries(
+    path: Path, images: Iterable[Entry], annotations: Iterable[Entry], categories: Iterable[Entry]
+) -> None:
+    _write(path, INFO, *(map(_compact, entries) for entries in (images, annotations, categories)))
+
+
 def _write(
-    path: Path,
-    info: Entry,
-    images: Iterable[Entry],
-    annotations: Iterable[Entry],
-    categories: Iterable[Entry],
+    path: Path, info: Entry, images: Iterable[str], annotations: Iterable[str], categories: Iterable[str]
 ) -> None:
     """One entry at a time: a million dictionaries take more memory than there may be."""
     with replacing_file(path) as write:
         write(f'{{"info":{_compact(info)},"licenses":[]'.encode())
-        for key, entries in (("images", images), ("annotations", annotations), ("categories", categories)):
+        for key, texts in (("images", images), ("annotations", annotations), ("categories", categories)):
             write(f',"{key}":['.encode())
-            for text in _pieces(entries):
+            for text in _separated(texts):
                 write(text.encode())
             write(b"]")
         write(b"}\n")
 
 
-def _pieces(entries: Iterable[Entry]) -> Iterator[str]:
-    """Entries with commas between them, some thousands at a time."""
-    entries, separator = iter(entries), ""
-    while piece := ",".join(map(_compact, islice(entries, _ENTRIES))):
-        yield f"{separator}{piece}"
+def _separated(texts: Iterable[str]) -> Iterator[str]:
+    """Texts with commas between them, some thousands at a time."""
+    texts, separator = iter(texts), ""
+    while some := ",".join(islice(texts, _ENTRIES)):
+        yield f"{separator}{some}"
         separator = ","
 
 

@@ -7,12 +7,14 @@ a single annotation of a group. Parts lie above objects.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from partdistillation.errors import InputError
 from partdistillation.export.categories import CategoryIds
-from partdistillation.export.labels import ImageLabels, Labels, ObjectLabel, PartLabel
+from partdistillation.export.labels import ImageLabels, ObjectLabel, PartLabel
+from partdistillation.export.pieces import Entries, Piece
 from partdistillation.export.zips import replacing_zip, undated
 from partdistillation.functional.masks import encoded
 from partdistillation.runs.progress import followed
@@ -23,34 +25,45 @@ ATTRIBUTES = ("part_of", "part", "object_class")
 Entry = dict[str, object]
 
 
-def write(folder: Path, labels: Labels) -> str:
-    """Write `annotations.zip`; return a line on what to do with it.
+@dataclass(frozen=True)
+class Writer:
+    """`annotations.zip`. The entry of an image is its item."""
+
+    ids: CategoryIds
+
+    def piece(self, image: ImageLabels) -> Piece:
+        """The item of an image."""
+        return Piece([_compact(item(image, self.ids)).encode()])
+
+    def join(self, folder: Path, entries: Entries) -> str:
+        """Write the archive; return a line on what to do with it."""
+        with (
+            replacing_zip(folder / ARCHIVE) as archive,
+            archive.open(undated(MEMBER), "w", force_zip64=True) as file,
+        ):
+            head = _compact({"info": {}, "categories": _categories(self.ids)})
+            file.write(f'{head[:-1]},"items":['.encode())
+            separator = b""
+            for (text,) in followed(entries, "photographs", unit="joined"):
+                file.write(separator + text)
+                separator = b",\n"
+            file.write(b"]}\n")
+        return f"{len(entries)} images; in CVAT choose Upload annotations > Datumaro 1.0"
+
+
+def require_own_ids(file_names: Iterable[str]) -> None:
+    """Refuse images that CVAT can't tell apart.
 
     Raises:
-        InputError: a mask is damaged, or two images have one name but for the suffix.
+        InputError: two have one name but for the suffix.
     """
-    ids = CategoryIds.of_catalog(labels.catalog)
-    with (
-        replacing_zip(folder / ARCHIVE) as archive,
-        archive.open(undated(MEMBER), "w", force_zip64=True) as file,
-    ):
-        head = _compact({"info": {}, "categories": _categories(ids)})
-        file.write(f'{head[:-1]},"items":['.encode())
-        separator, names = "", dict[str, str]()
-        for image in followed(labels.images, "photographs", unit="written"):
-            _require_own_id(image.image.file_name, names)
-            file.write(f"{separator}{_compact(item(image, ids))}".encode())
-            separator = ",\n"
-        file.write(b"]}\n")
-    return f"{len(labels.images)} images; in CVAT choose Upload annotations > Datumaro 1.0"
-
-
-def _require_own_id(file_name: str, names: dict[str, str]) -> None:
-    if (other := names.setdefault(_id(file_name), file_name)) != file_name:
-        raise InputError(
-            f"CVAT and Datumaro call images by their names without suffix: {other!r} and {file_name!r} would "
-            "be the same; rename one of them, or choose another format"
-        )
+    names: dict[str, str] = {}
+    for file_name in file_names:
+        if (other := names.setdefault(_id(file_name), file_name)) != file_name:
+            raise InputError(
+                f"CVAT and Datumaro call images by their names without suffix: {other!r} and {file_name!r} "
+                "would be the same; rename one of them, or choose another format"
+            )
 
 
 def document(image: ImageLabels, ids: CategoryIds) -> Entry:

@@ -1,25 +1,39 @@
 """FiftyOne: COCO, and the lines that load it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from partdistillation.export import coco
-from partdistillation.export.labels import Labels
+from partdistillation.export.categories import CategoryIds
+from partdistillation.export.labels import ImageLabels
+from partdistillation.export.pieces import Entries, Piece
 from partdistillation.runs.atomic import replace_file
 
 LABELS, SCRIPT = "labels.json", "load.py"
 
 
-def write(folder: Path, labels: Labels, images_dir: Path | None) -> str:
-    """Write `labels.json` and `load.py`; return a line on them.
+@dataclass(frozen=True)
+class Writer:
+    """`labels.json` and `load.py`. The entries of an image are COCO's."""
 
-    `load.py` names the photographs' folder, None for `images` beside it.
+    ids: CategoryIds
+    origin: str
+    images_dir: Path | None
+    """Where `load.py` is to find the photographs; None for `images` beside it."""
 
-    Raises:
-        InputError: a mask is damaged.
-    """
-    coco.write(folder / LABELS, labels)
-    replace_file(folder / SCRIPT, _script(images_dir).encode())
-    return f"{len(labels.images)} images; `python {SCRIPT}` there opens them in FiftyOne"
+    def piece(self, image: ImageLabels) -> Piece:
+        """COCO's entries of an image."""
+        return self._coco.piece(image)
+
+    def join(self, folder: Path, entries: Entries) -> str:
+        """Write both files; return a line on them."""
+        self._coco.join(folder, entries)
+        replace_file(folder / SCRIPT, _script(self.images_dir).encode())
+        return f"{len(entries)} images; `python {SCRIPT}` there opens them in FiftyOne"
+
+    @property
+    def _coco(self) -> coco.Writer:
+        return coco.Writer(self.ids, self.origin, LABELS)
 
 
 def _script(images_dir: Path | None) -> str:

@@ -1,94 +1,78 @@
-"""The formats by name, and a folder of each."""
+"""The formats by name."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import assert_never
 
 from partdistillation.config import Format
-from partdistillation.data.paths import advice, is_file
-from partdistillation.errors import InputError
 from partdistillation.export import coco, cvat, fiftyone, huggingface, label_maps, label_studio, yolo
-from partdistillation.export.labels import Labels
-from partdistillation.runs.archives import place_of, read_bytes
+from partdistillation.export.categories import CategoryIds
+from partdistillation.export.labels import Catalog, Labels
+from partdistillation.export.pieces import Writer
 from partdistillation.runs.atomic import make_folder, replace_file
-from partdistillation.runs.progress import followed
 
-IMAGES = "images"
-"""Folder of the photographs in an export that holds them."""
+NAMED_AS_PHOTOGRAPHS = ("yolo", "cvat", "masks")
+"""The formats that need all file names beforehand."""
 
 
-def write(labels: Labels, folder: Path, name: Format, images_dir: Path, *, copied: bool = False) -> str:
-    """Write the files of a format into a folder; return a line on what was written.
+def writer_of(
+    name: Format,
+    catalog: Catalog,
+    file_names: Sequence[str] = (),
+    origin: str = "",
+    images_dir: Path | None = None,
+) -> Writer:
+    """What writes a format.
 
     Args:
-        labels: what is written.
-        folder: where; files of that name in it are replaced.
         name: the format.
-        images_dir: the photographs. YOLO wants them beside its labels: links to them are made.
-        copied: whether to copy the photographs into `folder/images`.
+        catalog: all that is in the images is in it.
+        file_names: of all images; only those in `NAMED_AS_PHOTOGRAPHS` look at them.
+        origin: SHA-256 of what the labels were made from, where it is known.
+        images_dir: where FiftyOne is to find the photographs; None for `images` in the export.
 
     Raises:
-        InputError: a mask is damaged, a photograph that is to be copied isn't there, one that isn't is in an
-            archive where the tool can't read it, or the format can't hold the names.
+        InputError: the format can't hold the categories, or these photographs.
     """
-    if copied:
-        _copy(labels, images_dir, folder / IMAGES)
+    ids = CategoryIds.of_catalog(catalog)
     match name:
         case "coco":
-            coco.write(folder / "annotations.json", labels)
-            return f"{len(labels.images)} images with objects and parts"
+            return coco.Writer(ids, origin)
         case "yolo":
-            if not copied:
-                _link(labels, images_dir.resolve(), folder / IMAGES)
-            return yolo.write(folder, labels)
+            yolo.require_own_files(file_names)
+            return yolo.Writer(ids)
         case "label-studio":
-            return label_studio.write(folder, labels)
+            return label_studio.Writer(ids)
         case "cvat":
-            return cvat.write(folder, labels)
+            cvat.require_own_ids(file_names)
+            return cvat.Writer(ids)
         case "fiftyone":
-            if not copied:
-                for image in labels.images:
-                    _require_file(images_dir / image.image.file_name)
-            return fiftyone.write(folder, labels, None if copied else images_dir.resolve())
+            return fiftyone.Writer(ids, origin, images_dir)
         case "datasets":
-            return huggingface.write(folder, labels)
+            return huggingface.Writer()
         case "masks":
-            return label_maps.write(folder, labels)
+            return label_maps.Writer(ids, label_maps.other_names(file_names))
+        case _:
+            assert_never(name)
 
 
-def write_shards(folder: Path, stages: Mapping[str, Path]) -> str:
-    """As `write` for datasets, of stages whose rows are kept as they are."""
-    return huggingface.write_shards(folder, stages)
+def write(labels: Labels, folder: Path, name: Format, images_dir: Path | None = None) -> str:
+    """Write a few images, which fit into memory, in a format; return a line on them.
 
-
-def _link(labels: Labels, images_dir: Path, folder: Path) -> None:
-    """A link a photograph: readers that resolve one to the whole folder would look for labels in there."""
-    make_folder(folder)
+    Raises:
+        InputError: as `writer_of`; or a mask is damaged.
+    """
+    file_names = [image.image.file_name for image in labels.images]
+    writer, entries = writer_of(name, labels.catalog, file_names, labels.origin, images_dir), []
     for image in labels.images:
-        source, target = images_dir / image.image.file_name, folder / image.image.file_name
-        if not is_file(source):
-            raise InputError(f"{source}: expected a photograph, found none; {advice(source)}")
-        _require_file(source)
-        make_folder(target.parent)
-        os.symlink(source, target)  # noqa: PTH211
+        piece = writer.piece(image)
+        entries.append(piece.entries)
+        write_files(folder, piece.files)
+    return writer.join(folder, entries)
 
 
-def _require_file(source: Path) -> None:
-    if place_of(source) is not None:
-        raise InputError(
-            f"{source}: expected a file for the other tool to read, found a photograph in an archive; "
-            "give --copy-images"
-        )
-
-
-def _copy(labels: Labels, images_dir: Path, folder: Path) -> None:
-    for image in followed(labels.images, "photographs", unit="copied"):
-        source, target = images_dir / image.image.file_name, folder / image.image.file_name
-        try:
-            data = read_bytes(source)
-        except OSError as error:
-            raise InputError(
-                f"{source}: expected a photograph to copy, found {error.strerror}; {advice(source)}"
-            ) from error
-        make_folder(target.parent)
-        replace_file(target, data)
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into folders, which are made."""
+    for name, data in files.items():
+        make_folder((folder / name).parent)
+        replace_file(folder / name, data)

@@ -11,7 +11,7 @@ Decoded, a row a mask, as a PNG that `datasets` gives as an image:
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +21,8 @@ import yaml
 from PIL import Image
 
 from partdistillation.export.categories import full_name
-from partdistillation.export.labels import ImageLabels, Labels
+from partdistillation.export.labels import ImageLabels
+from partdistillation.export.pieces import Entries, Piece
 from partdistillation.functional.masks import Mask, decoded
 from partdistillation.runs.atomic import make_folder, replace_file
 from partdistillation.runs.manifest import load
@@ -43,67 +44,86 @@ _FEATURES: Mapping[str, tuple[pa.DataType, object]] = {
 """The columns, as Arrow has them and as `datasets` does."""
 
 
-def write_shards(folder: Path, stages: Mapping[str, Path]) -> str:
-    """Copy stages' shards as they are, each under its name; return a line on them."""
-    for name, stage in stages.items():
-        make_folder(folder / name)
-        for shard in sorted(fetch(stage / entry.file) for entry in load(stage).shards):
-            replace_file(folder / name / shard.name, shard.read_bytes())
-    replace_file(folder / README, _readme(stages).encode())
+def shard_files(stages: Mapping[str, Path]) -> list[str]:
+    """The shards of stages, as files of the export: `parts/car-00000.parquet`."""
+    return [f"{name}/{entry.file}" for name, stage in stages.items() for entry in load(stage).shards]
+
+
+def copy_shard(stages: Mapping[str, Path], file: str, folder: Path) -> None:
+    """Copy one of `shard_files` into the export."""
+    name, _, shard = file.partition("/")
+    make_folder(folder / name)
+    replace_file(folder / file, fetch(stages[name] / shard).read_bytes())
+
+
+def describe(folder: Path, names: Iterable[str]) -> str:
+    """Write the README of stages whose shards are there; return a line on them."""
+    replace_file(folder / README, _readme(names).encode())
     return "the rows as they are, masks as run lengths"
 
 
-def write(folder: Path, labels: Labels) -> str:
-    """Write a row a mask, of objects (`part` is empty) and of parts; return a line on them.
+class Writer:
+    """A row a mask, of objects (`part` is empty) and of parts.
 
-    Raises:
-        InputError: a mask is damaged.
+    The entries of an image: of each mask the row without it, as text, and a PNG.
     """
-    features = {name: description for name, (_, description) in _FEATURES.items()}
-    schema = pa.schema([(name, kind) for name, (kind, _) in _FEATURES.items()])
-    schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-    make_folder(folder / MASKS)
-    rows, count = _rows(followed(labels.images, "photographs", unit="written")), 0
-    for number, piece in enumerate(_pieces(rows)):
-        count += len(piece)
-        buffer = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(piece, schema=schema), buffer)
-        replace_file(folder / MASKS / f"{number:05d}.parquet", buffer.getvalue().to_pybytes())
-    replace_file(folder / README, _readme((MASKS,)).encode())
-    return f"{count} masks as images"
+
+    def piece(self, image: ImageLabels) -> Piece:
+        """The rows of an image."""
+        return Piece([*_entries(image)])
+
+    def join(self, folder: Path, entries: Entries) -> str:
+        """Write the files of rows; return a line on them."""
+        features = {name: description for name, (_, description) in _FEATURES.items()}
+        schema = pa.schema([(name, kind) for name, (kind, _) in _FEATURES.items()])
+        schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+        make_folder(folder / MASKS)
+        rows, count = _rows(followed(entries, "photographs", unit="joined")), 0
+        for number, some in enumerate(_some(rows)):
+            count += len(some)
+            buffer = pa.BufferOutputStream()
+            pq.write_table(pa.Table.from_pylist(some, schema=schema), buffer)
+            replace_file(folder / MASKS / f"{number:05d}.parquet", buffer.getvalue().to_pybytes())
+        replace_file(folder / README, _readme((MASKS,)).encode())
+        return f"{count} masks as images"
 
 
-def _pieces(rows: Iterator[Mapping[str, object]]) -> Iterator[list[Mapping[str, object]]]:
+def _some(rows: Iterator[Mapping[str, object]]) -> Iterator[list[Mapping[str, object]]]:
     """So many at a time; where there is none, a single empty list, for a file that says the columns."""
-    piece = list(islice(rows, _ROWS))
-    yield piece
-    while piece := list(islice(rows, _ROWS)):
-        yield piece
+    some = list(islice(rows, _ROWS))
+    yield some
+    while some := list(islice(rows, _ROWS)):
+        yield some
 
 
-def _rows(images: Iterable[ImageLabels]) -> Iterator[Mapping[str, object]]:
-    for image in images:
-        for number, label in enumerate(image.objects):
-            row = {
-                "file_name": image.image.file_name,
-                "object_id": number,
-                "object_class": label.category,
-                "part": "",
-                "name": label.category,
-                "score": label.score,
-                "mask": _png(label.mask),
-            }
-            yield row
-            for part in label.parts:
-                name = full_name(label.category, part.name)
-                own = {"part": part.name, "name": name, "score": part.score, "mask": _png(part.mask)}
-                yield row | own
+def _rows(images: Iterable[Sequence[bytes]]) -> Iterator[Mapping[str, object]]:
+    for entries in images:
+        for text, png in zip(entries[::2], entries[1::2], strict=True):
+            yield json.loads(text) | {"mask": {"bytes": png, "path": None}}
 
 
-def _png(mask: Mask) -> Mapping[str, object]:
+def _entries(image: ImageLabels) -> Iterator[bytes]:
+    for number, label in enumerate(image.objects):
+        row = {
+            "file_name": image.image.file_name,
+            "object_id": number,
+            "object_class": label.category,
+            "part": "",
+            "name": label.category,
+            "score": label.score,
+        }
+        yield json.dumps(row).encode()
+        yield _png(label.mask)
+        for part in label.parts:
+            name = full_name(label.category, part.name)
+            yield json.dumps(row | {"part": part.name, "name": name, "score": part.score}).encode()
+            yield _png(part.mask)
+
+
+def _png(mask: Mask) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(decoded(mask)).save(buffer, "PNG")
-    return {"bytes": buffer.getvalue(), "path": None}
+    return buffer.getvalue()
 
 
 def _readme(names: Iterable[str]) -> str:

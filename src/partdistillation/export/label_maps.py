@@ -10,7 +10,8 @@ Numbers are COCO's ids. Where masks overlap, the better score is seen. Up to 255
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,39 +20,64 @@ from PIL import Image
 
 from partdistillation.errors import InputError
 from partdistillation.export.categories import CategoryIds
-from partdistillation.export.labels import ImageLabels, Labels
-from partdistillation.export.picture_names import picture_names
+from partdistillation.export.labels import ImageLabels
+from partdistillation.export.picture_names import picture_name, picture_names
+from partdistillation.export.pieces import Entries, Piece
 from partdistillation.functional.masks import Mask, decoded
 from partdistillation.pictures.colors import color_of, hex_of
-from partdistillation.runs.atomic import make_folder, replace_file
-from partdistillation.runs.progress import followed
+from partdistillation.runs.atomic import replace_file
 
 OBJECTS, PARTS, LEGEND = "objects", "parts", "legend.json"
 _MOST, _MOST_COLORED = 2**16 - 1, 255
 Map = Int[np.ndarray, "height width"]
 
 
-def write(folder: Path, labels: Labels) -> str:
-    """Write the maps and the legend; return a line on them.
+@dataclass(frozen=True)
+class Writer:
+    """The maps and the legend. Images have no entries.
 
     Raises:
-        InputError: a mask is damaged, or there are more categories than a PNG has values.
+        InputError: there are more categories than a PNG has values.
     """
-    ids = CategoryIds.of_catalog(labels.catalog)
-    most = max(ids.names, default=0)
-    if most > _MOST:
-        raise InputError(
-            f"expected at most {_MOST} categories for 16-bit label maps, found {most}: export coco"
-        )
-    names = picture_names([image.image.file_name for image in labels.images])
+
+    ids: CategoryIds
+    names: Mapping[str, str]
+    """What maps are called that aren't called as their photographs: see `other_names`."""
+
+    def __post_init__(self) -> None:
+        if self._most > _MOST:
+            raise InputError(
+                f"expected at most {_MOST} categories for 16-bit label maps, found {self._most}: export coco"
+            )
+
+    def piece(self, image: ImageLabels) -> Piece:
+        """The maps of an image."""
+        file_name = image.image.file_name
+        name, colored = self.names.get(file_name, picture_name(file_name)), self._most <= _MOST_COLORED
+        pictures = (_png(values, colored=colored) for values in maps(image, self.ids))
+        return Piece((), dict(zip((f"{OBJECTS}/{name}", f"{PARTS}/{name}"), pictures, strict=True)))
+
+    def join(self, folder: Path, entries: Entries) -> str:
+        """Write the legend; return a line on what there is."""
+        replace_file(folder / LEGEND, _legend(self.ids).encode())
+        return f"{len(entries)} maps of objects and of parts"
+
+    @property
+    def _most(self) -> int:
+        return max(self.ids.names, default=0)
+
+
+def other_names(file_names: Sequence[str]) -> dict[str, str]:
+    """What the maps are called of those photographs whose `picture_name` could be another's.
+
+    Raises:
+        InputError: a photograph is there twice.
+    """
+    names = picture_names(file_names)
     if len(set(names)) < len(names):
         raise InputError("expected every photograph once, found one twice: a label map has only its name")
-    for image, name in zip(followed(labels.images, "photographs", unit="written"), names, strict=True):
-        for kind, values in zip((OBJECTS, PARTS), maps(image, ids), strict=True):
-            make_folder((folder / kind / name).parent)
-            replace_file(folder / kind / name, _png(values, colored=most <= _MOST_COLORED))
-    replace_file(folder / LEGEND, _legend(ids).encode())
-    return f"{len(labels.images)} maps of objects and of parts"
+    pairs = zip(file_names, names, strict=True)
+    return {file_name: name for file_name, name in pairs if name != picture_name(file_name)}
 
 
 def maps(image: ImageLabels, ids: CategoryIds) -> tuple[Map, Map]:

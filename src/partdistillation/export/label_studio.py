@@ -8,6 +8,7 @@ A part's region has its object's as parent. Masks are Label Studio's own run-len
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
@@ -18,7 +19,8 @@ from jaxtyping import Bool, UInt8
 from partdistillation import __version__
 from partdistillation.errors import InputError
 from partdistillation.export.categories import CategoryIds, full_name
-from partdistillation.export.labels import ImageLabels, Labels
+from partdistillation.export.labels import ImageLabels
+from partdistillation.export.pieces import Entries, Piece
 from partdistillation.functional.masks import Mask, decoded
 from partdistillation.pictures.colors import hex_of
 from partdistillation.runs.atomic import replace_file, replacing_file
@@ -33,22 +35,26 @@ _WORD_BITS = 8
 Entry = dict[str, object]
 
 
-def write(folder: Path, labels: Labels) -> str:
-    """Write `tasks.json` and `labels.xml`; return a line on what there is.
+@dataclass(frozen=True)
+class Writer:
+    """`tasks.json` and `labels.xml`. The entry of an image is its task."""
 
-    Raises:
-        InputError: a mask is damaged.
-    """
-    ids = CategoryIds.of_catalog(labels.catalog)
-    with replacing_file(folder / TASKS) as write_piece:
-        separator = "["
-        for image in followed(labels.images, "photographs", unit="written"):
-            text = json.dumps(task(image), ensure_ascii=False, allow_nan=False)
-            write_piece(f"{separator}{text}".encode())
-            separator = ",\n"
-        write_piece(b"]\n" if separator != "[" else b"[]\n")
-    replace_file(folder / INTERFACE, _interface(ids).encode())
-    return f"{len(labels.images)} tasks; their images are looked for below Label Studio's local file storage"
+    ids: CategoryIds
+
+    def piece(self, image: ImageLabels) -> Piece:
+        """The task of an image."""
+        return Piece([json.dumps(task(image), ensure_ascii=False, allow_nan=False).encode()])
+
+    def join(self, folder: Path, entries: Entries) -> str:
+        """Write both files; return a line on what there is."""
+        with replacing_file(folder / TASKS) as write:
+            separator = b"["
+            for (text,) in followed(entries, "photographs", unit="joined"):
+                write(separator + text)
+                separator = b",\n"
+            write(b"]\n" if separator != b"[" else b"[]\n")
+        replace_file(folder / INTERFACE, _interface(self.ids).encode())
+        return f"{len(entries)} tasks; their images are looked for below Label Studio's local file storage"
 
 
 def task(image: ImageLabels) -> Entry:

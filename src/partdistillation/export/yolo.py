@@ -9,7 +9,9 @@ classes of one list, in the order of COCO's ids, counted from 0.
 """
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,38 +19,47 @@ import yaml
 
 from partdistillation.errors import InputError
 from partdistillation.export.categories import CategoryIds
-from partdistillation.export.labels import ImageLabels, Labels
+from partdistillation.export.labels import ImageLabels
 from partdistillation.export.outlines import filled, outline
+from partdistillation.export.photographs import IMAGES
+from partdistillation.export.pieces import Entries, Piece
 from partdistillation.functional.masks import Mask, decoded
-from partdistillation.runs.atomic import make_folder, replace_file
-from partdistillation.runs.progress import followed
+from partdistillation.runs.atomic import replace_file
 
-IMAGES, LABELS, CLASSES = "images", "labels", "data.yaml"
+LABELS, CLASSES = "labels", "data.yaml"
 _DIGITS = 6
 _INTO_PIXEL = 0.25
 
 
-def write(folder: Path, labels: Labels) -> str:
-    """Write `labels/` and `data.yaml`; return a line on how well the masks are kept.
+@dataclass(frozen=True)
+class Writer:
+    """`labels/` and `data.yaml`. The entry of an image: float64, each mask's IoU when it is read back."""
 
-    Raises:
-        InputError: a mask is damaged, or two photographs would share a file.
-    """
-    ids = CategoryIds.of_catalog(labels.catalog)
-    numbers = _numbers(ids)
-    files: dict[str, str] = {}
-    overlaps = array("d")
-    for image in followed(labels.images, "photographs", unit="written"):
-        path = _file(image.image.file_name, files)
-        lines = []
-        for number, mask in _masks(image, numbers):
+    ids: CategoryIds
+
+    def piece(self, image: ImageLabels) -> Piece:
+        """The lines of an image."""
+        lines, overlaps = [], array("d")
+        for number, mask in _masks(image, self._numbers):
             lines.append(line(number, mask))
             overlaps.append(_overlap(lines[-1], mask))
-        make_folder((folder / path).parent)
-        replace_file(folder / path, "".join(f"{text}\n" for text in lines).encode())
-    replace_file(folder / CLASSES, _classes(ids).encode())
-    kept = f", IoU when read back {np.mean(overlaps):.4f}, at least {min(overlaps):.2f}" if overlaps else ""
-    return f"{len(overlaps)} masks as polygons{kept}"
+        text = "".join(f"{text}\n" for text in lines)
+        return Piece([overlaps.tobytes()], {_file(image.image.file_name): text.encode()})
+
+    def join(self, folder: Path, entries: Entries) -> str:
+        """Write the classes; return a line on how well the masks are kept."""
+        replace_file(folder / CLASSES, _classes(self.ids).encode())
+        overlaps = array("d")
+        for (some,) in entries:
+            overlaps.frombytes(some)
+        if not overlaps:
+            return "0 masks as polygons"
+        kept = f"IoU when read back {np.mean(overlaps):.4f}, at least {min(overlaps):.2f}"
+        return f"{len(overlaps)} masks as polygons, {kept}"
+
+    @cached_property
+    def _numbers(self) -> dict[object, int]:
+        return _numbers(self.ids)
 
 
 def lines_of(image: ImageLabels, ids: CategoryIds) -> list[str]:
@@ -75,16 +86,26 @@ def _masks(image: ImageLabels, numbers: Mapping[object, int]) -> Iterator[tuple[
             yield numbers[label.category, part.name], part.mask
 
 
-def _file(file_name: str, files: dict[str, str]) -> str:
+def require_own_files(file_names: Iterable[str]) -> None:
+    """Refuse photographs whose lines would be in one file.
+
+    Raises:
+        InputError: two are called alike but for the suffix, or for capitals.
+    """
+    files: dict[str, str] = {}
+    for file_name in file_names:
+        path = _file(file_name).casefold()
+        if (other := files.get(path)) is not None:
+            raise InputError(
+                f"YOLO's labels of a photograph are called as it is, but .txt: {other!r} and {file_name!r} "
+                "would share theirs; rename one of them, or choose another format"
+            )
+        files[path] = file_name
+
+
+def _file(file_name: str) -> str:
     """Where an image's lines are: at the place of the image, as the format has it."""
-    path = str(PurePosixPath(LABELS, file_name).with_suffix(".txt"))
-    if (other := files.get(path.casefold())) is not None:
-        raise InputError(
-            f"YOLO's labels of a photograph are called as it is, but .txt: {other!r} and {file_name!r} would "
-            "share theirs; rename one of them, or choose another format"
-        )
-    files[path.casefold()] = file_name
-    return path
+    return str(PurePosixPath(LABELS, file_name).with_suffix(".txt"))
 
 
 def _overlap(text: str, mask: Mask) -> float:

@@ -1,21 +1,22 @@
 """Runs, and what `predict` wrote, in the formats of other tools."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from partdistillation.config import Format
-from partdistillation.data.coco import CocoImage, Id
+from partdistillation.config import Driver, Format
+from partdistillation.data.coco import Id
 from partdistillation.errors import ConfigError, InputError
-from partdistillation.export import formats
-from partdistillation.export.labels import Catalog, ImageLabels, Labels, ObjectLabel, PartLabel
-from partdistillation.functional.masks import EncodedMask
+from partdistillation.export import divided, formats
+from partdistillation.export.divided import division_of_labels, division_of_stages
+from partdistillation.export.labels import Catalog, Labels
+from partdistillation.export.photographs import Photographs
+from partdistillation.export.rows import StageLabels, file_names, survey
 from partdistillation.models.pretrained import read_info
-from partdistillation.runs.atomic import new_folder, replace_file
+from partdistillation.runs.atomic import replace_file
+from partdistillation.runs.manifest import Json, canonical_hash
 from partdistillation.runs.part_table import PartTable, part_name, read_part_table
-from partdistillation.runs.records import ObjectRow, PartRow
+from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.run_folder import OBJECTS, images_of, stage_in
 from partdistillation.runs.stage_reader import StageReader, stage_hash
 from partdistillation.settings import at_home
@@ -36,8 +37,12 @@ def export(
     part_table: Path | None = None,
     copy_images: bool = False,
     decode: bool = False,
+    workers: int = 1,
+    engine: Driver = "processes",
 ) -> str:
     """Write a run's parts, or those that `predict` wrote, into a new folder; return a line on it.
+
+    Run again with the same arguments it goes on where it was stopped.
 
     Args:
         folder: of the run, or what `predict` wrote.
@@ -48,10 +53,14 @@ def export(
         part_table: which part classes are joined, left out and how they are called.
         copy_images: whether to copy the photographs, too.
         decode: of `datasets`: masks as images instead of the rows as they are.
+        workers: processes that work side by side; the files don't depend on it.
+        engine: whose they are: this call's, a Ray cluster's (actors), or ("shared") those of all calls with
+            the same `out`.
 
     Raises:
-        ConfigError: options that contradict each other.
+        ConfigError: options that contradict each other, or the engine can't be used.
         InputError: the folder, the table or the photographs can't be used, or not in this format.
+        SettingsChanged: another export into `out` was begun.
         StoreError: a stage is damaged or not finished, or `out` isn't new.
     """
     folder, out = at_home(folder), at_home(out)
@@ -65,16 +74,41 @@ def export(
         )
     objects, parts = stages_of(folder)
     if as_they_are:
-        with new_folder(out) as place:
-            return formats.write_shards(place, {OBJECTS: objects, ranking.PARTS: parts})
+        division = division_of_stages({OBJECTS: objects, ranking.PARTS: parts})
+        return divided.write(out, division, workers, engine)
     table = PartTable() if part_table is None else read_part_table(at_home(part_table))
-    labels = labels_of(folder, table, min_score)
-    needs_images = copy_images or name in ("yolo", "fiftyone")
-    images_dir = images_of(folder, images) if needs_images else folder
-    with new_folder(out) as place:
-        written = formats.write(labels, place, name, images_dir, copied=copy_images)
-    unread = len(StageReader(objects, ObjectRow)) - len(labels.images)
+    labels, catalog = _stage_labels(folder, table, min_score, {})
+    photographs = _photographs(folder, images, name, copied=copy_images)
+    named_as_they_are = [*file_names(objects)] if name in formats.NAMED_AS_PHOTOGRAPHS else []
+    writer = formats.writer_of(
+        name,
+        catalog,
+        named_as_they_are,
+        stage_hash(parts),
+        photographs.folder if photographs.use == "read" else None,
+    )
+    settings: dict[str, Json] = {
+        "format": name,
+        "min_score": min_score,
+        "part_table": table.edits,
+        "names": canonical_hash([*map(list, catalog.items())]),
+        "photographs": photographs.use,
+        "photographs_in": str(photographs.folder) if photographs.use in ("linked", "read") else "",
+    }
+    division = division_of_labels(labels, writer, photographs, settings)
+    written = divided.write(out, division, workers, engine)
+    unread = len(StageReader(objects, ObjectRow)) - len(labels)
     return f"{written}; {unread} that can't be read are left out" if unread else written
+
+
+def _photographs(folder: Path, images: Path | None, name: Format, *, copied: bool) -> Photographs:
+    """What the format wants of the photographs."""
+    if not copied and name not in ("yolo", "fiftyone"):
+        return Photographs(folder, "none")
+    where = images_of(folder, images)
+    if copied:
+        return Photographs(where, "copied")
+    return Photographs(where.resolve(), "linked" if name == "yolo" else "read")
 
 
 def stages_of(folder: Path) -> tuple[Path, Path]:
@@ -104,8 +138,16 @@ def labels_of(
         InputError: the table or the rows aren't of the folder's model.
         StoreError: a stage is damaged or not finished.
     """
+    labels, catalog = _stage_labels(folder, table or PartTable(), min_score, ids or {})
+    return Labels(labels, catalog, stage_hash(labels.parts))
+
+
+def _stage_labels(
+    folder: Path, table: PartTable, min_score: float, ids: Mapping[str, Id]
+) -> tuple[StageLabels, Catalog]:
+    """As `labels_of`: the images, and all that may be in them."""
     objects, parts = stages_of(folder)
-    table, catalog = table or PartTable(), _catalog(folder, parts)
+    catalog = _catalog(folder, parts)
     for category, decided in table.classes.items():
         if category not in catalog:
             raise InputError(
@@ -113,10 +155,10 @@ def labels_of(
                 "it another model's table?"
             )
         PartTable({category: decided}).check(len(catalog[category]))
-    rows = _Rows(objects, parts, catalog, table, min_score, ids or {})
+    num_images, categories = survey(objects)
     named = {category: _named(category, names, table) for category, names in catalog.items()}
-    others: Catalog = dict.fromkeys(sorted(rows.categories - set(named)), ())
-    return Labels(rows, {**named, **others}, stage_hash(parts))
+    others: Catalog = dict.fromkeys(sorted(categories - set(named)), ())
+    return StageLabels(objects, parts, catalog, table, min_score, ids, num_images), {**named, **others}
 
 
 def _catalog(folder: Path, parts: Path) -> Catalog:
@@ -156,84 +198,3 @@ def _read_classes(path: Path) -> Catalog:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: expected the model's classes as `predict` writes them: {error}") from error
     return classes
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The images of two stages that belong together, read again whenever they are gone through."""
-
-    objects: Path
-    parts: Path
-    names: Catalog
-    table: PartTable
-    min_score: float
-    ids: Mapping[str, Id]
-
-    def __len__(self) -> int:
-        return self._survey[0]
-
-    @property
-    def categories(self) -> frozenset[str]:
-        """The object classes that are there."""
-        return self._survey[1]
-
-    @cached_property
-    def _survey(self) -> tuple[int, frozenset[str]]:
-        """How many images can be exported, and their object classes."""
-        count, categories = 0, set[str]()
-        for row in StageReader(self.objects, ObjectRow):
-            count += row.width > 0
-            categories.update(instance.category for instance in row.objects)
-        return count, frozenset(categories)
-
-    @cached_property
-    def _as_they_are(self) -> bool:
-        """Whether the table changes nothing but names."""
-        return not self.table.edits
-
-    def __iter__(self) -> Iterator[ImageLabels]:
-        for number, (row, labelled) in enumerate(self._pairs(), start=1):
-            if row.width:  # a photograph that couldn't be read has no size, and so no place in any format
-                yield self._labels(number, row, labelled)
-
-    def _pairs(self) -> Iterator[tuple[ObjectRow, PartRow]]:
-        objects, parts = StageReader(self.objects, ObjectRow), StageReader(self.parts, PartRow)
-        if len(objects) != len(parts):
-            raise self._strangers(f"{len(objects)} and {len(parts)} photographs")
-        for row, labelled in zip(objects, parts, strict=True):
-            ids = [[instance.object_id for instance in image.objects] for image in (row, labelled)]
-            if row.image_id != labelled.image_id or ids[0] != ids[1]:
-                raise self._strangers(f"other objects in {row.file_name!r}")
-            yield row, labelled if self._as_they_are else self.table.applied(labelled)
-
-    def _strangers(self, what: str) -> InputError:
-        return InputError(f"expected {self.objects} and {self.parts} to belong together, found {what}")
-
-    def _labels(self, number: int, row: ObjectRow, labelled: PartRow) -> ImageLabels:
-        size = (row.height, row.width)
-        objects = (
-            ObjectLabel(
-                instance.category,
-                EncodedMask(instance.rle, *size),
-                tuple(
-                    PartLabel(self._name(owner.category, part.part), EncodedMask(part.rle, *size), part.score)
-                    for part in owner.parts
-                    if part.score >= self.min_score
-                ),
-                instance.score,
-            )
-            for instance, owner in zip(row.objects, labelled.objects, strict=True)
-        )
-        return ImageLabels(
-            CocoImage(self.ids.get(row.image_id, number), row.file_name, row.width, row.height),
-            tuple(objects),
-        )
-
-    def _name(self, category: str, part: int) -> str:
-        names = self.names.get(category, ())
-        if part >= len(names) or names[part] is None:
-            raise InputError(
-                f"{self.parts}: expected parts of the model's classes, found part {part} of {category!r}: "
-                "are they another model's?"
-            )
-        return self.table.of(category).names.get(part, str(names[part]))

@@ -271,6 +271,8 @@ def _check_files(directory: Path) -> None:
         if pickles
         else " Is the directory complete?"
     )
+    if not names:  # a URL where nothing is, too
+        hint = " Check its name; a run has its model in OUT/part_model, once it has finished."
     inner = sorted(path.parent.name for path in directory.glob("*/config.json"))
     if inner and "model.safetensors" not in names:  # a run's folder, or one of several models
         hint = f" There are models in it: {', '.join(inner)}."

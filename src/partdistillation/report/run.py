@@ -120,7 +120,7 @@ def facts(recipe: Recipe) -> tuple[tuple[str, str], ...]:
     software = ", ".join(f"{name} {version(name)}" for name in ("partdistillation", "torch", "transformers"))
     return (
         ("Encoder", " + ".join(encoders_of(recipe))),
-        ("Segments", f"k = {recipe.segments.k}, {recipe.segments.features} features of levels "
+        ("Segments", f"k = {_numbers(recipe)}, {recipe.segments.features} features of levels "
                      f"{' + '.join(map(str, recipe.segments.levels))}, metric {recipe.segments.metric}"),
         ("Part classes", _part_classes(recipe)),
         ("Software", software),
@@ -135,6 +135,11 @@ def _warnings(out: Path, recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _steps(config: TrainingConfig) -> str:
     limit = f", at most {config.max_epochs} epochs" if config.max_epochs else ""
     return f"{config.steps:,} steps{limit}"
+
+
+def _numbers(recipe: Recipe) -> str:
+    """Of segments an object."""
+    return " and ".join(str(way.segments.k) for way in segments.ways(recipe).values())
 
 
 def _part_classes(recipe: Recipe) -> str:

@@ -172,12 +172,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         StoreError: the folder is there and not empty, or can't be written.
     """
     folder = folder.absolute()
-    if folder == Path.cwd():
-        raise StoreError(f"expected a new folder, found the current one, {folder}: choose another --out")
-    if folder.exists() and not folder.is_dir():
-        raise StoreError(f"expected a new or empty folder, found a file: {folder}; choose another --out")
-    if folder.exists() and any(folder.iterdir()):
-        raise StoreError(f"expected a new or empty folder, found files in {folder}: choose another --out")
+    require_new(folder)
     temporary = _temporary(folder)
     make_folder(folder.parent)
     with explained(folder):
@@ -185,12 +180,35 @@ def new_folder(folder: Path) -> Iterator[Path]:
         temporary.mkdir()
     try:
         yield temporary
-        with explained(folder):
-            with mirrored(temporary, folder):
-                os.replace(temporary, folder)  # noqa: PTH105
-            sync_folder(folder.parent)
+        move_folder(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_new(folder: Path) -> None:
+    """Refuse to write a folder where something is.
+
+    Raises:
+        StoreError: it is the current folder, a file, or a folder that isn't empty.
+    """
+    if folder == Path.cwd():
+        raise StoreError(f"expected a new folder, found the current one, {folder}: choose another --out")
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"expected a new or empty folder, found a file: {folder}; choose another --out")
+    if folder.exists() and any(folder.iterdir()):
+        raise StoreError(f"expected a new or empty folder, found files in {folder}: choose another --out")
+
+
+def move_folder(folder: Path, place: Path) -> None:
+    """Give a folder, which is whole, another name on the same disk, where nothing or an empty folder is.
+
+    Raises:
+        StoreError: a folder with files is there, or it can't be written.
+    """
+    with explained(place):
+        with mirrored(folder, place):
+            os.replace(folder, place)  # noqa: PTH105
+        sync_folder(place.parent)
 
 
 def append_line(path: Path, line: bytes) -> None:
@@ -313,12 +331,17 @@ def locked(folder: Path, *, name: str = ".lock", wait: bool = False) -> Iterator
         os.close(descriptor)
 
 
-def _temporary(path: Path) -> Path:
-    """Where a file is written before it takes its place; no longer a name than a disk allows."""
+def hidden_beside(path: Path, ending: str) -> Path:
+    """A hidden name beside a file or folder, for what is to take its place; no longer than a disk allows."""
     name = path.name
     if len(os.fsencode(name)) > _LONGEST_NAME:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    return path.with_name(f".{name}{_TEMPORARY}")
+    return path.with_name(f".{name}{ending}")
+
+
+def _temporary(path: Path) -> Path:
+    """Where a file is written before it takes its place."""
+    return hidden_beside(path, _TEMPORARY)
 
 
 @contextmanager

@@ -10,13 +10,19 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from partdistillation.errors import PartDistillationError, SettingsChanged, StoreError
 from partdistillation.runs import manifest as manifests
-from partdistillation.runs.atomic import explained, remove_temporary, remove_unlinked, replace_file
+from partdistillation.runs.atomic import (
+    explained,
+    remove_folder,
+    remove_temporary,
+    remove_unlinked,
+    replace_file,
+)
 from partdistillation.runs.claims import FOLDER as CLAIMS
 from partdistillation.runs.claims import MAX_DEATHS, SECONDS_BETWEEN_LOOKS, Claims
 from partdistillation.runs.manifest import JOURNAL, MANIFEST, Manifest
@@ -24,6 +30,7 @@ from partdistillation.runs.mirror import AT_ONCE
 from partdistillation.runs.storage import Storage, storage_of
 from partdistillation.runs.versions import versions
 
+_TRIES = 10
 SECONDS_TO_BE_SEEN = 60.0
 """After which what was put into a storage is taken to be lost, if it isn't seen there."""
 
@@ -42,9 +49,15 @@ class SharedStageStore:
 
         Raises:
             PartDistillationError: nothing else is left but shards of which workers die.
+            StoreError: the stage was removed, as what is made of it is there, say.
         """
         self._look()
         left = [index for index in range(len(self._manifest.shards)) if index not in self._there]
+        if left and not self._storage.exists(MANIFEST):
+            raise StoreError(
+                f"{self._place} was there and is gone: expected the stage that this worker writes with "
+                "others. If nobody has removed it on purpose, run the same command again"
+            )
         if left and self._claims.deadly().issuperset(map(self._name, left)):
             names = ", ".join(map(self._name, left[:5]))
             raise PartDistillationError(
@@ -154,6 +167,19 @@ def open_shared_stage(folder: Path, wanted: Manifest) -> Iterator[SharedStageSto
         yield SharedStageStore(storage, replace(wanted, shards=shards), claims, folder)
 
 
+def remove_shared(folder: Path) -> None:
+    """Remove a folder of stages, of which what was made is there, though others may be at it still.
+
+    They may do the same, or add to it what nobody needs: then they find their stage gone, and do this again.
+    """
+    for _ in range(_TRIES):
+        with suppress(StoreError):  # it gets files while it is emptied
+            remove_folder(folder)
+        if not folder.exists():
+            return
+        time.sleep(SECONDS_BETWEEN_LOOKS / _TRIES)
+
+
 def _seen(storage: Storage, key: str, wanted: bytes | None = None) -> bytes:
     """A file that was put there (as `wanted`), which some stores show to others, or all, only after a while.
 
@@ -162,7 +188,8 @@ def _seen(storage: Storage, key: str, wanted: bytes | None = None) -> bytes:
     """
     end = time.monotonic() + SECONDS_TO_BE_SEEN
     while (data := storage.read(key)) is None or (wanted is not None and data != wanted):
-        if time.monotonic() > end:
+        removed = data is None and key != MANIFEST and not storage.exists(MANIFEST)  # with all the stage
+        if removed or time.monotonic() > end:
             raise StoreError(f"{key} was put there and is gone, or another: run the same command again")
         time.sleep(SECONDS_BETWEEN_LOOKS)
     return data

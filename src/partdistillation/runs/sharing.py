@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from partdistillation.errors import StoreError
 from partdistillation.runs.atomic import locked, make_folder
 
 _SHARERS = ".sharers"
@@ -37,8 +38,16 @@ def require_unshared(folder: Path) -> None:
         StoreError: somebody shares it still.
     """
     for path in (folder / _SHARERS).glob("[!.]*"):
-        with locked(path.parent, name=path.name):
-            pass
+        try:
+            with locked(path.parent, name=path.name):
+                pass
+        except StoreError as error:
+            if error.__cause__ is not None:  # not held, but out of reach
+                raise
+            raise StoreError(
+                f"{folder} is in use by a command with --engine shared: expected to be the only one that "
+                "writes to it. Join in with --engine shared, wait for its end, or choose another --out."
+            ) from None
         _forget(path)
 
 

@@ -1,7 +1,9 @@
 """The reading side of a stage's folder: rows, what is wrong with it, and the hash of what it holds."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path, PurePath
 from typing import Generic, overload
 
@@ -59,6 +61,12 @@ class StageReader(Generic[R]):
     def shard_names(self) -> Sequence[str]:
         """In the order of the rows."""
         return tuple(self._entries)
+
+    @cached_property
+    def starts(self) -> Mapping[str, int]:
+        """Of each shard, how many rows come before its own."""
+        counts = (entry.rows for entry in self._entries.values())
+        return dict(zip(self._entries, accumulate(counts, initial=0), strict=False))
 
     def row(self, table: pa.Table, name: str, index: int) -> R:
         """One row of a shard, of which `table` has read the columns.

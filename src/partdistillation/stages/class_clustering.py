@@ -24,11 +24,11 @@ from jaxtyping import Float, Shaped
 
 from partdistillation.config import Engine, Inputs
 from partdistillation.errors import StoreError
-from partdistillation.runs.atomic import remove_folder
 from partdistillation.runs.engine import run_shards
 from partdistillation.runs.manifest import Json, canonical_hash
 from partdistillation.runs.records import Row
 from partdistillation.runs.shards import ImageRef, Shard
+from partdistillation.runs.shared_store import remove_shared
 from partdistillation.runs.stage_reader import StageReader
 from partdistillation.runs.storage import storage_of
 
@@ -116,18 +116,10 @@ def cluster_classes(
     return {row.image_id: row.clusters() for row in StageReader(place / _CLUSTERED, ClusterRow)}
 
 
-def remove_scratch(folder: Path, engine: Engine) -> None:
-    """Give the disk its space back.
-
-    Of what several workers share the rows stay, which are small: others may still look what there is to do.
-    """
+def remove_scratch(folder: Path) -> None:
+    """Give the disk its space back. Who is at it still finds its stage gone, which is a StoreError."""
     for place in folder.glob(f"{_SCRATCH}-*"):
-        if engine != "shared":
-            remove_folder(place)
-            continue
-        storage = storage_of(place)
-        for name in storage.names(_FILES):
-            storage.delete(f"{_FILES}/{name}")
+        remove_shared(place)
 
 
 def _place(folder: Path, origin: Mapping[str, Json]) -> Path:

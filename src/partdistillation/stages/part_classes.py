@@ -54,7 +54,7 @@ def find(
         SettingsChanged: they are there, but with other settings or from other features.
     """
     if are_found(folder, origin, also_delete=also_delete):
-        remove_scratch(folder, inputs.engine)
+        remove_scratch(folder)
         return True
     try:
         clusters = cluster_classes(
@@ -70,6 +70,7 @@ def find(
     except StoreError:  # what another one removed, who had finished while this one was stopped
         refresh_folder(folder)
         if are_found(folder, origin, also_delete=also_delete):
+            remove_scratch(folder)  # what this one has added since
             return True
         raise
     if clusters:
@@ -81,7 +82,7 @@ def find(
                         say(f"{label}: {category}: {found.remark}", stderr=True)
                 centroids = {category: found.centroids for category, found in clusters.items()}
                 write(folder, centroids, origin, {name: found.about for name, found in clusters.items()})
-    remove_scratch(folder, inputs.engine)
+    remove_scratch(folder)
     return bool(clusters)
 
 

@@ -1,7 +1,8 @@
 """Stage 3: learn class-agnostic part proposals from the segments (paper, section 4.2)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from partdistillation.config import ArchitectureConfig, Inputs, ProposalsConfig, Recipe, TrainingConfig
@@ -34,12 +35,13 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
     config = recipe.proposals
     choose_device(inputs.device)
     objects.require_unchanged(inputs)
-    objects_dir, segments_dir = inputs.out / objects.FOLDER, inputs.out / segments.FOLDER
+    objects_dir = inputs.out / objects.FOLDER
+    segments_dirs = [inputs.out / folder for folder in segments.ways(recipe)]
     depends: dict[str, Json] = {
         "settings": config.fingerprint(),
         **start_of(recipe.encoder, recipe.pretrain.part(ArchitectureConfig)),
         "objects": contents_hash(objects_dir),
-        "segments": contents_hash(segments_dir),
+        **{folder.name: contents_hash(folder) for folder in segments_dirs},
     }
     training = Run(inputs.out, "proposals", inputs.out / FOLDER, depends)
     if not is_finished(training) and is_first_process():
@@ -53,7 +55,7 @@ def run(inputs: Inputs, recipe: Recipe) -> Path:
             )
     return learn(
         training,
-        lambda: segment_images(objects_dir, segments_dir, config),
+        lambda: segment_images(objects_dir, segments_dirs, config),
         inputs,
         recipe,
         config=config,
@@ -125,22 +127,25 @@ def proposal_model(recipe: Recipe, config: TrainingConfig) -> PartMask2Former:
     return model
 
 
-def segment_images(objects_dir: Path, segments_dir: Path, config: ProposalsConfig) -> list[LabelledImage]:
+def segment_images(
+    objects_dir: Path, segments_dirs: Sequence[Path], config: ProposalsConfig
+) -> list[LabelledImage]:
     """The training set: segments that are large enough, of objects that are large enough."""
-    return labelled(read_rows(objects_dir, ObjectRow), read_rows(segments_dir, SegmentRow), config)
+    segmented = (read_rows(folder, SegmentRow) for folder in segments_dirs)
+    return labelled(read_rows(objects_dir, ObjectRow), zip(*segmented, strict=True), config)
 
 
 def labelled(
-    rows: Iterable[ObjectRow], segment_rows: Iterable[SegmentRow], config: ProposalsConfig
+    rows: Iterable[ObjectRow], segmented: Iterable[Sequence[SegmentRow]], config: ProposalsConfig
 ) -> list[LabelledImage]:
-    """The images of the rows that have such segments."""
+    """The images of the rows that have such segments; an image may be segmented in several ways."""
     images = []
-    for row, segmented in zip(rows, segment_rows, strict=True):
+    for row, ways in zip(rows, segmented, strict=True):
         masks = tuple(
             LabelledMask(segment.rle, label=0)
-            for instance, grouped in zip(row.objects, segmented.objects, strict=True)
+            for instance, *grouped in zip(row.objects, *(way.objects for way in ways), strict=True)
             if instance.area >= config.min_object_area * row.height * row.width
-            for segment in grouped.segments
+            for segment in chain.from_iterable(way.segments for way in grouped)
             if segment.area >= config.min_mask_area * instance.area
         )
         if masks:

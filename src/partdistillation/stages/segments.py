@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from partdistillation.models.devices import choose_device
 from partdistillation.runs.engine import map_rows
 from partdistillation.runs.profiling import span
 from partdistillation.runs.records import Object, ObjectRow, ObjectSegments, Segment, SegmentRow
-from partdistillation.runs.run_folder import SEGMENTS
+from partdistillation.runs.run_folder import COARSE_SEGMENTS, SEGMENTS
 from partdistillation.runs.stage_log import Stage
 from partdistillation.stages import objects
 from partdistillation.stages.pixel_features import (
@@ -42,22 +42,44 @@ _FEW, _PIXELS_AT_ONCE = 10, 50_000_000
 
 
 def run(inputs: Inputs, recipe: Recipe) -> Path:
-    """Write `out/segments`: a row an image, with the segments of each of its objects."""
-    objects_dir = inputs.out / objects.FOLDER
+    """Write `out/segments`: a row an image, with the segments of each of its objects.
+
+    Before it, `out/coarse_segments`, where objects are grouped into fewer segments too.
+    """
     choose_device(inputs.device)
     objects.require_unchanged(inputs)
+    by_folder = ways(recipe)
+    if COARSE_SEGMENTS in by_folder:
+        _label(inputs, by_folder[COARSE_SEGMENTS], COARSE_SEGMENTS)
+    return _label(inputs, by_folder[FOLDER], FOLDER)
+
+
+def ways(recipe: Recipe) -> dict[str, Recipe]:
+    """By folder, the settings of the segments that stage 3 learns."""
+    numbers = {FOLDER: recipe.segments.k}
+    if recipe.segments.coarse_k:
+        numbers[COARSE_SEGMENTS] = recipe.segments.coarse_k
+    return {
+        folder: replace(recipe, segments=replace(recipe.segments, k=k, coarse_k=0))
+        for folder, k in numbers.items()
+    }
+
+
+def _label(inputs: Inputs, recipe: Recipe, folder: str) -> Path:
+    settings = recipe.segments.fingerprint() | encoder_settings(recipe.encoder, recipe.segments)
+    del settings["coarse_k"]
     return map_rows(
-        inputs.out / FOLDER,
-        source=objects_dir,
+        inputs.out / folder,
+        source=inputs.out / objects.FOLDER,
         read=ObjectRow,
         row=SegmentRow,
         make=partial(make_segmenter, inputs.need("images"), recipe, inputs.device),
         images=inputs.need("images"),
-        settings=recipe.segments.fingerprint() | encoder_settings(recipe.encoder, recipe.segments),
+        settings=settings,
         upstream=encoder_files(recipe.encoder, recipe.segments),
         workers=inputs.workers,
         engine=inputs.driver,
-        label="segments",
+        label=folder.replace("_", " "),
     )
 
 

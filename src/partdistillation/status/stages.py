@@ -11,6 +11,7 @@ from partdistillation.errors import StoreError
 from partdistillation.runs.claims import FOLDER as CLAIMS
 from partdistillation.runs.manifest import JOURNAL, Entry
 from partdistillation.runs.run_folder import (
+    COARSE_SEGMENTS,
     FEATURES,
     OBJECTS,
     PART_CLASSES,
@@ -46,6 +47,8 @@ STAGES = (
     Stage("ranking", "Sort proposals into part classes", (FEATURES, PART_CLASSES, PARTS[0]), "photographs"),
     Stage("distillation", "Learn the parts", (PART_MODEL,), "steps"),
 )
+_TWICE = STAGES[1]._replace(folders=(COARSE_SEGMENTS, SEGMENTS))
+"""Where objects are grouped into fewer segments too."""
 PREDICTING = (
     STAGES[0],
     Stage("predictions", "Find the parts", (PARTS[1],), "photographs"),
@@ -74,7 +77,10 @@ class Rows:
 
 def stages_of(files: RunFiles) -> tuple[Stage, ...]:
     """Those of a run; or of `predict`, where that has begun to write there."""
-    return PREDICTING if PARTS[1] in files.names("") else STAGES
+    names = files.names("")
+    if COARSE_SEGMENTS in names:
+        return (STAGES[0], _TWICE, *STAGES[2:])
+    return PREDICTING if PARTS[1] in names else STAGES
 
 
 def rows_of(files: RunFiles, folder: str) -> Rows | None:

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from partdistillation.data.coco_entries import CocoImage
-from partdistillation.export import coco, label_maps, yolo
+from partdistillation.export import coco, formats
 from partdistillation.export.labels import ImageLabels, Labels, ObjectLabel, PartLabel
+from partdistillation.export.photographs import IMAGES
 from partdistillation.export.picture_names import picture_names
 from partdistillation.export.zips import zipped
 from partdistillation.functional.masks import decoded
@@ -62,13 +63,13 @@ def _written(question: Pack) -> Iterator[tuple[str, bytes]]:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         with redirect_stderr(io.StringIO()):  # where they say how far they are
-            (yolo if question.kind == "yolo" else label_maps).write(folder, labels)
+            formats.write(labels, folder, "yolo" if question.kind == "yolo" else "masks")
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 yield path.relative_to(folder).as_posix(), path.read_bytes()
     if question.kind == "yolo":
         for photograph in question.photographs:
-            yield f"{yolo.IMAGES}/{photograph.upload.name}", photograph.upload.data
+            yield f"{IMAGES}/{photograph.upload.name}", photograph.upload.data
 
 
 def _labels(number: int, photograph: Labelled) -> ImageLabels:

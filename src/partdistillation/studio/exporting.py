@@ -76,7 +76,8 @@ class _Export:
         """Begin to write it, unless it is there or being written; what was written of other parts goes."""
         if self.state() in ("finished", "going on"):
             return
-        for old in make_folder(self._out / _EXPORTS).glob(f"{self._format}-*"):
+        folder = make_folder(self._out / _EXPORTS)
+        for old in (*folder.glob(f"{self._format}-*"), *folder.glob(f".{self._format}-*")):  # begun ones too
             remove_folder(old) if old.is_dir() else remove_file(old)
         arguments = ["export", str(self._out), "--to", self._format, "--out", str(self._folder)]
         if self._table.is_file():
