@@ -42,16 +42,19 @@ _jaxtypings_cache: Any = jaxtyping._import_hook._optimized_cache_from_source
 
 
 def _checked(target: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:
-    """jaxtyping's decorator where shapes are annotated; elsewhere the type checker alone, which is faster."""
+    """In place of jaxtyping's decorator, which checks arguments twice, and binds them for shapes always."""
     if target is None:
         return partial(_checked, typechecker=typechecker)
     if inspect.isclass(target):
         if is_dataclass(target) and "__init__" in vars(target):
             target.__init__ = _checked(target.__init__, typechecker=typechecker)  # type: ignore[method-assign]
         return target
-    if any(map(_needs_jaxtyping, target.__annotations__.values())):
+    hints = list(target.__annotations__.values())
+    if inspect.isgeneratorfunction(target) or _have(hints, _is_name):  # beartype checks those late
         return _jaxtyped(target, typechecker=typechecker)
     typed = typechecker(target)
+    if _have(hints, _is_shape):
+        typed = _jaxtyped(typed, typechecker=None)
 
     @wraps(target)
     def checked(*args: Any, **kwargs: Any) -> Any:
@@ -60,13 +63,18 @@ def _checked(target: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:
     return checked
 
 
-def _needs_jaxtyping(hint: Any) -> bool:
-    """Whether an annotation has a shape, or names a type that only mypy sees, which jaxtyping lets pass."""
-    if isinstance(hint, str | ForwardRef):
-        return True
-    if inspect.isclass(hint) and issubclass(hint, jaxtyping.AbstractArray):
-        return True
-    return any(map(_needs_jaxtyping, get_args(hint)))
+def _have(hints: Sequence[Any], wanted: Callable[[Any], bool]) -> bool:
+    """Whether an annotation, or a part of it, is what is wanted."""
+    return any(wanted(hint) or _have(get_args(hint), wanted) for hint in hints)
+
+
+def _is_name(hint: Any) -> bool:
+    """Of a type that may be there for mypy alone: jaxtyping lets anything pass for that."""
+    return isinstance(hint, str | ForwardRef)
+
+
+def _is_shape(hint: Any) -> bool:
+    return inspect.isclass(hint) and issubclass(hint, jaxtyping.AbstractArray)
 
 
 def _cache_of(checks: str, path: str, debug_override: bool | None = None) -> str:
