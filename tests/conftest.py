@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import inspect
 import json
 import logging
 import os
@@ -9,9 +10,11 @@ import shutil
 import signal
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import is_dataclass
+from functools import partial, wraps
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ForwardRef, get_args
 from uuid import uuid4
 
 # Before anything imports numpy, torch or transformers: they read these once.
@@ -32,6 +35,57 @@ if TYPE_CHECKING:
     from partdistillation.config import Recipe
     from partdistillation.models.part_mask2former import PartMask2Former
     from partdistillation.runs.records import R
+
+
+_jaxtyped: Any = jaxtyping.jaxtyped
+_jaxtypings_cache: Any = jaxtyping._import_hook._optimized_cache_from_source
+
+
+def _checked(target: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:
+    """In place of jaxtyping's decorator, which checks arguments twice, and binds them for shapes always."""
+    if target is None:
+        return partial(_checked, typechecker=typechecker)
+    if inspect.isclass(target):
+        if is_dataclass(target) and "__init__" in vars(target):
+            target.__init__ = _checked(target.__init__, typechecker=typechecker)  # type: ignore[method-assign]
+        return target
+    hints = list(target.__annotations__.values())
+    if inspect.isgeneratorfunction(target) or _have(hints, _is_name):  # beartype checks those late
+        return _jaxtyped(target, typechecker=typechecker)
+    typed = typechecker(target)
+    if _have(hints, _is_shape):
+        typed = _jaxtyped(typed, typechecker=None)
+
+    @wraps(target)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        return (target if jaxtyping.config.jaxtyping_disable else typed)(*args, **kwargs)
+
+    return checked
+
+
+def _have(hints: Sequence[Any], wanted: Callable[[Any], bool]) -> bool:
+    """Whether an annotation, or a part of it, is what is wanted."""
+    return any(wanted(hint) or _have(get_args(hint), wanted) for hint in hints)
+
+
+def _is_name(hint: Any) -> bool:
+    """Of a type that may be there for mypy alone: jaxtyping lets anything pass for that."""
+    return isinstance(hint, str | ForwardRef)
+
+
+def _is_shape(hint: Any) -> bool:
+    return inspect.isclass(hint) and issubclass(hint, jaxtyping.AbstractArray)
+
+
+def _cache_of(checks: str, path: str, debug_override: bool | None = None) -> str:
+    """Where bytecode is: of what the package imports not under jaxtyping's name, to be compiled once more."""
+    if f"{os.sep}partdistillation{os.sep}" in path:
+        return str(_jaxtypings_cache(checks, path, debug_override))
+    return importlib.util.cache_from_source(path, debug_override)
+
+
+setattr(jaxtyping, "jaxtyped", _checked)  # noqa: B010  (of another type, as mypy sees it)
+setattr(jaxtyping._import_hook, "_optimized_cache_from_source", _cache_of)  # noqa: B010
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from partdistillation.evaluation.controls import Measured
 from partdistillation.evaluation.provenance import Provenance
 from partdistillation.evaluation.run import PROTOCOLS
 from partdistillation.experiments import ablations, runs
-from partdistillation.experiments.ablation_grids import ABLATIONS, Name, Variant
+from partdistillation.experiments.ablation_grids import ABLATIONS, Ablation, Name, Variant
 from partdistillation.experiments.ablation_tables import Row, ablation_tables, collected
 from partdistillation.recipes import DEMO, PAPER
 from partdistillation.runs.manifest import differences
@@ -83,30 +83,37 @@ def test_the_papers_tables_are_its_own() -> None:
     ]  # fmt: skip
 
 
+def ends(ablation: Ablation) -> Ablation:
+    """Its first variant and its last."""
+
+    def variants(count: int) -> list[Variant]:
+        first, *_, last = ablation.variants(count)
+        return [first, last]
+
+    return ablation._replace(variants=variants)
+
+
 @pytest.mark.parametrize("name", ["levels", "post-processing", "sampling", "parts", "classes"])
-def test_every_kind_runs_and_resumes(name: Name, base: Inputs, tiny_recipe: Recipe) -> None:
-    found = ablations.run(name, base, tiny_recipe)
-    columns = ABLATIONS[name].columns
-    assert [variant.label for variant, _ in found] == [one.label for one in _variants(name, base)]
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_every_kind_runs_and_resumes(
+    name: Name, whole: bool, base: Inputs, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ablation = ABLATIONS[name] if whole else ends(ABLATIONS[name])
+    monkeypatch.setattr(ablations, "ABLATIONS", {name: ablation})
+    inputs = replace(base, out=base.out / ("whole" if whole else "ends"))
+    found = ablations.run(name, inputs, tiny_recipe)
+    classes = {one.category for row in read_rows(inputs.out / "objects", ObjectRow) for one in row.objects}
+    assert [variant.label for variant, _ in found] == [one.label for one in ablation.variants(len(classes))]
     for _, measured in found:
         assert isinstance(measured, Measured)
-        scores = {column: measured.strict.values()[column] for column in columns}
+        scores = {column: measured.strict.values()[column] for column in ablation.columns}
         assert all(-1 <= value <= 1 for value in scores.values()), scores
         assert measured.paper.protocol == "paper"
-    files = {
-        path: path.stat().st_mtime_ns for path in (base.out / "ablations" / name).rglob("*") if path.is_file()
-    }
-    again_found = ablations.run(name, base, tiny_recipe)
-    assert [str(measured) for _, measured in again_found] == [str(measured) for _, measured in found]
-    again = {
-        path: path.stat().st_mtime_ns for path in (base.out / "ablations" / name).rglob("*") if path.is_file()
-    }
-    assert again == files
-
-
-def _variants(name: Name, base: Inputs) -> list[Variant]:
-    rows = read_rows(base.out / "objects", ObjectRow)
-    return list(ABLATIONS[name].variants(len({one.category for row in rows for one in row.objects})))
+    folder = inputs.out / "ablations" / name
+    files = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    again = ablations.run(name, inputs, tiny_recipe)
+    assert [str(measured) for _, measured in again] == [str(measured) for _, measured in found]
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == files
 
 
 def test_fewer_classes_are_within_more(base: Inputs, tiny_recipe: Recipe, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ from partdistillation.experiments import few_shot
 from partdistillation.experiments.runs import Run
 from partdistillation.models import hub
 from partdistillation.objects import models
+from partdistillation.part_shapes import write_coco
 from partdistillation.runs import digests
 from partdistillation.runs.records import Object
 from partdistillation.settings import INCIDENTAL, Settings, left_out
@@ -184,10 +185,10 @@ class NoObjects:
 
 
 @pytest.fixture(scope="module")
-def finished(
-    drawings: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Finished]:
-    folder = tmp_path_factory.mktemp("fingerprints")
+def finished(tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    folder, drawings = (tmp_path_factory.mktemp(name) for name in ("fingerprints", "few_drawings"))
+    write_coco(drawings, "train", seed=1, count=5, size=64)
+    write_coco(drawings, "val", seed=2, count=2, size=64)
     inputs = Inputs(
         out=folder / "out",
         images=drawings / "train",

@@ -36,7 +36,7 @@ from partdistillation.models.pretrained import ModelInfo
 from partdistillation.training.loop import Divisible, Objective, Run, processes, train
 from partdistillation.training.objective import SetPrediction
 
-WORLDS = ((1, 1), (1, 2), (1, 4), (2, 1), (2, 2), (4, 1))
+WORLDS = ((1, 1), (1, 4), (2, 2), (4, 1))
 """Numbers of processes, and of parts in which each takes its images of a step."""
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 CPU = torch.device("cpu")
