@@ -5,13 +5,16 @@ Which are shown follows from the rows alone, and how many has a bound, whatever 
 
 import hashlib
 import heapq
+import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, groupby, islice
 from operator import itemgetter
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -210,19 +213,32 @@ def note(finding: Finding) -> str:
 
 
 def _tiles(examples: Sequence[Example], images_dir: Path) -> list[Picture]:
-    """The examples' tiles; each image is read once, as those of a class are mostly of the same ones."""
+    """The examples' tiles; each image is read once, as those of a class are mostly of the same ones.
+
+    Images are taken by several threads: what takes the time (filters, WebP) lets others run.
+    """
     places: dict[str, list[int]] = {}
     for place, example in enumerate(examples):
         places.setdefault(example.row.image_id, []).append(place)
-    tiles: dict[int, Picture] = {}
-    for of_image in places.values():
+
+    reading = Lock()
+
+    def draw(of_image: Sequence[int]) -> list[tuple[int, Picture]]:
         row = examples[of_image[0]].row
-        image = load_image_of(images_dir / row.file_name, row.height, row.width)
-        for place in of_image:
-            part = examples[place].part
-            mask, around = (decode(kept.rle, row.height, row.width) for kept in (part, examples[place].whole))
-            tiles[place] = Picture.of(part_tile(image, mask, color_of(part.part), around, side=TILE_SIDE))
+        with reading:  # archives are read at one place at a time
+            image = load_image_of(images_dir / row.file_name, row.height, row.width)
+        return [(place, Picture.of(_tile(image, examples[place]))) for place in of_image]
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        tiles = dict(chain.from_iterable(threads.map(draw, places.values())))
     return [tiles[place] for place in range(len(examples))]
+
+
+def _tile(
+    image: UInt8[np.ndarray, "height width 3"], example: Example
+) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
+    mask, around = (decode(kept.rle, *image.shape[:2]) for kept in (example.part, example.whole))
+    return part_tile(image, mask, color_of(example.part.part), around, side=TILE_SIDE)
 
 
 def _object(clear: Clear, images_dir: Path) -> Picture:
