@@ -237,9 +237,34 @@ def test_an_export_that_was_killed_at_the_last_instant_is_finished(
         patched.setattr(divided, "remove_shared", lambda _: None)
         export(run, out, "coco")
     assert (tmp_path / ".out.partial").exists()
-    assert export(run, out, "coco") == divided.BY_OTHERS
+    with pytest.raises(StoreError, match="new or empty folder"):
+        export(run, out, "yolo")
+    assert export(run, out, "coco") == divided.WHOLE_BEFORE
     assert contents(out) == at_once(run, tmp_path, "coco")
     assert not (tmp_path / ".out.partial").exists()
+
+
+def test_what_was_begun_isnt_taken_for_a_folder_that_came_later(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(divided, "move_folder", _fails)
+        with pytest.raises(StoreError, match="full"):
+            export(run, out, "coco")
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    for name in ("coco", "masks"):
+        with pytest.raises(StoreError, match="new or empty folder"):
+            export(run, out, name)  # type: ignore[arg-type]
+    assert contents(out) == {"mine.txt": b"mine"}
+    (out / "mine.txt").unlink()
+    export(run, out, "coco")
+    assert contents(out) == at_once(run, tmp_path, "coco")
+
+
+def _fails(*_: object) -> None:
+    raise StoreError("full")
 
 
 def test_rows_are_copied_as_they_are(run: Path, tmp_path: Path) -> None:
