@@ -212,6 +212,25 @@ def test_a_stopped_command_that_wakes_after_the_end_changes_nothing(run: Path, t
     assert not partial.exists()
 
 
+def test_what_another_machine_left_half_written_isnt_exported(run: Path, tmp_path: Path) -> None:
+    class Dying(Photographs):
+        def put(self, file_name: str, export: Path) -> None:
+            super().put(file_name, export)
+            path = export / "images" / file_name
+            path.with_name(f".elsewhere.{path.name}.tmp").write_bytes(b"pix")
+            if file_name.endswith("4.jpg"):
+                raise StoreError("the power is gone")
+
+    photographs = Dying(run / "photos", "copied")
+    division = division_of_labels(
+        labels_of(run), formats.writer_of("coco", CATALOG, (), "0123"), photographs, {"format": "coco"}
+    )
+    with pytest.raises(StoreError, match="power"):
+        divided.write(tmp_path / "out", division)
+    export(run, tmp_path / "out", "coco")
+    assert contents(tmp_path / "out") == at_once(run, tmp_path, "coco")
+
+
 def test_what_is_done_isnt_done_again(run: Path, tmp_path: Path) -> None:
     out, partial = tmp_path / "out", tmp_path / ".out.partial"
     killed = begin(run, out, "label-studio", wait=0.05)

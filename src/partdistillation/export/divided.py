@@ -25,6 +25,7 @@ from partdistillation.runs.atomic import (
     make_folder,
     move_folder,
     remove_folder,
+    remove_temporary,
     require_new,
 )
 from partdistillation.runs.claims import by_one
@@ -132,6 +133,7 @@ def _write(place: "_Place", division: Division, workers: int, driver: Driver) ->
         place.require_begun()
         entries = _Entries(StageReader(place.partial, ExportRow), division.images)
         written = division.join(place.files, entries)
+        remove_temporary(place.files, below=True)  # of another machine that was killed, or stands still
         move_folder(place.files, place.out)
     return written
 
