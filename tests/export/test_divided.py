@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -295,6 +296,19 @@ def test_rows_are_copied_as_they_are(run: Path, tmp_path: Path) -> None:
     copied = contents(tmp_path / "out")
     assert b"parts/*.parquet" in copied.pop("README.md")
     assert copied == expected
+
+
+def test_damaged_rows_arent_copied(run: Path, tmp_path: Path) -> None:
+    stage = tmp_path / "parts"
+    shutil.copytree(run / "parts", stage)
+    division = division_of_stages({"parts": stage})
+    (shard, *_) = sorted(stage.glob("*.parquet"))
+    shard.write_bytes(shard.read_bytes() + b"more")
+    with pytest.raises(StoreError, match=r"is damaged .* Run the stage that wrote it again"):
+        divided.write(tmp_path / "out", division)
+    shard.unlink()
+    with pytest.raises(StoreError, match=r"is missing. Run the stage that wrote it again"):
+        divided.write(tmp_path / "out", division)
 
 
 @pytest.mark.parametrize("engine", ["processes", "shared"])

@@ -300,9 +300,11 @@ def division_of_stages(stages: Mapping[str, Path]) -> Division:
 
 
 def _make_copying_work(stages: Mapping[str, Path], files: Path) -> Work:
+    shards = huggingface.shard_files(stages)
+
     def work(shard: Shard[ImageRef]) -> Iterator[ExportRow]:
         for item in shard.inputs:
-            huggingface.copy_shard(stages, item.image_id, files)
+            huggingface.copy_shard(shards, item.image_id, files)
             yield ExportRow(item.image_id, "", 0, 0, "ok", "", ())
 
     return work
