@@ -276,7 +276,7 @@ def test_what_was_begun_isnt_taken_for_a_folder_that_came_later(
     (out / "mine.txt").write_text("mine")
     for name in ("coco", "masks"):
         with pytest.raises(StoreError, match="new or empty folder"):
-            export(run, out, name)  # type: ignore[arg-type]
+            export(run, out, name)
     assert contents(out) == {"mine.txt": b"mine"}
     (out / "mine.txt").unlink()
     export(run, out, "coco")
