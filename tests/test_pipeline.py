@@ -278,6 +278,23 @@ def test_a_stage_is_remembered_as_soon_as_it_begins(data: Path, tiny_recipe: Rec
     assert stage_log.seconds(inputs.out) == {}
 
 
+def test_coarse_segments_are_of_the_stage_that_is_remembered(
+    copied: Inputs, tiny_recipe: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their numbers are refused as others are, though the segments themselves haven't begun."""
+    with_coarse = tiny_recipe.updated({"segments": {"coarse_k": 2}})
+    pipeline.segments(copied, with_coarse)
+    assert "segments: done before" not in capsys.readouterr().err
+    shutil.rmtree(copied.out / "segments")
+    with pytest.raises(SettingsChanged, match="k: was 2, is now 1"):
+        pipeline.segments(copied, tiny_recipe.updated({"segments": {"coarse_k": 1}}))
+    _, remembered = config.from_yaml(copied.out / CONFIG_FILE, Inputs(out=copied.out), Recipe())
+    assert remembered.segments.coarse_k == 2
+    pipeline.segments(copied, with_coarse)
+    pipeline.segments(copied, with_coarse)
+    assert "segments: done before" in capsys.readouterr().err
+
+
 def test_stages_alone_want_the_one_before(data: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
     inputs = inputs_of(tmp_path / "out", data)
     for stage in (pipeline.segments, pipeline.proposals, pipeline.rank, pipeline.distill):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -144,6 +145,8 @@ def test_a_finished_run_says_what_it_took(tmp_path: Path, write_stage: Callable[
     assert rates.training["proposals"] == Training(0.0, 50.0 / 100 / 8, 10.0)
     size = (tmp_path / "segments" / "all.parquet").stat().st_size
     assert rates.labelling["segments"].bytes == size / 4
+    shutil.copytree(tmp_path / "segments", tmp_path / "coarse_segments")
+    assert rates_of_run(str(tmp_path)).labelling["segments"] == Labelling(2.0, bytes=2 * size / 4)
 
 
 def test_so_does_one_in_a_bucket(

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -212,6 +213,25 @@ def test_a_stopped_command_that_wakes_after_the_end_changes_nothing(run: Path, t
     assert not partial.exists()
 
 
+def test_what_another_machine_left_half_written_isnt_exported(run: Path, tmp_path: Path) -> None:
+    class Dying(Photographs):
+        def put(self, file_name: str, export: Path) -> None:
+            super().put(file_name, export)
+            path = export / "images" / file_name
+            path.with_name(f".elsewhere.{path.name}.tmp").write_bytes(b"pix")
+            if file_name.endswith("4.jpg"):
+                raise StoreError("the power is gone")
+
+    photographs = Dying(run / "photos", "copied")
+    division = division_of_labels(
+        labels_of(run), formats.writer_of("coco", CATALOG, (), "0123"), photographs, {"format": "coco"}
+    )
+    with pytest.raises(StoreError, match="power"):
+        divided.write(tmp_path / "out", division)
+    export(run, tmp_path / "out", "coco")
+    assert contents(tmp_path / "out") == at_once(run, tmp_path, "coco")
+
+
 def test_what_is_done_isnt_done_again(run: Path, tmp_path: Path) -> None:
     out, partial = tmp_path / "out", tmp_path / ".out.partial"
     killed = begin(run, out, "label-studio", wait=0.05)
@@ -237,9 +257,34 @@ def test_an_export_that_was_killed_at_the_last_instant_is_finished(
         patched.setattr(divided, "remove_shared", lambda _: None)
         export(run, out, "coco")
     assert (tmp_path / ".out.partial").exists()
-    assert export(run, out, "coco") == divided.BY_OTHERS
+    with pytest.raises(StoreError, match="new or empty folder"):
+        export(run, out, "yolo")
+    assert export(run, out, "coco") == divided.WHOLE_BEFORE
     assert contents(out) == at_once(run, tmp_path, "coco")
     assert not (tmp_path / ".out.partial").exists()
+
+
+def test_what_was_begun_isnt_taken_for_a_folder_that_came_later(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(divided, "move_folder", _fails)
+        with pytest.raises(StoreError, match="full"):
+            export(run, out, "coco")
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    for name in ("coco", "masks"):
+        with pytest.raises(StoreError, match="new or empty folder"):
+            export(run, out, name)
+    assert contents(out) == {"mine.txt": b"mine"}
+    (out / "mine.txt").unlink()
+    export(run, out, "coco")
+    assert contents(out) == at_once(run, tmp_path, "coco")
+
+
+def _fails(*_: object) -> None:
+    raise StoreError("full")
 
 
 def test_rows_are_copied_as_they_are(run: Path, tmp_path: Path) -> None:
@@ -251,6 +296,19 @@ def test_rows_are_copied_as_they_are(run: Path, tmp_path: Path) -> None:
     copied = contents(tmp_path / "out")
     assert b"parts/*.parquet" in copied.pop("README.md")
     assert copied == expected
+
+
+def test_damaged_rows_arent_copied(run: Path, tmp_path: Path) -> None:
+    stage = tmp_path / "parts"
+    shutil.copytree(run / "parts", stage)
+    division = division_of_stages({"parts": stage})
+    (shard, *_) = sorted(stage.glob("*.parquet"))
+    shard.write_bytes(shard.read_bytes() + b"more")
+    with pytest.raises(StoreError, match=r"is damaged .* Run the stage that wrote it again"):
+        divided.write(tmp_path / "out", division)
+    shard.unlink()
+    with pytest.raises(StoreError, match=r"is missing. Run the stage that wrote it again"):
+        divided.write(tmp_path / "out", division)
 
 
 @pytest.mark.parametrize("engine", ["processes", "shared"])

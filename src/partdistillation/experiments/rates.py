@@ -12,6 +12,7 @@ from partdistillation.runs.manifest import MANIFEST
 from partdistillation.runs.mirror import is_mirrored, storage_at, url_of
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.run_folder import (
+    COARSE_SEGMENTS,
     FEATURES,
     OBJECTS,
     PART_CLASSES,
@@ -176,6 +177,8 @@ def rates_of_run(out: str) -> Rates:
         for name, there in rows.items()
     }
     apart = PART_CLASSES in ranking
+    if (coarse := rows_of(files, COARSE_SEGMENTS)) is not None and coarse.done:
+        labelling[SEGMENTS] += _labelling(0.0, coarse)
     labelling[SEGMENTS] = _by_object(labelling[SEGMENTS], profile, each)
     return Rates(
         source=f"the run {url_of(Path(out)) or files.place}",

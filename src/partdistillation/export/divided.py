@@ -25,11 +25,12 @@ from partdistillation.runs.atomic import (
     make_folder,
     move_folder,
     remove_folder,
+    remove_temporary,
     require_new,
 )
 from partdistillation.runs.claims import by_one
 from partdistillation.runs.engine import run_shards
-from partdistillation.runs.manifest import MANIFEST, Json, canonical_hash
+from partdistillation.runs.manifest import Json, canonical_hash, load
 from partdistillation.runs.mirror import is_mirrored, open_mirror, url_of
 from partdistillation.runs.ray_cluster import connected
 from partdistillation.runs.records import ObjectRow, Row
@@ -40,6 +41,8 @@ from partdistillation.runs.stage_reader import StageReader, contents_hash
 
 BY_OTHERS = "joined by another command"
 """What there is to say of an export that another one has joined."""
+WHOLE_BEFORE = "it was whole before, and stays as it was"
+"""What there is to say of an export that was killed after it had got its name."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def write(out: Path, division: Division, workers: int = 1, engine: Driver = "pro
                 raise
             written = BY_OTHERS
     else:  # by a command that was killed before it had removed the rest
-        written = BY_OTHERS
+        written = WHOLE_BEFORE
     place.clear()
     return written
 
@@ -130,6 +133,7 @@ def _write(place: "_Place", division: Division, workers: int, driver: Driver) ->
         place.require_begun()
         entries = _Entries(StageReader(place.partial, ExportRow), division.images)
         written = division.join(place.files, entries)
+        remove_temporary(place.files, below=True)  # of another machine that was killed, or stands still
         move_folder(place.files, place.out)
     return written
 
@@ -166,9 +170,9 @@ class _Place:
 
     @classmethod
     def of(cls, out: Path, division: Division) -> "_Place":
-        contents = [contents_hash(stage) for stage in division.upstream]
+        contents = {stage.name: contents_hash(stage) for stage in division.upstream}
         folder = hidden_beside(out, ".partial")
-        return cls(out, folder, folder / f"files-{canonical_hash([division.settings, contents])[:12]}")
+        return cls(out, folder, folder / _files_of(division.settings, contents))
 
     @property
     def is_finished(self) -> bool:
@@ -186,7 +190,12 @@ class _Place:
 
     @property
     def _is_begun(self) -> bool:
-        return (self.partial / MANIFEST).is_file()
+        """Whether this export is, and not another one into the same folder."""
+        try:
+            before = load(self.partial)
+        except StoreError:
+            return False
+        return _files_of(before.settings, before.upstream) == self.files.name
 
     @property
     def _has_rows(self) -> bool:
@@ -222,6 +231,11 @@ class _Place:
             require_unshared(self.partial)
             if not self._has_rows:
                 remove_folder(self.partial)
+
+
+def _files_of(settings: Mapping[str, Json], contents: Mapping[str, str]) -> str:
+    """What the folder of the files is called."""
+    return f"files-{canonical_hash([settings, contents])[:12]}"
 
 
 @dataclass(frozen=True)
@@ -286,9 +300,11 @@ def division_of_stages(stages: Mapping[str, Path]) -> Division:
 
 
 def _make_copying_work(stages: Mapping[str, Path], files: Path) -> Work:
+    shards = huggingface.shard_files(stages)
+
     def work(shard: Shard[ImageRef]) -> Iterator[ExportRow]:
         for item in shard.inputs:
-            huggingface.copy_shard(stages, item.image_id, files)
+            huggingface.copy_shard(shards, item.image_id, files)
             yield ExportRow(item.image_id, "", 0, 0, "ok", "", ())
 
     return work

@@ -25,9 +25,9 @@ from partdistillation.export.labels import ImageLabels
 from partdistillation.export.pieces import Entries, Piece
 from partdistillation.functional.masks import Mask, decoded
 from partdistillation.runs.atomic import make_folder, replace_file
-from partdistillation.runs.manifest import load
-from partdistillation.runs.mirror import fetch
+from partdistillation.runs.manifest import Entry, load
 from partdistillation.runs.progress import followed
+from partdistillation.runs.stage_reader import shard_file
 
 README, MASKS = "README.md", "masks"
 _ROWS = 4_096
@@ -44,16 +44,23 @@ _FEATURES: Mapping[str, tuple[pa.DataType, object]] = {
 """The columns, as Arrow has them and as `datasets` does."""
 
 
-def shard_files(stages: Mapping[str, Path]) -> list[str]:
-    """The shards of stages, as files of the export: `parts/car-00000.parquet`."""
-    return [f"{name}/{entry.file}" for name, stage in stages.items() for entry in load(stage).shards]
+def shard_files(stages: Mapping[str, Path]) -> dict[str, tuple[Path, Entry]]:
+    """The shards of stages, by their files in the export: `parts/car-00000.parquet`."""
+    return {
+        f"{name}/{entry.file}": (stage / entry.file, entry)
+        for name, stage in stages.items()
+        for entry in load(stage).shards
+    }
 
 
-def copy_shard(stages: Mapping[str, Path], file: str, folder: Path) -> None:
-    """Copy one of `shard_files` into the export."""
-    name, _, shard = file.partition("/")
-    make_folder(folder / name)
-    replace_file(folder / file, fetch(stages[name] / shard).read_bytes())
+def copy_shard(shards: Mapping[str, tuple[Path, Entry]], file: str, folder: Path) -> None:
+    """Copy one of `shard_files` into the export.
+
+    Raises:
+        StoreError: it is missing or damaged.
+    """
+    make_folder((folder / file).parent)
+    replace_file(folder / file, shard_file(*shards[file]))
 
 
 def describe(folder: Path, names: Iterable[str]) -> str:

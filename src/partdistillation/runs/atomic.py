@@ -284,11 +284,12 @@ def _sync(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
-def remove_temporary(folder: Path) -> None:
-    """Remove what killed runs left half-written. Only for the holder of the folder's lock, or where nobody
-    needs any more what is written there.
+def remove_temporary(folder: Path, *, below: bool = False) -> None:
+    """Remove what killed runs left half-written; with `below`, in folders of the folder too. Only for the
+    holder of the folder's lock, or where nobody needs any more what is written there.
     """
-    for path in folder.glob(f".*{_TEMPORARY}"):
+    pattern = f".*{_TEMPORARY}"
+    for path in [*(folder.rglob(pattern) if below else folder.glob(pattern))]:
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108
 

@@ -40,15 +40,19 @@ class Stage(NamedTuple):
     """Inputs that other stages don't read."""
     has_rows: bool = False
     """Whether its result is a row a photograph, which workers can divide; else it is a model."""
+    optional: tuple[str, ...] = ()
+    """Folders that it writes before the others, with some settings."""
 
     def has_begun(self, out: Path) -> bool:
         """Whether anything of it is there."""
-        return any((out / place).exists() for place in (*self.folders, f"{_CHECKPOINTS}/{self.name}"))
+        places = (*self.optional, *self.folders, f"{_CHECKPOINTS}/{self.name}")
+        return any((out / place).exists() for place in places)
 
     def contents(self, out: Path) -> list[str] | None:
         """Hashes of what it has made, None if it isn't finished."""
+        there = [folder for folder in self.optional if (out / folder).exists()]
         try:
-            return [contents_hash(out / folder) for folder in self.folders]
+            return [contents_hash(out / folder) for folder in (*there, *self.folders)]
         except (CheckpointError, StoreError):
             return None
 

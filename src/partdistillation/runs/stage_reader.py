@@ -98,13 +98,22 @@ def read_shard(folder: Path, entry: Entry, row: type[R]) -> list[R]:
 
 
 def _checked(path: Path, entry: Entry) -> pa.Table:
+    return _table(shard_file(path, entry))
+
+
+def shard_file(path: Path, entry: Entry) -> bytes:
+    """A shard's file as it was committed.
+
+    Raises:
+        StoreError: it is missing or damaged.
+    """
     data = _content(path, entry)
     if data is None or not _is_of(data, entry):
         raise StoreError(
             f"{path} is {'missing' if data is None else 'damaged (its SHA-256 is not the manifest`s)'}. "
             "Run the stage that wrote it again: it redoes this shard alone."
         )
-    return _table(data)
+    return data
 
 
 def _content(path: Path, entry: Entry) -> bytes | None:

@@ -35,7 +35,13 @@ from partdistillation.stages.pixel_features import (
 )
 
 FOLDER = SEGMENTS
-STAGE = Stage("segments", folders=(FOLDER,), sections=("segments", "encoder"), has_rows=True)
+STAGE = Stage(
+    "segments",
+    folders=(FOLDER,),
+    sections=("segments", "encoder"),
+    has_rows=True,
+    optional=(COARSE_SEGMENTS,),
+)
 
 _FEW, _PIXELS_AT_ONCE = 10, 50_000_000
 """Objects are segmented so many at a time, more while their masks are small: 9 bytes a pixel."""
