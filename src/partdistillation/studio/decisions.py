@@ -173,8 +173,8 @@ class Decisions:
             return None
         return status.st_mtime_ns, status.st_ino
 
-    def _lines(self) -> list[dict[str, Any]]:
-        """The history; what a kill left of a last line is removed."""
+    def _lines(self) -> list[Any]:
+        """The history, if it is one; what a kill left of a last line is removed."""
         data = self._history.read_bytes() if self._history.is_file() else b""
         whole, _, torn = data.rpartition(b"\n")
         if torn:
