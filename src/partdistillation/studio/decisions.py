@@ -173,13 +173,20 @@ class Decisions:
             return None
         return status.st_mtime_ns, status.st_ino
 
-    def _lines(self) -> list[Any]:
-        """The history, if it is one; what a kill left of a last line is removed."""
+    def _lines(self) -> list[dict[str, Any]]:
+        """The history; what a kill left of a last line is removed.
+
+        Raises:
+            ValueError: it is damaged.
+        """
         data = self._history.read_bytes() if self._history.is_file() else b""
         whole, _, torn = data.rpartition(b"\n")
         if torn:
             replace_file(self._history, whole + b"\n" if whole else b"")
-        return [json.loads(line) for line in whole.split(b"\n") if line]
+        lines = [json.loads(line) for line in whole.split(b"\n") if line]
+        if not all(isinstance(line, dict) for line in lines):
+            raise ValueError("a line that isn't an object")
+        return lines
 
 
 def _step(line: Mapping[str, Any]) -> _Step:
