@@ -1,11 +1,10 @@
 """An export that is shared out: the same files whoever writes them, whoever dies; whole or not there."""
 
-import multiprocessing
 import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,8 @@ from partdistillation.runs.part_table import PartTable
 from partdistillation.runs.ray_cluster import connect
 from partdistillation.runs.records import Object, ObjectParts, ObjectRow, Part, PartRow, Row
 from partdistillation.runs.shards import ImageRef, Shard
+
+from ..runs.forked import begin, ended, until
 
 FORMATS: tuple[Format, ...] = ("coco", "yolo", "label-studio", "cvat", "fiftyone", "datasets", "masks")
 CATALOG: Catalog = {"car": ["part 0", "part 1"], "cat": ()}
@@ -136,25 +137,6 @@ def at_once(run: Path, folder: Path, name: Format) -> dict[str, bytes]:
     return contents(folder / "once")
 
 
-def begin(*args: object, **options: object) -> multiprocessing.Process:
-    process = multiprocessing.get_context("fork").Process(target=export, args=args, kwargs=options)
-    process.start()
-    return process  # type: ignore[return-value]
-
-
-def ended(processes: Sequence[multiprocessing.Process]) -> Iterator[int | None]:
-    for process in processes:
-        process.join(60)
-        yield process.exitcode
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 @pytest.mark.parametrize("name", FORMATS)
 def test_shards_give_what_is_written_at_once(name: Format, run: Path, tmp_path: Path) -> None:
     export(run, tmp_path / "out", name)
@@ -182,7 +164,7 @@ def test_actors_give_the_same(run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_commands_share_an_export(run: Path, tmp_path: Path, workers: int) -> None:
     out = tmp_path / "out"
-    commands = [begin(run, out, "coco", engine="shared", wait=0.01) for _ in range(workers)]
+    commands = [begin(export, run, out, "coco", engine="shared", wait=0.01) for _ in range(workers)]
     assert list(ended(commands)) == [0] * workers
     assert contents(out) == at_once(run, tmp_path, "coco")
     assert {path.name for path in tmp_path.iterdir()} == {"out", "once"}
@@ -191,7 +173,7 @@ def test_commands_share_an_export(run: Path, tmp_path: Path, workers: int) -> No
 @pytest.mark.parametrize("name", ["coco", "masks"])
 def test_a_killed_command_is_made_up_for(name: Format, run: Path, tmp_path: Path) -> None:
     out, partial = tmp_path / "out", tmp_path / ".out.partial"
-    killed, other = (begin(run, out, name, engine="shared", wait=0.05) for _ in range(2))
+    killed, other = (begin(export, run, out, name, engine="shared", wait=0.05) for _ in range(2))
     until(lambda: any(partial.glob("*.parquet")))
     assert killed.pid is not None
     os.kill(killed.pid, signal.SIGKILL)
@@ -202,7 +184,7 @@ def test_a_killed_command_is_made_up_for(name: Format, run: Path, tmp_path: Path
 
 def test_a_stopped_command_that_wakes_after_the_end_changes_nothing(run: Path, tmp_path: Path) -> None:
     out, partial = tmp_path / "out", tmp_path / ".out.partial"
-    stopped = begin(run, out, "masks", engine="shared", wait=0.05)
+    stopped = begin(export, run, out, "masks", engine="shared", wait=0.05)
     until(lambda: any(partial.glob("claims/s-*")))
     assert stopped.pid is not None
     os.kill(stopped.pid, signal.SIGSTOP)
@@ -234,7 +216,7 @@ def test_what_another_machine_left_half_written_isnt_exported(run: Path, tmp_pat
 
 def test_what_is_done_isnt_done_again(run: Path, tmp_path: Path) -> None:
     out, partial = tmp_path / "out", tmp_path / ".out.partial"
-    killed = begin(run, out, "label-studio", wait=0.05)
+    killed = begin(export, run, out, "label-studio", wait=0.05)
     until(lambda: len(list(partial.glob("*.parquet"))) > 1)
     assert killed.pid is not None
     os.kill(killed.pid, signal.SIGKILL)

@@ -1,11 +1,10 @@
 """A stage that several workers write: the same bytes as one writes, whoever dies or sleeps."""
 
 import errno
-import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -21,6 +20,8 @@ from partdistillation.runs.stage_reader import verify
 from partdistillation.runs.storage import FolderStorage
 from partdistillation.runs.store import open_stage
 from partdistillation.runs.workers import WorkerDiedError
+
+from .forked import begin, ended, until
 
 SHARDS = [Shard(f"s-{i}", (ImageRef(f"{i}"),)) for i in range(12)]
 
@@ -52,23 +53,10 @@ def contents(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(out.iterdir()) if path.is_file()}
 
 
-def begin(*args: object, **options: object) -> multiprocessing.Process:
-    context = multiprocessing.get_context("fork")
-    process = context.Process(target=label, args=args, kwargs=options)
-    process.start()
-    return process  # type: ignore[return-value]
-
-
-def ended(processes: Sequence[multiprocessing.Process]) -> Iterator[int | None]:
-    for process in processes:
-        process.join(60)
-        yield process.exitcode
-
-
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_workers_share_a_stage_and_leave_what_one_leaves(tmp_path: Path, workers: int) -> None:
     label(tmp_path / "alone", shared=False)
-    assert list(ended([begin(tmp_path / "out", wait=0.01) for _ in range(workers)])) == [0] * workers
+    assert list(ended([begin(label, tmp_path / "out", wait=0.01) for _ in range(workers)])) == [0] * workers
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
     assert verify(tmp_path / "out") == []
     assert not any((tmp_path / "out" / "claims").iterdir())
@@ -76,8 +64,8 @@ def test_workers_share_a_stage_and_leave_what_one_leaves(tmp_path: Path, workers
 
 def test_a_killed_workers_shard_is_done_by_another(tmp_path: Path) -> None:
     label(tmp_path / "alone", shared=False)
-    killed, other = begin(tmp_path / "out", wait=0.1), begin(tmp_path / "out", wait=0.1)
-    _until(lambda: (tmp_path / "out" / "claims").is_dir() and any(tmp_path.glob("out/*.parquet")))
+    killed, other = begin(label, tmp_path / "out", wait=0.1), begin(label, tmp_path / "out", wait=0.1)
+    until(lambda: (tmp_path / "out" / "claims").is_dir() and any(tmp_path.glob("out/*.parquet")))
     assert killed.pid is not None
     os.kill(killed.pid, signal.SIGKILL)
     assert list(ended([killed, other])) == [-signal.SIGKILL, 0]
@@ -86,8 +74,8 @@ def test_a_killed_workers_shard_is_done_by_another(tmp_path: Path) -> None:
 
 def test_a_stopped_worker_that_wakes_changes_nothing(tmp_path: Path) -> None:
     label(tmp_path / "alone", shared=False)
-    stopped = begin(tmp_path / "out", wait=0.1)
-    _until(lambda: any(tmp_path.glob("out/claims/*")))
+    stopped = begin(label, tmp_path / "out", wait=0.1)
+    until(lambda: any(tmp_path.glob("out/claims/*")))
     assert stopped.pid is not None
     os.kill(stopped.pid, signal.SIGSTOP)
     label(tmp_path / "out")
@@ -219,10 +207,3 @@ def test_a_late_worker_keeps_what_is_committed(tmp_path: Path) -> None:
         opened.finish()
     assert (tmp_path / "s-0.parquet").read_bytes() == b"first"
     assert verify(tmp_path) == []
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
