@@ -5,7 +5,6 @@ The same content gives the same bytes. Annotation ids are 1, 2, ... in the order
 they don't depend on what was found. What isn't in it comes after all of it, in the order of the names.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +15,7 @@ from partdistillation import __version__
 from partdistillation.data.coco_entries import CocoImage
 from partdistillation.export.categories import CategoryIds, full_name
 from partdistillation.export.labels import Catalog, ImageLabels, ObjectLabel, PartLabel
-from partdistillation.export.pieces import Entries, Piece
+from partdistillation.export.pieces import Entries, Piece, compact
 from partdistillation.functional.masks import area_and_box, encoded
 from partdistillation.runs.atomic import replacing_file
 from partdistillation.runs.progress import followed
@@ -56,21 +55,21 @@ class Writer:
     def piece(self, image: ImageLabels) -> Piece:
         """The entries of an image."""
         (own,) = _images([image])
-        texts = [_compact(own), *(self._text(image.image, label) for label in image.objects)]
+        texts = [compact(own), *(self._text(image.image, label) for label in image.objects)]
         return Piece([text.encode() for text in texts])
 
     def join(self, folder: Path, entries: Entries) -> str:
         """Write the file; return a line on it."""
         info = INFO | ({"run": self.origin} if self.origin else {})
         images = (own.decode() for own, *_ in entries)
-        _write(folder / self.file, info, images, _numbered(entries), map(_compact, _categories(self.ids)))
+        _write(folder / self.file, info, images, _numbered(entries), map(compact, _categories(self.ids)))
         return f"{len(entries)} images with objects and parts"
 
     def _text(self, image: CocoImage, label: ObjectLabel) -> str:
         lines = [_without_id(_annotation(label, image, 0, self.ids.objects[label.category]))]
         for part in label.parts:
             number = self.ids.parts[label.category, part.name]
-            names = _compact({"part": part.name, "object_class": label.category})
+            names = compact({"part": part.name, "object_class": label.category})
             lines.append(f"{_without_id(_annotation(part, image, 0, number))}{_OWNER}{names}")
         return "\n".join(lines)
 
@@ -81,7 +80,7 @@ _OWNER = "\0"
 
 def _without_id(annotation: Entry) -> str:
     """Its text after the id, without the last brace."""
-    return _compact({key: value for key, value in annotation.items() if key != "id"})[1:-1]
+    return compact({key: value for key, value in annotation.items() if key != "id"})[1:-1]
 
 
 def _numbered(entries: Entries) -> Iterator[str]:
@@ -221,7 +220,7 @@ def _part_categories(ids: CategoryIds) -> list[Entry]:
 def _write_entries(
     path: Path, images: Iterable[Entry], annotations: Iterable[Entry], categories: Iterable[Entry]
 ) -> None:
-    _write(path, INFO, *(map(_compact, entries) for entries in (images, annotations, categories)))
+    _write(path, INFO, *(map(compact, entries) for entries in (images, annotations, categories)))
 
 
 def _write(
@@ -229,7 +228,7 @@ def _write(
 ) -> None:
     """One entry at a time: a million dictionaries take more memory than there may be."""
     with replacing_file(path) as write:
-        write(f'{{"info":{_compact(info)},"licenses":[]'.encode())
+        write(f'{{"info":{compact(info)},"licenses":[]'.encode())
         for key, texts in (("images", images), ("annotations", annotations), ("categories", categories)):
             write(f',"{key}":['.encode())
             for text in _separated(texts):
@@ -244,7 +243,3 @@ def _separated(texts: Iterable[str]) -> Iterator[str]:
     while some := ",".join(islice(texts, _ENTRIES)):
         yield f"{separator}{some}"
         separator = ","
-
-
-def _compact(entry: Entry) -> str:
-    return json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

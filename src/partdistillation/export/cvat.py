@@ -6,7 +6,6 @@ Parts say in their attributes what they are part of. They are in no group with i
 a single annotation of a group. Parts lie above objects.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from partdistillation.errors import InputError
 from partdistillation.export.categories import CategoryIds
 from partdistillation.export.labels import ImageLabels, ObjectLabel, PartLabel
-from partdistillation.export.pieces import Entries, Piece
+from partdistillation.export.pieces import Entries, Piece, compact
 from partdistillation.export.zips import replacing_zip, undated
 from partdistillation.functional.masks import encoded
 from partdistillation.runs.progress import followed
@@ -33,7 +32,7 @@ class Writer:
 
     def piece(self, image: ImageLabels) -> Piece:
         """The item of an image."""
-        return Piece([_compact(item(image, self.ids)).encode()])
+        return Piece([compact(item(image, self.ids)).encode()])
 
     def join(self, folder: Path, entries: Entries) -> str:
         """Write the archive; return a line on what to do with it."""
@@ -41,7 +40,7 @@ class Writer:
             replacing_zip(folder / ARCHIVE) as archive,
             archive.open(undated(MEMBER), "w", force_zip64=True) as file,
         ):
-            head = _compact({"info": {}, "categories": _categories(self.ids)})
+            head = compact({"info": {}, "categories": _categories(self.ids)})
             file.write(f'{head[:-1]},"items":['.encode())
             separator = b""
             for (text,) in followed(entries, "photographs", unit="joined"):
@@ -125,7 +124,3 @@ def _categories(ids: CategoryIds) -> Entry:
         for number in range(1, max(named, default=0) + 1)
     ]
     return {"label": {"labels": labels, "attributes": ["score"]}}
-
-
-def _compact(entry: Entry) -> str:
-    return json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

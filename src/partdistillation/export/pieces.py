@@ -1,5 +1,6 @@
 """A format in two steps, so that images may be shared out: what it makes of each, and of all of them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -33,3 +34,12 @@ class Writer(Protocol):
 
     def join(self, folder: Path, entries: Entries) -> str:
         """Write the files that hold all images; return a line on what there is."""
+
+
+def compact(entry: Mapping[str, object]) -> str:
+    """An entry as JSON without spaces, in the letters that it has.
+
+    Raises:
+        ValueError: a number is infinite or none.
+    """
+    return json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
