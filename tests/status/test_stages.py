@@ -45,6 +45,15 @@ def test_the_first_of_two_groupings_takes_the_time(tmp_path: Path, make_shards: 
     assert is_done(RunFiles(tmp_path), stage)
 
 
+def test_a_stage_is_not_done_while_a_second_grouping_is_added(
+    tmp_path: Path, make_shards: MakeShards
+) -> None:
+    make_shards(tmp_path / "segments", shards=2, done=2)
+    make_shards(tmp_path / "coarse_segments", shards=2, done=1)
+    files = RunFiles(tmp_path)
+    assert not is_done(files, stages_of(files)[1])
+
+
 def test_a_committed_shard_whose_file_is_gone_is_missing(tmp_path: Path, make_shards: MakeShards) -> None:
     folder = make_shards(tmp_path / "objects", shards=2, done=2)
     (folder / "s-00001.parquet").unlink()

@@ -111,7 +111,9 @@ def is_done(files: RunFiles, stage: Stage) -> bool:
     if stage.unit == "steps":
         return files.storage.exists(f"{stage.folders[-1]}/config.json")
     try:
-        rows = rows_of(files, stage.folders[-1])
+        *before, last = (rows_of(files, folder) for folder in stage.row_folders)
     except StoreError:
         return False
-    return rows is not None and not rows.pending and not rows.missing
+    if last is None or last.pending or last.missing:
+        return False
+    return not any(rows.pending for rows in before if rows is not None)  # coarse segments may come later
