@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow test-cluster lint docs clean
+.PHONY: demo test test-slow test-long test-cluster lint docs clean
 
 demo: $(READY)
 	$(BIN)/partdistill demo --out out/demo
@@ -14,13 +14,18 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
+# What takes seconds each: the rest of what continuous integration runs.
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal -m 'slow and not long and not cluster'
+
+# What takes a minute or more each.
+test-long: $(READY)
+	$(BIN)/python -m pytest -m long
 
 # Hosts in namespaces of this machine: for root, with iproute2 and util-linux (and sshfs, openssh-sftp-server).
 # Elsewhere they are skipped. By one process, as they wait for signs of life.
 test-cluster: $(READY)
-	$(BIN)/python -m pytest -m 'cluster and not slow' -rs tests/cluster
+	$(BIN)/python -m pytest -m 'cluster and not long' -rs tests/cluster
 
 lint: $(READY) docs
 	$(BIN)/ruff check .

@@ -40,7 +40,7 @@ def packed(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_stages_of_archives_have_the_rows_of_folders(
     workers: int, folders: Path, packed: Path, tiny_recipe: Recipe, tmp_path: Path
 ) -> None:

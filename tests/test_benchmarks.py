@@ -11,7 +11,7 @@ from partdistillation.experiments.rates import read_rates
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path: Path) -> None:
     rates = tmp_path / "rates.json"
     command = [sys.executable, "benchmarks/gpu.py", "--device", "cpu", "--small", "--rates", str(rates)]

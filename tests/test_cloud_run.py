@@ -16,7 +16,7 @@ from partdistillation import config
 from partdistillation.config import Inputs, Recipe
 from partdistillation.runs.storage import Storage, open_storage
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # whole runs: a minute each, many on a busy machine
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # whole runs: a minute each, many on a busy machine
 
 _STAGES = ("objects", "segments", "features", "parts", "part_classes")
 

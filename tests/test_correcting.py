@@ -20,6 +20,8 @@ from partdistillation.experiments.few_shot import few_shot
 from partdistillation.experiments.runs import Run
 from partdistillation.inference.exports import export
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 COUNT = 10
 
@@ -128,7 +130,7 @@ def test_corrected_parts_are_learned(
 SECTION = re.compile(r"^## The whole way on drawings\n(.*?)(?=^## )", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As they are, one after the other."""
     (section,) = SECTION.findall((ROOT / "docs/exports.md").read_text(encoding="utf-8"))

@@ -67,6 +67,7 @@ STAGES: dict[str, Callable[[Inputs, Recipe], Path]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_another_photograph_in_the_place_of_one_is_named(
     stage: str, copied: Inputs, tiny_recipe: Recipe
@@ -80,6 +81,7 @@ def test_another_photograph_in_the_place_of_one_is_named(
     assert not (copied.out / stage).exists()
 
 
+@pytest.mark.slow
 def test_a_whole_run_and_its_report_name_it_too(
     copied: Inputs, tiny_recipe: Recipe, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -178,6 +180,7 @@ def test_a_manifest_that_is_gone_is_missed(
 # ---------------------------------------------------------------------- disks that can't be written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["config.yaml", "seconds.json", "objects/manifest.json", "metrics.jsonl", "index.html", "sha256.json"],

@@ -12,6 +12,8 @@ from partdistillation.config import Recipe
 from partdistillation.data.coco import read_instances, read_parts
 from partdistillation.part_shapes import write_coco
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
@@ -43,7 +45,7 @@ def test_own_photographs(
     assert "Open " in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_own_backbone(drawings: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
     recipe = tiny_recipe.updated({"pretrain": {"hidden_dim": 32, "decoder_layers": 2, "num_queries": 6}})
     example("own_backbone").main(drawings / "val", drawings / "objects_val.json", tmp_path, recipe=recipe)
@@ -65,7 +67,7 @@ def test_own_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "1 images, 1 objects, 2 parts" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_parts_to_few_shot(tiny_recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_coco(tmp_path / "data", "train", seed=1, count=4, size=64)
     write_coco(tmp_path / "data", "val", seed=2, count=2, size=64)

@@ -81,7 +81,7 @@ def command(encoding: str, *words: object) -> str:
     return printed
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_photographs_to_figures(inputs: Inputs, tiny_recipe: Recipe, tmp_path: Path) -> None:
     out, model = inputs.out, inputs.out / "part_model"
     recipe, predicted = tmp_path / "recipe.yaml", tmp_path / "predicted"

@@ -26,6 +26,8 @@ from partdistillation.runs.run_folder import FIRST_LOOK
 from partdistillation.runs.stage_log import EXPECTED
 from partdistillation.runs.stage_reader import read_rows
 
+pytestmark = pytest.mark.slow
+
 FEW_STEPS = {"steps": 2, "batch_size": 2, "image_size": 64, "points": 16, "checkpoint_every": 1}
 TINY = SMALL.updated(
     {

@@ -68,7 +68,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_stages_have_the_bytes_of_a_local_copy(
     workers: int, copy: Path, url: Path, tiny_recipe: Recipe, tmp_path: Path
 ) -> None:
@@ -103,7 +103,7 @@ def test_stages_have_the_bytes_of_a_local_copy(
         pipeline.segments(again, tiny_recipe)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_whole_run_has_the_bytes_of_one_on_a_local_copy(
     copy: Path, url: Path, tiny_recipe: Recipe, tmp_path: Path
 ) -> None:

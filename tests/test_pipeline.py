@@ -144,7 +144,7 @@ def test_a_report_of_a_run_that_has_just_begun(finished: Inputs, tiny_recipe: Re
     assert "<p>going on</p>" in page.read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_report_can_be_written_while_a_run_goes_on(
     finished: Inputs, tiny_recipe: Recipe, tmp_path: Path
 ) -> None:
@@ -200,6 +200,7 @@ def dies_at(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, count: int) 
 
 
 # Commits are 12 shards of each stage. A checkpoint is saved after each of two steps of two trainings.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "name", "count"),
     [
@@ -278,6 +279,7 @@ def test_a_stage_is_remembered_as_soon_as_it_begins(data: Path, tiny_recipe: Rec
     assert stage_log.seconds(inputs.out) == {}
 
 
+@pytest.mark.slow
 def test_coarse_segments_are_of_the_stage_that_is_remembered(
     copied: Inputs, tiny_recipe: Recipe, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -413,7 +415,7 @@ def test_a_run_is_evaluated(
     assert "Against ground-truth parts" in (copied.out / "report" / "index.html").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kill_9_at_random_moments(finished: Inputs, tiny_recipe: Recipe, tmp_path: Path) -> None:
     """The command itself, killed again and again; each time it gets a little further."""
     recipe = tmp_path / "recipe.yaml"

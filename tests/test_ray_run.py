@@ -34,7 +34,7 @@ def cluster() -> Iterator[Any]:
     nodes.shutdown()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_run_on_a_cluster_makes_what_one_machine_makes_though_a_node_dies(
     tmp_path: Path, drawings: Path, tiny_recipe: Recipe, cluster: Any
@@ -72,7 +72,7 @@ def test_a_run_on_a_cluster_makes_what_one_machine_makes_though_a_node_dies(
     assert made == alone
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_cluster_with_other_software_is_refused(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
@@ -86,7 +86,7 @@ def test_a_cluster_with_other_software_is_refused(cluster: Any, monkeypatch: pyt
     assert not ray.is_initialized()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_actor_has_a_gpu_where_there_are_some(cluster: Any) -> None:
     def seen(place: RayCluster) -> list[str | None]:
         make = partial(partial, os.getenv)

@@ -107,6 +107,7 @@ def test_unknown_recipe_names_the_nearest() -> None:
         recipe("xyzzy")
 
 
+@pytest.mark.slow
 def test_the_recipe_of_one_gpu_runs(drawings: Path, tiny_recipe: Recipe, tmp_path: Path) -> None:
     """At tiny size: as it is but for the network, the steps and the pixels."""
     few = {"steps": 2, "batch_size": 2, "image_size": 64, "points": 16, "min_object_area": 0.0}

@@ -28,7 +28,7 @@ def contents(out: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_several_commands_make_what_one_makes_though_one_is_killed(
     tmp_path: Path, drawings: Path, tiny_recipe: Recipe
 ) -> None:

@@ -399,6 +399,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_drawings_from_masks_to_parts_of_held_out_images(
     drawings: Path, settings: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -95,6 +95,7 @@ def test_regions_stay_apart_for_the_agnostic_baseline(truth: CocoDataset) -> Non
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_agnostic_baseline_is_a_proposal_model(
     drawings: Path, tiny_recipe: Recipe, tmp_path: Path
 ) -> None:

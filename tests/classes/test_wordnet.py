@@ -210,7 +210,8 @@ def nltk_wordnet(dictionary: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         yield wordnet
 
 
-@pytest.mark.parametrize("step", [50, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [50, pytest.param(1, marks=pytest.mark.long)])
 def test_nltk_has_the_same_synsets(whole: WordNet, nltk_wordnet: Any, step: int) -> None:
     for offset, ours in list(whole.synsets.items())[::step]:
         theirs = nltk_wordnet.synset_from_pos_and_offset("n", offset)
@@ -226,7 +227,7 @@ def test_nltk_has_the_same_synsets(whole: WordNet, nltk_wordnet: Any, step: int)
         assert whole.sense_name(offset) == theirs.name()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nltk_has_no_other_synsets(whole: WordNet, nltk_wordnet: Any) -> None:
     assert {each.offset() for each in nltk_wordnet.all_synsets("n")} == set(whole.synsets)
     assert len(whole.synsets) == 82_115

@@ -95,7 +95,7 @@ def test_a_disk_that_cannot_be_written_at_any_stage(
 
 
 @pytest.mark.parametrize(
-    "left", [pytest.param(0, marks=pytest.mark.slow), 16384, pytest.param(262144, marks=pytest.mark.slow)]
+    "left", [pytest.param(0, marks=pytest.mark.long), 16384, pytest.param(262144, marks=pytest.mark.long)]
 )
 def test_a_disk_that_is_full_at_any_stage(
     left: int, mounted: Path, inputs: Inputs, tiny_recipe: Recipe, whole: dict[str, str]

@@ -13,7 +13,7 @@ from hosts import Host, Process, until
 from partdistillation import config
 from partdistillation.config import Inputs, Recipe
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 MakeHost = Callable[..., Host]
 PROGRAM = """import sys

@@ -306,6 +306,7 @@ def test_own_data_that_lacks_files(tmp_path: Path) -> None:
     assert "objects_val.json: expected a COCO JSON file" in problems(tmp_path)[0]
 
 
+@pytest.mark.slow
 def test_street_parts(shared: Path) -> None:
     folder = shared / "data" / "street_parts"
     assert not problems(folder)
@@ -314,6 +315,7 @@ def test_street_parts(shared: Path) -> None:
 # What is written is what the commands take
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "split", "write"),
     [

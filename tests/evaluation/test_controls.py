@@ -57,6 +57,7 @@ def test_objects_of_a_file_are_read_from_it_wherever_others_come_from(
     assert rows == expected
 
 
+@pytest.mark.slow
 def test_a_controls_segments_are_those_of_the_stage(validation: Validation, tmp_path: Path) -> None:
     measured = controls.measure_segments(validation)
     ways = controls.segment_controls(validation.recipe.segments)
@@ -113,6 +114,7 @@ def part_model(folder: Path, recipe: Recipe, names: Sequence[str]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_class_map_stands_for_a_model_with_those_names(
     validation: Validation, tiny_recipe: Recipe, tmp_path: Path
 ) -> None:

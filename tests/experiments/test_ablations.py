@@ -25,6 +25,8 @@ from partdistillation.runs.manifest import differences
 from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.stage_reader import read_rows
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def base(drawings: Path, tmp_path_factory: pytest.TempPathFactory) -> Inputs:
@@ -94,7 +96,7 @@ def ends(ablation: Ablation) -> Ablation:
 
 
 @pytest.mark.parametrize("name", ["levels", "post-processing", "sampling", "parts", "classes"])
-@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_every_kind_runs_and_resumes(
     name: Name, whole: bool, base: Inputs, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

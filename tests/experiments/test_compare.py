@@ -17,6 +17,8 @@ from partdistillation.experiments import compare as comparing
 from partdistillation.experiments.compare import PAPER_ROWS, compare
 from partdistillation.experiments.runs import Run, require_inputs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def inputs(drawings: Path, tmp_path: Path) -> Inputs:
@@ -51,7 +53,7 @@ def test_every_method_is_a_row(
     assert (inputs.out / "comparison.md").read_text() in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1_200)
 def test_the_recipe_for_photographs_gives_the_same_rows(inputs: Inputs) -> None:
     """By one command, with the encoder of a package: its levels, its features for ranking, its candidates."""

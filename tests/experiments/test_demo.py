@@ -18,6 +18,8 @@ from partdistillation.recipes import DEMO, seeded
 from partdistillation.report.data import Score
 from partdistillation.runs.profiling import profiled
 
+pytestmark = pytest.mark.slow
+
 METHODS = [
     ("whole object as one part", "control"),
     ("segments: encoder, 3 + 4", "result"),

@@ -23,6 +23,8 @@ from partdistillation.recipes import PAPER, seeded
 from partdistillation.runs.records import PartRow
 from partdistillation.runs.stage_reader import contents_hash, read_rows
 
+pytestmark = pytest.mark.slow
+
 IDS = st.lists(st.text(min_size=1, max_size=3), unique=True, min_size=1, max_size=60)
 
 

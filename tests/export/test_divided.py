@@ -149,7 +149,7 @@ def test_processes_give_the_same(run: Path, tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == at_once(run, tmp_path, "masks")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_actors_give_the_same(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     ray = connect(RayCluster(gpus=False), 2)

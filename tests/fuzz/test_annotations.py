@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from partdistillation.errors import InputError
 from partdistillation.functional.masks import from_coco
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

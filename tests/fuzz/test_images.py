@@ -14,6 +14,8 @@ from PIL import Image
 from partdistillation.data.decoding import decode
 from partdistillation.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.fuzz.conftest import Probe
 
@@ -52,7 +54,7 @@ def test_changed_files(probe: "Probe") -> None:
     assert [outcome for outcome in probe.changed(100) if outcome.fails("InputError", **limits)] == []
 
 
-@pytest.mark.parametrize("case", [*QUICK, *(pytest.param(case, marks=pytest.mark.slow) for case in LONG)])
+@pytest.mark.parametrize("case", [*QUICK, *(pytest.param(case, marks=pytest.mark.long) for case in LONG)])
 def test_costly_files(probe: "Probe", case: str) -> None:
     (outcome,) = probe.run([case])
     assert outcome.outcome == (QUICK | LONG)[case]

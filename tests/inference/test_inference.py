@@ -290,6 +290,7 @@ def test_predict_finds_objects_and_resumes(model_dir: Path, photos: Path, tmp_pa
         predict(model_dir, photos, objects_json(tmp_path / "objects.json"), out=out, device="cpu")
 
 
+@pytest.mark.slow
 def test_predict_may_be_shared(model_dir: Path, photos: Path, tmp_path: Path) -> None:
     alone, out = tmp_path / "alone", tmp_path / "out"
     predict(model_dir, photos, out=alone, device="cpu")
@@ -298,7 +299,7 @@ def test_predict_may_be_shared(model_dir: Path, photos: Path, tmp_path: Path) ->
         assert contents(out) == contents(alone)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_predict_makes_the_same_on_all_engines(model_dir: Path, photos: Path, tmp_path: Path) -> None:
     def start(out: str, engine: str) -> "subprocess.Popen[bytes]":
@@ -323,6 +324,7 @@ def test_predict_makes_the_same_on_all_engines(model_dir: Path, photos: Path, tm
     assert contents(tmp_path / "ray") == alone
 
 
+@pytest.mark.slow
 def test_predict_with_another_model_for_objects(model_dir: Path, photos: Path, tmp_path: Path) -> None:
     predict(model_dir, photos, out=tmp_path / "own", device="cpu")
     elsewhere = tmp_path / "elsewhere"

@@ -158,6 +158,7 @@ def test_objects_are_found_by_saliency_or_not_at_all(
     assert [part.part for part in shape.parts] == [0]
 
 
+@pytest.mark.slow
 def test_the_example_runs_without_torch(
     by_hand: Path, write_network: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -256,7 +257,7 @@ def test_nothing_is_written_over(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1_200)  # a Swin's takes minutes on a machine that does other things
 @pytest.mark.usefixtures("unchecked")  # sizes are symbols in an exporter
 @pytest.mark.parametrize(("network", "channels"), [("small_network", 48), ("small_swin", 96)])

@@ -15,7 +15,7 @@ from partdistillation.models.part_mask2former import PartMask2Former
 
 IMAGES = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
 
-pytestmark = pytest.mark.usefixtures("unchecked")
+pytestmark = [pytest.mark.usefixtures("unchecked"), pytest.mark.slow]
 
 
 def draw(*shape: int) -> Tensor:

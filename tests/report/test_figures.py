@@ -193,6 +193,7 @@ def test_a_validation_shows_all_its_ways_to_group_pixels(tmp_path: Path, write_s
     ]
 
 
+@pytest.mark.slow
 def test_predictions_of_methods_side_by_side(run: Path, tmp_path: Path, write_stage: Write) -> None:
     other = tmp_path / "out" / "baselines" / "supervised"
     write_stage(other / "parts", [part_row(one, (0, WHOLE)) for one in IDS])
@@ -228,6 +229,7 @@ def test_other_images_are_refused(run: Path, tmp_path: Path, write_stage: Write)
         predictions([run, tmp_path / "other"], tmp_path / "figure.png", Choice())
 
 
+@pytest.mark.slow
 def test_other_photographs_of_the_same_names_are_refused(
     run: Path, tmp_path: Path, write_stage: Write
 ) -> None:
@@ -254,6 +256,7 @@ def test_other_photographs_of_the_same_names_are_refused(
         predictions([run, tmp_path / "larger"], path, Choice(names=[IDS[0]]))
 
 
+@pytest.mark.slow
 def test_a_validation_is_of_the_held_out_photographs(run: Path, tmp_path: Path, write_stage: Write) -> None:
     """Which may have the names of those that were learned from."""
     held_out = tmp_path / "held out"

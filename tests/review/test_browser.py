@@ -3,9 +3,13 @@
 import re
 from itertools import count
 
+import pytest
+
 from .browser import Visits, marked, mounted, on_part, press, saved, states
 from .conftest import MakeRun
 from .test_durability import Server
+
+pytestmark = pytest.mark.slow
 
 
 def test_keys_from_the_name_to_a_finished_class(make_run: MakeRun, visit: Visits) -> None:

@@ -22,6 +22,8 @@ from partdistillation.runs.verdicts import FILE, read_verdicts
 
 from .conftest import MakeRun
 
+pytestmark = pytest.mark.slow
+
 
 class Server:
     """The command in a process of its own, at one port from start to start."""
@@ -131,7 +133,7 @@ class Reviewer(threading.Thread):
 
 @pytest.mark.parametrize(
     ("reviewers", "votes", "kills"),
-    [(6, 20, 2), pytest.param(32, 200, 20, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
+    [(6, 20, 2), pytest.param(32, 200, 20, marks=[pytest.mark.long, pytest.mark.timeout(900)])],
 )
 def test_a_vote_acknowledged_is_a_vote_stored(
     make_run: MakeRun, reviewers: int, votes: int, kills: int

@@ -8,6 +8,8 @@ import pytest
 from .browser import Visits, Watch, on_part, press, saved
 from .conftest import MakeRun
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Response
 

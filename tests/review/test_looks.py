@@ -24,6 +24,8 @@ from .browser import (
 )
 from .conftest import MakeRun
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 

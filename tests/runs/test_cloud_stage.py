@@ -15,6 +15,8 @@ from partdistillation.errors import InputError, StoreError
 from partdistillation.runs import object_storage
 from partdistillation.runs.storage import Storage, open_storage
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).with_name("cloud_stage.py")
 
 
@@ -73,7 +75,7 @@ def test_hosts_leave_in_a_bucket_what_one_leaves_on_its_disk(
     assert contents(open_storage(f"{bucket}/runs/mine")) == alone
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_a_store_that_fails_changes_nothing(
     seed: int,

@@ -19,6 +19,8 @@ from partdistillation.runs.records import ObjectRow
 from partdistillation.runs.shards import make_shards
 from partdistillation.runs.stage_reader import verify
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).with_name("crash_stage.py")
 NEVER = 10**9
 CALLS = ("open", "write", "fsync", "replace", "unlink")
@@ -41,7 +43,7 @@ def test_killed_runs_end_with_the_bytes_of_an_uninterrupted_one(tmp_path: Path) 
     assert kill_and_compare("safe", 10, tmp_path)["differ"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_many_killed_runs_end_with_the_bytes_of_an_uninterrupted_one(tmp_path: Path) -> None:
     assert kill_and_compare("safe", 200, tmp_path)["differ"] == 0
 

@@ -16,6 +16,8 @@ from partdistillation.runs.manifest import load
 from partdistillation.runs.ray_cluster import connect
 from partdistillation.runs.storage import open_storage
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def crash_stage() -> Iterator[Any]:
@@ -59,7 +61,7 @@ def test_an_error_stops_the_actors_and_names_its_shard(
     assert place == "(objects, shard images-00002)"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_shard_that_kills_three_actors_is_named_when_all_others_are_there(
     run: Callable[..., Path], crash_stage: Any, tmp_path: Path
 ) -> None:
@@ -70,13 +72,13 @@ def test_a_shard_that_kills_three_actors_is_named_when_all_others_are_there(
     assert crash_stage.contents(run(out)) == crash_stage.contents(run(tmp_path / "again"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_actors_that_die_before_they_begin_stop_it(run: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(PartDistillationError, match="3 workers of the Ray cluster died one after the other"):
         run(tmp_path / "out", make_work=partial(os._exit, 1))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_actors_store_into_a_bucket(crash_stage: Any, bucket: str, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     crash_stage.run_with(tmp_path / "alone", engine="processes")

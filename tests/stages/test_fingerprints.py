@@ -51,6 +51,8 @@ from partdistillation.runs.records import Object
 from partdistillation.settings import INCIDENTAL, Settings, left_out
 from partdistillation.stages import distillation, objects, pretrain, proposals, ranking, segments, warmup
 
+pytestmark = pytest.mark.slow
+
 Work = Callable[[Inputs, Recipe], object]
 
 

@@ -32,6 +32,8 @@ from partdistillation.runs.stage_reader import read_rows
 from partdistillation.stages import growing, retraining
 from partdistillation.training import checkpoints, loop
 
+pytestmark = pytest.mark.slow
+
 OLD, NEW = ("axe", "car", "person", "tree"), ("bird", "horse", "truck")
 
 Files = dict[str, bytes]
@@ -182,13 +184,13 @@ def test_the_old_settings_are_fitted_to_the_new_photographs(base: Path, tiny_rec
     assert model.fitted(Inputs(), fewer) == fewer
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_grown_run_has_a_report(base: Path, grown: Path) -> None:
     assert main(["grow", str(base / "part_model"), "--out", str(grown), "--device", "cpu"]) == 0
     assert (grown / "report/index.html").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1_200)
 @pytest.mark.usefixtures("unchecked")  # sizes are symbols in an exporter
 def test_without_pytorch_too(grown: Path, tmp_path: Path) -> None:
@@ -255,7 +257,7 @@ def more(drawings: Path, tmp_path: Path) -> Callable[[str], Inputs]:
     return make
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("no_report")
 def test_what_was_grown_can_be_grown_and_retrained_names_stay(
     grown: Path, tiny_recipe: Recipe, more: Callable[[str], Inputs], tmp_path: Path

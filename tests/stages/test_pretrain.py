@@ -176,6 +176,7 @@ def stop_after(patch: pytest.MonkeyPatch, objective: type[Any], calls: int) -> N
     patch.setattr(objective, "__call__", counted)
 
 
+@pytest.mark.slow
 def test_stopped_in_either_phase_it_ends_with_the_same_bytes(
     data: Path, tmp_path: Path, straight: Path
 ) -> None:
@@ -229,6 +230,7 @@ def by_epochs(swin: Path, **settings: Any) -> Recipe:
     return Recipe(pretrain=replace(recipe, warmup_steps=4, checkpoint_every=5, **settings))
 
 
+@pytest.mark.slow
 def test_stopped_with_a_swin_it_ends_with_the_same_bytes(data: Path, tmp_path: Path, swin: Path) -> None:
     """Stopped within the warm-up of the rate, between two checkpoints, and between the decays."""
     settings = by_epochs(swin)
@@ -501,7 +503,7 @@ def address() -> dict[str, str]:
     return {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_share_a_run(data: Path, tmp_path: Path, address: dict[str, str]) -> None:
     """From nothing: one of them finds the objects, both learn them."""
     program = (

@@ -231,6 +231,7 @@ def test_the_encoder_learns_at_the_full_rate_and_is_kept(inputs: Inputs, tmp_pat
     }
 
 
+@pytest.mark.slow
 def test_processes_that_read_crops_change_nothing(inputs: Inputs, tmp_path: Path) -> None:
     crop = ObjectCrop("a.png", *SQUARE, encode(np.ones(SQUARE, np.bool_)), 0)
     crops = Crops((crop, replace(crop, file_name="b.png", label=1)), 2)

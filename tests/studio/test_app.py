@@ -55,6 +55,7 @@ def test_a_review_of_a_run_is_below_it(make_run: MakeRun, client: TestClient) ->
     assert answer.json()["page"]["category"] in ("car", HOSTILE)
 
 
+@pytest.mark.slow
 def test_a_review_leads_back_to_its_run(make_run: MakeRun, open_page: Open) -> None:
     make_run("cars", categories=("car",))
     page = open_page("/runs/cars/judge/")
@@ -139,6 +140,7 @@ def test_a_run_that_was_removed_keeps_no_other_from_its_verdicts(make_run: MakeR
     assert not (tmp_path / "runs" / "cars").exists()
 
 
+@pytest.mark.slow
 def test_the_first_page_sees_runs_come(make_run: MakeRun, open_page: Open, tmp_path: Path) -> None:
     make_run("cars").rename(tmp_path / "later")
     page = open_page("/")

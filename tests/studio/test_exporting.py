@@ -5,12 +5,15 @@ import time
 import zipfile
 from typing import Any
 
+import pytest
 from starlette.testclient import TestClient
 
 from partdistillation.runs.part_table import ClassParts, PartTable, write_part_table
 from partdistillation.studio.decisions import TABLE
 
 from .conftest import HOSTILE, MakeRun
+
+pytestmark = pytest.mark.slow
 
 
 def exported(client: TestClient, format_: str) -> dict[str, Any]:

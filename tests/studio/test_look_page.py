@@ -12,6 +12,8 @@ from partdistillation.studio.decisions import TABLE
 from ..review.browser import PHONE, Watch, nameless, too_pale, too_small
 from .conftest import HOSTILE, MakeRun, Open
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from playwright.sync_api import APIResponse, Route
 

@@ -69,6 +69,7 @@ def sleeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         end(Command(note.parent))
 
 
+@pytest.mark.slow
 def test_from_a_folder_to_a_run_that_goes_on(home: Path, sleeping: None, open_page: Open) -> None:
     page = open_page("/")
     page.get_by_role("link", name="New run").click()
@@ -132,7 +133,7 @@ def settled(
     end(commands_of(tmp_path / "runs" / "drawings"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(2 * PATIENCE)
 def test_the_whole_way_from_drawings_to_a_named_part_and_its_download(
     settled: Path, tmp_path: Path, open_page: Open
@@ -180,7 +181,7 @@ def test_the_whole_way_from_drawings_to_a_named_part_and_its_download(
     assert sum(name.endswith("wheel") for name in names) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(2 * PATIENCE)
 def test_a_run_goes_on_when_its_server_is_killed(settled: Path, tmp_path: Path) -> None:
     home, runs = settled, tmp_path / "runs"

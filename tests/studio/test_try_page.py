@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from partdistillation.config import Recipe
 
 from ..review.browser import PHONE, too_small
@@ -12,6 +14,8 @@ from .tiny_models import encoded, photograph, write_models
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+pytestmark = pytest.mark.slow
 
 SLOW = 60_000
 """Milliseconds: the worker loads PyTorch first."""

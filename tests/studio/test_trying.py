@@ -100,6 +100,7 @@ def test_the_server_loads_no_network_library() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_told_and_another_begins(asking: TestClient, send: Send) -> None:
     for process in active_children():  # of tests before
         process.kill()

@@ -216,6 +216,7 @@ def test_a_network_stopped_after_every_step(kind: str, tmp_path: Path, tiny: Any
     assert tiny.differing(tmp_path / "stopped", tmp_path / "straight") == []
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(tmp_path: Path, tiny: Any) -> None:
     tiny.train_tiny(tmp_path / "here", "frozen")
     tiny.train_tiny(tmp_path / "workers", "frozen", data_workers=2)
@@ -357,7 +358,7 @@ def test_a_checkpoint_of_another_network(tmp_path: Path) -> None:
         fit(tmp_path, objective=other)
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_an_image_that_cannot_be_read(workers: int, tmp_path: Path, tiny: Any) -> None:
     with pytest.raises(InputError, match=r"^image 1 is gone$"):
         tiny.train_tiny(tmp_path, "frozen", samples=tiny.Unreadable("frozen"), data_workers=workers)
@@ -463,6 +464,7 @@ def message_of(out: Path, expected: type[BaseException]) -> str | None:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["error", "after"])
 def test_a_fault_at_any_call(way: str, tmp_path: Path, reference: dict[str, bytes]) -> None:
     fail_at = 1
@@ -486,17 +488,19 @@ def program(*arguments: str | Path) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     assert program("kill", "parts", "3", tmp_path) == {"differ": [], "killed": 3}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["frozen", "parts", "resnet", "swin"])
 def test_killed_at_many_random_moments(kind: str, tmp_path: Path) -> None:
     assert program("kill", kind, "30", tmp_path) == {"differ": [], "killed": 30}
 
 
-@pytest.mark.parametrize("kind", ["parts", pytest.param("frozen", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["parts", pytest.param("frozen", marks=pytest.mark.long)])
 def test_two_processes(kind: str, tmp_path: Path) -> None:
     result = program("together", kind, tmp_path)
     assert result["codes"] == [[0, 0], [2, 2], [2, 2], [0, 0]]
@@ -505,7 +509,8 @@ def test_two_processes(kind: str, tmp_path: Path) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("kind", ["parts", pytest.param("frozen", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["parts", pytest.param("frozen", marks=pytest.mark.long)])
 def test_processes_and_parts_change_nothing_but_rounding(kind: str, tmp_path: Path, tiny: Any) -> None:
     """Losses, norms and weights; images have 0 to 2 targets each, and different object classes."""
     assert set(program("worlds", kind, tmp_path)) == {0}
@@ -543,7 +548,7 @@ def by_torchrun(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return contents(folder / "out")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_torchrun_starts_again_from_the_last_checkpoint(
     rank: str, by_torchrun: dict[str, bytes], tmp_path: Path
@@ -553,7 +558,7 @@ def test_torchrun_starts_again_from_the_last_checkpoint(
     assert contents(tmp_path / "out") == by_torchrun
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_process_that_fails_ends_all_with_its_message(tmp_path: Path) -> None:
     ended = subprocess.run(
         [*TORCHRUN, "--standalone", "--nproc-per-node=2", PROGRAM, "dies", "1", "fails", tmp_path],
@@ -565,7 +570,7 @@ def test_a_process_that_fails_ends_all_with_its_message(tmp_path: Path) -> None:
     assert (tmp_path / "out/checkpoints/parts/step-00000002.safetensors").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_hosts_leave_what_two_processes_leave(by_torchrun: dict[str, bytes], tmp_path: Path) -> None:
     """Two of torchrun's agents that meet at a port, as on two machines."""
     with socket.create_server(("localhost", 0)) as server:

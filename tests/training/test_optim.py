@@ -213,7 +213,7 @@ def _process(rank: int, folder: str) -> None:
     distributed.destroy_process_group()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rows_are_averaged_over_processes(tmp_path: Path) -> None:
     multiprocessing.spawn(_process, (str(tmp_path),), nprocs=2)  # type: ignore[attr-defined,no-untyped-call]
     network = Network()
