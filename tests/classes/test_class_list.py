@@ -1,5 +1,6 @@
 """Class lists as text: what is read, what is refused, and that nothing is lost on the way."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,8 @@ def test_files_that_cant_be_read(tmp_path: Path) -> None:
         (ClassEntry("a\tb", "car", "car"), "class 2: expected a name of one line without tabs"),
         (ClassEntry("car", "car ", "car"), "class 2: expected a prompt of one line"),
         (ClassEntry("#car", "car", "car"), "doesn't start with '#'"),
+        (ClassEntry('{"car"', "car", "car"), "which is JSON"),
+        (ClassEntry("n02084071 dog", "dog", "dogs"), "of ImageNet's list"),
         (ClassEntry("dog", "car", "car"), "found 'dog' again .class 1"),
         (ClassEntry("car", "car", "dog"), "found 'dog' again .class 1"),
     ],
@@ -99,7 +102,13 @@ def test_a_list_that_no_file_could_hold_cant_be_made(entry: ClassEntry, message:
 
 
 text = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1).map(str.strip).filter(bool)
-names = text.filter(lambda name: not name.startswith(("#", "\ufeff")))
+names = text.filter(lambda name: not re.match(r"[#\ufeff]|[\[{]\s*[\"']|n\d{8}[ ,]", name))
+
+
+def test_a_brace_is_a_name(tmp_path: Path) -> None:
+    classes = ClassList((ClassEntry("{", "'", "0"),))
+    write_class_list(tmp_path / "classes.txt", classes)
+    assert read_class_list(tmp_path / "classes.txt") == classes
 
 
 @given(

@@ -69,10 +69,6 @@ def read_class_list(path: Path) -> ClassList:
     names: dict[str, int] = {}
     folders: dict[str, int] = {}
     for number, line in content_lines(path):
-        if foreign := _of_another_layout(line):
-            raise InputError(
-                f"{path}, line {number}: expected a class (name, prompt, folder), found {foreign}"
-            )
         cells = [cell.strip() for cell in line.split("\t")]
         if len(cells) > len(_COLUMNS):
             raise InputError(
@@ -134,17 +130,19 @@ def folders_or_lines(path: Path) -> Iterator[tuple[int, str]]:
     return enumerate(sorted(name for name in names if name.strip() and not name.startswith(".")), start=1)
 
 
-def _of_another_layout(line: str) -> str:
-    """What a line is of other files that list classes, and what to do; empty for one of a class list."""
-    if re.match(r"\s*n\d{8}[ ,]", line):
-        return f"{line!r:.60} of ImageNet's list; `partdistill classes --names` makes a class list of it"
-    if re.match(r"\s*[\[{]\s*[\"']", line):
-        return f"{line!r:.60}, which is JSON; write one class a line"
+def _of_another_layout(name: str) -> str:
+    """What a name is of other files that list classes, and what to do; empty for one of a class list."""
+    if re.match(r"n\d{8}[ ,]", name):
+        return f"{name!r:.60} of ImageNet's list; `partdistill classes --names` makes a class list of it"
+    if re.match(r"[\[{]\s*[\"']", name):
+        return f"{name!r:.60}, which is JSON; write one class a line"
     return ""
 
 
 def _problem(entry: ClassEntry, names: dict[str, int], folders: dict[str, int], unit: str) -> str | None:
     """What is wrong with a class after those with these names and folders (with their places in `unit`s)."""
+    if foreign := _of_another_layout(entry.name):
+        return f"expected a class (name, prompt, folder), found {foreign}"
     for column, value in zip(_COLUMNS, entry, strict=True):
         if not value:
             return f"expected a {column}, found nothing"
