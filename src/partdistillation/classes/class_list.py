@@ -17,6 +17,8 @@ from partdistillation.runs.atomic import replace_file
 _log = terminal.logger(__name__)
 
 COMMENT = "#"
+_BYTE_ORDER_MARK = "\ufeff"
+"""No more to be seen than a space; of a file's first line it would be lost."""
 _COLUMNS = ("name", "prompt", "folder")
 
 
@@ -146,7 +148,7 @@ def _problem(entry: ClassEntry, names: dict[str, int], folders: dict[str, int], 
     for column, value in zip(_COLUMNS, entry, strict=True):
         if not value:
             return f"expected a {column}, found nothing"
-        if value != value.strip() or any(character in value for character in "\t\n\r"):
+        if value != value.strip().strip(_BYTE_ORDER_MARK) or any(mark in value for mark in "\t\n\r"):
             return f"expected a {column} of one line without tabs or outer spaces, found {value!r}"
     if entry.name.startswith(COMMENT):
         return f"expected a name that doesn't start with {COMMENT!r} (a comment), found {entry.name!r}"
