@@ -4,19 +4,20 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := -m pip --disable-pip-version-check --quiet
+# One process a core: tests share nothing but the machine.
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .PHONY: demo test test-slow test-long test-cluster lint docs clean
 
 demo: $(READY)
 	$(BIN)/partdistill demo --out out/demo
 
-# One process a core: tests share nothing but the machine.
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # What takes seconds each: the rest of what continuous integration runs.
 test-slow: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal -m 'slow and not long and not cluster'
+	$(BIN)/python -m pytest $(PARALLEL) -m 'slow and not long and not cluster'
 
 # What takes a minute or more each.
 test-long: $(READY)
